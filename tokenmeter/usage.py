@@ -120,14 +120,18 @@ class Usage:
         for name in TOKEN_FIELDS:
             value = getattr(self, name)
             if value is not None and type(value) is not int:
-                raise UsageError(f"usage.{name}: {value!r} is a {type(value).__name__}; a token count is an int or None")
+                raise UsageError(
+                    f"usage.{name}: {value!r} is a {type(value).__name__}; a token count is an int or None"
+                )
         for name in ("cache_writes", "cached_media"):
             for key, value in getattr(self, name).items():
                 if type(value) is not int:
                     raise UsageError(f"usage.{name}[{key!r}]: {value!r} is a {type(value).__name__}, not an int")
         for key, amount in self.quantities.items():
             if type(amount) is not int and not isinstance(amount, Decimal):
-                raise UsageError(f"usage.quantities[{key!r}]: {amount!r} is a {type(amount).__name__}, not an int or Decimal")
+                raise UsageError(
+                    f"usage.quantities[{key!r}]: {amount!r} is a {type(amount).__name__}, not an int or Decimal"
+                )
 
     def source_of(self, component: str) -> Source:
         """Where one component's number came from; `NONE` where it is not known."""
@@ -180,7 +184,11 @@ class Usage:
             elif name != "quantities":
                 raise UsageError(f"usage.{name}: not a component; {_hint(name)}")
         return cls(
-            **known, cache_writes=writes, cached_media=media, quantities=_quantities(data.get("quantities")), source=source
+            **known,
+            cache_writes=writes,
+            cached_media=media,
+            quantities=_quantities(data.get("quantities")),
+            source=source,
         )
 
     def with_counts(self, **counts: TokenCount | None) -> Usage:
@@ -214,7 +222,10 @@ class Usage:
         cached = (self.cache_read_input_tokens or 0) + (self.cache_write_input_tokens or 0)
         if self.input_tokens is not None and cached > self.input_tokens and not found:
             found.append("cache reads and writes together are above input_tokens")
-        if self.cache_write_input_tokens is not None and sum(self.cache_writes.values()) > self.cache_write_input_tokens:
+        if (
+            self.cache_write_input_tokens is not None
+            and sum(self.cache_writes.values()) > self.cache_write_input_tokens
+        ):
             found.append("cache writes by lifetime are above cache_write_input_tokens")
         return tuple(found)
 
@@ -242,4 +253,8 @@ def _hint(name: str) -> str:
     import difflib
 
     near = difflib.get_close_matches(name, [f.name for f in fields(Usage)], n=1)
-    return f"did you mean {near[0]!r}?" if near else f"the components are {', '.join(TOKEN_FIELDS)}, or put it under quantities"
+    return (
+        f"did you mean {near[0]!r}?"
+        if near
+        else f"the components are {', '.join(TOKEN_FIELDS)}, or put it under quantities"
+    )
