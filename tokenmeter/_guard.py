@@ -50,7 +50,7 @@ def report(doing: str, error: BaseException) -> None:
     logger.log(level, "tokenmeter failed while %s; the metered call is not affected", doing, exc_info=error)
 
 
-class guard:  # noqa: N801  # reads as a statement: `with guard("reading usage"):`
+class guard:  # reads as a statement: `with guard("reading usage"):`
     """`with guard("reading usage"): ...` keeps any failure of the block from the host program."""
 
     __slots__ = ("_doing",)

@@ -1,0 +1,160 @@
+"""What is known of one settled call: the one thing that sinks receive.
+
+A record is immutable and carries numbers, names and tags, never prompt text. Its cost is computed when somebody
+first asks for it: a program in which nobody listens pays for no pricing. The instant of the call and the book that
+was in force when it settled are fixed in the record, so the answer does not depend on when it is asked.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from tokenmeter.usage import Source, Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.money import Money
+    from tokenmeter.pricing import Cost
+
+__all__ = ["Attempt", "End", "Record", "Sink"]
+
+_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class End(enum.StrEnum):
+    """How a call ended."""
+
+    COMPLETE = "complete"
+    """The vendor said that the answer was whole."""
+    CLOSED_EARLY = "closed_early"
+    """The caller closed or left a stream before its end."""
+    CANCELLED = "cancelled"
+    """The task or thread was cancelled or interrupted."""
+    ERROR = "error"
+    """An exception, an error status or an error event."""
+    DROPPED = "dropped"
+    """A stream was forgotten by the caller and collected."""
+    DELEGATED = "delegated"
+    """Other metered calls carry what happened inside; nothing is counted here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP request. `status` is None where no response came; `error` names the exception's type.
+
+    `duration` is in seconds, up to the response's head for streams. `usage` says whether this attempt carried the
+    vendor's usage; one that did not is not priced and `reason` says why.
+    """
+
+    status: int | None
+    error: str | None
+    started_at: datetime
+    duration: float
+    request_id: str | None = None
+    usage: bool = False
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Record:
+    """One settled call. Instants carry a zone (UTC); durations are seconds; unknown is None.
+
+    `model` is the name under which the call was priced or looked up, `request_model` and `response_model` are what
+    was asked for and what answered. `scope` is the path of scope names, outermost first. `usage_raw` is the
+    vendor's usage object as it came.
+    """
+
+    id: str
+    provider: str | None
+    otel_provider: str | None
+    api: str | None
+    operation: str
+    request_model: str | None
+    response_model: str | None
+    started_ns: int
+    ended_ns: int
+    end: End
+    host: str | None = None
+    port: int | None = None
+    region: str | None = None
+    time_to_first_chunk: float | None = None
+    stream: bool = False
+    usage: Usage
+    usage_raw: Any = None
+    unknown_fields: tuple[str, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    tags: Mapping[str, str] = field(default=_EMPTY)
+    scope: tuple[str, ...] = ()
+    error_type: str | None = None
+    status_code: int | None = None
+    service_tier: str | None = None
+    vendor_cost: Money | None = None
+    finish_reasons: tuple[str, ...] = ()
+    response_id: str | None = None
+    flags: tuple[str, ...] = ()
+    reason: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    params: Mapping[str, Any] = field(default=_EMPTY)
+    parent_id: str | None = None
+    pricer: Callable[[Record], Cost] = field(repr=False)
+    _cost: Cost | None = field(default=None, init=False, repr=False)
+
+    @property
+    def model(self) -> str | None:
+        """The model as priced: the response's where known, else the request's."""
+        if self._cost is not None and self._cost.model:
+            return self._cost.model
+        return self.response_model or self.request_model
+
+    @property
+    def cost(self) -> Cost:
+        """What the call costs; computed on first access, then kept. `cost.total` is None where unpriced."""
+        cost = self._cost
+        if cost is None:
+            cost = self.pricer(self)
+            object.__setattr__(self, "_cost", cost)
+        return cost
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the call's start to its end."""
+        return (self.ended_ns - self.started_ns) / 1e9
+
+    @property
+    def started_at(self) -> datetime:
+        """When the call began (UTC)."""
+        return _instant(self.started_ns)
+
+    @property
+    def ended_at(self) -> datetime:
+        """When the call ended (UTC)."""
+        return _instant(self.ended_ns)
+
+    @property
+    def usage_source(self) -> Source:
+        """The least trustworthy source among the call's input and output."""
+        return Source.NONE if self.end is End.DELEGATED else self.usage.worst_source
+
+
+class Sink(Protocol):
+    """Where records go. A sink that fails is logged and never starves the next one."""
+
+    def write(self, record: Record) -> None:
+        """Take one record; called on the caller's thread, so hand long work to another."""
+
+    def flush(self, timeout: float) -> bool:
+        """Deliver what was taken within `timeout` seconds; whether all of it was."""
+
+    def close(self, timeout: float) -> None:
+        """Flush and let go of files and threads."""
+
+
+def _instant(ns: int) -> datetime:
+    # Microseconds are computed in integers: a float of seconds would lose the last digits.
+    seconds, rest = divmod(ns, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
