@@ -1,0 +1,107 @@
+"""The command line: `tokenmeter COMMAND`, one module of this folder per command.
+
+A command is `cli/<name>.py` with `add_parser(subparsers)` and `run(args) -> int`. Only the module asked for is
+imported, so `tokenmeter --help` answers at once, and a command whose module is not installed is not offered.
+
+What a user gets wrong is a `TokenmeterError` raised by `run` (or argparse's own `error`): it is printed as one
+line on standard error and the exit status is 2. Interrupted is 130; a reader that closes the pipe ends the command
+quietly. Commands that read JSON Lines share `_jsonl.answer_lines`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import argparse
+    from types import ModuleType
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: Final = {
+    "count": "count the tokens of a text or of whole requests",
+    "price": "price the usage of calls, at any instant",
+    "prices": "list, show, compare and check the price book",
+    "extract": "read the usage out of vendors' responses",
+    "estimate": "the cost range of a request before it is sent",
+    "families": "the tokenizer families and the models they count",
+    "calibration": "what was learnt from reported usage about counting",
+    "report": "who spent what, from a ledger",
+    "doctor": "what is installed, instrumented and out of date",
+    "demo": "real calls against a local provider server, metered",
+}
+
+
+def _installed() -> Iterator[str]:
+    from importlib.util import find_spec
+
+    return (name for name in COMMANDS if find_spec(f"{__name__}.{name}") is not None)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"tokenmeter {version('tokenmeter-sdk')}"
+
+
+def _parser(command: str | None) -> tuple[argparse.ArgumentParser, ModuleType | None]:
+    """The parser with every command's name and, in full, the one asked for."""
+    import argparse
+    import importlib
+
+    parser = argparse.ArgumentParser(
+        prog="tokenmeter", description="What every LLM call costs, in the currency the vendor bills."
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and end")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    module = None
+    names = list(_installed())
+    for name in names:
+        if name == command:
+            module = importlib.import_module(f"{__name__}.{name}")
+            module.add_parser(commands)
+        else:
+            commands.add_parser(name, help=COMMANDS[name])
+    if command is not None and module is None:
+        parser.error(f"there is no command {command!r}; {_nearest(command, names)}")
+    return parser, module
+
+
+def _nearest(word: str, names: Sequence[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(names)}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 some lines were errors, 2 bad flags, 130 interrupted."""
+    from tokenmeter.cli import _output
+    from tokenmeter.errors import TokenmeterError
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    _output.prepare()
+    try:
+        parser, module = _parser(command)
+        args: Any = parser.parse_args(arguments)
+        if args.version:
+            print(_version())
+            return 0
+        if module is None:
+            parser.print_help()
+            return 2
+        status: int = module.run(args)
+        sys.stdout.flush()
+    except SystemExit as stop:  # argparse ends so, after --help as after a bad flag
+        return stop.code if isinstance(stop.code, int) else 2
+    except TokenmeterError as error:
+        return _output.fail(str(error))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        _output.abandon()
+        return 0
+    return status

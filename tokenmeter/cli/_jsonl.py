@@ -1,0 +1,239 @@
+"""The loop behind every `--jsonl FILE`: one answer per non-blank line, in order, whatever the line holds.
+
+    answer_lines(path, handler) -> exit status
+
+`handler` takes the line's object and returns the answer's fields; `id` and `line` are added here, first. A line
+that is not understood (not UTF-8, not JSON, not an object, or refused by the handler with `LineError`) is answered
+`{"id", "line", "error", "field"}` in its place and the others go on.
+
+Input is read in blocks as it arrives and the answers of a block are written before the next is awaited, so the
+same loop serves a file of millions of lines and a program that writes one line and waits. Numbers are read
+exactly: fractions as Decimal, integers as int; NaN and Infinity, which JSON does not have, are refused, and so is
+an object that names a key twice, because which of the two was meant cannot be known. Two lines may share an `id`;
+`line` tells them apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, BinaryIO, Final
+
+from tokenmeter._guard import guard
+from tokenmeter.cli import _output
+from tokenmeter.errors import TokenmeterError
+
+__all__ = ["LONGEST_LINE", "Handler", "LineError", "answer_lines", "parse_object"]
+
+LONGEST_LINE: Final = 64 * 1024 * 1024
+"""Bytes of the longest line that is read; a longer one is answered as an error and never held in memory whole."""
+
+_BLOCK: Final = 256 * 1024
+_PATIENCE: Final = 0.1  # seconds an answer may wait for its neighbours
+_UTF8_BOM: Final = b"\xef\xbb\xbf"
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_OTHER_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+class LineError(TokenmeterError, ValueError):
+    """A line cannot be answered: the message says why and the way out, `field` names the place (`usage.input`)."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+Handler = Callable[[dict[str, Any]], Mapping[str, Any]]
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    answer = dict(pairs)
+    if len(answer) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise LineError(f"the key {twice!r} is there twice: leave the one that is meant", twice)
+    return answer
+
+
+def _fraction(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise LineError(f"the number {text[:40]} is beyond what can be held") from None
+
+
+def _no_constant(name: str) -> None:
+    raise LineError(f"{name} is not JSON; leave a number out where it is not known")
+
+
+_decoder: Final = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_fraction, parse_constant=_no_constant)
+_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(", ", ": "), default=_output._exact)
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Read one line's JSON object exactly. Raises LineError saying what is wrong with it."""
+    try:
+        value = _decoder.decode(raw.decode())
+    except UnicodeDecodeError as error:
+        raise LineError(f"not UTF-8: byte {error.start + 1} of the line is 0x{raw[error.start]:02x}") from None
+    except json.JSONDecodeError as error:
+        raise LineError(f"not JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise LineError("nested too deeply to be read") from None
+    except LineError:
+        raise
+    except ValueError as error:  # an integer with more digits than Python converts
+        raise LineError(str(error).partition(";")[0]) from None
+    if type(value) is not dict:
+        raise LineError(f"a line holds a JSON object, not {_json_name(value)}")
+    return value
+
+
+def _json_name(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _blocks(source: BinaryIO) -> Iterator[bytes]:
+    """Bytes as they arrive: `read1` returns what is there instead of waiting for a full block."""
+    read = getattr(source, "read1", source.read)
+    return iter(lambda: read(_BLOCK), b"")
+
+
+def _lines(source: BinaryIO) -> Iterator[list[bytes | LineError]]:
+    """The complete lines of each block; a line too long to hold comes as the error it will be answered with."""
+    held: list[bytes] = []
+    size = 0
+    for block in _blocks(source):
+        first, *rest = block.split(b"\n")
+        size += len(first)
+        if size <= LONGEST_LINE:
+            held.append(first)
+        else:
+            held.clear()
+        if rest:
+            last = rest.pop()
+            yield [_joined(held, size), *rest]
+            held, size = [last], len(last)
+    if size:
+        yield [_joined(held, size)]
+
+
+def _joined(held: list[bytes], size: int) -> bytes | LineError:
+    if size > LONGEST_LINE:
+        return LineError(f"the line is {size} bytes long; at most {LONGEST_LINE} are read: split it")
+    return b"".join(held)
+
+
+class _Answers:
+    """Writes answers in order and remembers whether one of them was an error."""
+
+    def __init__(self, handler: Handler, target: BinaryIO) -> None:
+        self._handler = handler
+        self._target = target
+        self._waiting: list[str] = []
+        self._number = 0
+        self.failed = False
+
+    def take(self, lines: list[bytes | LineError]) -> None:
+        due = time.monotonic() + _PATIENCE
+        for raw in lines:
+            self._number += 1
+            if type(raw) is bytes and (not raw or raw.isspace()):
+                continue
+            self._waiting.append(self._answer(raw))
+            if time.monotonic() > due:
+                self.write()
+                due = time.monotonic() + _PATIENCE
+        self.write()
+
+    def _answer(self, raw: bytes | LineError) -> str:
+        identity = None
+        answer: Mapping[str, Any] = {"error": "tokenmeter failed on this line; its log says why", "field": None}
+        text = None
+        with guard("answering a line"):
+            try:
+                if isinstance(raw, LineError):
+                    raise raw
+                line = parse_object(raw)
+                identity = _echo(line.get("id"))
+                text = _encode.encode({"id": identity, "line": self._number, **self._handler(line)})
+            except TokenmeterError as error:
+                answer = {"error": str(error), "field": getattr(error, "field", None)}
+        if text is None:
+            self.failed = True
+            text = _encode.encode({"id": identity, "line": self._number, **answer})
+        return text
+
+    def write(self) -> None:
+        if not self._waiting:
+            return
+        text = "\n".join(self._waiting) + "\n"
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:  # a lone surrogate can be written as JSON's own escape only
+            data = _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()
+        self._waiting.clear()
+        self._target.write(data)
+        self._target.flush()
+
+
+def _echo(identity: Any) -> Any:
+    """An id is given back as it came; a fraction, read as Decimal, becomes a JSON number again where that is exact."""
+    if type(identity) is not Decimal:
+        return identity
+    number = float(identity)
+    return number if Decimal(repr(number)) == identity else str(identity)
+
+
+def answer_lines(path: str, handler: Handler) -> int:
+    """Answer each line of a JSON Lines file (`-` is standard input) on standard output; return the exit status.
+
+    0 when every line was answered, 1 when some answers are errors, 2 when the file cannot be read, 130 when
+    interrupted. A reader that closes the pipe ends the loop quietly, with the status so far.
+    """
+    sys.stdout.flush()
+    try:
+        opened = _open(path)
+    except OSError as error:
+        return _output.fail(f"cannot read {path}: {error.strerror or error}")
+    answers = _Answers(handler, sys.stdout.buffer)
+    try:
+        with opened as source:
+            return _run(path, source, answers)
+    except KeyboardInterrupt:
+        with guard("writing the last answers"):
+            answers.write()
+        return 130
+    except BrokenPipeError:
+        _output.abandon()
+    return 1 if answers.failed else 0
+
+
+def _open(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    if path != "-":
+        return open(path, "rb")
+    if sys.stdin is None:
+        raise OSError("there is no standard input")
+    return contextlib.nullcontext(sys.stdin.buffer)  # the host's: left open
+
+
+def _run(path: str, source: BinaryIO, answers: _Answers) -> int:
+    blocks = _lines(source)
+    while True:
+        try:
+            lines = next(blocks, None)
+        except OSError as error:
+            return _output.fail(f"cannot read {path}: {error.strerror or error}")
+        if lines is None:
+            return 1 if answers.failed else 0
+        if not answers._number and isinstance(lines[0], bytes):
+            if lines[0].startswith(_OTHER_BOMS):
+                return _output.fail(f"{path} is UTF-16; save it as UTF-8")
+            lines[0] = lines[0].removeprefix(_UTF8_BOM)
+        answers.take(lines)
