@@ -109,12 +109,12 @@ class Usage:
     reasoning_output_tokens: int | None = None
     audio_output_tokens: int | None = None
     image_output_tokens: int | None = None
-    cache_writes: Mapping[str, int] = field(default=_EMPTY)
-    cached_media: Mapping[str, int] = field(default=_EMPTY)
-    quantities: Mapping[str, int | Decimal] = field(default=_EMPTY)
+    cache_writes: Mapping[str, int] = field(default_factory=lambda: _EMPTY)
+    cached_media: Mapping[str, int] = field(default_factory=lambda: _EMPTY)
+    quantities: Mapping[str, int | Decimal] = field(default_factory=lambda: _EMPTY)
     source: Source = Source.REPORTED
-    sources: Mapping[str, Source] = field(default=_EMPTY)
-    ranges: Mapping[str, tuple[int, int]] = field(default=_EMPTY)
+    sources: Mapping[str, Source] = field(default_factory=lambda: _EMPTY)
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=lambda: _EMPTY)
 
     def __post_init__(self) -> None:
         for name in TOKEN_FIELDS:
