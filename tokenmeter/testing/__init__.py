@@ -1,1 +1,53 @@
-"""Tools for tests of programs that use tokenmeter."""
+"""Tools for tests of programs that call models: a provider on this machine, and what was recorded.
+
+`provider_server()` answers the real SDKs in the providers' own formats, with faults on demand; `capture()` collects
+the records of a block; `FixedClock` stands still. With pytest, the fixture `tokenmeter_capture` does the collecting.
+Everything is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenmeter.testing.faults import Faults as Faults
+    from tokenmeter.testing.reply import Reply as Reply
+    from tokenmeter.testing.reply import json_reply as json_reply
+    from tokenmeter.testing.reply import sse as sse
+    from tokenmeter.testing.reply import sse_reply as sse_reply
+    from tokenmeter.testing.server import ProviderServer as ProviderServer
+    from tokenmeter.testing.server import Received as Received
+    from tokenmeter.testing.server import provider_server as provider_server
+
+_HOME = {
+    "Faults": "faults",
+    "ProviderServer": "server",
+    "Received": "server",
+    "Reply": "reply",
+    "json_reply": "reply",
+    "provider_server": "server",
+    "sse": "reply",
+    "sse_reply": "reply",
+}
+__all__ = [
+    "Faults",
+    "ProviderServer",
+    "Received",
+    "Reply",
+    "json_reply",
+    "provider_server",
+    "sse",
+    "sse_reply",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
