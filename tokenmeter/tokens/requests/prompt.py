@@ -1,0 +1,102 @@
+"""What a model is asked, whatever the wire format: messages of parts, tools, a schema, switches.
+
+`bodies.read` makes a `Prompt` of any vendor's request; the rules and renderers see nothing else. The values are
+plain and mutable because they live for one count only: one of them per part of a request is on the hot path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Call", "Media", "Message", "Prompt", "Result", "Schema", "Tool"]
+
+
+@dataclass(slots=True)
+class Call:
+    """A tool call in the history or in an answer; `arguments` is JSON text or the decoded value, as it was sent."""
+
+    name: str
+    arguments: Any = ""
+    id: str = ""
+
+
+@dataclass(slots=True)
+class Result:
+    """The answer of a tool; `value` is set where the vendor's body holds JSON instead of text."""
+
+    name: str
+    text: str
+    value: Any = None
+    id: str = ""
+
+
+@dataclass(slots=True)
+class Media:
+    """An image, a sound, a film or a file; sizes are None where the body does not tell them."""
+
+    kind: str
+    width: int | None = None
+    height: int | None = None
+    seconds: float | None = None
+    pages: int | None = None
+    detail: str | None = None
+
+
+@dataclass(slots=True)
+class Tool:
+    """A function offered to the model; `raw` is its declaration as sent, for renderers that quote it."""
+
+    name: str
+    description: str
+    parameters: Any
+    raw: Mapping[str, Any]
+    strict: bool = False
+
+
+@dataclass(slots=True)
+class Schema:
+    """The JSON schema an answer must follow."""
+
+    name: str
+    description: str
+    value: Any
+    strict: bool = False
+
+
+@dataclass(slots=True)
+class Message:
+    """One turn. Text of several parts stays apart, since some vendors join it with a newline and some do not."""
+
+    role: str
+    texts: list[str] = field(default_factory=list)
+    name: str = ""
+    reasoning: list[str] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    media: list[Media] = field(default_factory=list)
+    signed: int = 0
+    """Thinking signatures the message carries: opaque, but part of what is sent back."""
+
+
+@dataclass(slots=True)
+class Prompt:
+    """A request body read; `skipped` names what could not be read, by its path in the body."""
+
+    messages: list[Message] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    """Texts counted without any chat frame: completions, embeddings, rerank documents."""
+    token_ids: int = 0
+    """Input already given as token ids."""
+    tools: list[Tool] = field(default_factory=list)
+    builtins: list[str] = field(default_factory=list)
+    """Server-side tools: their prompt is the vendor's and cannot be seen."""
+    schema: Schema | None = None
+    json_mode: bool = False
+    choice: str = "auto"
+    """`auto`, `none`, `required`, or `=name` for one function by force."""
+    thinking: bool | None = None
+    effort: str | None = None
+    legacy_functions: bool = False
+    skipped: list[str] = field(default_factory=list)
