@@ -10,6 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tokenmeter.testing.capture import Records as Records
+    from tokenmeter.testing.capture import capture as capture
+    from tokenmeter.testing.clock import FixedClock as FixedClock
     from tokenmeter.testing.faults import Faults as Faults
     from tokenmeter.testing.reply import Reply as Reply
     from tokenmeter.testing.reply import json_reply as json_reply
@@ -21,9 +24,12 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Faults": "faults",
+    "FixedClock": "clock",
     "ProviderServer": "server",
     "Received": "server",
+    "Records": "capture",
     "Reply": "reply",
+    "capture": "capture",
     "json_reply": "reply",
     "provider_server": "server",
     "sse": "reply",
@@ -31,9 +37,12 @@ _HOME = {
 }
 __all__ = [
     "Faults",
+    "FixedClock",
     "ProviderServer",
     "Received",
+    "Records",
     "Reply",
+    "capture",
     "json_reply",
     "provider_server",
     "sse",
