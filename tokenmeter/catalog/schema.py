@@ -1,0 +1,89 @@
+"""What can be billed and what a price can depend on, read from `components.toml`.
+
+Everything that names a component or a condition asks here, so that a new one is a line of data. Lifetimes of cache
+writes (`cache_write_5m`, `cache_write_1h` …) are components of their own without being listed.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tokenmeter.catalog.files import read_data
+
+__all__ = ["YES_NO", "Component", "Condition", "Schema", "load_schema"]
+
+_LIFETIME: Final = re.compile(r"cache_write_[0-9]+[a-z]+")
+# How clients spell a switch: a boolean, or the word their vendor's request uses for it.
+YES_NO: Final[Mapping[object, bool]] = {
+    True: True, "true": True, "enabled": True, "on": True, "yes": True,
+    False: False, "false": False, "disabled": False, "off": False, "no": False,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A billed kind of quantity: where usage holds it and how many of it a price is for."""
+
+    name: str
+    usage: str
+    per: int
+    inside: str | None = None
+    stand_in: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A fact about a call that a price may depend on, taken from `params` under its name."""
+
+    name: str
+    yes_no: bool
+    neutral: frozenset[str]
+    source: str | None
+    refuse_unlisted: bool
+
+
+class Schema:
+    """Components and conditions by name, and the component of every usage field and quantity."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self.components = {
+            name: Component(name, entry["usage"], entry["per"], entry.get("inside"), entry.get("as"))
+            for name, entry in data["component"].items()
+        }
+        self.conditions = {
+            name: Condition(
+                name,
+                entry["type"] == "yes-no",
+                frozenset(entry.get("neutral", ())),
+                entry.get("from"),
+                entry["unlisted"] == "unpriced",
+            )
+            for name, entry in data["condition"].items()
+        }
+        self.of_usage = {component.usage: name for name, component in self.components.items()}
+        self.stand_ins = {name: part.stand_in for name, part in self.components.items() if part.stand_in is not None}
+
+    def component(self, name: str) -> Component | None:
+        """The component of this name, lifetimes of cache writes included; None if there is no such thing."""
+        found = self.components.get(name)
+        if found is None and _LIFETIME.fullmatch(name):
+            return Component(name, f"{name}_input_tokens", self.components["cache_write"].per, "input")
+        return found
+
+    def whole(self, name: str) -> str:
+        """The total a component's usage is part of: `input`, `output`, or itself."""
+        component = self.component(name)
+        while component is not None and component.inside is not None:
+            name = component.inside
+            component = self.component(name)
+        return name
+
+
+@functools.cache
+def load_schema() -> Schema:
+    """The schema of this installation."""
+    return Schema(read_data("components"))
