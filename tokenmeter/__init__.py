@@ -1,1 +1,229 @@
-"""What every LLM call costs."""
+"""What every LLM call costs, in the currency the vendor bills, inside the observability stack you already run.
+
+    import tokenmeter
+
+    tokenmeter.instrument()                      # every supported SDK in this process
+    client = tokenmeter.wrap(client)             # or one client: the same object comes back
+    with tokenmeter.scope("nightly", team="search") as s:
+        ...
+    s.cost                                       # {"CNY": Money(...)}
+
+The functions here act on a default `Tokenmeter`, made from TOKENMETER_* variables on first use and replaced by
+`configure`. Importing this package loads no SDK, no vocabulary and no price, and touches no network.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from tokenmeter._context import carry
+    from tokenmeter.calls import Call, CallBlock
+    from tokenmeter.errors import (
+        CatalogError,
+        ConfigurationError,
+        CurrencyMismatch,
+        MissingExtra,
+        TokenmeterError,
+        UsageError,
+    )
+    from tokenmeter.estimating import Estimate
+    from tokenmeter.meter import Tokenmeter, configure, default
+    from tokenmeter.money import Money
+    from tokenmeter.pricing import Charge, Cost
+    from tokenmeter.record import Attempt, End, Record, Sink
+    from tokenmeter.scopes import Scope, ScopeBlock, TagsBlock
+    from tokenmeter.usage import Source, TokenCount, Usage
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Attempt",
+    "Call",
+    "CatalogError",
+    "Charge",
+    "ConfigurationError",
+    "Cost",
+    "CurrencyMismatch",
+    "End",
+    "Estimate",
+    "MissingExtra",
+    "Money",
+    "Record",
+    "Scope",
+    "Sink",
+    "Source",
+    "TokenCount",
+    "Tokenmeter",
+    "TokenmeterError",
+    "Usage",
+    "UsageError",
+    "__version__",
+    "add_sink",
+    "call",
+    "carry",
+    "configure",
+    "count",
+    "current",
+    "default",
+    "estimate",
+    "flush",
+    "instrument",
+    "price",
+    "remove_sink",
+    "scope",
+    "shutdown",
+    "tags",
+    "uninstrument",
+    "wrap",
+]
+
+_Client = TypeVar("_Client")
+
+# Where each lazily loaded name lives.
+_HOMES = {
+    "Attempt": "record",
+    "Call": "calls",
+    "CatalogError": "errors",
+    "Charge": "pricing",
+    "ConfigurationError": "errors",
+    "Cost": "pricing",
+    "CurrencyMismatch": "errors",
+    "End": "record",
+    "Estimate": "estimating",
+    "MissingExtra": "errors",
+    "Money": "money",
+    "Record": "record",
+    "Scope": "scopes",
+    "Sink": "record",
+    "Source": "usage",
+    "TokenCount": "usage",
+    "Tokenmeter": "meter",
+    "TokenmeterError": "errors",
+    "Usage": "usage",
+    "UsageError": "errors",
+    "carry": "_context",
+    "configure": "meter",
+    "default": "meter",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'tokenmeter' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"tokenmeter.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _meter() -> Tokenmeter:
+    from tokenmeter.meter import default
+
+    return default()
+
+
+def instrument() -> None:
+    """Meter every supported SDK and HTTP library in this process, loaded now or later. Idempotent."""
+    _meter().instrument()
+
+
+def uninstrument() -> None:
+    """Stop what `instrument` began. Clients given to `wrap` stay metered."""
+    _meter().uninstrument()
+
+
+def wrap(client: _Client, *, provider: str | None = None, region: str | None = None) -> _Client:
+    """Meter one client and return the same object, so types and `isinstance` hold.
+
+    `provider` says who bills where the client's address does not tell (a gateway, a local server). Copies made by
+    `with_options()`, `copy()` and `copy.copy` stay metered. Raises ConfigurationError for an unknown provider or an
+    object that is not a client.
+    """
+    return _meter().wrap(client, provider=provider, region=region)
+
+
+def scope(name: str, **tags: Any) -> ScopeBlock:
+    """A named unit of work that sums the calls inside it: `with scope("nightly", team="search") as s`, or a decorator."""
+    return _meter().scope(name, **tags)
+
+
+def call(
+    *,
+    provider: str,
+    model: str | None = None,
+    request: object = None,
+    api: str | None = None,
+    operation: str | None = None,
+    region: str | None = None,
+    stream: bool = False,
+) -> CallBlock:
+    """One call metered by hand: `with call(provider=..., model=...) as c: c.observe(reply)`, or a decorator.
+
+    `request` is counted where the vendor reports no usage; `api` is the wire format (guessed where absent);
+    `operation` is an OpenTelemetry GenAI operation name.
+    """
+    return _meter().call(
+        provider=provider, model=model, request=request, api=api, operation=operation, region=region, stream=stream
+    )
+
+
+def tags(**tags: Any) -> TagsBlock:
+    """Who the spend inside belongs to: `with tags(tenant="acme"): ...`, or a decorator."""
+    return _meter().tags(**tags)
+
+
+def current() -> Scope | None:
+    """The scope that is open here, or None."""
+    from tokenmeter._context import SCOPE
+
+    return SCOPE.get()
+
+
+def count(text: str, *, model: str, provider: str | None = None) -> TokenCount:
+    """Count the tokens of a text, offline; the answer says how far to trust it (`low`, `high`, `method`)."""
+    return _meter().count(text, model=model, provider=provider)
+
+
+def estimate(request: Any, *, provider: str, model: str | None = None, api: str | None = None, **params: Any) -> Estimate:
+    """The range in which a request's cost will lie, before it is sent."""
+    return _meter().estimate(request, provider=provider, model=model, api=api, **params)
+
+
+def price(usage: Usage, *, provider: str, model: str, at: datetime | str | None = None, **params: Any) -> Cost:
+    """What a usage costs at an instant (default: now).
+
+    `at` is an aware datetime, RFC 3339 text with an offset, or a bare date (00:00 where the provider is); `params` are
+    facts of the request that prices may depend on, such as `thinking=True`. Nothing is raised for an unknown model:
+    `cost.total` is None and `cost.reason` says why.
+    """
+    return _meter().price(usage, provider=provider, model=model, at=at, **params)
+
+
+def add_sink(sink: Sink) -> None:
+    """Hand every later record to this object too: `write(record)`, `flush(timeout)`, `close(timeout)`."""
+    _meter().add_sink(sink)
+
+
+def remove_sink(sink: Sink) -> None:
+    """Stop handing records to this object."""
+    _meter().remove_sink(sink)
+
+
+def flush(timeout: float = 5.0) -> bool:
+    """Deliver all records taken so far, within `timeout` seconds; whether all were. Also done at exit."""
+    return _meter().flush(timeout)
+
+
+def shutdown(timeout: float = 5.0) -> bool:
+    """Flush, then close files and threads."""
+    return _meter().shutdown(timeout)

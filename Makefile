@@ -1,0 +1,50 @@
+# One command each, from nothing: `make demo`, `make test`. Each sets up .venv first, if it is not there.
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+# The first interpreter here that runs and is new enough.
+FIND := for one in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; exit; }; done
+
+.PHONY: demo test test-all test-sdks check format bench docs clean
+
+$(READY): pyproject.toml
+	@found=$$($(FIND)); test -n "$$found" || { echo "tokenmeter needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }; \
+	echo "setting up $(VENV) with $$found"; $$found -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@
+
+demo: $(READY)
+	@$(PY) -m tokenmeter demo
+
+test: $(READY)
+	$(PY) -m pytest -n 2
+
+check: $(READY)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m pytest -q tests/test_public_api.py
+
+format: $(READY)
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+# Every supported interpreter found on this machine, each in an environment of its own.
+test-all:
+	@for version in 3.11 3.12 3.13 3.14; do \
+		command -v python$$version >/dev/null && python$$version -c 'import venv' 2>/dev/null || { echo "python$$version: not on this machine, not run"; continue; }; \
+		$(MAKE) --no-print-directory VENV=.venvs/python$$version PYTHON=python$$version test || exit 1; \
+	done
+
+# The trap table against openai 1, 2 and 3, langchain and litellm, each in an environment of its own.
+test-sdks: $(READY)
+	$(PY) tools/sdk_matrix.py
+
+bench: $(READY)
+	$(PY) benchmarks/overhead.py
+
+clean:
+	rm -rf $(VENV) .venvs .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

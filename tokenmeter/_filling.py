@@ -1,0 +1,43 @@
+"""Counting what a vendor did not report, at settle: the request's tokens, and those of the text that came back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tokenmeter.usage import TokenCount, Usage
+
+if TYPE_CHECKING:
+    from tokenmeter._reading import Reading
+    from tokenmeter.lifecycle import OpenCall
+
+__all__ = ["fill", "request_body"]
+
+
+def fill(call: OpenCall, usage: Usage, reading: Reading | None) -> Usage:
+    """The usage with missing totals counted, each with its own source and range; what is reported stays."""
+    counts: dict[str, TokenCount | None] = {}
+    if usage.input_tokens is None:
+        body = request_body(call.request)
+        if body is not None:
+            from tokenmeter.tokens import count_request
+
+            counts["input_tokens"] = count_request(body, provider=call.provider, model=call.model, api=call.api)
+    if usage.output_tokens is None and reading is not None:
+        counts["output_tokens"] = reading.output()
+    return usage.with_counts(**counts)
+
+
+def request_body(request: object) -> Mapping[str, Any] | None:
+    """The JSON body of a request that was kept for counting: a mapping, bytes, text, or an HTTP library's request."""
+    if isinstance(request, Mapping):
+        return request
+    content = request if isinstance(request, str | bytes) else getattr(request, "_content", None)
+    if not isinstance(content, str | bytes) or not content:
+        return None
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, Mapping) else None

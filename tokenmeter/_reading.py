@@ -1,0 +1,280 @@
+"""What came back from a call, kept as it came and read once, at settle.
+
+Three forms, one interface: an object handed over by hand, a whole body, a streamed body. A streamed body is kept as
+the chunks that went by; while the vendor's usage is still expected nobody looks into them. At settle only the events
+that can carry usage, an error or the end are decoded. Only where no usage is found is the text looked at, and counted.
+
+Past 64 KB a stream is folded: its events so far are read in full, their text goes to an incremental counter and is
+let go, so a stream of any length takes bounded memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter._guard import guard
+from tokenmeter.catalog.extract import Extracted, StreamReader, extract, output_texts
+from tokenmeter.catalog.wire import EventSplitter
+from tokenmeter.record import End
+from tokenmeter.usage import Source, Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.tokens import OutputCounter
+    from tokenmeter.usage import TokenCount
+
+__all__ = ["BodyReading", "ObjectReading", "Reading", "StreamReading", "TextReading"]
+
+_FOLD_BYTES: Final = 64 * 1024
+_BIG_BODY: Final = 256 * 1024
+_NOTHING: Final = Usage(source=Source.NONE)
+
+
+class Reading:
+    """What came back. `usage` is asked first; the rest holds after it."""
+
+    extracted: Extracted | None = None
+    error: str | None = None
+    flags: tuple[str, ...] = ()
+
+    def usage(self, end: End) -> tuple[Usage, str | None]:
+        """The usage as reported, and why nothing was."""
+        return _NOTHING, None
+
+    def end(self, end: End) -> End:
+        """How the call really ended, given how it looked from outside."""
+        return End.ERROR if self.error is not None and end is End.COMPLETE else end
+
+    def output(self) -> TokenCount | None:
+        """A count of the text that came back; None where there is no text to be seen."""
+        return None
+
+    def _took(self, extracted: Extracted) -> tuple[Usage, str | None]:
+        self.extracted = extracted
+        self.flags = extracted.flags
+        return extracted.usage or _NOTHING, extracted.reason
+
+
+class ObjectReading(Reading):
+    """A reply handed over by hand or returned by an SDK: a mapping, or an object with `model_dump` or `to_dict`."""
+
+    def __init__(self, reply: object, provider: str | None, api: str | None, model: str | None) -> None:
+        self._reply: object = reply
+        self._provider = provider
+        self._api = api
+        self._model = model
+
+    def usage(self, end: End) -> tuple[Usage, str | None]:
+        self._reply = as_plain(self._reply)
+        return self._took(extract(self._reply, provider=self._provider, api=self._api))
+
+    def output(self) -> TokenCount | None:
+        return _count_texts(self._reply, self._provider, self._api, self._model)
+
+
+class TextReading(Reading):
+    """Text handed over by hand, piece by piece; counted as it comes and let go."""
+
+    def __init__(self, counter: OutputCounter) -> None:
+        self._counter = counter
+
+    def feed(self, text: str) -> None:
+        self._counter.feed("text", text)
+
+    def usage(self, end: End) -> tuple[Usage, str | None]:
+        return _NOTHING, "the usage was not given, only the text"
+
+    def output(self) -> TokenCount | None:
+        return self._counter.count()
+
+
+class BodyReading(Reading):
+    """A whole response body, decoded of its content encoding."""
+
+    def __init__(self, body: bytes, provider: str | None, api: str | None, model: str | None) -> None:
+        self._body = body
+        self._provider = provider
+        self._api = api
+        self._model = model
+        self._parsed: object = None
+
+    def usage(self, end: End) -> tuple[Usage, str | None]:
+        body = self._body
+        if len(body) > _BIG_BODY:
+            self._parsed = _tail_usage(body)
+        if self._parsed is None:
+            try:
+                self._parsed = json.loads(body)
+            except (ValueError, RecursionError):
+                kind = "is empty" if not body.strip() else "is not JSON"
+                return _NOTHING, f"the response body {kind}"
+        return self._took(extract(self._parsed, provider=self._provider, api=self._api))
+
+    def output(self) -> TokenCount | None:
+        return _count_texts(self._parsed, self._provider, self._api, self._model)
+
+
+class StreamReading(Reading):
+    """A streamed body. `feed` is the hot path: one append a chunk."""
+
+    def __init__(
+        self,
+        provider: str | None,
+        api: str | None,
+        model: str | None,
+        content_type: str,
+        decoder: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self._provider = provider
+        self._api = api
+        self._model = model
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._decode = decoder
+        self._splitter = EventSplitter(content_type)
+        self._reader: StreamReader | None = None
+        self._counter: OutputCounter | None = None
+        self._events: list[tuple[str | None, Any]] = []
+        self.exhausted = False
+        self.hand_fed = False
+
+    def feed(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        if self._size > _FOLD_BYTES:
+            with guard("folding a long stream"):
+                self._fold()
+
+    def feed_event(self, event: object) -> None:
+        """One event handed over by hand: a mapping, a `data:` string or an SDK's chunk object."""
+        self.hand_fed = True
+        self._read_in_full([(None, event if isinstance(event, str) else as_plain(event))])
+
+    def usage(self, end: End) -> tuple[Usage, str | None]:
+        events = self._take()
+        if self._reader is None:
+            quick = StreamReader(provider=self._provider, api=self._api)
+            for name, data in _telling(events):
+                quick.feed(data, name)
+            extracted = quick.result()
+            if _whole(extracted.usage) or not events:
+                self._reader = quick
+                self.error = quick.error
+                return self._took(extracted)
+        self._read_in_full(events)
+        assert self._reader is not None
+        self.error = self._reader.error
+        return self._took(self._reader.result())
+
+    def end(self, end: End) -> End:
+        reader = self._reader
+        if self.error is not None and end in (End.COMPLETE, End.CLOSED_EARLY):
+            return End.ERROR
+        if reader is None:
+            return end
+        if reader.terminal and end in (End.CLOSED_EARLY, End.DROPPED):
+            return End.COMPLETE  # SDKs stop at the terminator and close: the answer was whole
+        if end is End.COMPLETE and not reader.terminal and not self.hand_fed:
+            extracted = self.extracted
+            if extracted is None or not extracted.finish_reasons:
+                self.flags = (*self.flags, "the stream ended without its terminator")
+                return End.CLOSED_EARLY
+        return end
+
+    def output(self) -> TokenCount | None:
+        if self._counter is None:
+            return None
+        return self._counter.count()
+
+    def _take(self) -> list[tuple[str | None, Any]]:
+        data = b"".join(self._chunks)
+        self._chunks = []
+        self._size = 0
+        if self._decode is not None and data:
+            data = self._decode(data)
+        return list(self._splitter.feed(data))
+
+    def _fold(self) -> None:
+        self._read_in_full(self._take())
+
+    def _read_in_full(self, events: Iterable[tuple[str | None, Any]]) -> None:
+        if self._reader is None:
+            from tokenmeter.tokens import OutputCounter
+
+            self._counter = OutputCounter(model=self._model or "", provider=self._provider, api=self._api)
+            self._reader = StreamReader(provider=self._provider, api=self._api, on_text=self._counter.feed)
+        for name, data in events:
+            self._reader.feed(data, name)
+
+
+_MARKS: Final = ('usage"', '"error"', "Usage", "okenCount", '"message_stop"', "_count", "[DONE]", "finish")
+
+
+def _telling(events: list[tuple[str | None, Any]]) -> list[tuple[str | None, Any]]:
+    """The events that may carry the model, usage, an error or the end: the first, the last two, and the marked."""
+    last = len(events) - 2
+    return [
+        event
+        for index, event in enumerate(events)
+        if index == 0 or index >= last or not isinstance(event[1], str) or any(mark in event[1] for mark in _MARKS)
+    ]
+
+
+def _whole(usage: Usage | None) -> bool:
+    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+        return False
+    return usage.worst_source is Source.REPORTED
+
+
+def _tail_usage(body: bytes) -> object:
+    """The usage of a body of megabytes (embeddings) without parsing its vectors; None if it is not at the end."""
+    decoder = json.JSONDecoder()
+    found: dict[str, Any] = {}
+    for part in (body[:2048], body[-16384:]):
+        text = part.decode("utf-8", "replace")
+        for name in ("usage", "model", "service_tier", "object"):
+            at = text.rfind(f'"{name}"')
+            colon = text.find(":", at) if at >= 0 else -1
+            if colon < 0:
+                continue
+            start = colon + 1 + (len(text[colon + 1 :]) - len(text[colon + 1 :].lstrip()))
+            try:
+                value, _ = decoder.raw_decode(text, start)
+            except ValueError:
+                continue
+            if name != "usage" or isinstance(value, dict):
+                found[name] = value
+    return found if "usage" in found else None
+
+
+def _count_texts(body: object, provider: str | None, api: str | None, model: str | None) -> TokenCount | None:
+    texts = output_texts(body, provider=provider, api=api)
+    if texts is None:
+        return None
+    from tokenmeter.tokens import count_output
+
+    return count_output(
+        model=model or "",
+        provider=provider,
+        api=api,
+        text=texts.text,
+        reasoning=texts.reasoning,
+        tool_calls=texts.tool_calls,
+    )
+
+
+def as_plain(reply: object) -> object:
+    """An SDK's object as plain mappings and lists; what is plain already is returned as it is."""
+    if reply is None or isinstance(reply, str | bytes | bytearray | Mapping | list | tuple | int | float):
+        if isinstance(reply, bytes | bytearray):
+            return bytes(reply).decode("utf-8", "replace")
+        return reply
+    for name in ("model_dump", "to_dict", "dict"):
+        method = getattr(reply, name, None)
+        if callable(method):
+            return method()
+    to_json = getattr(reply, "json", None)
+    if callable(to_json):
+        return to_json()
+    return vars(reply) if hasattr(reply, "__dict__") else reply

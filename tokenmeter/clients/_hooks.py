@@ -1,0 +1,119 @@
+"""Where hooks live and for whom they act.
+
+Hooks are class-level pass-throughs, put in place once and left there: a class may be wrapped by others after us, and
+taking ours out from the middle would take theirs with it. Whether a hook acts is decided per call: for every object
+after `instrument()`, for marked objects after `wrap(object)`.
+
+A mark is a small attribute of the instance, so it goes where the instance's `__dict__` goes: `copy.copy`, pickling.
+A bound method stored on the instance would not: a copy with a changed key would send the old one.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter._guard import guard
+
+if TYPE_CHECKING:
+    from tokenmeter.meter import Tokenmeter
+
+__all__ = ["MARK", "Mark", "mark", "meter_for", "on_import", "patch", "set_instrumented"]
+
+MARK: Final = "_tokenmeter_mark"
+_instrumented: Tokenmeter | None = None
+_lock = threading.Lock()
+_watched: set[str] = set()
+
+
+class Mark:
+    """Says which meter an object belongs to, and what the user said about the object."""
+
+    __slots__ = ("_meter", "provider", "region")
+
+    def __init__(self, meter: Tokenmeter | None, provider: str | None = None, region: str | None = None) -> None:
+        self._meter = meter
+        self.provider = provider
+        self.region = region
+
+    @property
+    def meter(self) -> Tokenmeter:
+        if self._meter is not None:
+            return self._meter
+        from tokenmeter.meter import default
+
+        return default()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A meter does not travel: in another process the object belongs to that process's default meter.
+        return (Mark, (None, self.provider, self.region))
+
+    def __deepcopy__(self, memo: object) -> Mark:
+        return self
+
+
+def set_instrumented(meter: Tokenmeter | None) -> Tokenmeter | None:
+    """Make hooks act for every object, for this meter; None stops that. Returns the one before."""
+    global _instrumented
+    with _lock:
+        before, _instrumented = _instrumented, meter
+    return before
+
+
+def instrumented() -> Tokenmeter | None:
+    return _instrumented
+
+
+def mark_of(thing: object) -> Mark | None:
+    try:
+        found = thing.__dict__.get(MARK)
+    except AttributeError:  # an object with slots only: it cannot be marked
+        return None
+    return found if isinstance(found, Mark) else None
+
+
+def meter_for(thing: object) -> Tokenmeter | None:
+    """The meter that calls of this object belong to; None: leave them alone."""
+    found = mark_of(thing)
+    return _instrumented if found is None else found.meter
+
+
+def mark(thing: object, made: Mark) -> None:
+    thing.__dict__[MARK] = made
+
+
+def patch(owner: type, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> bool:
+    """Replace a method by `make(method)`, once; whether it is in place now."""
+    with _lock:
+        found = inspect.getattr_static(owner, name, None)
+        if found is None:
+            return False
+        if getattr(found, "__tokenmeter__", False):
+            return True
+        replacement = functools.wraps(found)(make(found))
+        replacement.__tokenmeter__ = True  # type: ignore[attr-defined]
+        setattr(owner, name, replacement)
+        return True
+
+
+def on_import(module: str, hook: Callable[[Any], None]) -> None:
+    """Run `hook(module)` now if it is loaded, else when it will be. Each module once."""
+    with _lock:
+        if module in _watched:
+            return
+        _watched.add(module)
+
+    def guarded(loaded: Any) -> None:
+        with guard(f"putting hooks into {module}"):
+            hook(loaded)
+
+    if module in sys.modules:
+        guarded(sys.modules[module])
+        return
+    import wrapt
+
+    wrapt.register_post_import_hook(guarded, module)

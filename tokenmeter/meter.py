@@ -1,0 +1,439 @@
+"""The public API as an object: everything that `tokenmeter.*` does, for one configuration.
+
+The functions of the package are the same methods of a default `Tokenmeter`, made from the environment on first use and
+replaced by `configure`. Libraries and tests make one of their own and touch nothing global.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from tokenmeter._context import HAND, SCOPE, TAGS
+from tokenmeter._filling import fill
+from tokenmeter._guard import guard
+from tokenmeter.calls import CallBlock
+from tokenmeter.clients import _hooks
+from tokenmeter.errors import ConfigurationError
+from tokenmeter.lifecycle import Lifecycle, OpenCall
+from tokenmeter.record import End, Record, Sink
+from tokenmeter.scopes import Scope, ScopeBlock, TagsBlock
+from tokenmeter.settings import Settings
+from tokenmeter.usage import TokenCount, Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.catalog.book import Book
+    from tokenmeter.catalog.providers import Endpoint, Provider, Providers
+    from tokenmeter.estimating import Estimate
+    from tokenmeter.pricing import Cost
+
+__all__ = ["Tokenmeter", "configure", "default"]
+
+_Client = TypeVar("_Client")
+_UNKNOWN_MODELS_MOST: Final = 1000
+
+
+class Tokenmeter:
+    """One configuration of tokenmeter.
+
+    Arguments are those of `Settings`, and: `tracer_provider` and `meter_provider` (default: OpenTelemetry's global
+    ones), `sinks` (objects with `write`, `flush` and `close` that get every record beside the built-in ones), `clock`
+    and `monotonic` (nanoseconds; for tests).
+
+    Raises ConfigurationError for a bad argument or TOKENMETER_* variable, CatalogError for a broken price file.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: Any = None,
+        meter_provider: Any = None,
+        sinks: Iterable[Sink] = (),
+        clock: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], int] = time.perf_counter_ns,
+        **settings: Any,
+    ) -> None:
+        self.settings: Final = Settings.read(settings)
+        self._catalog_lock = threading.RLock()
+        self._providers: Providers | None = None
+        self._book: Book | None = None
+        self._warned: set[tuple[str | None, str | None]] = set()
+        if self.settings.hosts:
+            _ = self.providers  # a bad host map is the user's error: say so here, not at the first call
+        if self.settings.prices is not None:
+            _ = self.book
+        self._scope_spans: Any = None
+        self._lifecycle: Final = Lifecycle(
+            price=self._price_record,
+            fill=fill if self.settings.estimate else None,
+            clock=clock,
+            monotonic=monotonic,
+        )
+        self._connect(tracer_provider, meter_provider, tuple(sinks))
+
+    def _connect(self, tracer_provider: Any, meter_provider: Any, sinks: tuple[Sink, ...]) -> None:
+        from tokenmeter.sinks.metrics import Metrics
+        from tokenmeter.sinks.otel import Spans
+
+        settings = self.settings
+        spans = Spans(tracer_provider, mode=settings.spans, export_estimates=settings.export_estimates)
+        self._scope_spans = spans
+        self._lifecycle.spans = spans if settings.spans != "none" else None
+        self._lifecycle.add_sink(Metrics(meter_provider))
+        if settings.ledger is not None:
+            from tokenmeter.sinks.ledger import Ledger
+
+            self._lifecycle.add_sink(Ledger(settings.ledger))
+        for sink in sinks:
+            self._lifecycle.add_sink(sink)
+
+    # The catalog --------------------------------------------------------------------------------------------
+
+    @property
+    def providers(self) -> Providers:
+        """Who serves and bills, and at which endpoints: the catalog's and the user's `hosts`."""
+        if self._providers is None:
+            with self._catalog_lock:
+                if self._providers is None:
+                    from tokenmeter.catalog.providers import load_providers
+
+                    providers = load_providers()
+                    if self.settings.hosts:
+                        providers = providers.with_hosts(self.settings.hosts)
+                    self._providers = providers
+        return self._providers
+
+    @property
+    def book(self) -> Book:
+        """The price book: the catalog's and the user's `prices`."""
+        if self._book is None:
+            with self._catalog_lock:
+                if self._book is None:
+                    from tokenmeter.catalog.book import load_book
+
+                    book = load_book()
+                    if self.settings.prices is not None:
+                        book = book.with_overlay(self.settings.prices)
+                    self._book = book
+        return self._book
+
+    def watches(self, host: str) -> bool:
+        """Whether requests to this host may be calls. For hooks; cheap."""
+        return self.providers.watches(host)
+
+    def endpoint(self, host: str, port: int | None, path: str, *, any_host: bool = False) -> Endpoint | None:
+        """What answers at an address: provider, region and wire format. `any_host`: by path alone if need be."""
+        return self.providers.endpoint(host, path, port=port, any_host=any_host)
+
+    def asks_usage(self, call: OpenCall) -> bool:
+        """Whether to ask for usage in this call's stream."""
+        if not self.settings.ask_usage or call.provider is None:
+            return False
+        provider = self.providers.get(call.provider)
+        return provider is not None and provider.asks_usage(call.api)
+
+    # Opening calls ------------------------------------------------------------------------------------------
+
+    def open_call(
+        self,
+        *,
+        endpoint: Endpoint | None = None,
+        provider: str | None = None,
+        region: str | None = None,
+        api: str | None = None,
+        model: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        path: str | None = None,
+        stream: bool = False,
+        body: object = None,
+    ) -> OpenCall:
+        """Begin a call in the current scope; for hooks."""
+        known = self._known(provider, endpoint)
+        call = self._lifecycle.open(
+            provider=known.id if known is not None else provider,
+            otel_provider=known.otel_name if known is not None else None,
+            api=api,
+            operation=self.providers.operation(api),
+            model=model,
+            host=host,
+            port=port,
+            path=path,
+            region=region if region is not None else (endpoint.region if endpoint is not None else None),
+            stream=stream,
+            scope=SCOPE.get(),
+            tags=TAGS.get(),
+            parent=HAND.get(),
+        )
+        if isinstance(body, dict):
+            call.request = body
+            if known is not None:
+                with guard("reading a request's parameters"):
+                    call.params = known.request_params(body)
+        return call
+
+    def _known(self, provider: str | None, endpoint: Endpoint | None) -> Provider | None:
+        if provider is not None:
+            return self.providers.get(provider)
+        if endpoint is not None and endpoint.provider_id is not None:
+            return self.providers.get(endpoint.provider_id)
+        return None
+
+    # The five verbs -----------------------------------------------------------------------------------------
+
+    def instrument(self) -> None:
+        """Meter every supported SDK and HTTP library in this process, loaded now or later. Idempotent."""
+        self._install()
+        _hooks.set_instrumented(self)
+
+    def uninstrument(self) -> None:
+        """Stop what `instrument` began. Clients given to `wrap` stay metered."""
+        if _hooks.instrumented() is self:
+            _hooks.set_instrumented(None)
+
+    @staticmethod
+    def _install() -> None:
+        from tokenmeter.clients import http, stainless
+
+        http.install()
+        stainless.install()
+
+    def wrap(self, client: _Client, *, provider: str | None = None, region: str | None = None) -> _Client:
+        """Meter one client and return the same object.
+
+        `provider` says who bills where the address does not tell (a gateway, a local server). The mark survives
+        `with_options()`, `copy()` and `copy.copy`. Raises ConfigurationError for an unknown provider or an object
+        that is not a client we know.
+        """
+        if provider is not None and self.providers.get(provider) is None:
+            raise ConfigurationError(f"provider {provider!r} is not in the catalog; {self.providers.hint(provider)}")
+        if not hasattr(client, "__dict__") or isinstance(client, type):
+            raise ConfigurationError(f"wrap takes a client object, not {client!r}")
+        self._install()
+        self._check_client(client)
+        _hooks.mark(client, _hooks.Mark(self._mark_meter(), provider, region))
+        from tokenmeter.clients.stainless import mark_copies
+
+        mark_copies(client)
+        return client
+
+    def _mark_meter(self) -> Tokenmeter | None:
+        return None if self is _default else self
+
+    @staticmethod
+    def _check_client(client: object) -> None:
+        from tokenmeter.clients import http, stainless
+
+        roots = {owner.__module__.partition(".")[0] for owner in type(client).__mro__}
+        if not roots & {*http.LIBRARIES, *stainless.SDKS}:
+            raise ConfigurationError(
+                f"wrap does not know {type(client).__module__}.{type(client).__qualname__}; it knows clients of "
+                f"{', '.join(sorted({*http.LIBRARIES, *stainless.SDKS}))}. For anything else: tokenmeter.call(provider=…, model=…)"
+            )
+
+    def scope(self, name: str, **tags: Any) -> ScopeBlock:
+        """A named unit of work that sums the calls inside it: a context manager and a decorator."""
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(f'scope({name!r}): a scope has a name, such as scope("answer")')
+        return ScopeBlock(name, tags, lambda: self._lifecycle, self._start_scope_span)
+
+    def _start_scope_span(self, scope: Scope) -> Any:
+        if self.settings.spans == "none":
+            return None
+        return self._scope_spans.start_scope(scope.name, scope.tags, path=scope.path, started_ns=scope.started_ns)
+
+    def call(
+        self,
+        *,
+        provider: str,
+        model: str | None = None,
+        request: object = None,
+        api: str | None = None,
+        operation: str | None = None,
+        region: str | None = None,
+        stream: bool = False,
+    ) -> CallBlock:
+        """One call by hand: a context manager and a decorator. `request` is counted where usage is not reported."""
+
+        def describe() -> Mapping[str, Any]:
+            known = self.providers.get(provider)
+            return {
+                "provider": known.id if known is not None else provider,
+                "otel_provider": known.otel_name if known is not None else None,
+                "api": api,
+                "operation": operation or self.providers.operation(api),
+                "model": model if model is not None else _model_of(request),
+                "region": region,
+                "stream": stream,
+            }
+
+        return CallBlock(lambda: self._lifecycle, describe, request)
+
+    def tags(self, **tags: Any) -> TagsBlock:
+        """Who the spend inside belongs to: a context manager and a decorator."""
+        return TagsBlock(tags)
+
+    @staticmethod
+    def current() -> Scope | None:
+        """The scope that is open here, or None."""
+        return SCOPE.get()
+
+    # Numbers without a call ---------------------------------------------------------------------------------
+
+    def count(self, text: str, *, model: str, provider: str | None = None) -> TokenCount:
+        """Count the tokens of a text, offline."""
+        from tokenmeter.tokens import count_text
+
+        return count_text(text, model=model, provider=provider)
+
+    def estimate(
+        self, request: object, *, provider: str, model: str | None = None, api: str | None = None, **params: Any
+    ) -> Estimate:
+        """The range in which a request's cost will lie. Raises ConfigurationError where no model is named."""
+        from tokenmeter.estimating import estimate
+
+        named = model if model is not None else _model_of(request)
+        if named is None:
+            raise ConfigurationError("estimate needs a model: pass model=…, or a request that names one")
+        return estimate(
+            request,
+            provider=provider,
+            model=named,
+            api=api,
+            price=lambda usage: self.price(usage, provider=provider, model=named, **params),
+        )
+
+    def price(
+        self,
+        usage: Usage,
+        *,
+        provider: str,
+        model: str,
+        at: datetime | str | None = None,
+        **params: Any,
+    ) -> Cost:
+        """What a usage costs at an instant (default: now). Unknown models are an answer: `cost.total` is None."""
+        known = self.providers.get(provider)
+        name = known.id if known is not None else provider
+        return self.book.price(usage, provider=name, model=model, at=at, params=self._listed(name, params))
+
+    def _listed(self, provider: str | None, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        currency = self.settings.price_lists.get(provider or "")
+        return {"currency": currency, **params} if currency is not None else params
+
+    def _price_record(self, record: Record) -> Cost:
+        from tokenmeter.pricing import Cost
+
+        if record.end is End.DELEGATED:
+            return Cost.unpriced(record.reason or "delegated", provider=record.provider, model=record.model)
+        if record.provider is None:
+            return Cost.unpriced(
+                f"no provider is known for the host {record.host}: name it in configure(hosts={{…}}) or wrap(client, provider=…)",
+                model=record.model,
+            )
+        models = self.settings.models
+        cost = self.book.price(
+            record.usage,
+            provider=record.provider,
+            model=models.get(record.request_model or "", record.request_model or ""),
+            response_model=record.response_model and models.get(record.response_model, record.response_model),
+            at=record.ended_at,
+            params=self._listed(record.provider, record.params),
+        )
+        if cost.total is None and record.usage.input_tokens is not None:
+            self._warn_unpriced(record, cost)
+        return cost
+
+    def _warn_unpriced(self, record: Record, cost: Cost) -> None:
+        key = (record.provider, record.response_model or record.request_model)
+        if key in self._warned or len(self._warned) >= _UNKNOWN_MODELS_MOST:
+            return
+        self._warned.add(key)
+        from tokenmeter._guard import logger
+
+        logger.warning("calls of %s %s are not priced: %s", key[0], key[1], cost.reason)
+
+    # Sinks, and the end -------------------------------------------------------------------------------------
+
+    def add_sink(self, sink: Sink) -> None:
+        """Hand every later record to this object too."""
+        self._lifecycle.add_sink(sink)
+
+    def remove_sink(self, sink: Sink) -> None:
+        """Stop handing records to this object."""
+        self._lifecycle.remove_sink(sink)
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Settle dropped streams and deliver all records taken so far; whether all were delivered in time."""
+        self._lifecycle.settle_dropped()
+        return self._each_sink(timeout, lambda sink, left: sink.flush(left))
+
+    def shutdown(self, timeout: float = 5.0) -> bool:
+        """Flush, then close files and threads. Calls still open settle to nowhere."""
+        done = self.flush(timeout)
+        self._each_sink(timeout, lambda sink, left: sink.close(left))
+        return done
+
+    def _each_sink(self, timeout: float, act: Callable[[Sink, float], bool | None]) -> bool:
+        until = time.monotonic() + timeout
+        done = True
+        for sink in self._lifecycle.sinks:
+            delivered: bool | None = False
+            with guard(f"flushing {type(sink).__name__}"):
+                delivered = act(sink, max(0.0, until - time.monotonic()))
+            done = done and delivered is not False
+        return done
+
+
+def _model_of(request: object) -> str | None:
+    model = request.get("model") if isinstance(request, Mapping) else None
+    return model if isinstance(model, str) else None
+
+
+# The default ----------------------------------------------------------------------------------------------------
+
+_default: Tokenmeter | None = None
+_default_lock = threading.RLock()
+
+
+def default() -> Tokenmeter:
+    """The `Tokenmeter` that the functions of the package use; made from the environment on first use."""
+    meter = _default
+    if meter is not None:
+        return meter
+    with _default_lock:
+        return _default if _default is not None else _make_default({})
+
+
+def configure(**settings: Any) -> Tokenmeter:
+    """Replace the default `Tokenmeter`; arguments are those of `Tokenmeter`. The one before is flushed first.
+
+    Calls still open settle into the new one.
+    """
+    return _make_default(settings)
+
+
+def _make_default(settings: dict[str, Any]) -> Tokenmeter:
+    global _default
+    with _default_lock:
+        before = _default
+        made = Tokenmeter(**settings)
+        _default = made
+        if before is None:
+            atexit.register(_at_exit)
+            return made
+    before.shutdown()
+    before._lifecycle.successor = made._lifecycle
+    if _hooks.instrumented() is before:
+        _hooks.set_instrumented(made)
+    return made
+
+
+def _at_exit() -> None:
+    meter = _default
+    if meter is not None:
+        meter.shutdown(5.0)

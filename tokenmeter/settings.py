@@ -1,0 +1,97 @@
+"""What a user can set, from arguments or TOKENMETER_* variables; arguments win.
+
+    argument        variable                        meaning
+    ledger          TOKENMETER_LEDGER               file to which every record is appended
+    spans           TOKENMETER_SPANS                auto, own, enrich or none
+    ask_usage       TOKENMETER_ASK_USAGE            ask for stream usage where the provider allows it (default on)
+    estimate        TOKENMETER_ESTIMATE             count what was not reported (default on)
+    export_estimates TOKENMETER_EXPORT_ESTIMATES    counted numbers under gen_ai.usage.* too (default off)
+    hosts           TOKENMETER_HOSTS                "llm.corp.lan=deepseek,10.0.0.7:8000=alibaba"
+    price_lists     TOKENMETER_PRICE_LISTS          "deepseek=USD": which of a provider's own lists bills
+    prices          TOKENMETER_PRICES               file or folder of rates that add to or replace the book's
+    models          TOKENMETER_MODELS               "ep-2024...=doubao-pro-32k": deployment or endpoint id to model
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from tokenmeter.errors import ConfigurationError
+
+__all__ = ["Settings"]
+
+_SPANS: Final = ("auto", "own", "enrich", "none")
+_YES: Final = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+def _nothing() -> Mapping[str, str]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Checked settings. Raises ConfigurationError naming the argument or variable and what it may be."""
+
+    ledger: str | None = None
+    spans: str = "auto"
+    ask_usage: bool = True
+    estimate: bool = True
+    export_estimates: bool = False
+    hosts: Mapping[str, str] = field(default_factory=_nothing)
+    price_lists: Mapping[str, str] = field(default_factory=_nothing)
+    prices: str | None = None
+    models: Mapping[str, str] = field(default_factory=_nothing)
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Settings:
+        """Settings from arguments, and from the environment for what no argument says."""
+        environment = os.environ if environment is None else environment
+        known = {one.name for one in fields(cls)}
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise ConfigurationError(f"{unknown[0]!r} is not a setting; the settings are {', '.join(sorted(known))}")
+        values: dict[str, Any] = {}
+        for name in known:
+            if given.get(name) is not None:
+                values[name] = _checked(name, given[name], name)
+            else:
+                variable = f"TOKENMETER_{name.upper()}"
+                text = environment.get(variable, "").strip()
+                if text:
+                    values[name] = _checked(name, _from_text(name, text, variable), variable)
+        return cls(**values)
+
+
+def _from_text(name: str, text: str, variable: str) -> Any:
+    if name in ("ask_usage", "estimate", "export_estimates"):
+        if text.lower() not in _YES:
+            raise ConfigurationError(f"{variable}={text!r}: say true or false")
+        return _YES[text.lower()]
+    if name in ("hosts", "price_lists", "models"):
+        pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+        wrong = [key for key, equals, value in pairs if not equals or not value.strip()]
+        if wrong:
+            raise ConfigurationError(f"{variable}: {wrong[0]!r} has no '='; write name=value,name=value")
+        return {key.strip(): value.strip() for key, _, value in pairs}
+    return text
+
+
+def _checked(name: str, value: Any, place: str) -> Any:
+    if name == "spans" and value not in _SPANS:
+        raise ConfigurationError(f"{place}={value!r}: spans is one of {', '.join(_SPANS)}")
+    if name in ("ledger", "prices"):
+        if not isinstance(value, str | Path):
+            raise ConfigurationError(f"{place}={value!r}: give a path")
+        return os.fspath(value)
+    if name in ("ask_usage", "estimate", "export_estimates") and not isinstance(value, bool):
+        raise ConfigurationError(f"{place}={value!r}: give True or False")
+    if name in ("hosts", "price_lists", "models"):
+        if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
+            raise ConfigurationError(f"{place}={value!r}: give a mapping of text to text")
+        return dict(value)
+    return value

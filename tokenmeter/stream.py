@@ -1,0 +1,139 @@
+"""Streamed bodies, listened to without delay.
+
+A tee stands in the response's byte source, below every SDK and decoder: it sees the end of a stream however it came
+about, also where the caller never touches the iterator again. It hands each chunk on as it came, notes it with one
+append, and settles the call when the body ends.
+
+How a body ends says how the call ended:
+
+    exhausted                      complete, if the protocol's terminator went by
+    an exception from the network  error
+    closed                         complete if the terminator went by, else closed_early, or cancelled if the
+                                   exception under way is the cancellation of the task
+    collected                      dropped; noted only, and settled by the next one who comes by
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tokenmeter._guard import guard
+from tokenmeter.calls import end_of
+from tokenmeter.record import End
+
+if TYPE_CHECKING:
+    from tokenmeter._reading import StreamReading
+    from tokenmeter.lifecycle import OpenCall
+
+__all__ = ["BodyTee", "make_tees"]
+
+
+class BodyTee:
+    """Listens to one body for one call. The classes made by `make_tees` add the HTTP library's interface."""
+
+    _inner: Any
+    _call: OpenCall
+    _feed: Callable[[bytes], None]
+
+    def listen(self, inner: Any, call: OpenCall, reading: StreamReading) -> None:
+        self._inner = inner
+        self._call = call
+        self._feed = reading.feed
+        self._reading = reading
+        call.reading = reading
+        call.streaming = True
+
+    def _first(self) -> None:
+        call = self._call
+        call.first_chunk_ns = call.lifecycle.monotonic()
+
+    def _ended(self, end: End, error: BaseException | None = None) -> None:
+        call = self._call
+        call.streaming = False
+        if end is End.DROPPED:
+            call.lifecycle.drop(call)
+        elif not call.settled:
+            call.lifecycle.settle(call, end, error)
+
+    def _failed(self, error: BaseException) -> None:
+        end = end_of(error)
+        # A generator that is being closed may be running inside a finalizer.
+        self._ended(End.DROPPED if isinstance(error, GeneratorExit) else end, error)
+
+    def _closed(self) -> None:
+        error = sys.exception()
+        if error is None:
+            self._ended(End.CLOSED_EARLY)
+        elif isinstance(error, GeneratorExit):
+            self._ended(End.DROPPED)
+        else:
+            end = end_of(error)
+            self._ended(end if end is End.CANCELLED else End.CLOSED_EARLY, error if end is End.CANCELLED else None)
+
+    def __del__(self) -> None:
+        call = getattr(self, "_call", None)
+        if call is not None and not call.settled:
+            call.lifecycle.drop(call)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_inner", "_call"):
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+
+def make_tees(sync_base: type, async_base: type) -> tuple[type[BodyTee], type[BodyTee]]:
+    """The two tees for one HTTP library (httpx or httpx2), whose own types its responses insist on."""
+
+    class Tee(BodyTee, sync_base):  # type: ignore[misc, valid-type]
+        def __iter__(self) -> Iterator[bytes]:
+            feed = self._feed
+            first = True
+            try:
+                for chunk in self._inner:
+                    if first:
+                        first = False
+                        self._first()
+                    feed(chunk)
+                    yield chunk
+            except BaseException as error:
+                with guard("settling a stream"):
+                    self._failed(error)
+                raise
+            with guard("settling a stream"):
+                self._ended(End.COMPLETE)
+
+        def close(self) -> None:
+            try:
+                self._inner.close()
+            finally:
+                with guard("settling a stream"):
+                    self._closed()
+
+    class AsyncTee(BodyTee, async_base):  # type: ignore[misc, valid-type]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            feed = self._feed
+            first = True
+            try:
+                async for chunk in self._inner:
+                    if first:
+                        first = False
+                        self._first()
+                    feed(chunk)
+                    yield chunk
+            except BaseException as error:
+                with guard("settling a stream"):
+                    self._failed(error)
+                raise
+            with guard("settling a stream"):
+                self._ended(End.COMPLETE)
+
+        async def aclose(self) -> None:
+            try:
+                await self._inner.aclose()
+            finally:
+                with guard("settling a stream"):
+                    self._closed()
+
+    return Tee, AsyncTee
