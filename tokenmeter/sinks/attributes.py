@@ -1,0 +1,149 @@
+"""A record as span attributes: the standard ones and ours.
+
+Reported numbers go under their standard names as integers; counted and estimated ones under
+`tokenmeter.usage.estimated.`, numbers of an answer that broke off under `tokenmeter.usage.partial.`, unless
+`export_estimates` puts them all under the standard names. An attribute whose value is not known is not sent.
+
+Everything an exporter could choke on is dealt with here, because one bad value would lose a whole batch of other
+people's spans: strings are made encodable and bounded, integers kept within 64 bits, floats finite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter.money import plain
+from tokenmeter.record import End, Record
+from tokenmeter.sinks import semconv
+from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.pricing import Cost, Offer
+
+__all__ = ["Attributes", "cost_attributes", "text", "usage_attributes"]
+
+Attributes = dict[str, Any]
+TEXT_MOST: Final = 1024
+_INT64: Final = 2**63
+_ELSEWHERE: Final = {
+    Source.COUNTED: semconv.ESTIMATED,
+    Source.ESTIMATED: semconv.ESTIMATED,
+    Source.PARTIAL: semconv.PARTIAL,
+}
+_OFFERS_MOST: Final = 1000
+_offers: dict[int, tuple[Offer, Attributes]] = {}
+
+
+def text(value: object) -> str:
+    """A value as a string that every exporter can send."""
+    answer = value if type(value) is str else str(value)
+    if len(answer) > TEXT_MOST:
+        answer = answer[:TEXT_MOST]
+    # A lone surrogate cannot be encoded, and would make the OTLP exporter drop the batch.
+    return answer if answer.isascii() else answer.encode("utf-8", "replace").decode()
+
+
+def number(value: Decimal) -> float | None:
+    """An exact amount as a float, for backends that compute; None where a float cannot hold it."""
+    answer = float(value)
+    return answer if math.isfinite(answer) else None
+
+
+def settled_attributes(record: Record, *, names: Mapping[str, str], export_estimates: bool) -> Attributes:
+    """What a span of our own learns when its call settles, cost apart."""
+    answer: Attributes = {}
+    if record.response_model is not None:
+        answer[semconv.RESPONSE_MODEL] = text(record.response_model)
+    if record.response_id is not None:
+        answer[semconv.RESPONSE_ID] = text(record.response_id)
+    if record.finish_reasons:
+        answer[semconv.FINISH_REASONS] = [text(reason) for reason in record.finish_reasons]
+    if record.time_to_first_chunk is not None:
+        answer[semconv.TIME_TO_FIRST_CHUNK] = record.time_to_first_chunk
+    if record.end is End.ERROR:
+        answer[semconv.ERROR_TYPE] = text(record.error_type or "_OTHER")
+    usage_attributes(answer, record.usage, record.operation, names, export_estimates)
+    return answer
+
+
+def usage_attributes(
+    answer: Attributes, usage: Usage, operation: str, names: Mapping[str, str], export_estimates: bool
+) -> None:
+    """Add the tokens, each under the name that its source allows."""
+    mixed = bool(usage.sources)
+    general = usage.source
+    for field in TOKEN_FIELDS:
+        tokens = getattr(usage, field)
+        if tokens is None:
+            continue
+        if field == "output_tokens" and tokens == 0 and operation == semconv.EMBEDDINGS:
+            continue  # embeddings have no output; the conventions have no attribute for it
+        source = usage.sources.get(field, general) if mixed else general
+        value = tokens if -_INT64 <= tokens < _INT64 else str(tokens)
+        if source is Source.REPORTED or export_estimates:
+            answer[names.get(field) or semconv.OTHER_USAGE + field] = value
+        if source in _ELSEWHERE:
+            answer[_ELSEWHERE[source] + field] = value
+    for field, (low, high) in usage.ranges.items():
+        answer[semconv.ESTIMATED_LOW + field] = low
+        answer[semconv.ESTIMATED_HIGH + field] = high
+    for name, amount in usage.quantities.items():
+        answer[semconv.QUANTITY + name] = amount if type(amount) is int and abs(amount) < _INT64 else plain(amount)
+
+
+def cost_attributes(answer: Attributes, record: Record, cost: Cost | None) -> None:
+    """Add what the call cost and what is known about that: ours, on our spans and on those we enrich."""
+    answer[semconv.END] = record.end.value
+    answer[semconv.USAGE_SOURCE] = record.usage_source.value
+    if len(record.attempts) > 1:
+        answer[semconv.ATTEMPTS] = len(record.attempts)
+    if record.service_tier is not None:
+        answer[semconv.SERVICE_TIER] = text(record.service_tier)
+    if record.flags:
+        answer[semconv.FLAGS] = [text(flag) for flag in record.flags]
+    if record.reason is not None:
+        answer[semconv.REASON] = text(record.reason)
+    if record.vendor_cost is not None:
+        answer[semconv.VENDOR_AMOUNT] = plain(record.vendor_cost.amount)
+        answer[semconv.VENDOR_CURRENCY] = record.vendor_cost.currency
+    if cost is None:
+        return
+    answer[semconv.COST_STATUS] = cost.status
+    total = cost.total
+    if total is not None:
+        as_float = number(total.amount)
+        if as_float is not None:
+            answer[semconv.COST] = as_float
+        answer[semconv.COST_AMOUNT] = plain(total.amount)
+        answer[semconv.COST_CURRENCY] = total.currency
+    if cost.list_total is not None and cost.list_total != total:
+        answer[semconv.COST_LIST_AMOUNT] = plain(cost.list_total.amount)
+    answer.update(_of_offer(cost.offer))
+    if cost.covered_by is not None:
+        answer[semconv.COST_COVERED_BY] = text(cost.covered_by)
+    if cost.status == "unpriced" and cost.reason is not None:
+        answer[semconv.COST_REASON] = text(cost.reason)
+
+
+def _of_offer(offer: Offer) -> Attributes:
+    """What all costs of one entry of the price book have in common, made once."""
+    known = _offers.get(id(offer))
+    if known is not None and known[0] is offer:
+        return known[1]
+    began = offer.effective_from
+    attributes = {
+        name: text(value)
+        for name, value in (
+            (semconv.COST_DATING, offer.dating),
+            (semconv.COST_EFFECTIVE_FROM, None if began is None else began.isoformat()),
+            (semconv.COST_BOOK, offer.book),
+            (semconv.COST_MODEL, offer.model),
+        )
+        if value is not None
+    }
+    if len(_offers) < _OFFERS_MOST:
+        _offers[id(offer)] = (offer, attributes)
+    return attributes

@@ -1,0 +1,260 @@
+"""Metrics: observable counters over our own sums, and as few synchronous instruments as can be.
+
+Counters read an `Accumulator` when the SDK collects, so their sums are exact, do not depend on trace sampling, and
+hold the calls made before a `MeterProvider` was set. Histograms are recorded when a record is folded, with the
+call's own span as context for exemplars and never whatever happens to be current then.
+
+Instruments belong to a provider, not to a `Metrics`: the SDK drops the callback of a second instrument of the same
+name without a word, so two `Tokenmeter` objects would lose the sums of one. Each provider gets one `_Station`, whose
+callbacks sum over everybody that writes to it. Which provider that is, is asked at each collection: an instrument
+made on the API's proxy before `set_meter_provider` and one made after it report the same.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from opentelemetry import metrics, trace
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, NoOpMeterProvider, Observation
+
+from tokenmeter._guard import guard
+from tokenmeter.record import End, Record
+from tokenmeter.sinks import semconv
+from tokenmeter.sinks.accumulator import Accumulator, Row, exact_sum
+from tokenmeter.usage import Source
+
+__all__ = ["DEFAULT_HISTOGRAMS", "Metrics"]
+
+DEFAULT_HISTOGRAMS: Final = ("duration", "embeddings.duration")
+"""One record per call: a call is either inference or embeddings."""
+
+
+class Metrics:
+    """The sink that feeds metrics. Its sums are in `accumulator`, which may be shared with other readers.
+
+    `meter_provider` is used if given, else the global one, also when it is set or replaced later. `histograms` are
+    names of `semconv.HISTOGRAMS`; an unknown one raises ValueError.
+    """
+
+    def __init__(
+        self,
+        meter_provider: MeterProvider | None = None,
+        accumulator: Accumulator | None = None,
+        *,
+        tags: Iterable[str] | None = None,
+        histograms: Sequence[str] = DEFAULT_HISTOGRAMS,
+    ) -> None:
+        unknown = [name for name in histograms if name not in semconv.HISTOGRAMS]
+        if unknown:
+            raise ValueError(f"no such histogram: {', '.join(unknown)}; there are {', '.join(semconv.HISTOGRAMS)}")
+        self.accumulator = accumulator if accumulator is not None else Accumulator(tags=tags)
+        self._given = meter_provider
+        self._histograms = tuple(histograms)
+        self._silent = semconv.sdk_disabled()
+        self._bound: object = None
+        self._recorders: dict[str, Histogram] = {}
+        self._station = _station_of(meter_provider)
+        self._station.join(self.accumulator)
+        if not self._silent:
+            with guard("registering metrics"):
+                self._bind()
+
+    def write(self, record: Record) -> None:
+        """Take a record. Its sums are made later, so this costs an append."""
+        telemetry = getattr(record, "telemetry", "own")
+        if telemetry == "suppressed" or self._silent:
+            return
+        if self._given is None and metrics.get_meter_provider() is not self._bound:
+            self._bind()
+        folded = self.accumulator.add(record, ours=telemetry == "own")
+        if folded:
+            self._record(folded)
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Fold what is waiting. Exporting is the provider's, which belongs to the program: flush that yourself."""
+        self._record(self.accumulator.fold())
+        return True
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Fold what is waiting; what was summed stays in the counters for as long as the process lives."""
+        self.flush(timeout)
+        self.accumulator = self._station.leave(self.accumulator)
+
+    def _bind(self) -> None:
+        provider = self._given if self._given is not None else metrics.get_meter_provider()
+        self._bound = provider
+        if isinstance(provider, NoOpMeterProvider):
+            return
+        meter = provider.get_meter(semconv.SCOPE_NAME, semconv.scope_version(), semconv.SCHEMA_URL)
+        _register(meter, provider)
+        self._station.listeners.add(self)
+        self._recorders = {name: _histogram(meter, name) for name in self._histograms}
+
+    def _record(self, records: Iterable[Record]) -> None:
+        recorders = self._recorders
+        if not recorders:
+            return
+        for record in records:
+            if getattr(record, "telemetry", "own") == "own" and record.end is not End.DELEGATED:
+                with guard("recording a histogram"):
+                    _record_one(recorders, record)
+
+
+def _record_one(recorders: dict[str, Histogram], record: Record) -> None:
+    wanted = [one for one in _measured(record) if one[0] in recorders]
+    if not wanted:
+        return
+    attributes, context = _histogram_attributes(record), _context_of(record)
+    for name, value, kind in wanted:
+        these = attributes if kind is None else {**attributes, semconv.TOKEN_TYPE: kind}
+        recorders[name].record(value, these, context)
+
+
+def _measured(record: Record) -> Iterator[tuple[str, float, str | None]]:
+    """What histograms could say of a call: the histogram, the value, and the kind of token it counts."""
+    duration = record.duration
+    if record.operation in semconv.INFERENCE:
+        yield "duration", duration, None
+        if record.time_to_first_chunk is not None:
+            yield "time_to_first_chunk", record.time_to_first_chunk, None
+    elif record.operation == semconv.EMBEDDINGS:
+        yield "embeddings.duration", duration, None
+    yield "operation.duration", duration, None
+    usage = record.usage
+    for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
+        if tokens is not None and tokens >= 0 and usage.source_of(f"{kind}_tokens") is Source.REPORTED:
+            yield "token.usage", tokens, kind
+
+
+def _histogram_attributes(record: Record) -> dict[str, Any]:
+    every = (
+        (semconv.OPERATION, record.operation),
+        (semconv.PROVIDER, record.otel_provider or record.provider),
+        (semconv.REQUEST_MODEL, record.request_model),
+        (semconv.RESPONSE_MODEL, record.response_model),
+        (semconv.SERVER_ADDRESS, record.host),
+        (semconv.SERVER_PORT, record.port if record.host is not None else None),
+        (semconv.ERROR_TYPE, record.error_type if record.end is End.ERROR else None),
+    )
+    return {name: value for name, value in every if value is not None}
+
+
+_NOWHERE: Final = Context()
+
+
+def _context_of(record: Record) -> Context:
+    """The context of the call's own span, for exemplars; an empty one where it was not recorded."""
+    if record.trace_id is None or record.span_id is None:
+        return _NOWHERE
+    span = trace.NonRecordingSpan(
+        trace.SpanContext(
+            int(record.trace_id, 16),
+            int(record.span_id, 16),
+            is_remote=False,
+            trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED),
+        )
+    )
+    return trace.set_span_in_context(span, _NOWHERE)
+
+
+# One set of instruments per provider ------------------------------------------------------------------------------
+
+
+class _Station:
+    """Everybody whose sums one provider reports: those at work, and the sums of those that closed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._working: list[Accumulator] = []
+        self._retired: Accumulator | None = None
+        self.listeners: weakref.WeakSet[Metrics] = weakref.WeakSet()
+
+    def join(self, accumulator: Accumulator) -> None:
+        with self._lock:
+            if accumulator not in self._working:
+                self._working.append(accumulator)
+
+    def leave(self, accumulator: Accumulator) -> Accumulator:
+        """Move its sums to those of the retired, which are returned: late records go there."""
+        with self._lock:
+            if self._retired is None:
+                self._retired = Accumulator()
+            if accumulator in self._working:
+                self._working.remove(accumulator)
+                self._retired.absorb(accumulator)
+            return self._retired
+
+    def rows(self, table: str) -> list[Row]:
+        with self._lock:
+            accumulators = [*self._working, *((self._retired,) if self._retired is not None else ())]
+            listeners = list(self.listeners)
+        for metrics_sink in listeners:
+            metrics_sink.flush()
+        for accumulator in accumulators:
+            accumulator.fold()
+        return _added(row for accumulator in accumulators for row in accumulator.rows(table))
+
+
+def _added(rows: Iterable[Row]) -> list[Row]:
+    """Rows of the same attributes as one: money is added here, exactly, and not by the SDK as floats."""
+    sums: dict[frozenset[tuple[str, Any]], Row] = {}
+    for attributes, value in rows:
+        key = frozenset(attributes.items())
+        before = sums.get(key)
+        sums[key] = (attributes, value if before is None else exact_sum(before[1], value))
+    return list(sums.values())
+
+
+_everybody: Final = _Station()  # those who use whatever provider is global
+_stations: weakref.WeakKeyDictionary[MeterProvider, _Station] = weakref.WeakKeyDictionary()
+_registered: weakref.WeakSet[MeterProvider] = weakref.WeakSet()
+_lock: Final = threading.Lock()
+
+
+def _station_of(provider: MeterProvider | None) -> _Station:
+    if provider is None:
+        return _everybody
+    with _lock:
+        return _stations.setdefault(provider, _Station())
+
+
+def _register(meter: Meter, provider: MeterProvider) -> None:
+    with _lock:
+        if provider in _registered:
+            return
+        _registered.add(provider)
+    for table, (name, unit, description) in semconv.COUNTERS.items():
+        meter.create_observable_counter(name, [_reader(table, weakref.ref(provider))], unit, description)
+
+
+def _histogram(meter: Meter, name: str) -> Histogram:
+    full_name, unit, buckets, description = semconv.HISTOGRAMS[name]
+    return meter.create_histogram(full_name, unit, description, explicit_bucket_boundaries_advisory=list(buckets))
+
+
+def _reader(table: str, made_for: weakref.ref[MeterProvider]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    """The callback of one counter."""
+
+    def read(options: CallbackOptions) -> Iterable[Observation]:
+        observations: list[Observation] = []
+        with guard("reading metrics"):
+            for attributes, value in _rows(table, made_for()):
+                number = float(value) if isinstance(value, Decimal) else value
+                observations.append(Observation(number, attributes))
+        return observations
+
+    return read
+
+
+def _rows(table: str, made_for: MeterProvider | None) -> list[Row]:
+    provider = metrics.get_meter_provider()
+    # The API's proxy hands its instruments, and so this callback, to the provider that takes its place.
+    is_global = made_for is provider or type(made_for).__name__ == "_ProxyMeterProvider"
+    rows = _everybody.rows(table) if is_global else []
+    station = _stations.get(provider if is_global else made_for) if made_for is not None else None
+    return _added([*rows, *station.rows(table)]) if station is not None else rows
