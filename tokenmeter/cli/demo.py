@@ -1,0 +1,140 @@
+"""`tokenmeter demo`: real calls of the real openai SDK, answered on this machine, metered.
+
+No key and no network: a local provider server stands in for the vendors behind their own host names. What is printed
+is what the calls left behind: the spans an OpenTelemetry backend would get, and a report from the ledger.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tokenmeter.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.scopes import Scope
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("demo", help="real calls against a local provider server, metered")
+    parser.add_argument("--ledger", metavar="FILE", help="keep the demo's ledger here (default: a temporary file)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the calls, print the span tree and the report. Raises MissingExtra naming what to install."""
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = args.ledger or str(Path(folder, "spend.db"))
+        spans = _demo(ledger)
+        print("\nThe spans, as any OpenTelemetry backend gets them\n")
+        for line in _tree(spans):
+            print(line)
+        print("\nThe ledger: tokenmeter report spend.db --by model,team\n")
+        from tokenmeter.cli import main
+
+        return main(["report", ledger, "--by", "model,team"])
+
+
+def _demo(ledger: str) -> list[Any]:
+    try:
+        import openai
+    except ImportError:
+        raise MissingExtra("the demo makes its calls with the openai SDK", "openai") from None
+    try:
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    except ImportError:
+        raise MissingExtra("the demo shows spans with OpenTelemetry's SDK", "otel") from None
+    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.testing import provider_server
+
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    meter = Tokenmeter(tracer_provider=provider, meter_provider=MeterProvider(), ledger=ledger)
+    with provider_server() as server:
+
+        def client(base_url: str) -> Any:
+            http = openai.DefaultHttpxClient(proxy=server.origin)
+            return meter.wrap(openai.OpenAI(base_url=base_url, api_key="demo", http_client=http))
+
+        with meter.scope("demo", team="search") as scope:
+            _calls(client, meter)
+    _show_scope(scope)
+    meter.shutdown()
+    return list(exporter.get_finished_spans())
+
+
+def _calls(client: Any, meter: Tokenmeter) -> None:
+    qwen = client("http://dashscope.aliyuncs.com/compatible-mode/v1")
+    deepseek = client("http://api.deepseek.com")
+    doubao = client("http://ark.cn-beijing.volces.com/api/v3")
+    chinese = [{"role": "user", "content": "用一句话解释什么是缓存命中。"}]
+    english = [{"role": "user", "content": "Explain a cache hit in one sentence."}]
+
+    print("qwen-plus, in Chinese:")
+    answer = qwen.chat.completions.create(model="qwen-plus;lang=zh", messages=chinese)
+    print(f"  {answer.choices[0].message.content}")
+
+    with meter.scope("rerank", feature="rerank"):
+        print("deepseek-chat, in English, streamed:")
+        stream = deepseek.chat.completions.create(model="deepseek-chat", messages=english, stream=True)
+        print("  " + "".join(chunk.choices[0].delta.content or "" for chunk in stream))
+
+        print("qwen-plus, streamed; its usage is asked for, and the extra chunk hidden again:")
+        stream = qwen.chat.completions.create(model="qwen-plus;lang=zh", messages=chinese, stream=True)
+        print("  " + "".join(chunk.choices[0].delta.content or "" for chunk in stream))
+
+    with meter.tags(team="ads"):
+        print("doubao-seed-1-6-250615, left after three chunks; the rest is counted:")
+        stream = doubao.chat.completions.create(
+            model="doubao-seed-1-6-250615;chunks=40;lang=zh", messages=chinese, stream=True
+        )
+        with stream:
+            print("  " + "".join(next(stream).choices[0].delta.content or "" for _ in range(3)) + "…")
+
+        print("deepseek-chat, refused twice before it answers; three attempts, one bill:")
+        answer = deepseek.chat.completions.create(model="deepseek-chat;fail=2", messages=english)
+        print(f"  {answer.choices[0].message.content}")
+
+        print("a model nobody has a price for:")
+        deepseek.chat.completions.create(model="deepseek-next-week", messages=english)
+        print("  recorded with its tokens, and not priced")
+
+
+def _show_scope(scope: Scope) -> None:
+    print("\nThe scope, with everything inside it\n")
+    for name, value in scope._rows():
+        print(f"  {name:<26} {value}")
+
+
+def _tree(spans: Iterable[Any]) -> list[str]:
+    children: dict[int | None, list[Any]] = {}
+    known = {span.context.span_id for span in spans}
+    for span in spans:
+        parent = span.parent.span_id if span.parent is not None else None
+        children.setdefault(parent if parent in known else None, []).append(span)
+    lines: list[str] = []
+
+    def draw(parent: int | None, depth: int) -> None:
+        for span in sorted(children.get(parent, ()), key=lambda one: one.start_time):
+            lines.append(f"{'  ' * depth}{span.name:<{44 - 2 * depth}} {_told(dict(span.attributes))}".rstrip())
+            draw(span.context.span_id, depth + 1)
+
+    draw(None, 1)
+    return lines
+
+
+def _told(attributes: dict[str, Any]) -> str:
+    amount = attributes.get("tokenmeter.cost.amount")
+    words = [f"{amount} {attributes.get('tokenmeter.cost.currency')}" if amount is not None else ""]
+    words.append(str(attributes.get("tokenmeter.end", "")))
+    words.append(str(attributes.get("tokenmeter.usage.source", "")))
+    return "  ".join(word for word in words if word)

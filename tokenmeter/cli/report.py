@@ -1,0 +1,86 @@
+"""`tokenmeter report spend.db --by model,team`: who spent what, from a ledger."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tokenmeter.cli import COMMANDS
+from tokenmeter.cli._output import print_json
+from tokenmeter.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+
+_EPILOG = """\
+group by provider, model, request_model, response_model, api, operation, host, region, service_tier, status,
+source, end, currency, scope, hour, day, week, month, or any tag by its name (tag:NAME for one named like these).
+a call belongs to the period in which it ended. costs are exact in --json and --csv, rounded in the table.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command."""
+    import argparse
+
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "report",
+        help=COMMANDS["report"],
+        description="Who spent what, from a ledger.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("ledger", nargs="?", help="the ledger file (default: $TOKENMETER_LEDGER)")
+    parser.add_argument("--by", default="provider,model", metavar="KEYS", help="group keys, such as model,team,day")
+    parser.add_argument("--since", metavar="TIME", help="7d, 24h, 2026-11, 2026-11-01 or RFC 3339; included")
+    parser.add_argument("--until", metavar="TIME", help="the same forms; not included")
+    parser.add_argument("--provider", action="append", default=[], metavar="ID", help="only this provider (repeatable)")
+    parser.add_argument("--model", action="append", default=[], metavar="NAME", help="only this model (repeatable)")
+    parser.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="only calls so tagged")
+    parser.add_argument("--tz", metavar="ZONE", help="the clock of days and dates (default: this machine's)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="exact JSON")
+    form.add_argument("--csv", action="store_true", help="exact CSV, without totals")
+
+
+def _tag(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigurationError(f"--tag: {text!r} is not KEY=VALUE")
+    return key, value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer from the ledger, also while it is written. Raises ConfigurationError or LedgerError with the remedy."""
+    from tokenmeter.report import periods, query, render
+
+    path = args.ledger or os.environ.get("TOKENMETER_LEDGER")
+    if not path:
+        raise ConfigurationError("which ledger? Name its file, or set TOKENMETER_LEDGER")
+    zone = periods.Zone.named(args.tz)
+    now = datetime.now(UTC)
+    since, until = (
+        None if text is None else periods.parse_instant(text, zone, now, flag=flag)
+        for text, flag in ((args.since, "--since"), (args.until, "--until"))
+    )
+    if since is not None and until is not None and since >= until:
+        raise ConfigurationError(f"--until: {args.until} is not after --since {args.since}")
+    question = query.Question(
+        by=tuple(dict.fromkeys(key.strip() for key in args.by.split(",") if key.strip())),
+        zone=zone,
+        since=since,
+        until=until,
+        providers=tuple(args.provider),
+        models=tuple(args.model),
+        tags=tuple(map(_tag, args.tag)),
+    )
+    answer = query.ask(path, question)
+    if args.json:
+        print_json(render.as_json(answer))
+    elif args.csv:
+        sys.stdout.write(render.as_csv(answer))
+    else:
+        print(render.as_text(answer))
+    return 0

@@ -1,0 +1,145 @@
+"""A report for people (a table), for programs (JSON) and for spreadsheets (CSV).
+
+Only the table rounds. In it `+` after a number says "at least": some calls of the group do not know theirs; `?` is
+not known at all, and `-` was not reported by anybody.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Any, Final
+
+from tokenmeter.cli._tables import table
+from tokenmeter.money import EXACT, plain
+from tokenmeter.report.query import TOKENS, Report, Row
+
+__all__ = ["as_csv", "as_json", "as_text"]
+
+_TOKEN_HEADS: Final = dict(zip(TOKENS, ("input", "cache read", "cache write", "output", "reasoning"), strict=True))
+_ALWAYS: Final = ("reported", "counted", "estimated", "unpriced")
+_SHARES: Final = ("reported", "partial", "counted", "estimated", "none", "unpriced")
+_PLACES: Final = Decimal("0.0001")
+_SHOW: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    return {
+        "currency": row.currency,
+        "cost": None if row.cost is None else plain(row.cost),
+        "complete": row.complete,
+        "calls": row.calls,
+        "errors": row.errors,
+        "attempts": row.attempts,
+        "tokens": row.tokens,
+        "calls_without_tokens": {name: row.unknown[name] for name in ("input_tokens", "output_tokens")},
+        "sources": {
+            source: {"calls": tally.calls, "cost": None if tally.cost is None else plain(tally.cost)}
+            for source, tally in sorted(row.sources.items())
+        },
+        "shares": {name: plain(row.shares[name]) for name in _SHARES},
+    }
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The whole report; money and shares are exact strings, `null` is not known."""
+    question = report.question
+    return {
+        "ledger": report.path,
+        "by": list(question.by),
+        "timezone": question.zone.name,
+        "since": None if question.since is None else question.since.isoformat(),
+        "until": None if question.until is None else question.until.isoformat(),
+        "rows": [{"group": dict(zip(question.by, row.group, strict=True)), **_row_json(row)} for row in report.rows],
+        "totals": [_row_json(row) for row in report.totals],
+        "lost_calls": report.lost,
+    }
+
+
+def as_csv(report: Report) -> str:
+    """One line per row and a header; what is not known is empty. Totals are left to the reader's spreadsheet."""
+    by = report.question.by
+    fields = ("currency", "cost", "complete", "calls", "errors", "attempts")
+    shares = [f"share_{name}" for name in _SHARES]
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow([*by, *fields, *TOKENS, *shares])
+    for row in report.rows:
+        data = _row_json(row)
+        data["complete"] = "yes" if row.complete else "no"
+        sums = [*(data[name] for name in fields), *(row.tokens[name] for name in TOKENS)]
+        writer.writerow([*row.group, *sums, *data["shares"].values()])  # None is written as an empty field
+    return target.getvalue()
+
+
+def _money(row: Row) -> str:
+    if row.cost is None:
+        return "?"
+    rounded = _SHOW.quantize(row.cost, _PLACES)
+    # A cost that rounding would turn into 0 is shown by its first two digits: nothing but free is 0.
+    text = f"{rounded:,f}" if rounded or not row.cost else plain(Decimal(f"{row.cost:.1e}"))
+    return text + ("" if row.complete else "+")
+
+
+def _tokens(row: Row, name: str) -> str:
+    known, unknown = row.tokens[name], row.unknown[name]
+    if name not in ("input_tokens", "output_tokens"):
+        return "-" if known is None else f"{known:,}"
+    return "?" if known is None else f"{known:,}+" if unknown else f"{known:,}"
+
+
+def _cells(row: Row, tokens: list[str], shares: list[str]) -> list[str]:
+    attempts = "-" if row.attempts is None else f"{row.attempts:,}"
+    money = [_money(row), row.currency or "unpriced"]
+    percent = [f"{EXACT.multiply(row.shares[name], Decimal(100)):.1f}%" for name in shares]
+    return [*money, f"{row.calls:,}", attempts, *(_tokens(row, name) for name in tokens), *percent]
+
+
+def as_text(report: Report) -> str:
+    """The table with a totals row per currency, and below it what a reader must know."""
+    if not report.rows:
+        return "\n".join([_period(report), _nothing(report), *_notes(report)])
+    by, everything = report.question.by, [*report.rows, *report.totals]
+    tokens = [
+        name
+        for name in TOKENS
+        if name in ("input_tokens", "output_tokens") or any(row.tokens[name] is not None for row in everything)
+    ]
+    shares = [name for name in _SHARES if name in _ALWAYS or any(row.shares[name] for row in everything)]
+    numbers = ["cost", "calls", "attempts", *(_TOKEN_HEADS[name] for name in tokens), *shares]
+    heads = [*by, "cost", "currency", *numbers[1:]]
+    rows = [["-" if key is None else key for key in row.group] + _cells(row, tokens, shares) for row in report.rows]
+    totals = [["total", *[""] * (len(by) - 1), *_cells(row, tokens, shares)] for row in report.totals] if by else []
+    text = table(heads, [*rows, *totals], right=numbers, rules=[len(rows)] if totals else [])
+    return "\n".join([_period(report), "", text, *_notes(report)])
+
+
+def _period(report: Report) -> str:
+    question = report.question
+    local = question.zone.local
+    parts = [f"times in {question.zone.name}"]
+    if question.since is not None:
+        parts.append(f"since {local(question.since).isoformat(timespec='minutes')}")
+    if question.until is not None:
+        parts.append(f"until {local(question.until).isoformat(timespec='minutes')}")
+    return f"{report.path}: {', '.join(parts)}"
+
+
+def _nothing(report: Report) -> str:
+    if not report.held:
+        return "the ledger holds no calls yet"
+    return f"no call matches; the ledger holds {report.held:,} calls, from {report.first} to {report.last}"
+
+
+def _notes(report: Report) -> list[str]:
+    notes = []
+    if any(not row.complete or row.unknown["input_tokens"] or row.unknown["output_tokens"] for row in report.rows):
+        notes.append("+ at least: some calls of the group have no known cost or tokens; ? not known")
+    failed = sum(row.errors for row in report.totals if row.currency is None)
+    if failed:
+        unpriced = sum(row.calls for row in report.totals if row.currency is None)
+        notes.append(f"{failed:,} of {unpriced:,} unpriced calls ended in an error")
+    if report.lost:
+        notes.append(f"{report.lost:,} more calls were lost while the ledger could not be written")
+    return ["", *notes] if notes else []
