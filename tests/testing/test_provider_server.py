@@ -78,7 +78,7 @@ def test_cumulative_usage_grows_to_the_total(server: ProviderServer) -> None:
 
 
 def test_every_dialect_answers_with_the_tokens_asked_for(server: ProviderServer) -> None:
-    for dialect in DIALECTS:
+    for dialect in [name for name, row in DIALECTS.items() if row.base]:
         answer = client(server, dialect).chat.completions.create(
             model="m;in=100;out=50;cached=30;reasoning=5", messages=MESSAGES
         )

@@ -155,6 +155,13 @@ _ROWS: Final = (
     Dialect("mistral", _plain, "last", hosts=("api.mistral.ai",), refuses_stream_options=422),
     Dialect("openrouter", _openrouter, "extra", base="/api/v1", hosts=("openrouter.ai",)),
     Dialect("together", _plain, hosts=("api.together.xyz",)),
+    # Those below have formats of their own, told apart by path; here they have a name and a place to be called at.
+    Dialect("anthropic", base="", hosts=("api.anthropic.com",)),
+    Dialect("google", base="", hosts=("generativelanguage.googleapis.com", "aiplatform.googleapis.com")),
+    Dialect("dashscope-native", base="/api/v1"),
+    Dialect("cohere", base="", hosts=("api.cohere.com", "api.cohere.ai")),
+    Dialect("ollama", base=""),
+    Dialect("bedrock", base="", hosts=("amazonaws.com",)),
 )
 DIALECTS: Final[Mapping[str, Dialect]] = {row.name: row for row in _ROWS}
 _HOSTS: Final = {host: row for row in _ROWS for host in row.hosts}

@@ -35,6 +35,13 @@ WIRES: Final = (
     "openai_completions",
     "openai_responses",
     "openai_embeddings",
+    "openai_media",
+    "anthropic_messages",
+    "gemini",
+    "dashscope",
+    "cohere",
+    "ollama",
+    "bedrock",
 )
 _loaded: list[Wire] = []
 
