@@ -1,0 +1,237 @@
+"""`tokenmeter doctor`: what is installed, hooked, configured and out of date, and what to do about it.
+
+Each part looks at the real thing: SDKs are imported and their hooks put in and found again, the price book is
+loaded, the ledger is opened and checked. What cannot be looked at is a problem with its remedy, never the end of
+the command. Exit status: 0 in good health, 1 when there are problems.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter.cli import COMMANDS
+from tokenmeter.cli._output import print_json
+from tokenmeter.errors import TokenmeterError
+
+if TYPE_CHECKING:
+    import argparse
+
+TESTED: Final[Mapping[str, tuple[int, ...]]] = {"openai": (1, 2, 3), "httpx": (0,), "httpx2": (2,)}
+"""Major versions whose calls the test suite meters, by distribution; others are metered too, untested."""
+
+_OTEL: Final = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-distro", "opentelemetry-exporter-otlp")
+
+Finding = tuple[dict[str, Any], list[str]]
+"""What one part found, and its problems."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "doctor", help=COMMANDS["doctor"], description="What is installed, hooked, configured and out of date."
+    )
+    parser.add_argument("--ledger", metavar="FILE", help="the ledger to check (default: $TOKENMETER_LEDGER)")
+    parser.add_argument("--json", action="store_true", help="JSON instead of text")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Examine, print, and say by the exit status whether there are problems."""
+    answer = examine(args.ledger or os.environ.get("TOKENMETER_LEDGER"))
+    if args.json:
+        print_json(answer)
+    else:
+        print(_text(answer))
+    return 1 if answer["problems"] else 0
+
+
+def examine(ledger: str | None = None) -> dict[str, Any]:
+    """Everything the doctor finds, as JSON values; `problems` is a list of sentences with their remedies."""
+    parts: dict[str, Callable[[], Finding]] = {
+        "tokenmeter": _ourselves,
+        "settings": _settings,
+        "sdks": _sdks,
+        "opentelemetry": _opentelemetry,
+        "prices": _prices,
+        "families": _families,
+        "ledger": lambda: _ledger(ledger),
+    }
+    answer: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, look in parts.items():
+        try:
+            answer[name], found = look()
+        except (TokenmeterError, ImportError, OSError) as error:
+            answer[name], found = {}, [f"{name}: {error}"]
+        problems += found
+    return {**answer, "problems": problems}
+
+
+def _version(distribution: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _ourselves() -> Finding:
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return {"version": _version("tokenmeter-sdk"), "python": python, "executable": sys.executable}, []
+
+
+def _settings() -> Finding:
+    from tokenmeter.settings import Settings
+
+    Settings.read({})  # raises, naming the variable
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith("TOKENMETER_")}, []
+
+
+def _sdks() -> Finding:
+    """Every SDK and HTTP library we hook: its version, whether that is tested, and the methods hooked in it."""
+    from tokenmeter.clients import http, stainless
+
+    http.install()
+    stainless.install()
+    found: dict[str, Any] = {}
+    problems = []
+    for package in (*stainless.SDKS, *http.LIBRARIES):
+        version = _version(package)
+        if version is None:
+            found[package] = {"version": None, "tested": None, "hooks": []}
+            continue
+        tested = int(version.partition(".")[0]) in TESTED.get(package, ())
+        hooks = sorted(_hooks_in(package))
+        found[package] = {"version": version, "tested": tested, "hooks": hooks}
+        if not hooks:
+            problems.append(f"{package} {version}: no hook could be put in; its calls are metered on the wire at best")
+        elif not tested:
+            majors = ", ".join(map(str, TESTED.get(package, ())))
+            problems.append(f"{package} {version} is untested: tested are major versions {majors}")
+    if not any(part["version"] for part in found.values()):
+        problems.append("no supported SDK is installed here: run this in your application's environment")
+    return found, problems
+
+
+def _hooks_in(package: str) -> Iterator[str]:
+    """Methods of a package that carry our hook, found by looking for it; nothing for one that cannot be imported."""
+    import importlib
+
+    try:
+        importlib.import_module(package)
+    except ImportError:
+        return
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] != package:
+            continue
+        for owner in list(vars(module).values()):
+            # Asked of the type: a lazy proxy in a module would come to life, and fail, at `isinstance`.
+            if issubclass(type(owner), type) and owner.__module__ == name:
+                for method, value in list(vars(owner).items()):
+                    if type(value) is FunctionType and getattr(value, "__tokenmeter__", False):
+                        yield f"{owner.__name__}.{method}"
+
+
+def _opentelemetry() -> Finding:
+    found: dict[str, Any] = {name: _version(name) for name in _OTEL}
+    found["environment"] = {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith("OTEL_") and "HEADERS" not in name  # headers hold keys
+    }
+    from opentelemetry import metrics, trace
+
+    found["tracer_provider"] = type(trace.get_tracer_provider()).__name__
+    found["meter_provider"] = type(metrics.get_meter_provider()).__name__
+    found["disabled"] = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    problems = []
+    if found["opentelemetry-sdk"] is None:
+        problems.append(
+            "opentelemetry-sdk is not installed: spans and metrics go nowhere; pip install 'tokenmeter-sdk[otel]'"
+        )
+    elif found["disabled"]:
+        problems.append("OTEL_SDK_DISABLED is true: spans and metrics go nowhere; the ledger is written all the same")
+    return found, problems
+
+
+def _prices() -> Finding:
+    from tokenmeter.catalog.book import load_book
+    from tokenmeter.catalog.providers import load_providers
+
+    load_providers()
+    return {"book": load_book().version}, []
+
+
+def _families() -> Finding:
+    from tokenmeter.tokens.families import family_names, load_family
+
+    names = family_names()
+    for name in names:
+        load_family(name)  # raises, naming the file
+    return {"names": list(names)}, []
+
+
+def _ledger(path: str | None) -> Finding:
+    if path is None:
+        return {"path": None}, []
+    import sqlite3
+
+    from tokenmeter.sinks.ledger_schema import open_for_reading, remedy
+
+    try:
+        with closing(open_for_reading(path)) as connection:
+            one = connection.execute
+            calls, first, last = one("SELECT count(*), min(ended_at), max(ended_at) FROM calls").fetchone()
+            unpriced = one("SELECT count(*) FROM calls WHERE status = 'unpriced' AND end_state <> 'delegated'")
+            found: dict[str, Any] = {
+                "path": path,
+                "schema": one("PRAGMA user_version").fetchone()[0],
+                "calls": calls,
+                "unpriced": unpriced.fetchone()[0],
+                "first": first,
+                "last": last,
+                "lost": one("SELECT coalesce(sum(calls), 0) FROM losses").fetchone()[0],
+                "bytes": os.path.getsize(path),
+            }
+            check = one("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        return {"path": path}, [f"ledger: {remedy(path, error)}"]
+    problems = (
+        [] if check == "ok" else [f"ledger: {path} is damaged ({check}): `sqlite3 {path} .recover` saves the rest"]
+    )
+    if found["lost"]:
+        problems.append(f"ledger: {found['lost']} calls were lost while {path} could not be written")
+    return found, problems
+
+
+def _text(answer: Mapping[str, Any]) -> str:
+    lines = []
+    for name, found in answer.items():
+        if name == "problems":
+            continue
+        lines.append(name)
+        lines += [f"  {key:<28} {_value(value)}" for key, value in found.items()]
+    problems = answer["problems"]
+    lines += ["", *(f"problem: {problem}" for problem in problems)] if problems else ["", "no problems found"]
+    return "\n".join(lines)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping) and "hooks" in value:  # an SDK
+        if value["version"] is None:
+            return "not installed"
+        tested = "tested" if value["tested"] else "untested"
+        return f"{value['version']} ({tested}), hooked at {', '.join(value['hooks']) or 'nothing'}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={item}" for key, item in value.items()) or "-"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
