@@ -1,0 +1,119 @@
+"""The committed answers to what the facts leave open.
+
+`decisions/<provider>.toml` holds `[[decision]]` entries: the question, the answer, the reason, which facts it is about
+(`where`) and what becomes of them (`then`). A decision that matches no fact is an error: it has outlived its question.
+
+`where` compares fields of a fact (a value, or a list of values; `first`, `effective` and `until` also as "< 2025-01-01");
+`then` may `drop` facts, `keep` them against a majority, rename the `model`, set `effective`, `until`, `first`,
+conditions (`when`) or a `tier`, or
+tell the same price of another model `also`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from facts import Fact
+from names import key_of
+
+FOLDER: Final = Path(__file__).parent / "decisions"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One question about some facts, with its answer."""
+
+    provider: str
+    question: str
+    answer: str
+    reason: str
+    where: Mapping[str, Any]
+    then: Mapping[str, Any]
+
+    def covers(self, fact: Fact) -> bool:
+        """Whether the question is about this fact."""
+        return fact.provider == self.provider and all(_matches(fact, name, want) for name, want in self.where.items())
+
+    def apply(self, fact: Fact) -> None:
+        """Do to the fact what the answer says."""
+        for name, value in self.then.items():
+            if name == "drop":
+                fact.left_out = f"decided: {self.answer}"
+            elif name == "keep":
+                fact.forced = True
+            elif name in ("model", "effective", "until", "first", "last"):
+                setattr(fact, name, str(value) or None)
+            elif name == "official":
+                fact.primary = True
+            elif name == "when":
+                when = tuple(sorted((k, str(v).lower()) for k, v in value.items()))
+                fact.slots = tuple(replace(slot, when=when) for slot in fact.slots)
+            elif name == "tier":
+                tier = tuple(sorted(value.items()))
+                fact.slots = tuple(replace(slot, tier=tier) for slot in fact.slots)
+            elif name == "component":
+                fact.slots = tuple(replace(slot, component=value) for slot in fact.slots)
+            elif name == "aliases":
+                fact.aliases = tuple(value)
+            elif name == "also":
+                pass  # the fact is told of other models too: `decide` makes the copies
+            else:
+                raise ValueError(f"decisions/{self.provider}.toml: {name!r} is not something a decision can do")
+
+
+def _matches(fact: Fact, name: str, want: Any) -> bool:
+    if name == "model":
+        wanted = want if isinstance(want, list) else [want]
+        return key_of(fact.model, fact.provider) in {key_of(w, fact.provider) for w in wanted}
+    if name == "component":
+        return any(slot.component == want for slot in fact.slots)
+    if name == "flat":
+        return all(not slot.tier for slot in fact.slots) is want
+    if name == "question":
+        return fact.question is want
+    if name == "plain":
+        return all(not slot.when for slot in fact.slots) is want
+    if name == "not_model":
+        return key_of(fact.model, fact.provider) not in {key_of(w, fact.provider) for w in want}
+    value: Any = getattr(fact, name)
+    if name == "price":
+        return str(value) in [str(w) for w in (want if isinstance(want, list) else [want])]
+    if isinstance(want, list):
+        return value in want
+    if isinstance(want, str) and want[:2] in ("< ", ">="):
+        return value is not None and ((value < want[2:].strip()) if want[0] == "<" else (value >= want[2:].strip()))
+    return bool(value == want)
+
+
+def load() -> dict[str, list[Decision]]:
+    """Every decision, by provider."""
+    answer: dict[str, list[Decision]] = {}
+    for path in sorted(FOLDER.glob("*.toml")):
+        for entry in tomllib.loads(path.read_text(encoding="utf-8")).get("decision", []):
+            known: dict[str, Any] = {name: entry[name] for name in ("question", "answer", "reason", "where", "then")}
+            answer.setdefault(path.stem, []).append(Decision(path.stem, **known))
+    return answer
+
+
+def decide(facts: list[Fact], decisions: Mapping[str, Iterable[Decision]]) -> list[str]:
+    """Apply every decision in order; what is wrong with them, in words."""
+    problems: list[str] = []
+    by_provider: dict[str, list[Fact]] = {}
+    for fact in facts:
+        by_provider.setdefault(fact.provider, []).append(fact)
+    for provider, entries in decisions.items():
+        for decision in entries:
+            met = [f for f in by_provider.get(provider, ()) if f.left_out is None and decision.covers(f)]
+            for fact in met:
+                decision.apply(fact)
+                for name in decision.then.get("also", ()):
+                    copy = replace(fact, model=name, aliases=())
+                    facts.append(copy)
+                    by_provider[provider].append(copy)
+            if not met:
+                problems.append(f"decisions/{provider}.toml: no fact is met by {decision.question!r}")
+    return problems

@@ -1,0 +1,172 @@
+"""Read the fact base: one `Fact` per line, in the words the price book uses.
+
+A fact keeps its line number, which is its name in the coverage report. What a source calls a kind, a condition or a
+unit becomes a `Slot`: the component, its conditions, and its place in the context tiers. A fact that is no price of
+a call (a subscription, a training fee, a converted figure) gets a reason here and never reaches the rates.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from vocabulary import NOT_A_RATE, components_of, conditions_of, family_of, rank_of
+
+PRIMARY: Final = ("vendor_doc", "press", "news_seed")
+_COMMIT_TIME: Final = re.compile(r"T\d\d:\d\d:(?!00)\d\d|T\d\d:(?!00|30)\d\d")
+
+Tier = tuple[tuple[str, int], ...]
+Conditions = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What a price is for: a component under conditions, inside one tier."""
+
+    component: str
+    when: Conditions = ()
+    tier: Tier = ()
+
+
+@dataclass(slots=True)
+class Fact:
+    """One line of the fact base. `left_out` is the reason it is in no rate; `used` is true once a rate carries it."""
+
+    line: int
+    provider: str
+    model: str
+    aliases: tuple[str, ...]
+    currency: str
+    slots: tuple[Slot, ...]
+    price: Decimal
+    kind: str
+    condition: str
+    effective: str | None
+    until: str | None
+    first: str | None
+    last: str | None
+    agree: int
+    disagree: int
+    source: str
+    family: str
+    primary: bool
+    raw: Mapping[str, Any] = field(repr=False)
+    left_out: str | None = None
+    used: bool = False
+    forced: bool = False
+
+    @property
+    def start(self) -> str | None:
+        """The first instant or day this price is known for."""
+        return self.effective or self.first
+
+    @property
+    def rank(self) -> int:
+        """How much it is trusted where two disagree."""
+        return 100 if self.primary else rank_of(self.source)
+
+    @property
+    def question(self) -> bool:
+        """More sources disagree than agree, and nobody official said it."""
+        return not self.primary and not self.forced and self.disagree > self.agree
+
+
+def _reason(raw: Mapping[str, Any]) -> str | None:
+    if raw.get("converted"):
+        return "converted from another currency by the source: not a list price"
+    if raw["vendor"] == "industry":
+        return "a press figure for no vendor"
+    if reason := NOT_A_RATE.get(raw["kind"]):
+        return reason
+    if raw["model"].startswith("coding-plan"):
+        return "a subscription, not a rate of calls"
+    return None
+
+
+#: Edges read in K of 1024: the book keeps what vendors print, K of 1000, and flags the calls between the two.
+BINARY_EDGES: Final = {n * 1024: n * 1000 for n in (4, 8, 16, 32, 64, 128, 200, 256, 512, 1000)} | {
+    8193: 8_000,
+    32769: 32_000,
+    202752: 200_000,
+    252000: 256_000,
+    1048576: 1_000_000,
+}
+#: OpenAI's models sold by others print no edge for their long context: it is OpenAI's own.
+LONG_CONTEXT: Final = 272_000
+
+
+def _tier(raw: Mapping[str, int] | None, long: bool) -> Tier:
+    """Edges in one form: (name, edge) with `_lt` and `_ge` kept, since exactly on the edge they differ."""
+    tier = {name: BINARY_EDGES.get(edge, edge) for name, edge in (raw or {}).items()}
+    if long:
+        tier["input_tokens_gt"] = LONG_CONTEXT
+    # 199,999 in a catalog's "greater than" is its own way to say "at least 200,000".
+    for below, edge in (("input_tokens_gt", "input_tokens_ge"), ("input_tokens_le", "input_tokens_lt")):
+        if tier.get(below) == 199_999:
+            tier[edge] = tier.pop(below) + 1
+    return tuple(sorted(tier.items()))
+
+
+def _when(raw: Mapping[str, Any]) -> str | None:
+    """The official start; a time with odd minutes is a commit's, not a vendor's."""
+    at = raw.get("effective_from_utc") or raw["effective_from"]
+    if at is None or (_COMMIT_TIME.search(at) and raw["source_kind"] not in PRIMARY):
+        return None
+    return _instant(at)
+
+
+def _instant(at: str) -> str:
+    return at.replace("+00:00", "Z")
+
+
+def read_fact(line: int, raw: Mapping[str, Any]) -> Fact:
+    """One fact; whatever cannot be a rate carries its reason."""
+    reason = _reason(raw)
+    slots: tuple[Slot, ...] = ()
+    price = Decimal(raw["price"])
+    if reason is None:
+        when = conditions_of(raw)
+        if isinstance(when, str):
+            reason = when
+        else:
+            found = components_of(raw, when)
+            if isinstance(found, str):
+                reason = found
+            else:
+                tier = _tier(raw["tier"], long=found[0][2].pop("context", "") == "long")
+                slots = tuple(Slot(name, tuple(sorted(rest.items())), tier) for name, _, rest in found)
+                price *= found[0][1]
+    until = raw.get("effective_to_utc") or raw["effective_to"]
+    return Fact(
+        line=line,
+        provider=raw["vendor"],
+        model=raw["model"],
+        aliases=tuple(a for a in raw.get("aliases") or () if a != raw["model"]),
+        currency=raw["currency"],
+        slots=slots,
+        price=price,
+        kind=raw["kind"],
+        condition=raw["condition"] or "",
+        effective=_when(raw),
+        until=_instant(until) if until else None,
+        first=(raw["observed_from"] or raw["source_date"] or "")[:10] or None,
+        last=(raw.get("observed_to") or raw["source_date"] or raw["observed_from"] or "")[:10] or None,
+        agree=raw.get("agree", 0),
+        disagree=raw.get("disagree", 0),
+        source=raw["source"],
+        family=family_of(raw["source"]),
+        primary=raw["source_kind"] in PRIMARY,
+        raw=raw,
+        left_out=reason,
+    )
+
+
+def read_facts(path: Path) -> list[Fact]:
+    """Every fact of the base, in order."""
+    with path.open(encoding="utf-8") as lines:
+        return [read_fact(number, json.loads(text)) for number, text in enumerate(lines, 1)]

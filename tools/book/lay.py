@@ -1,0 +1,172 @@
+"""Lay everything else over the cards of input and output text.
+
+Caches, batch, service tiers, regions and media have stories of their own, told by fewer sources and often later. A price
+that is only seen later than the card it belongs to is taken to have held since the card began, unless a date says
+otherwise; a price that changes opens a new card.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import zip_longest
+
+from facts import Fact, Slot
+from names import Model
+from timeline import MAIN, TODAY, Card, Story, day
+
+@dataclass(slots=True)
+class Rate:
+    """One entry of the book: everything one model costs on one list, from an instant on."""
+
+    start: str | None
+    dated: bool
+    prices: dict[Slot, Decimal]
+    givers: dict[Slot, Fact]
+    agreeing: list[Fact] = field(default_factory=list)
+    families: set[str] = field(default_factory=set)
+    until: str | None = None
+    promotion: bool = False
+
+
+def is_main(slot: Slot) -> bool:
+    """Input or output text without conditions but thinking."""
+    return slot.component in MAIN and all(name == "thinking" for name, _ in slot.when)
+
+
+def rates_of(model: Model) -> list[Rate]:
+    """The complete entries of one model."""
+    cards = Story(model.facts, is_main).cards
+    groups = {(s.component, s.when) for f in model.facts for s in f.slots if not is_main(s)}
+    extras = {
+        (name, when): Story(model.facts, lambda s, n=name, w=when: s.component == n and s.when == w).cards  # type: ignore[misc]
+        for name, when in sorted(groups)
+    }
+    if not cards:
+        cards = [Card(start, False, {}, {}) for start in _starts(extras)]
+    rates: list[Rate] = []
+    for card, after in zip_longest(cards, cards[1:]):
+        rates += _fill(card, after, extras)
+    rates = _merge([r for r in rates if r.prices])
+    for rate in rates:
+        for fact in rate.agreeing:
+            fact.used, fact.left_out = True, None
+    told = {(slot, price) for rate in rates for slot, price in rate.prices.items()}
+    for fact in model.facts:
+        if not fact.used and fact.left_out is None:
+            fact.used = any((slot, fact.price) in told for slot in fact.slots)
+            fact.left_out = None if fact.used else "its own source gave another price for the same days"
+    return rates
+
+
+def _starts(extras: dict[tuple[str, object], list[Card]]) -> list[str | None]:
+    first: list[str | None] = [c.start for cards in extras.values() for c in cards[:1]]
+    return sorted(first, key=lambda s: s or "")[:1]
+
+
+def _fill(card: Card, after: Card | None, extras: dict[tuple[str, tuple[tuple[str, str], ...]], list[Card]]) -> list[Rate]:
+    begin = card.start or ""
+    end = (after.start or "") if after else "9999"
+    base: list[Card] = []
+    later: list[tuple[str, Card]] = []
+    for told in extras.values():
+        held = [c for c in told if (c.start or "") <= begin]
+        inner = [c for c in told if begin < (c.start or "") < end]
+        now = held[-1] if held and _lasts(held[-1], begin) else None
+        if inner and not _official(inner[0]) and _belongs(begin, now, inner[0]):
+            now = inner.pop(0)
+        if now is not None:
+            base.append(now)
+        later += [(c.start or "", c) for c in inner]
+    rates = [_rate(card, card.start, card.dated, base)]
+    current = base
+    for at in sorted({at for at, _ in later}):
+        fresh = [c for when, c in later if when == at]
+        replaced = {(s.component, s.when) for c in fresh for s in c.prices}
+        current = [c for c in current if not {(s.component, s.when) for s in c.prices} & replaced] + fresh
+        rates.append(_rate(card, at, any(c.dated for c in fresh), current))
+    return rates
+
+
+def _belongs(begin: str, now: Card | None, later: Card) -> bool:
+    """Whether a price seen only later held since the card began."""
+    if later.dated and not _near(begin, later):
+        return False
+    if now is None or not begin:
+        return True
+    # Sources change their cache prices some days after the prices they belong to.
+    return (now.start or "") < begin and _near(begin, later)
+
+
+def _official(card: Card) -> bool:
+    return card.dated and card.rank >= 100
+
+
+def _lasts(card: Card, begin: str) -> bool:
+    """Whether some source still carried it shortly after `begin`."""
+    if (card.start or "") >= begin:
+        return True
+    for fact in card.agreeing:
+        ended = fact.until or fact.raw.get("observed_to")
+        if ended is None or (not _within(begin, ended, timedelta(days=3)) and day(ended) > day(begin)):
+            return True
+    return False
+
+
+def _near(begin: str, card: Card) -> bool:
+    return bool(begin) and _within(begin, card.start or "", timedelta(days=45))
+
+
+def _within(one: str, two: str, span: timedelta) -> bool:
+    return date.fromisoformat(day(two)) - date.fromisoformat(day(one)) <= span
+
+
+def _rate(card: Card, start: str | None, dated: bool, extras: list[Card]) -> Rate:
+    rate = Rate(start, dated, dict(card.prices), dict(card.givers), list(card.agreeing), set(card.families), card.until, card.promotion)
+    for extra in extras:
+        rate.prices.update(extra.prices)
+        rate.givers.update(extra.givers)
+        rate.agreeing += [f for f in extra.agreeing if f not in rate.agreeing]
+        if not card.prices:
+            rate.families |= extra.families
+            rate.dated = rate.dated or extra.dated
+    return rate
+
+
+def _merge(rates: list[Rate]) -> list[Rate]:
+    """Join neighbours of equal prices, and drop zeros nobody vouches for."""
+    answer: list[Rate] = []
+    for rate in rates:
+        _vouch(rate)
+        if not rate.prices:
+            continue
+        before = answer[-1] if answer else None
+        if before and before.prices == rate.prices and not before.until:
+            before.agreeing += [f for f in rate.agreeing if f not in before.agreeing]
+            before.families |= rate.families
+        else:
+            answer.append(rate)
+    return answer
+
+
+def _vouch(rate: Rate) -> None:
+    mains = [s for s in rate.prices if is_main(s)]
+    zeros = [s for s, p in rate.prices.items() if p == 0]
+    if not zeros:
+        return
+    free = mains and all(rate.prices[s] == 0 for s in mains)
+    told = free and any(f.price == 0 and (f.primary or f.forced or (f.agree and not f.question)) for f in rate.agreeing)
+    gone = [] if told else (list(rate.prices) if free else zeros)
+    why = "a zero nobody calls free: a catalog's placeholder" if free else "a zero beside prices: a catalog's placeholder"
+    for slot in gone:
+        fact = rate.givers.pop(slot)
+        del rate.prices[slot]
+        for other in rate.agreeing:
+            if slot in other.slots and (other.price == 0 or free):
+                other.left_out = other.left_out or why
+        fact.left_out = fact.left_out or why
+    rate.agreeing = [f for f in rate.agreeing if f.left_out != why]
+
+
+__all__ = ["TODAY", "Rate", "is_main", "rates_of"]
