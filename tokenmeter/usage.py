@@ -230,6 +230,48 @@ class Usage:
         return tuple(found)
 
 
+class _Draft:
+    """A `Usage` before it is frozen: the same slots in the same order, filled by plain assignment."""
+
+    __slots__ = tuple(field.name for field in fields(Usage))
+
+
+def checked_usage(
+    tokens: Mapping[str, int],
+    *,
+    cache_writes: Mapping[str, int] = _EMPTY,
+    cached_media: Mapping[str, int] = _EMPTY,
+    quantities: Mapping[str, int | Decimal] = _EMPTY,
+    sources: Mapping[str, Source] = _EMPTY,
+) -> Usage:
+    """A reported `Usage` from numbers whose types the caller has checked already.
+
+    Reading a response is on the path of every call, and `Usage(...)` spends seven eighths of its time on writing
+    frozen slots and checking types again. Equal to `Usage(**tokens, ...)` in every respect.
+    """
+    get = tokens.get
+    usage: Any = _Draft()
+    usage.input_tokens = get("input_tokens")
+    usage.output_tokens = get("output_tokens")
+    usage.cache_read_input_tokens = get("cache_read_input_tokens")
+    usage.cache_write_input_tokens = get("cache_write_input_tokens")
+    usage.audio_input_tokens = get("audio_input_tokens")
+    usage.image_input_tokens = get("image_input_tokens")
+    usage.video_input_tokens = get("video_input_tokens")
+    usage.reasoning_output_tokens = get("reasoning_output_tokens")
+    usage.audio_output_tokens = get("audio_output_tokens")
+    usage.image_output_tokens = get("image_output_tokens")
+    usage.cache_writes = cache_writes
+    usage.cached_media = cached_media
+    usage.quantities = quantities
+    usage.source = Source.REPORTED
+    usage.sources = sources
+    usage.ranges = _EMPTY
+    usage.__class__ = Usage
+    answer: Usage = usage
+    return answer
+
+
 def _quantities(data: object) -> dict[str, int | Decimal]:
     if data is None:
         return {}

@@ -1,0 +1,242 @@
+"""Where a number stands in a vendor's JSON, as data.
+
+A *path* names a place: `usage.prompt_tokens`, `choices.0.usage` (one element of a list), `models[].input_tokens`
+(every element), `cacheDetails[ttl=1h].inputTokens` (the elements that say so). Two readers are compiled from paths:
+
+- `getter` follows one path and gives what stands there, or None. It never raises, whatever the JSON holds.
+- `Fields` reads a whole usage object in a single pass. The pass that picks the numbers up also sees every field
+  nobody declared, so that a new field of a vendor is reported as unknown instead of being dropped.
+
+A field may be declared for a component that has several names (DeepSeek says its cache hits twice): the first
+declared wins, and a disagreement is a flag. Elements of one list add up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+__all__ = ["Fields", "Found", "collector", "getter", "number"]
+
+Getter = Callable[[Any], Any]
+_INTEGER: Final = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
+_DECIMAL: Final = re.compile(r"\s*[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?\s*")
+_STEP: Final = re.compile(r"([^.\[\]]+)(?:\[([^\]=]*)(?:=([^\]]*))?\])?")
+_UNKNOWN_MOST: Final = 50
+
+
+def getter(path: str) -> Getter:
+    """A function giving what stands at `path` in a JSON value, or None; steps are names and list positions."""
+    steps = path.split(".")
+    if len(steps) == 1 and not path.isdigit():
+        return lambda value: value.get(path) if type(value) is dict else None
+
+    def get(value: Any) -> Any:
+        for step in steps:
+            if type(value) is dict:
+                value = value.get(step)
+            elif type(value) is list and step.isdigit():
+                value = value[int(step)] if int(step) < len(value) else None
+            else:
+                return None
+        return value
+
+    return get
+
+
+def collector(path: str) -> Callable[[Any], Iterator[Any]]:
+    """A function giving everything that stands at a path with `[]` in it, nulls left out."""
+    head, bracket, tail = path.partition("[]")
+    get = getter(head)
+    if not bracket:
+
+        def one(value: Any) -> Iterator[Any]:
+            if (found := get(value)) is not None:
+                yield found
+
+        return one
+    rest = collector(tail.removeprefix(".")) if tail else lambda value: iter((value,))
+
+    def every(value: Any) -> Iterator[Any]:
+        items = get(value)
+        if type(items) is list:
+            for item in items:
+                if item is not None:
+                    yield from rest(item)
+
+    return every
+
+
+def number(value: object) -> int | Decimal | None:
+    """Read a number a vendor wrote as a string, a float or a Decimal; None where it is not clearly one.
+
+    A whole number comes back as int whatever its form (`"12"`, `12.0`). Booleans, NaN and words are not numbers.
+    """
+    if type(value) is int:
+        return value
+    if type(value) is float:
+        value = repr(value)  # the shortest text that reads back the same: what the vendor sent
+    if type(value) is str:
+        if _INTEGER.fullmatch(value):
+            return int(value)
+        if not _DECIMAL.fullmatch(value):
+            return None
+        try:
+            value = Decimal(value.strip())
+        except InvalidOperation:
+            return None
+    if type(value) is Decimal and value.is_finite() and abs(value.adjusted()) < 40:
+        return int(value) if value == value.to_integral_value() else value
+    return None
+
+
+@dataclass(slots=True)
+class Found:
+    """What one pass over a usage object picked up."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    ranks: dict[str, int] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    odd: list[tuple[str, str | None, int, object]] = field(default_factory=list)
+    """(path, component, rank, value) of what is not a plain integer; no component where an object was expected."""
+    disagreements: list[str] = field(default_factory=list)
+
+    def put(self, component: str, rank: int, value: Any, path: str) -> None:
+        """Keep a value unless a better declared name gave one already."""
+        held = self.values.get(component)
+        if held is None:
+            self.values[component] = value
+            self.ranks[component] = rank
+            return
+        if held != value and held and value:
+            self.disagreements.append(f"{component}: {path} says {value}, another field {held}")
+        if rank < self.ranks.get(component, 0):
+            self.values[component] = value
+            self.ranks[component] = rank
+
+
+class _List:
+    """What is declared about the elements of one list: a table for all, and tables for those that say so."""
+
+    __slots__ = ("chosen", "every", "key")
+
+    def __init__(self) -> None:
+        self.every: dict[str, _Step] | None = None
+        self.key: str | None = None
+        self.chosen: dict[str, dict[str, _Step]] = {}
+
+    def table(self, key: str, value: str | None) -> dict[str, _Step]:
+        if value is None:
+            self.every = self.every if self.every is not None else {}
+            return self.every
+        self.key = key
+        return self.chosen.setdefault(value, {})
+
+
+# (component or None for a field that is known and not counted, its rank among the names of that component,
+#  the table below it or None for a leaf)
+_Step = tuple[str | None, int, "dict[str, _Step] | _List | None"]
+
+
+class Fields:
+    """The declared fields of one usage object, compiled.
+
+    `counts` maps paths to components in order of preference, `info` lists the paths that are known and not
+    counted. `pick(usage)` is the pass; `open_` objects hold other things too, so their unknown fields are not said.
+    """
+
+    __slots__ = ("_open", "_root", "_shared")
+
+    def __init__(self, counts: Mapping[str, str], info: Iterable[str] = (), *, open_: bool = False) -> None:
+        self._root: dict[str, _Step] = {}
+        self._open = open_
+        seen: dict[str, int] = {}
+        for path, component in counts.items():
+            rank = seen.get(component, 0)
+            seen[component] = rank + 1
+            self._declare(path, component, rank)
+        # A component with one name needs no bookkeeping of ranks: by far the most common case.
+        self._shared = frozenset(component for component, times in seen.items() if times > 1)
+        for path in info:
+            self._declare(path, None, 0)
+
+    def _declare(self, path: str, component: str | None, rank: int) -> None:
+        table = self._root
+        steps = [(match[1], match[2], match[3]) for match in _STEP.finditer(path)]
+        for position, (name, key, value) in enumerate(steps):
+            last = position == len(steps) - 1
+            if last and key is None:
+                if not (component is None and name in table):
+                    table[name] = (component, rank, table[name][2] if name in table else None)
+                return
+            held = table.get(name)
+            if key is None:
+                below = held[2] if held is not None and isinstance(held[2], dict) else {}
+                table[name] = (held[0] if held else None, held[1] if held else 0, below)
+                table = below
+            else:
+                items = held[2] if held is not None and isinstance(held[2], _List) else _List()
+                table[name] = (None, 0, items)
+                table = items.table(key, value)
+
+    def pick(self, usage: dict[str, Any]) -> Found:
+        """Read every declared field of a usage object."""
+        found = Found()
+        self._read(usage, self._root, "", found)
+        return found
+
+    def _read(self, node: dict[str, Any], table: dict[str, _Step], prefix: str, found: Found) -> None:
+        values = found.values
+        shared = self._shared
+        for key, value in node.items():
+            step = table.get(key)
+            if step is None:
+                if not self._open and len(found.unknown) < _UNKNOWN_MOST:
+                    found.unknown.append(f"{prefix}{key}")
+                continue
+            component, rank, below = step
+            if below is None:
+                if component is None or value is None:
+                    continue
+                if type(value) is not int:
+                    found.odd.append((f"{prefix}{key}", component, rank, value))
+                elif component in shared:
+                    found.put(component, rank, value, f"{prefix}{key}")
+                else:
+                    values[component] = value
+            elif type(value) is dict and type(below) is dict:
+                self._read(value, below, f"{prefix}{key}.", found)
+            elif type(value) is list and type(below) is _List:
+                self._read_list(value, below, f"{prefix}{key}", found)
+            elif component is not None and type(value) is int:
+                found.put(component, rank, value, f"{prefix}{key}")
+            elif value is not None:
+                found.odd.append((f"{prefix}{key}", component, rank, value))
+
+    def _read_list(self, items: list[Any], below: _List, prefix: str, found: Found) -> None:
+        sums: dict[str, tuple[int, int]] = {}
+        for item in items:
+            if type(item) is not dict:
+                if item is not None:
+                    found.odd.append((f"{prefix}[]", None, 0, item))
+                continue
+            table = below.every
+            label = "[]"
+            if below.key is not None and (said := item.get(below.key)) is not None:
+                label = f"[{below.key}={said}]"
+                table = below.chosen.get(str(said), below.every)
+            if table is None:
+                found.unknown.append(f"{prefix}{label}")
+                continue
+            part = Found()
+            self._read(item, table if below.key is None else {**table, below.key: (None, 0, None)}, "", part)
+            found.unknown.extend(f"{prefix}[].{name}" for name in part.unknown)
+            found.odd.extend((f"{prefix}[].{name}", *rest) for name, *rest in part.odd)
+            for component, value in part.values.items():
+                total, _ = sums.get(component, (0, 0))
+                sums[component] = (total + value, part.ranks.get(component, 0))
+        for component, (total, rank) in sums.items():
+            found.put(component, rank, total, f"{prefix}[]")
