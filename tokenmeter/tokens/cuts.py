@@ -1,0 +1,93 @@
+"""Where a text may be cut so that the tokens of its pieces add up to the tokens of the whole.
+
+A cut is safe when every pattern ends a piece there, looking neither ahead nor behind it:
+
+A. before a space or tab that follows anything but white space: a piece takes white space only at its front, or
+   (newlines) after punctuation;
+B. before a newline that follows a letter or digit: only punctuation and white space take newlines with them;
+C. before a common mark of punctuation, quotes excluded, that follows a letter: only an apostrophe (`'s`) may join.
+
+The letters of B and C are ASCII and common Chinese ones, which every Unicode version and every pattern agrees on.
+A vocabulary of SentencePiece has no pattern; there rule A alone holds, and only because no token of it has a space
+behind another character (the build checks that). None of the rules cuts inside a special token, and none lies between
+characters that Unicode normalisation may compose.
+
+`python -m tokenmeter.tokens.build --verify` and the tests check the rules against every family.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+__all__ = ["FORCED", "last_cut", "pieces", "space_runs"]
+
+_RULES: Final = {
+    "words": re.compile(
+        r"(?<=\S)(?=[ \t])|(?<=[0-9A-Za-z\u4e00-\u9fa5])(?=\n)|(?<=[A-Za-z\u4e00-\u9fa5])(?=[,.;!?，。；！？])"
+    ),
+    "spaces": re.compile(r"(?<=\S)(?= )"),
+}
+
+CHUNK: Final = 1 << 18
+"""Characters encoded at once: a list of token ids costs up to 40 bytes a character while it lives."""
+FORCED: Final = 1 << 20
+"""A text with no safe cut in this many characters is cut anyway: no prose has such a piece."""
+_WINDOW: Final = 1 << 12
+
+
+def last_cut(text: str, rules: str, start: int = 0, end: int | None = None) -> int:
+    """The last safe cut behind `start` and not behind `end`, or 0 where there is none."""
+    end = len(text) if end is None else end
+    width = _WINDOW
+    high = end
+    while high > start:
+        low = max(start, high - width)
+        found = 0
+        # One character more on the left for the look behind; the cut itself is at or before `high`.
+        for match in _RULES[rules].finditer(text, max(low, 1), min(high + 1, len(text))):
+            found = match.start()
+        if found > start and found <= end:
+            return found
+        high = low
+        width *= 4
+    return 0
+
+
+def pieces(text: str, rules: str) -> Iterator[tuple[str, bool]]:
+    """Pieces of a long text that can be counted one after the other, and whether the cut behind each is safe."""
+    start, length = 0, len(text)
+    while length - start > CHUNK:
+        reach = CHUNK
+        cut = last_cut(text, rules, start, start + reach)
+        while not cut and reach < FORCED and start + reach < length:
+            reach *= 2
+            cut = last_cut(text, rules, start + reach // 2 - 1, min(start + reach, length))
+        safe = bool(cut)
+        if not cut:
+            if length - start <= FORCED:
+                break
+            cut = start + FORCED
+        yield text[start:cut], safe
+        start = cut
+    yield text[start:], True
+
+
+LONG_RUN: Final = 1 << 12
+"""Runs of white space from here on are taken out before a pattern sees them.
+
+`\\s+(?!\\S)` keeps one state per character, and from about a million on the native engine panics: it prints to the host's
+standard error and raises a BaseException. Nobody's prose comes near four thousand.
+"""
+# White_Space of Unicode without the two newlines, which another branch of every pattern takes first.
+_SPACE: Final = "\t\x0b\x0c \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_RUN: Final = re.compile(f"[{_SPACE}]{{{LONG_RUN},}}")
+_ANY_SPACE: Final = re.compile(f"[{_SPACE}]")
+
+
+def space_runs(text: str) -> list[tuple[int, int]]:
+    """Long runs of white space as (start, end). Looks at one character in `LONG_RUN` of a text that has none."""
+    if len(text) < LONG_RUN or not _ANY_SPACE.search(text[LONG_RUN - 1 :: LONG_RUN]):
+        return []
+    return [match.span() for match in _RUN.finditer(text)]

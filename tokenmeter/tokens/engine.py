@@ -1,0 +1,168 @@
+"""Turn text into tokens with a family's own vocabulary, natively and without surprises.
+
+The work is tiktoken's, on ranks we build ourselves: its constructor only, no registry, no plugin, no download. Around
+it are the traps closed that a plain `encode_ordinary` leaves open:
+
+- special tokens typed by a user are counted as the family's servers do, and never raise;
+- lone surrogates count as U+FFFD, joined ones as their character;
+- long runs of white space, at which the native regular expression panics, are counted apart, with the same count;
+- a long text is encoded in pieces (`cuts`), so memory does not grow with it.
+
+A vocabulary is loaded once, by the first text counted with it; threads share it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import unicodedata
+from typing import Final, Protocol
+
+from tokenmeter.errors import CatalogError
+from tokenmeter.tokens.cuts import CHUNK, LONG_RUN, pieces, space_runs
+from tokenmeter.tokens.families import Family, data_folder, load_family
+from tokenmeter.tokens.vocab import unpack
+
+__all__ = ["BytePairs", "Tokenizer", "load_tokenizer", "loaded_families"]
+
+
+class Tokenizer(Protocol):
+    """What counting needs of a tokenizer."""
+
+    family: Family
+
+    def count(self, text: str, markers: bool = False) -> int:
+        """Tokens of a text; `markers` reads special tokens as one token each."""
+        ...
+
+    def encode(self, text: str, markers: bool = False) -> list[int]:
+        """Token ids of a text; for verification, not for long texts."""
+        ...
+
+
+def _scalars(text: str) -> str:
+    """The text with surrogate pairs joined and lone surrogates replaced, as a JSON decoder of a server does."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+class BytePairs:
+    """A byte-pair vocabulary in tiktoken's engine."""
+
+    __slots__ = ("_core", "_cuts", "_leads", "_nfc", "_piece", "_plain", "_specials", "_whole_before", "family")
+
+    def __init__(self, family: Family, tokens: tuple[bytes, ...]) -> None:
+        import tiktoken
+
+        tokens = tokens[: family.tokens]
+        first = family.first_id
+        ranks = dict(zip(tokens, range(first, first + len(tokens)), strict=True))
+        for dead in family.dead:
+            del ranks[tokens[dead - first]]
+        encoding = tiktoken.Encoding(
+            family.name, pat_str=family.pattern, mergeable_ranks=ranks, special_tokens=dict[str, int]()
+        )
+        # The native core keeps its own copy; ours would double the memory.
+        encoding._mergeable_ranks = {}
+        self.family = family
+        self._core = encoding._core_bpe.encode_ordinary
+        self._piece = encoding._core_bpe.encode_single_piece
+        self._nfc = family.normalize == "NFC"
+        self._cuts = family.cuts
+        self._whole_before = re.compile(family.whole_space_before) if family.whole_space_before else None
+        names = sorted(family.specials, key=len, reverse=True)
+        self._specials = re.compile("|".join(map(re.escape, names))) if names else None
+        self._leads = tuple({name[0] for name in names})
+        self._plain = family.typed_specials == "text"
+
+    def count(self, text: str, markers: bool = False) -> int:
+        """Tokens of a text; `markers` reads special tokens as one token each."""
+        if len(text) < LONG_RUN and (self._plain and not markers):
+            # The common case, as short as it can be: the lines below would cost a fifth of a short text's count.
+            try:
+                return len(self._core(text if text.isascii() or not self._nfc else unicodedata.normalize("NFC", text)))
+            except UnicodeEncodeError:
+                text = _scalars(text)
+        if (markers or not self._plain) and self._specials is not None and any(map(text.__contains__, self._leads)):
+            found = len(self._specials.findall(text))
+            if found:
+                return found + sum(map(self._count_plain, self._specials.split(text)))
+        return self._count_plain(text)
+
+    def _count_plain(self, text: str) -> int:
+        if len(text) <= CHUNK:
+            return len(self._encode(text))
+        return sum(len(self._encode(piece)) for piece, _ in pieces(text, self._cuts))
+
+    def _encode(self, text: str) -> list[int]:
+        try:
+            if self._nfc and not text.isascii():
+                text = unicodedata.normalize("NFC", text)
+            runs = space_runs(text)
+            return self._around(text, runs) if runs else self._core(text)
+        except UnicodeEncodeError:
+            return self._encode(_scalars(text))
+
+    def _around(self, text: str, runs: list[tuple[int, int]]) -> list[int]:
+        """Encode with long runs of white space as the single pieces that the pattern would make of them."""
+        ids: list[int] = []
+        done = 0
+        for start, end in runs:
+            if end < len(text) and text[end] in "\r\n":
+                continue  # taken whole by the branch for newlines, which keeps no state
+            joins = end < len(text) and not (self._whole_before and self._whole_before.match(text, end))
+            ids += self._core(text[done:start])
+            # The last one goes with what follows (` word`), unless the family ends the piece there.
+            done = end - 1 if joins else end
+            ids += self._piece(text[start:done].encode())
+        return ids + self._core(text[done:])
+
+    def encode(self, text: str, markers: bool = False) -> list[int]:
+        """Token ids of a text; for verification, not for long texts."""
+        if self._specials is None or (self._plain and not markers):
+            return self._encode(text)
+        ids: list[int] = []
+        done = 0
+        for match in self._specials.finditer(text):
+            ids += self._encode(text[done : match.start()])
+            ids.append(self.family.specials[match[0]])
+            done = match.end()
+        return ids + self._encode(text[done:])
+
+
+_loaded: dict[str, Tokenizer] = {}
+_loading: dict[str, threading.Lock] = {}
+_lock: Final = threading.Lock()
+
+
+def loaded_families() -> tuple[str, ...]:
+    """The families whose vocabulary this process has loaded."""
+    return tuple(_loaded)
+
+
+def load_tokenizer(name: str) -> Tokenizer:
+    """The tokenizer of a family with a vocabulary, loaded once. Raises CatalogError where it cannot be."""
+    found = _loaded.get(name)
+    if found is not None:
+        return found
+    with _lock:
+        lock = _loading.setdefault(name, threading.Lock())
+    with lock:
+        if name not in _loaded:
+            _loaded[name] = _build(load_family(name))
+    return _loaded[name]
+
+
+def _build(family: Family) -> Tokenizer:
+    if family.vocabulary is None:
+        raise CatalogError([f"{family.name}: has no vocabulary; it is counted with {family.stand_in}"])
+    path = data_folder() / f"{family.vocabulary}.vocab"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CatalogError(
+            [f"{path.name}: cannot be read ({error.strerror}); build it: python -m tokenmeter.tokens.build"]
+        ) from None
+    tokens = unpack(data, path.name)
+    if len(tokens) < family.tokens:
+        raise CatalogError([f"{path.name}: holds {len(tokens)} tokens, {family.name}.toml says {family.tokens}"])
+    return BytePairs(family, tokens)

@@ -1,0 +1,188 @@
+"""Families and which models belong to them, read from `tokenizers/`.
+
+A family is one `<family>.toml`: how text becomes tokens (pattern, normalisation, special tokens, vocabulary) or, where
+the vendor publishes no vocabulary, which family stands in and how far off it is. `models.toml` says which model belongs
+where. Both are data: adding a family or a model adds lines there and touches no code.
+
+A model's name is looked up as it is and by its last path segment, in lower case. An entry is a whole name, `prefix*` or
+`*part*`; the whole name wins, then the longest prefix, then the longest part, and an entry of the model's own provider
+before one for all.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from tokenmeter.errors import CatalogError
+from tokenmeter.tokens.ratio import Script
+
+__all__ = ["Family", "Match", "data_folder", "family_names", "load_family", "match_model"]
+
+Scale = tuple[float, float, float]
+"""True tokens per counted token: the best guess, and the least and greatest that hold for 95% of real texts."""
+
+RATIO: Final = "ratio"
+"""The name of the family that counts by script alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """How the text of some models becomes tokens. `stand_in` names the family counted with where this one has none."""
+
+    name: str
+    title: str
+    stand_in: str | None = None
+    scale: Mapping[Script, Scale] = field(default_factory=dict)
+    vocabulary: str | None = None
+    tokens: int = 0
+    first_id: int = 0
+    pattern: str = ""
+    normalize: str | None = None
+    dead: frozenset[int] = frozenset()
+    specials: Mapping[str, int] = field(default_factory=dict)
+    typed_specials: str = "text"
+    whole_space_before: str = ""
+    cuts: str = "words"
+    units: str = "bytes"
+    source: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    note: str = ""
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The family of a model and how it was found: `model` (stated), `provider` (its vendor's usual) or `default`."""
+
+    family: str
+    by: str
+
+
+@cache
+def data_folder() -> Path:
+    """Where the families are: inside the installed package, or beside a checkout."""
+    installed = Path(__file__).with_name("_data")
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "tokenizers"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise CatalogError([f"{path.name}: cannot be read ({error.strerror}); is the installation whole?"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise CatalogError([f"{path.name}: {error}"]) from None
+
+
+def family_names() -> tuple[str, ...]:
+    """Every family there is, those registered by the user included."""
+    shipped = (path.stem for path in data_folder().glob("*.toml") if path.stem != "models")
+    return tuple(sorted({*shipped, *_registered}))
+
+
+_registered: dict[str, Family] = {}
+_registered_models: dict[str, str] = {}
+
+
+def add_family(family: Family, models: tuple[str, ...]) -> None:
+    """Add a family of the user's own; its models win over those of `models.toml`."""
+    _registered[family.name] = family
+    for model in models:
+        _registered_models[model.lower()] = family.name
+    match_model.cache_clear()
+
+
+def load_family(name: str) -> Family:
+    """A family by name. Raises CatalogError where there is none, or its file is wrong."""
+    return _registered.get(name) or _load_shipped(name)
+
+
+@cache
+def _load_shipped(name: str) -> Family:
+    path = data_folder() / f"{name}.toml"
+    data = _read(path)
+    known = {
+        "title", "stand_in", "scale", "vocabulary", "tokens", "first_id", "pattern", "classes", "normalize", "dead",
+        "specials", "typed_specials", "whole_space_before", "cuts", "units", "source", "licence", "note",
+    }  # fmt: skip
+    unknown = sorted(set(data) - known)
+    if unknown:
+        raise CatalogError([f"{path.name}: {key!r} is not a key of a family" for key in unknown])
+    classes = data.pop("classes", {})
+    pattern = "|".join(data.pop("pattern", []))
+    for label, members in classes.items():
+        pattern = pattern.replace(f"<{label}>", members)
+    if "scale" in data:
+        data["scale"] = {script: tuple(values) for script, values in data["scale"].items()}
+    dead = frozenset(data.pop("dead", ()))
+    return Family(name=name, pattern=pattern, dead=dead, path=path, **data)
+
+
+@cache
+def _models() -> dict[str, Any]:
+    return _read(data_folder() / "models.toml")
+
+
+@dataclass(slots=True)
+class _Names:
+    """Entries of one provider, or of all."""
+
+    whole: dict[str, str] = field(default_factory=dict)
+    prefixes: list[tuple[str, str]] = field(default_factory=list)
+    parts: list[tuple[str, str]] = field(default_factory=list)
+
+    def find(self, names: tuple[str, ...]) -> str | None:
+        for name in names:
+            if name in self.whole:
+                return self.whole[name]
+        for name in names:
+            for prefix, family in self.prefixes:
+                if name.startswith(prefix):
+                    return family
+        for part, family in self.parts:
+            if part in names[0]:
+                return family
+        return None
+
+
+@cache
+def _index() -> dict[str | None, _Names]:
+    index: dict[str | None, _Names] = {None: _Names()}
+    for entry in _models()["models"]:
+        for provider in entry.get("providers", [None]):
+            names = index.setdefault(provider, _Names())
+            for name in entry["names"]:
+                if name.startswith("*"):
+                    names.parts.append((name.strip("*"), entry["family"]))
+                elif name.endswith("*"):
+                    names.prefixes.append((name[:-1], entry["family"]))
+                else:
+                    names.whole[name] = entry["family"]
+    for names in index.values():
+        names.prefixes.sort(key=lambda item: -len(item[0]))
+        names.parts.sort(key=lambda item: -len(item[0]))
+    return index
+
+
+@lru_cache(maxsize=4096)
+def match_model(model: str, provider: str | None = None) -> Match:
+    """The family a model belongs to. An unknown model gets its provider's usual family, else the default one."""
+    full = model.lower().strip()
+    names = tuple(dict.fromkeys((full, full.rpartition("/")[2])))
+    for name in names:
+        if name in _registered_models:
+            return Match(_registered_models[name], "model")
+    index = _index()
+    for scope in (provider, None):
+        if scope in index or scope is None:
+            family = index[scope].find(names)
+            if family is not None:
+                return Match(family, "model")
+    usual = _models()["providers"].get(provider)
+    return Match(usual, "provider") if usual else Match(_models()["default"], "default")
