@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tokenmeter.testing.capture import Records as Records
-    from tokenmeter.testing.capture import capture as capture
+    from tokenmeter.testing.captured import Records as Records
+    from tokenmeter.testing.captured import capture as capture
     from tokenmeter.testing.clock import FixedClock as FixedClock
     from tokenmeter.testing.faults import Faults as Faults
     from tokenmeter.testing.reply import Reply as Reply
@@ -27,9 +27,9 @@ _HOME = {
     "FixedClock": "clock",
     "ProviderServer": "server",
     "Received": "server",
-    "Records": "capture",
+    "Records": "captured",
     "Reply": "reply",
-    "capture": "capture",
+    "capture": "captured",
     "json_reply": "reply",
     "provider_server": "server",
     "sse": "reply",

@@ -21,7 +21,7 @@ CREATED: Final = 1_760_000_000
 """The `created` of every answer: 2025-10-09T08:53:20Z."""
 
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "en": ("The ", "price ", "of ", "a ", "call ", "is ", "known. "),
+    "en": ("The ", "price ", "of a ", "call ", "is ", "known. "),
     "zh": ("每次", "调用的", "价格", "，都", "清楚", "明白。"),
     "mixed": ("模型 ", "returns ", "用量", "，and ", "价格 ", "is 已知。"),
 }

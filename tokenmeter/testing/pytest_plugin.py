@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tokenmeter.testing.capture import Records
+    from tokenmeter.testing.captured import Records
     from tokenmeter.testing.server import ProviderServer
 
 
 @pytest.fixture
 def tokenmeter_capture() -> Iterator[Records]:
     """The records of this test's metered calls, as a list that grows."""
-    from tokenmeter.testing.capture import capture
+    from tokenmeter.testing.captured import capture
 
     with capture() as records:
         yield records

@@ -1,0 +1,77 @@
+"""A provider, a meter of its own and clients for the traps, in whatever major of the OpenAI SDK is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tokenmeter import Tokenmeter
+from tokenmeter.testing import ProviderServer, Records, capture, provider_server
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[ProviderServer]:
+    with provider_server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: ProviderServer) -> Iterator[ProviderServer]:
+    running.clear()
+    yield running
+    running.serve(None)
+
+
+@pytest.fixture
+def meter() -> Iterator[Tokenmeter]:
+    made = Tokenmeter(spans="none")
+    yield made
+    made.uninstrument()
+    made.shutdown()
+
+
+@pytest.fixture
+def records(meter: Tokenmeter) -> Iterator[Records]:
+    with capture(meter) as found:
+        yield found
+
+
+@pytest.fixture
+def bare(server: ProviderServer) -> Callable[..., openai.OpenAI]:
+    """Makes an unmetered client: `bare("deepseek", timeout=1)`."""
+
+    def make(dialect: str = "openai", **options: Any) -> openai.OpenAI:
+        return openai.OpenAI(base_url=server.url(dialect), api_key="any", **options)
+
+    return make
+
+
+@pytest.fixture
+def bare_async(server: ProviderServer) -> Callable[..., openai.AsyncOpenAI]:
+    def make(dialect: str = "openai", **options: Any) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(base_url=server.url(dialect), api_key="any", **options)
+
+    return make
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    """Note what came of each cell (way in × call form) for the table of `tools/sdk_matrix.py`."""
+    report = yield
+    cell = item.get_closest_marker("cell")
+    target = os.environ.get("TRAPS_TABLE")
+    if cell is not None and target and (report.when == "call" or report.outcome == "skipped"):
+        row = {"way": cell.kwargs["way"], "form": cell.kwargs["form"], "outcome": report.outcome}
+        with Path(target).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(row) + "\n")
+    return report
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cell(way, form): a cell of the SDK matrix's table")
