@@ -29,7 +29,7 @@ from tokenmeter.record import End, Record
 from tokenmeter.sinks import semconv
 from tokenmeter.usage import Source, Usage
 
-__all__ = ["Accumulator", "Row", "disjoint", "exact_sum"]
+__all__ = ["Accumulator", "Row", "disjoint", "exact_sum", "source_of_call"]
 
 PENDING_MOST: Final = 256
 _ZERO: Final = Decimal(0)
@@ -45,13 +45,19 @@ _OUTPUT_PARTS: Final = (
     ("audio_output", "audio_output_tokens"),
     ("image_output", "image_output_tokens"),
 )
+_KINDS: Final = (("input", "input_tokens", _INPUT_PARTS), ("output", "output_tokens", _OUTPUT_PARTS))
+_MEDIA: Final = (
+    ("input", "input_tokens", (("audio", "audio_input_tokens"), ("image", "image_input_tokens"))),
+    ("output", "output_tokens", (("audio", "audio_output_tokens"), ("image", "image_output_tokens"))),
+)
 _STANDARD: Final = (
     ("cache_read", "cache_read_input_tokens"),
     ("cache_write", "cache_write_input_tokens"),
     ("reasoning", "reasoning_output_tokens"),
 )
 
-Row = tuple[Mapping[str, Any], int | Decimal]
+_Tables = dict[tuple[Any, ...], "int | Decimal"]
+Row = tuple[Mapping[str, Any], "int | Decimal"]
 """One point of a counter: its attributes and its sum so far."""
 
 
@@ -63,7 +69,7 @@ class _Series:
     def __init__(self, attributes: dict[str, Any], standard: dict[str, Any]) -> None:
         self.attributes = attributes
         self.standard = standard
-        self.tables: dict[tuple[Any, ...], int | Decimal] = {}
+        self.tables: _Tables = {}
 
 
 _EXTRA: Final[Mapping[str, tuple[str, ...]]] = {
@@ -121,6 +127,11 @@ class Accumulator:
         finally:
             self._lock.release()
 
+    @property
+    def waiting(self) -> int:
+        """How many records are taken and not yet folded."""
+        return len(self._pending)
+
     def fold(self) -> list[Record]:
         """Fold everything that is waiting, and return it."""
         if not self._pending:
@@ -142,34 +153,29 @@ class Accumulator:
         return folded
 
     def _sum(self, record: Record, ours: bool) -> None:
-        series = self._of(record)
-        tables = series.tables
+        tables = self._of(record).tables
         if record.attempts:
             _add(tables, ("attempts",), len(record.attempts))
-        if record.end is End.DELEGATED:  # others carry what happened inside: not a call of its own
+        end = record.end
+        if end is End.DELEGATED:  # others carry what happened inside: not a call of its own
             return
-        source = record.usage_source
+        source = source_of_call(record)
         status = "unpriced"
         with guard("pricing a call"):
             cost = record.cost
             status = cost.status
-            if cost.total is not None:
-                key = ("cost", cost.total.currency, source.value)
-                tables[key] = EXACT.add(tables.get(key, _ZERO), cost.total.amount)
-        _add(tables, ("calls", record.end.value, status, source.value), 1)
-        if status == "unpriced":
-            _add(tables, ("unpriced", record.end.value), 1)
-        usage = record.usage
-        for component, kind, its_source, tokens in disjoint(usage):
-            _add(tables, ("usage", component, kind, its_source.value), tokens)
-        for name, amount in usage.quantities.items():
-            if amount > 0:
-                key = ("quantity", name, usage.source_of(name).value)
+            amount = cost.amount
+            if amount is not None:
+                key = ("cost", cost.currency, source)
                 tables[key] = EXACT.add(tables.get(key, _ZERO), amount)
-        for name, (low, high) in usage.ranges.items():
-            kind, its_source = name.partition("_")[0], usage.source_of(name)
-            _add(tables, ("estimated", kind, "low", its_source.value), max(low, 0))
-            _add(tables, ("estimated", kind, "high", its_source.value), max(high, 0))
+        _add(tables, ("calls", end, status, source), 1)
+        if status == "unpriced":
+            _add(tables, ("unpriced", end), 1)
+        usage = record.usage
+        for part in disjoint(usage):
+            _add(tables, ("usage", part[0], part[1], part[2]), part[3])
+        if usage.quantities or usage.ranges:
+            _sum_rare(tables, usage)
         if ours and record.operation in semconv.INFERENCE:
             _sum_standard(tables, usage)
 
@@ -251,7 +257,7 @@ class Accumulator:
             if self._overflow is not None:
                 every.append(self._overflow)
             return [
-                (dict(zip(names, key[1:], strict=True)) | base, value)
+                ({name: str(part) for name, part in zip(names, key[1:], strict=True)} | base, value)
                 for series in every
                 for base in (series.standard if table in STANDARD_TABLES else series.attributes,)
                 for key, value in series.tables.items()
@@ -274,61 +280,87 @@ class Accumulator:
                 _merge(self._overflowing().tables, lost)
 
 
-def disjoint(usage: Usage) -> Iterable[tuple[str, str, Source, int]]:
+def disjoint(usage: Usage) -> list[tuple[str, str, Source, int]]:
     """Tokens by component so that they add up: (component, "input" or "output", source, tokens).
 
     A total is split into its known parts and the rest; where the parts contradict the total, the total stands whole.
     """
-    for kind, parts in (("input", _INPUT_PARTS), ("output", _OUTPUT_PARTS)):
-        total = usage.input_tokens if kind == "input" else usage.output_tokens
+    answer: list[tuple[str, str, Source, int]] = []
+    general, special, cached_media = usage.source, usage.sources, usage.cached_media
+    for kind, field, parts in _KINDS:
+        total = getattr(usage, field)
         if total is None or total < 0:
             continue
-        rest = total
-        found = []
+        rest, before, contradicted = total, len(answer), False
         for component, name in parts:
             tokens = getattr(usage, name)
-            if tokens:
-                if usage.cached_media and component != "cache_read":
-                    # Cached audio is inside both `cache_read` and `audio_input`: it counts as the former.
-                    tokens -= usage.cached_media.get(component.partition("_")[0], 0)
-                rest -= tokens
-                found.append((component, kind, usage.source_of(name), tokens))
-        if rest < 0 or any(tokens < 0 for *_, tokens in found):
-            rest, found = total, []
-        yield from found
-        if rest or not found:
-            yield kind, kind, usage.source_of(f"{kind}_tokens"), rest
+            if not tokens:
+                continue
+            if cached_media and component != "cache_read":
+                # Cached audio is inside both `cache_read` and `audio_input`: it counts as the former.
+                tokens -= cached_media.get(component.partition("_")[0], 0)
+            contradicted |= tokens < 0
+            rest -= tokens
+            answer.append((component, kind, special.get(name, general) if special else general, tokens))
+        if rest < 0 or contradicted:
+            del answer[before:]
+            rest = total
+        if rest or len(answer) == before:
+            answer.append((kind, kind, special.get(field, general) if special else general, rest))
+    return answer
 
 
-def _sum_standard(tables: dict[tuple[Any, ...], int | Decimal], usage: Usage) -> None:
+def source_of_call(record: Record) -> Source:
+    """`record.usage_source`, quickly for the common case."""
+    usage = record.usage
+    if usage.sources or usage.input_tokens is None or usage.output_tokens is None or record.end is End.DELEGATED:
+        return record.usage_source
+    return usage.source
+
+
+def _sum_rare(tables: _Tables, usage: Usage) -> None:
+    for name, amount in usage.quantities.items():
+        if amount > 0:
+            key = ("quantity", name, usage.source_of(name))
+            tables[key] = EXACT.add(tables.get(key, _ZERO), amount)
+    for name, (low, high) in usage.ranges.items():
+        kind, source = name.partition("_")[0], usage.source_of(name)
+        _add(tables, ("estimated", kind, "low", source), max(low, 0))
+        _add(tables, ("estimated", kind, "high", source), max(high, 0))
+
+
+def _sum_standard(tables: _Tables, usage: Usage) -> None:
     """The conventions' own counters: reported numbers only, by modality where the vendor told."""
-    for kind in ("input", "output"):
-        total = usage.input_tokens if kind == "input" else usage.output_tokens
-        if total is None or total < 0 or usage.source_of(f"{kind}_tokens") is not Source.REPORTED:
+    general, special = usage.source, usage.sources
+    if not special and general is not Source.REPORTED:
+        return
+    for kind, field, media in _MEDIA:
+        total = getattr(usage, field)
+        if total is None or total < 0 or (special and special.get(field, general) is not Source.REPORTED):
             continue
-        media = {
-            medium: tokens
-            for medium in ("audio", "image")
-            if (tokens := getattr(usage, f"{medium}_{kind}_tokens")) is not None and tokens > 0
-        }
-        rest = total - sum(media.values())
+        rest, told = total, []
+        for medium, name in media:
+            tokens = getattr(usage, name)
+            if tokens is not None and tokens > 0:
+                told.append((medium, tokens))
+                rest -= tokens
         if rest < 0:
-            media, rest = {}, total
-        for medium, tokens in media.items():
+            rest, told = total, []
+        for medium, tokens in told:
             _add(tables, (kind, medium), tokens)
-        if rest or not media:
-            _add(tables, (kind, "text" if media else "unknown"), rest)
-    for table, name in _STANDARD:
-        tokens = getattr(usage, name)
-        if tokens is not None and tokens > 0 and usage.source_of(name) is Source.REPORTED:
+        if rest or not told:
+            _add(tables, (kind, "text" if told else "unknown"), rest)
+    for table, field in _STANDARD:
+        tokens = getattr(usage, field)
+        if tokens and tokens > 0 and (not special or special.get(field, general) is Source.REPORTED):
             _add(tables, (table, "unknown"), tokens)
 
 
-def _add(tables: dict[tuple[Any, ...], int | Decimal], key: tuple[Any, ...], count: int) -> None:
+def _add(tables: _Tables, key: tuple[Any, ...], count: int) -> None:
     tables[key] = tables.get(key, 0) + count
 
 
-def _merge(into: dict[tuple[Any, ...], int | Decimal], tables: Mapping[tuple[Any, ...], int | Decimal]) -> None:
+def _merge(into: _Tables, tables: _Tables) -> None:
     for key, value in tables.items():
         into[key] = exact_sum(into.get(key, 0), value)
 

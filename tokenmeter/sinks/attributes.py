@@ -18,12 +18,21 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenmeter.money import plain
 from tokenmeter.record import End, Record
 from tokenmeter.sinks import semconv
+from tokenmeter.sinks.accumulator import source_of_call
 from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
 if TYPE_CHECKING:
     from tokenmeter.pricing import Cost, Offer
 
-__all__ = ["Attributes", "cost_attributes", "text", "usage_attributes"]
+__all__ = [
+    "Attributes",
+    "cost_attributes",
+    "end_attributes",
+    "number",
+    "settled_attributes",
+    "text",
+    "usage_attributes",
+]
 
 Attributes = dict[str, Any]
 TEXT_MOST: Final = 1024
@@ -52,9 +61,8 @@ def number(value: Decimal) -> float | None:
     return answer if math.isfinite(answer) else None
 
 
-def settled_attributes(record: Record, *, names: Mapping[str, str], export_estimates: bool) -> Attributes:
-    """What a span of our own learns when its call settles, cost apart."""
-    answer: Attributes = {}
+def settled_attributes(answer: Attributes, record: Record, *, names: Mapping[str, str], export_estimates: bool) -> None:
+    """Add what a span of our own learns when its call settles, by the conventions."""
     if record.response_model is not None:
         answer[semconv.RESPONSE_MODEL] = text(record.response_model)
     if record.response_id is not None:
@@ -65,8 +73,11 @@ def settled_attributes(record: Record, *, names: Mapping[str, str], export_estim
         answer[semconv.TIME_TO_FIRST_CHUNK] = record.time_to_first_chunk
     if record.end is End.ERROR:
         answer[semconv.ERROR_TYPE] = text(record.error_type or "_OTHER")
+    if record.scope:
+        answer[semconv.SCOPE] = text(record.scope[-1])
+        if len(record.scope) > 1:
+            answer[semconv.SCOPE_PATH] = [text(part) for part in record.scope]
     usage_attributes(answer, record.usage, record.operation, names, export_estimates)
-    return answer
 
 
 def usage_attributes(
@@ -94,10 +105,10 @@ def usage_attributes(
         answer[semconv.QUANTITY + name] = amount if type(amount) is int and abs(amount) < _INT64 else plain(amount)
 
 
-def cost_attributes(answer: Attributes, record: Record, cost: Cost | None) -> None:
-    """Add what the call cost and what is known about that: ours, on our spans and on those we enrich."""
-    answer[semconv.END] = record.end.value
-    answer[semconv.USAGE_SOURCE] = record.usage_source.value
+def end_attributes(answer: Attributes, record: Record) -> None:
+    """Add how the call ended and where its numbers came from: on our spans and on those we enrich."""
+    answer[semconv.END] = str(record.end)
+    answer[semconv.USAGE_SOURCE] = str(source_of_call(record))
     if len(record.attempts) > 1:
         answer[semconv.ATTEMPTS] = len(record.attempts)
     if record.service_tier is not None:
@@ -109,18 +120,21 @@ def cost_attributes(answer: Attributes, record: Record, cost: Cost | None) -> No
     if record.vendor_cost is not None:
         answer[semconv.VENDOR_AMOUNT] = plain(record.vendor_cost.amount)
         answer[semconv.VENDOR_CURRENCY] = record.vendor_cost.currency
-    if cost is None:
-        return
+
+
+def cost_attributes(answer: Attributes, cost: Cost) -> None:
+    """Add what the call cost and what is known about that: on our spans and on those we enrich."""
     answer[semconv.COST_STATUS] = cost.status
-    total = cost.total
-    if total is not None:
-        as_float = number(total.amount)
+    amount = cost.amount
+    if amount is not None:
+        as_float = number(amount)
         if as_float is not None:
             answer[semconv.COST] = as_float
-        answer[semconv.COST_AMOUNT] = plain(total.amount)
-        answer[semconv.COST_CURRENCY] = total.currency
-    if cost.list_total is not None and cost.list_total != total:
-        answer[semconv.COST_LIST_AMOUNT] = plain(cost.list_total.amount)
+        answer[semconv.COST_AMOUNT] = plain(amount)
+        answer[semconv.COST_CURRENCY] = cost.currency
+    listed = cost.list_total
+    if listed is not None:
+        answer[semconv.COST_LIST_AMOUNT] = plain(listed.amount)
     answer.update(_of_offer(cost.offer))
     if cost.covered_by is not None:
         answer[semconv.COST_COVERED_BY] = text(cost.covered_by)

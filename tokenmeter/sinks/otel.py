@@ -28,7 +28,15 @@ from tokenmeter._guard import guard
 from tokenmeter.money import plain
 from tokenmeter.record import End, Record
 from tokenmeter.sinks import semconv
-from tokenmeter.sinks.attributes import TEXT_MOST, Attributes, cost_attributes, number, settled_attributes, text
+from tokenmeter.sinks.attributes import (
+    TEXT_MOST,
+    Attributes,
+    cost_attributes,
+    end_attributes,
+    number,
+    settled_attributes,
+    text,
+)
 from tokenmeter.sinks.foreign import attributes_of, inference_span
 
 if TYPE_CHECKING:
@@ -37,7 +45,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from tokenmeter.money import Money
-    from tokenmeter.pricing import Cost
 
 __all__ = ["MODES", "ScopeSpan", "SpanHandle", "Spans"]
 
@@ -257,19 +264,17 @@ class _Own(SpanHandle):
         if span is None or self.trace_id is None:  # sampled out: nothing to say, nothing to end
             return
         attributes: Attributes = {}
-        with guard("describing a call"):
-            attributes = settled_attributes(
-                record, names=self._spans.names, export_estimates=self._spans.export_estimates
-            )
-        _add_cost(attributes, record)
-        if record.scope:
-            attributes[semconv.SCOPE] = text(record.scope[-1])
-            if len(record.scope) > 1:
-                attributes[semconv.SCOPE_PATH] = [text(part) for part in record.scope]
-        _set(span, attributes)
-        if record.end is End.ERROR:
-            span.set_status(StatusCode.ERROR)  # no description: an exception's message may quote the prompt
-        span.end(record.ended_ns)
+        try:
+            with guard("describing a call"):
+                settled_attributes(
+                    attributes, record, names=self._spans.names, export_estimates=self._spans.export_estimates
+                )
+            _add_cost(attributes, record)
+            _set(span, attributes)
+            if record.end is End.ERROR:
+                span.set_status(StatusCode.ERROR)  # no description: an exception's message may quote the prompt
+        finally:
+            span.end(record.ended_ns)
 
 
 class _Enriching(SpanHandle):
@@ -333,12 +338,11 @@ class ScopeSpan(_Attachable):
 
 
 def _add_cost(attributes: Attributes, record: Record) -> None:
-    cost: Cost | None = None
+    with guard("describing how a call ended"):
+        end_attributes(attributes, record)
     if record.end is not End.DELEGATED:
-        with guard("pricing a call"):
-            cost = record.cost
-    with guard("describing a cost"):
-        cost_attributes(attributes, record, cost)
+        with guard("describing a cost"):
+            cost_attributes(attributes, record.cost)
 
 
 def _add_tags(attributes: Attributes, tags: Mapping[str, str]) -> None:
