@@ -417,6 +417,7 @@ def _read_switches(body: Mapping[str, Any], prompt: Prompt) -> None:
             prompt.choice = "required" if choice in ("required", "any", "ANY", "REQUIRED") else choice.lower()
         elif isinstance(choice, Mapping):
             prompt.choice = _choice(choice)
+    prompt.single_calls = body.get("parallel_tool_calls") is False
     thinking = body.get("enable_thinking", body.get("think"))
     if isinstance(thinking, bool):
         prompt.thinking = thinking

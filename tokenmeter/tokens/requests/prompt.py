@@ -96,6 +96,8 @@ class Prompt:
     json_mode: bool = False
     choice: str = "auto"
     """`auto`, `none`, `required`, or `=name` for one function by force."""
+    single_calls: bool = False
+    """Parallel calls are switched off."""
     thinking: bool | None = None
     effort: str | None = None
     legacy_functions: bool = False

@@ -1,0 +1,357 @@
+"""Compare our counts with what vendors billed, over recorded calls.
+
+    python benchmarks/truth.py ../shared/truth/cases.jsonl.gz             the tables
+    python benchmarks/truth.py CASES --show "OpenAI 4" tools              residuals of one cell, by kind of miss
+    python benchmarks/truth.py CASES --bands                              bands for the rules, learnt on one half
+
+Prompts are grouped by family and by plain | tools | schema | history | media, answers by text | calls. `within 2` and
+`within 5%` are shares of cases; `bias` is the sum of our counts over the sum of theirs, less one; `covered` is the
+share with the billed figure inside [low, high]. The last columns are litellm's `token_counter` (where litellm is
+installed) and a naive count (message texts with o200k), both within 5%.
+
+Bands are learnt on the half of the cases whose hashed repository is even and checked on the other, so that
+near-copies of one recording never sit on both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenmeter.tokens import requests
+from tokenmeter.tokens.requests.bodies import read
+
+# What a counter cannot see: server-side tools and stored context, edited or partial recordings, several answers.
+UNSEEN = ("builtin_tools", "server_context", "hidden_prompt", "grounding", "block:", "multi_choice", "inconsistent")
+UNSEEN += ("reseller", "output_incomplete", "output_omitted")
+PROVIDERS = {"dashscope": "alibaba", "bedrock": "aws-bedrock"}
+INPUT_KEYS = ("prompt_tokens", "input_tokens", "total_input_tokens", "prompt_eval_count", "PromptTokens", "InputTokens")
+INPUT_KEYS += ("inputTokens", "inputTextTokenCount", "prompt_token_count", "x-amzn-bedrock-input-token-count")
+OUTPUT_KEYS = ("completion_tokens", "output_tokens", "total_output_tokens", "eval_count", "CompletionTokens")
+OUTPUT_KEYS += ("OutputTokens", "outputTokens", "generation_token_count", "x-amzn-bedrock-output-token-count")
+
+
+@dataclass(slots=True)
+class Row:
+    """One comparison: what was billed, and our count of it."""
+
+    group: str
+    kind: str
+    lang: str
+    true: int
+    tokens: int
+    low: int
+    high: int
+    method: str
+    rule: str
+    case: Mapping[str, Any]
+
+    @property
+    def miss(self) -> int:
+        return self.true - self.tokens
+
+
+def load(path: Path) -> list[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def provider_of(case: Mapping[str, Any]) -> str:
+    return PROVIDERS.get(case["vendor"], case["vendor"])
+
+
+def model_of(case: Mapping[str, Any]) -> str:
+    return case["model_requested"] or case["model_returned"] or ""
+
+
+GROUPS = (
+    ("OpenAI 4", r"openai|azure-openai", r"gpt-3|gpt-4|chatgpt"),
+    ("OpenAI 5/o", r"openai|azure-openai", r"gpt-[56]|o[134]|codex"),
+    ("OpenAI embeddings", r"openai|azure-openai", r"embedding"),
+    ("Gemini", r"google", r"gemini"),
+    ("Gemini Vertex", r"google-vertex", r"gemini"),
+    ("Claude", r"anthropic", r""),
+    ("Claude elsewhere", r"bedrock|google-vertex", r"claude"),
+    ("Qwen hosted", r"dashscope", r"qwen|qwq|qvq"),
+    ("DeepSeek", r"deepseek", r""),
+    ("GLM", r"zhipu|zai", r""),
+    ("Kimi", r"moonshot", r""),
+    ("Mistral", r"mistral", r""),
+    ("xAI", r"xai", r""),
+    ("Cohere", r"cohere", r""),
+    ("Tencent", r"tencent", r""),
+    ("Baidu", r"baidu", r""),
+    ("Nova", r"bedrock", r"nova"),
+    ("Qwen elsewhere", r"", r"qwen|qwq"),
+    ("DeepSeek elsewhere", r"", r"deepseek"),
+    ("Llama", r"", r"llama"),
+    ("OpenAI elsewhere", r"", r"gpt-\d|^o\d"),
+    ("gpt-oss", r"", r"gpt-oss"),
+    ("Claude elsewhere", r"", r"claude"),
+    ("Gemini elsewhere", r"", r"gemini"),
+    ("Gemma", r"", r"gemma"),
+    ("Kimi", r"", r"kimi"),
+    ("GLM", r"", r"glm"),
+    ("Mistral elsewhere", r"", r"mistral|mixtral|ministral"),
+)
+
+
+def group_of(case: Mapping[str, Any]) -> str:
+    model = model_of(case).lower().rpartition("/")[2]
+    for name, vendor, pattern in GROUPS:
+        if (not vendor or re.fullmatch(vendor, case["vendor"])) and re.search(pattern, model):
+            return name
+    return "others"
+
+
+def billed_input(case: Mapping[str, Any]) -> int | None:
+    """The whole prompt as billed, caches included."""
+    usage, api = case["usage"], case["api"]
+    if api.startswith("anthropic"):
+        caches = (usage.get("cache_read_input_tokens") or 0) + (usage.get("cache_creation_input_tokens") or 0)
+        return None if usage.get("input_tokens") is None else usage["input_tokens"] + caches
+    if api.startswith("gemini") and "interactions" not in api:
+        return usage.get("promptTokenCount", usage.get("totalTokens"))
+    if api == "bedrock.converse":
+        caches = (usage.get("cacheReadInputTokens") or 0) + (usage.get("cacheWriteInputTokens") or 0)
+        return (usage.get("inputTokens") or 0) + caches or None
+    if api.startswith("cohere"):
+        return (usage.get("tokens") or {}).get("input_tokens")
+    found = next((usage[key] for key in INPUT_KEYS if usage.get(key) is not None), None)
+    if found is None and "embeddings" in api:
+        found = usage.get("total_tokens", usage.get("TotalTokens"))
+    return None if found is None else int(found)
+
+
+def billed_output(case: Mapping[str, Any]) -> int | None:
+    usage, api = case["usage"], case["api"]
+    if api == "gemini.generate":
+        return usage.get("candidatesTokenCount")
+    if api.startswith("cohere"):
+        return (usage.get("tokens") or {}).get("output_tokens")
+    found = next((usage[key] for key in OUTPUT_KEYS if usage.get(key) is not None), None)
+    return None if found is None else int(found)
+
+
+def seen(case: Mapping[str, Any]) -> bool:
+    return not any(flag.startswith(UNSEEN) for flag in case["flags"])
+
+
+def prompt_kind(case: Mapping[str, Any]) -> str:
+    prompt = read(case["request"], case["api"])
+    if case["has_media"] or any(message.media for message in prompt.messages):
+        return "media"
+    if any(message.calls or message.results or message.reasoning for message in prompt.messages):
+        return "history"
+    if prompt.tools:
+        return "tools"
+    return "schema" if prompt.schema else "plain"
+
+
+def prompts(cases: list[dict[str, Any]]) -> Iterator[Row]:
+    for case in cases:
+        true = billed_input(case) if case["request"] and seen(case) else None
+        if not true:
+            continue
+        found = requests.explain_request(
+            case["request"], provider=provider_of(case), model=model_of(case), api=case["api"]
+        )
+        count = found.count
+        if count.tokens is None:
+            continue
+        yield Row(
+            group_of(case), prompt_kind(case), case["lang"], true, count.tokens, count.low or 0, count.high or 0,
+            str(count.method), found.rule, case,
+        )  # fmt: skip
+
+
+def answers(cases: list[dict[str, Any]]) -> Iterator[Row]:
+    for case in cases:
+        output = case["output"]
+        true = billed_output(case)
+        text, calls = output.get("text") or "", output.get("tool_calls") or []
+        if not seen(case) or not true or not (text or calls) or output.get("texts") or "embeddings" in case["api"]:
+            continue
+        if any(flag in case["flags"] for flag in ("hidden_reasoning", "media_output", "audio_output", "redacted_thinking")):
+            continue
+        reasoning = output.get("reasoning") or ""
+        if "reasoning_summary" in case["flags"]:
+            continue
+        usage = case["usage"]
+        details = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+        if not reasoning and (details.get("reasoning_tokens") or 0) > 0:
+            continue
+        if case["api"] == "gemini.generate":
+            reasoning = ""  # thoughts are billed apart
+        count = requests.count_output(
+            model=model_of(case), provider=provider_of(case), api=case["api"], text=text, reasoning=reasoning,
+            tool_calls=calls,
+        )  # fmt: skip
+        if count.tokens is None:
+            continue
+        kind = "calls" if calls else "text+thought" if reasoning else "text"
+        if "json_schema" in case["flags"] and kind == "text":
+            kind = "json text"
+        yield Row(
+            group_of(case), kind, case["lang"], true, count.tokens, count.low or 0, count.high or 0, str(count.method),
+            "", case,
+        )  # fmt: skip
+
+
+def share(rows: list[Row], test: Callable[[Row], bool]) -> str:
+    return f"{100 * sum(map(test, rows)) / len(rows):5.0f}%"
+
+
+def near(row: Row, tokens: int | None) -> bool:
+    return tokens is not None and abs(row.true - tokens) <= 0.05 * row.true
+
+
+def table(title: str, rows: list[Row], peers: Mapping[str, Callable[[Row], int | None]], least: int) -> None:
+    cells: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        cells[row.group, row.kind, "zh" if row.lang == "zh" else "en"].append(row)
+    print(f"\n{title:<21}{'kind':<13}{'':<4}{'n':>5} {'exact':>6} {'in 2':>6} {'in 5%':>6} {'bias':>7} {'cover':>6} {'width':>6}", end="")
+    print("".join(f" {name:>8}" for name in peers))
+    for (group, kind, lang), found in sorted(cells.items()):
+        if len(found) < least:
+            continue
+        bias = sum(row.tokens for row in found) / sum(row.true for row in found) - 1
+        widths = sorted((row.high - row.low) / max(1, row.tokens) for row in found)
+        print(
+            f"{group:<21}{kind:<13}{lang:<4}{len(found):>5} {share(found, lambda r: r.miss == 0)} "
+            f"{share(found, lambda r: abs(r.miss) <= 2)} {share(found, lambda r: near(r, r.tokens))} "
+            f"{100 * bias:>+6.1f}% {share(found, lambda r: r.low <= r.true <= r.high)} {100 * widths[len(widths) // 2]:>5.0f}%"
+            + "".join(f" {share(found, lambda r, peer=peer: near(r, peer(r))):>8}" for peer in peers.values())
+        )
+
+
+def naive(row: Row) -> int | None:
+    """Message texts with o200k, as many tools do."""
+    counter = _o200k()
+    prompt = read(row.case["request"], row.case["api"])
+    return sum(counter.count(text) for message in prompt.messages for text in message.texts) + sum(
+        map(counter.count, prompt.inputs)
+    )
+
+
+def naive_answer(row: Row) -> int | None:
+    output = row.case["output"]
+    calls = "".join(f"{call.get('name')}{call.get('arguments')}" for call in output.get("tool_calls") or [])
+    return int(_o200k().count((output.get("reasoning") or "") + (output.get("text") or "") + calls))
+
+
+def _o200k() -> Any:
+    from tokenmeter.tokens.counter import counter
+
+    return counter("gpt-4o", "openai")
+
+
+def litellm_peer() -> Callable[[Row], int | None] | None:
+    try:
+        import litellm
+    except ImportError:
+        return None
+
+    def count(row: Row) -> int | None:
+        body = row.case["request"]
+        if not isinstance(body.get("messages"), list):
+            return None
+        try:
+            return int(litellm.token_counter(model=model_of(row.case), messages=body["messages"], tools=body.get("tools")))
+        except Exception:  # noqa: BLE001 - a peer's failure is its score
+            return None
+
+    return count
+
+
+def half(row: Row) -> int:
+    """0 or 1 by the repository and folder a case was recorded in, so that near-copies stay together."""
+    source = str(row.case["provenance"]).rpartition("/")[0]
+    return hashlib.sha256(source.encode()).digest()[0] & 1
+
+
+def show(rows: list[Row], group: str, kind: str, most: int) -> None:
+    found = [row for row in rows if row.group == group and row.kind == kind]
+    print(Counter(row.miss for row in found).most_common(25))
+    for row in sorted(found, key=lambda one: -abs(one.miss) / one.true)[:most]:
+        request = json.dumps(row.case["request"], ensure_ascii=False)[:600]
+        print(row.miss, row.true, row.tokens, row.rule, row.case["vendor"], model_of(row.case), row.case["date"], row.case["flags"], request)
+
+
+def quantile(values: list[float], q: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+
+
+def learn(rows: list[Row]) -> tuple[float, float, float, float]:
+    """The narrowest of a few forms (fixed tokens, or fixed plus a share) which holds 97% on each side."""
+    best: tuple[float, tuple[float, float, float, float]] | None = None
+    sides = []
+    for sign in (-1, 1):
+        best = None
+        for part in (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1.0):
+            fixed = max(0.0, quantile([sign * row.miss - part * row.tokens for row in rows], 0.975))
+            width = sum(fixed + part * row.tokens for row in rows)
+            if best is None or width < best[0]:
+                best = (width, (fixed, part, 0, 0))
+        assert best is not None
+        sides.append(best[1][:2])
+    return (*sides[0], *sides[1])
+
+
+def bands(rows: list[Row]) -> None:
+    cells: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        cells[row.rule or row.group, row.kind].append(row)
+    for (rule, kind), found in sorted(cells.items()):
+        if len(found) < 8:
+            continue
+        first, second = [r for r in found if half(r) == 0], [r for r in found if half(r) == 1]
+        held = []
+        for learnt, tested in ((first, second), (second, first)):
+            if len(learnt) >= 5 and tested:
+                b = learn(learnt)
+                held += [-b[0] - b[1] * r.tokens <= r.miss <= b[2] + b[3] * r.tokens for r in tested]
+        b = learn(found)
+        kept = f"{100 * sum(held) / len(held):.0f}%" if held else "-"
+        print(f"{rule:<28} {kind:<10} n={len(found):<5} held out {kept:>5}   {kind} = [{b[0]:.0f}, {b[1]:g}, {b[2]:.0f}, {b[3]:g}]")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("cases", type=Path)
+    parser.add_argument("--show", nargs=2, metavar=("GROUP", "KIND"))
+    parser.add_argument("--most", type=int, default=30)
+    parser.add_argument("--least", type=int, default=5)
+    parser.add_argument("--bands", action="store_true")
+    parser.add_argument("--no-peers", action="store_true")
+    options = parser.parse_args(arguments)
+    if not options.cases.exists():
+        print(f"{options.cases}: not there; the recorded calls are kept outside the repository", file=sys.stderr)
+        return 2
+    cases = load(options.cases)
+    rows, out = list(prompts(cases)), list(answers(cases))
+    if options.show:
+        show(rows + out, *options.show, options.most)
+        return 0
+    if options.bands:
+        bands(rows)
+        bands(out)
+        return 0
+    litellm = None if options.no_peers else litellm_peer()
+    table("prompts", rows, {"naive": naive, **({"litellm": litellm} if litellm else {})}, options.least)
+    table("answers", out, {"naive": naive_answer}, options.least)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

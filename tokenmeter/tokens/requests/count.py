@@ -1,0 +1,390 @@
+"""Sum a request: read it, find the endpoint's rule, count every part, say how far off the sum may be.
+
+The sum is a list of items (`explain` shows them): frames, texts, tools, calls, results, schema, media, switches.
+Tool and schema blocks repeat from call to call, so their counts are kept by a digest of the block, never its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Final, Protocol
+
+from tokenmeter.tokens.counter import counter
+from tokenmeter.tokens.requests import render
+from tokenmeter.tokens.requests.bands import band_of
+from tokenmeter.tokens.requests.bodies import guess_api, read
+from tokenmeter.tokens.requests.formulas import media_tokens
+from tokenmeter.tokens.requests.prompt import Call, Message, Prompt, Result, Tool
+from tokenmeter.tokens.requests.rules import Pattern, Rule, find_rule
+from tokenmeter.tokens.requests.typescript import uncommented
+from tokenmeter.usage import TokenCount
+
+__all__ = ["Explained", "Item", "count_output", "count_request", "explain_request"]
+
+METHODS: Final = ("exact", "template", "stand-in", "ratio")
+_PLAIN: Final = Rule(id="none", source="no rule is known for this endpoint", message=4, start=3, method="stand-in")
+_MEMO_MOST: Final = 1024
+_memo: dict[bytes, int] = {}
+_memo_lock: Final = Lock()
+
+
+class Counts(Protocol):
+    """What is needed of `tokens.counter.Counter`."""
+
+    family: str | None
+    family_name: str
+    method: str
+
+    def count(self, text: str, *, markers: bool = False) -> int: ...
+
+    def band(self, tokens: int, text: str = "") -> tuple[int, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One part of a count: what it is, its tokens, and what they come from."""
+
+    part: str
+    tokens: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A count with its parts and the rule they follow."""
+
+    count: TokenCount
+    items: tuple[Item, ...]
+    rule: str
+    source: str
+
+
+def count_request(
+    body: Mapping[str, Any],
+    *,
+    provider: str | None = None,
+    model: str | None = None,
+    api: str | None = None,
+    at: str | None = None,
+) -> TokenCount:
+    """Input tokens of a whole request body as sent; `at` is the ISO date of the call, now where absent. Never raises."""
+    return explain_request(body, provider=provider, model=model, api=api, at=at).count
+
+
+def explain_request(
+    body: Mapping[str, Any],
+    *,
+    provider: str | None = None,
+    model: str | None = None,
+    api: str | None = None,
+    at: str | None = None,
+) -> Explained:
+    """The same count, itemised."""
+    if not isinstance(body, Mapping):
+        reason = "the request is not an object"
+        return Explained(TokenCount(None, None, None, None, None, (reason,), reason), (), "", "")
+    api = api or guess_api(body)
+    prompt = read(body, api)
+    name = model or _text(body.get("model")) or _text(body.get("Model")) or ""
+    counts: Counts = counter(name, provider)
+    rule = find_rule(provider, name, api, counts.family_name, at or "9999") or _PLAIN
+    sums = _Sums(counts, rule)
+    low, high = sums.request(prompt, name)
+    tokens = max(0, sum(item.tokens for item in sums.items))
+    if not sums.items and prompt.skipped:
+        count = TokenCount(None, None, None, None, counts.family_name, tuple(prompt.skipped), "no text in the request")
+        return Explained(count, (), rule.id, rule.source)
+    kinds = _kinds(prompt)
+    below, above = band_of(rule, kinds, tokens - sums.media)
+    text_low, text_high = counts.band(tokens - sums.media)
+    low = min(tokens - sums.media - below, text_low) + low
+    high = max(tokens - sums.media + above, text_high) + high
+    skipped = (*prompt.skipped, *(f"tools: {one} is the vendor's own tool, its prompt is not in the request" for one in prompt.builtins))
+    method = _worst(counts.method, _method(rule, kinds, sums))
+    count = TokenCount(tokens, max(0, int(low)), int(high), method, counts.family_name, skipped)
+    return Explained(count, tuple(sums.items), rule.id, rule.source)
+
+
+def count_output(
+    *,
+    model: str,
+    provider: str | None = None,
+    api: str | None = None,
+    text: str = "",
+    reasoning: str = "",
+    tool_calls: Sequence[Mapping[str, Any]] = (),
+    at: str | None = None,
+) -> TokenCount:
+    """Output tokens of an answer: text, visible reasoning, calls, end marks. Never raises."""
+    counts: Counts = counter(model, provider)
+    rule = find_rule(provider, model, api, counts.family_name, at or "9999") or _PLAIN
+    sums = _Sums(counts, rule)
+    message = Message("assistant")
+    prompt = read({"messages": [{"role": "assistant", "content": None, "tool_calls": list(tool_calls)}]})
+    for found in prompt.messages:
+        message.calls.extend(found.calls)
+    sums.output(text, reasoning, message.calls)
+    tokens = max(0, sum(item.tokens for item in sums.items))
+    below, above = band_of(rule, ("output_calls",) if message.calls else ("output",), tokens)
+    text_low, text_high = counts.band(tokens, text)
+    method = _worst(counts.method, rule.method if message.calls or rule.output.each else "exact")
+    low = max(0, int(min(tokens - below, text_low)))
+    return TokenCount(tokens, low, int(max(tokens + above, text_high)), method, counts.family_name, tuple(prompt.skipped))
+
+
+class _Sums:
+    """Counts the parts of one prompt under one rule."""
+
+    __slots__ = ("_counts", "_rule", "items", "media")
+
+    def __init__(self, counts: Counts, rule: Rule) -> None:
+        self._counts = counts
+        self._rule = rule
+        self.items: list[Item] = []
+        self.media = 0
+
+    def _add(self, part: str, tokens: int, note: str = "") -> None:
+        if tokens:
+            self.items.append(Item(part, tokens, note))
+
+    def _marked(self, text: str) -> int:
+        """Tokens of rendered text: `\\0` is one mark and merges with nothing."""
+        if "\0" not in text:
+            return self._counts.count(text, markers=True) if text else 0
+        pieces = text.split("\0")
+        return len(pieces) - 1 + sum(self._counts.count(piece, markers=True) for piece in pieces if piece)
+
+    def request(self, prompt: Prompt, model: str) -> tuple[float, float]:
+        """Itemise a request; low and high of its media are handed back, the rest is the band's."""
+        rule = self._rule
+        counts = self._counts
+        if prompt.inputs or prompt.token_ids:
+            self._add("input", sum(map(counts.count, prompt.inputs)) + prompt.token_ids)
+            self._add("frame", rule.message * len(prompt.inputs) if not prompt.messages and rule.id != "none" else 0)
+        low = high = 0.0
+        if prompt.messages:
+            self._messages(prompt)
+            low, high = self._media(prompt, model)
+        self._tools(prompt)
+        self._schema(prompt)
+        self._switches(prompt)
+        return low, high
+
+    def _messages(self, prompt: Prompt) -> None:
+        rule = self._rule
+        count = self._counts.count
+        messages = _merged(prompt.messages) if rule.merge else prompt.messages
+        frames = rule.start
+        text = 0
+        join = rule.join
+        last_user = max((at for at, one in enumerate(messages) if one.role == "user"), default=-1)
+        system: Message | None = None
+        for at, message in enumerate(messages):
+            frames += rule.frame(message.role)
+            texts = message.texts
+            if len(texts) == 1:
+                text += count(texts[0])
+            elif texts:
+                text += count(join.join(texts)) if join is not None else sum(map(count, texts))
+            if message.role in ("system", "developer"):
+                system = system or message
+            if message.name:
+                frames += count(message.name) + rule.name
+            if message.reasoning and (rule.reasoning == "keep" or (rule.reasoning == "last" and at > last_user)):
+                self._add("reasoning", sum(map(count, message.reasoning)), "earlier reasoning sent back")
+            if message.calls:
+                self._add("calls", self._calls(rule.calls, message.calls), f"{len(message.calls)} calls")
+            for result in message.results:
+                self._add("results", self._result(result, prompt), "tool result")
+        self._add("text", text)
+        self._add("frame", frames, f"{len(messages)} messages")
+        self._add("system", rule.first_system if system else rule.no_system, "system text" if system else "no system text")
+        if prompt.tools and rule.system_newline and system and system.texts:
+            last = system.texts[-1][-40:]
+            self._add("system", count(last + "\n") - count(last), "newline after the system text")
+        if prompt.tools and system:
+            self._add("tools", rule.tools.with_system, "with a system text")
+
+    def _calls(self, pattern: Pattern, calls: Sequence[Call]) -> int:
+        texts = [
+            pattern.text.replace("{name}", call.name).replace(
+                "{body}", render.arguments(pattern.style, call, pattern.options)
+            )
+            for call in calls
+        ]
+        tokens = pattern.constant + pattern.each * len(calls) + pattern.first
+        if pattern.join:
+            return tokens + self._marked(pattern.intro + pattern.join.join(texts) + pattern.outro)
+        return tokens + self._marked(pattern.intro) + sum(map(self._marked, texts)) + self._marked(pattern.outro)
+
+    def _result(self, result: Result, prompt: Prompt) -> int:
+        pattern = self._rule.results
+        body = result.text
+        if result.value is not None:
+            body = render.arguments(pattern.style, Call("", result.value), pattern.options)
+        name = result.name or _called(prompt, result.id)
+        return pattern.each + self._marked(pattern.text.replace("{name}", name).replace("{body}", body))
+
+    def _tools(self, prompt: Prompt) -> None:
+        offered = prompt.tools
+        if not offered or (prompt.choice == "none" and self._rule.tools.options.get("none_hides")):
+            return
+        rule = self._rule
+        pattern = rule.tools
+        tokens = self._block("tools", pattern, offered)
+        adjust = pattern.options.get("uncommented", 0)
+        if adjust:
+            tokens += adjust * sum(map(uncommented, offered))
+        if not offered[0].description:
+            tokens += pattern.options.get("undescribed", 0)
+        self._add("tools", tokens, f"{len(offered)} tools as {pattern.style}")
+        if prompt.choice == "required":
+            self._add("tools", pattern.required, "a call is required")
+        elif prompt.choice.startswith("="):
+            self._add("tools", pattern.forced + self._counts.count(prompt.choice[1:]) if pattern.forced else 0, "one tool by force")
+        if prompt.single_calls:
+            self._add("tools", pattern.options.get("single_calls", 0), "parallel calls switched off")
+
+    def _block(self, part: str, pattern: Pattern, offered: Sequence[Tool]) -> int:
+        key = _digest(self._rule.id, self._counts.family_name, part, [tool.raw for tool in offered])
+        known = _memo.get(key) if key else None
+        if known is not None:
+            return known
+        texts = render.tools(pattern.style, offered, pattern.options)
+        if pattern.text != "{body}":
+            texts = [pattern.text.replace("{body}", text) for text in texts]
+        if pattern.join:
+            tokens = self._marked(pattern.intro + pattern.join.join(texts) + pattern.outro)
+        else:
+            tokens = self._marked(pattern.intro) + sum(map(self._marked, texts)) + self._marked(pattern.outro)
+        tokens = round(tokens * pattern.scale) + pattern.constant + pattern.each * len(offered)
+        _remember(key, tokens)
+        return tokens
+
+    def _schema(self, prompt: Prompt) -> None:
+        schema = prompt.schema
+        pattern = self._rule.schema
+        if schema is None or pattern.style == "none":
+            return
+        key = _digest(self._rule.id, self._counts.family_name, "schema", [schema.name, schema.description, schema.value])
+        tokens = _memo.get(key) if key else None
+        if tokens is None:
+            body = render.as_json(render.trimmed(schema.value, pattern.options), pattern.options)
+            text = pattern.text.replace("{name}", schema.name).replace("{description}", schema.description)
+            tokens = round(self._marked(text.replace("{body}", body)) * pattern.scale) + pattern.constant
+            _remember(key, tokens)
+        if any(message.role in ("system", "developer") for message in prompt.messages):
+            tokens += pattern.with_system
+        self._add("schema", tokens, "the answer's schema")
+
+    def _switches(self, prompt: Prompt) -> None:
+        rule = self._rule
+        self._add("hidden", rule.hidden, "the endpoint's own prompt")
+        if rule.thinking:
+            key = "default" if prompt.thinking is None else "on" if prompt.thinking else "off"
+            if prompt.tools and f"{key}_with_tools" in rule.thinking:
+                key = f"{key}_with_tools"
+            self._add("thinking", rule.thinking.get(key, 0), f"thinking {key}")
+            if prompt.effort:
+                self._add("thinking", rule.thinking.get(prompt.effort, 0), f"effort {prompt.effort}")
+
+    def _media(self, prompt: Prompt, model: str) -> tuple[float, float]:
+        low = high = 0.0
+        for message in prompt.messages:
+            for medium in message.media:
+                tokens, least, most = media_tokens(self._rule.media, model, medium)
+                size = f"{medium.width}x{medium.height}" if medium.width else "size unknown"
+                if tokens is None:
+                    prompt.skipped.append(f"{medium.kind}: no formula of this vendor is known")
+                    continue
+                self._add(medium.kind, tokens, size if medium.kind == "image" else f"{medium.pages or medium.seconds or '?'}")
+                self.media += tokens
+                low += least
+                high += most
+        return low, high
+
+    def output(self, text: str, reasoning: str, calls: Sequence[Call]) -> None:
+        """Itemise an answer."""
+        rule = self._rule
+        self._add("text", self._counts.count(text) if text else 0)
+        if reasoning:
+            self._add("reasoning", self._counts.count(reasoning) + rule.output.options.get("reasoning", 0))
+        if calls:
+            self._add("calls", self._calls(rule.output_calls or rule.calls, calls), f"{len(calls)} calls")
+        if text or not calls:
+            self._add("end", rule.output.each, "end marks")
+        if calls and text:
+            self._add("end", rule.output.options.get("mixed", 0), "text before calls")
+
+
+def _merged(messages: Iterable[Message]) -> list[Message]:
+    """Adjacent messages of one role as one, joined by a newline."""
+    merged: list[Message] = []
+    for message in messages:
+        last = merged[-1] if merged else None
+        if last is None or last.role != message.role or message.role == "tool" or last.calls or message.calls:
+            merged.append(message)
+            continue
+        merged[-1] = Message(
+            last.role,
+            ["\n".join([*last.texts, *message.texts])],
+            last.name,
+            [*last.reasoning, *message.reasoning],
+            results=[*last.results, *message.results],
+            media=[*last.media, *message.media],
+        )
+    return merged
+
+
+def _called(prompt: Prompt, identity: str) -> str:
+    """The name of the call a result answers."""
+    if identity:
+        for message in prompt.messages:
+            for call in message.calls:
+                if call.id == identity:
+                    return call.name
+    return ""
+
+
+def _kinds(prompt: Prompt) -> tuple[str, ...]:
+    kinds = ["plain"]
+    if prompt.tools or prompt.builtins:
+        kinds.append("tools")
+    if prompt.schema:
+        kinds.append("schema")
+    if any(message.calls or message.results or message.reasoning for message in prompt.messages):
+        kinds.append("history")
+    if any(message.media for message in prompt.messages):
+        kinds.append("media")
+    return tuple(kinds)
+
+
+def _method(rule: Rule, kinds: Sequence[str], sums: _Sums) -> str:
+    if rule.method == "exact" and len(kinds) > 1:
+        return "template"
+    return rule.method
+
+
+def _worst(*methods: str) -> str:
+    return max(methods, key=METHODS.index)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _digest(*parts: object) -> bytes | None:
+    text = render.as_json(parts, {})
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() if text else None
+
+
+def _remember(key: bytes | None, tokens: int) -> None:
+    if key is None:
+        return
+    with _memo_lock:
+        if len(_memo) >= _MEMO_MOST:
+            _memo.pop(next(iter(_memo)))
+        _memo[key] = tokens

@@ -1,0 +1,182 @@
+"""The few ways vendors write tools, calls and schemas into a prompt.
+
+Each renderer returns text whose `\\0` stands for a mark of the family (a special token): one token that merges with
+nothing. What varies between families is data in the rules; what is here is the shape: a TypeScript namespace
+(OpenAI), JSON (Qwen, GLM, Kimi, Mistral …), Gemma's declarations, argument tags (GLM, DeepSeek), bare sums.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from tokenmeter.tokens.requests.prompt import Call, Tool
+from tokenmeter.tokens.requests.typescript import namespace
+
+__all__ = ["arguments", "as_json", "tools"]
+
+_DEEPEST: Final = 12
+
+
+def as_json(value: Any, options: Mapping[str, Any]) -> str:
+    """JSON as the template's server writes it; "" for what is not JSON. Strings that hold JSON stay as they are."""
+    if isinstance(value, str):
+        return value
+    separators = (",", ":") if options.get("compact") else (", ", ": ")
+    try:
+        return json.dumps(
+            value,
+            ensure_ascii=bool(options.get("ascii")),
+            separators=separators,
+            sort_keys=bool(options.get("sort")),
+            indent=options.get("indent"),
+        )
+    except (TypeError, ValueError, RecursionError):
+        return ""
+
+
+def tools(style: str, offered: Iterable[Tool], options: Mapping[str, Any]) -> list[str]:
+    """One text per tool, or one for all where the family writes them together."""
+    if style == "typescript":
+        return [namespace(offered, options)]
+    renderer = _TOOLS.get(style)
+    return [renderer(tool, options) for tool in offered] if renderer else []
+
+
+def _json_tool(tool: Tool, options: Mapping[str, Any]) -> str:
+    """The declaration as the OpenAI format has it, in the family's order of keys, wrapped or not."""
+    inner: dict[str, Any] = {}
+    for key in options.get("keys", ("name", "description", "parameters")):
+        if key == "name":
+            inner["name"] = tool.name
+        elif key == "description" and (tool.description or options.get("empty_description")):
+            inner["description"] = tool.description
+        elif key == "parameters" and (tool.parameters is not None or options.get("empty_parameters")):
+            inner["parameters"] = tool.parameters if tool.parameters is not None else {}
+        elif key == "strict" and "strict" in tool.raw:
+            inner["strict"] = tool.raw["strict"]
+    if options.get("raw"):
+        inner = dict(tool.raw)
+    return as_json({"type": "function", "function": inner} if options.get("wrap", True) else inner, options)
+
+
+def _gemma_tool(tool: Tool, options: Mapping[str, Any]) -> str:
+    fields = []
+    if tool.description:
+        fields.append(f"description:{_quoted(tool.description)}")
+    if isinstance(tool.parameters, Mapping):
+        fields.append(f"parameters:{_gemma_schema(tool.parameters, 0)}")
+    return f"\0declaration:{tool.name}{{{','.join(fields)}}}\0"
+
+
+def _gemma_schema(schema: Mapping[str, Any], depth: int) -> str:
+    fields = []
+    if isinstance(schema.get("description"), str) and schema["description"]:
+        fields.append(f"description:{_quoted(schema['description'])}")
+    if isinstance(schema.get("enum"), list):
+        fields.append(f"enum:[{','.join(_quoted(one) for one in schema['enum'])}]")
+    if isinstance(schema.get("items"), Mapping) and depth < _DEEPEST:
+        fields.append(f"items:{_gemma_schema(schema['items'], depth + 1)}")
+    if schema.get("nullable") is True:
+        fields.append("nullable:true")
+    properties = schema.get("properties")
+    if isinstance(properties, Mapping) and properties and depth < _DEEPEST:
+        inner = (f"{name}:{_gemma_schema(one, depth + 1)}" for name, one in properties.items() if isinstance(one, Mapping))
+        fields.append(f"properties:{{{','.join(inner)}}}")
+    if isinstance(schema.get("required"), list) and schema["required"]:
+        fields.append(f"required:[{','.join(_quoted(one) for one in schema['required'])}]")
+    for key in ("anyOf", "oneOf"):
+        if isinstance(schema.get(key), list) and depth < _DEEPEST:
+            inner = (_gemma_schema(one, depth + 1) for one in schema[key] if isinstance(one, Mapping))
+            fields.append(f"{key}:[{','.join(inner)}]")
+    if isinstance(schema.get("type"), str):
+        fields.append(f"type:{_quoted(schema['type'].upper())}")
+    return f"{{{','.join(fields)}}}"
+
+
+def _quoted(text: object) -> str:
+    return f"\0{text}\0"
+
+
+def _words_tool(tool: Tool, options: Mapping[str, Any]) -> str:
+    """Every name and description apart: endpoints that bill the declaration's words and none of its syntax."""
+    return "\0".join(words for words in (tool.name, tool.description, *_words(tool.parameters, 0)) if words)
+
+
+def _words(schema: object, depth: int) -> Iterable[str]:
+    if not isinstance(schema, Mapping) or depth > _DEEPEST:
+        return
+    if depth and isinstance(schema.get("description"), str):
+        yield schema["description"]
+    for one in schema.get("enum") or () if isinstance(schema.get("enum"), list) else ():
+        yield str(one)
+    properties = schema.get("properties")
+    for name, one in properties.items() if isinstance(properties, Mapping) else ():
+        yield str(name)
+        yield from _words(one, depth + 1)
+    yield from _words(schema.get("items"), depth + 1)
+
+
+_TOOLS: Final[Mapping[str, Callable[[Tool, Mapping[str, Any]], str]]] = {
+    "json": _json_tool,
+    "gemma": _gemma_tool,
+    "words": _words_tool,
+}
+
+
+def arguments(style: str, call: Call, options: Mapping[str, Any]) -> str:
+    """The arguments of a call as the family writes them."""
+    if style == "sent":
+        return call.arguments if isinstance(call.arguments, str) else as_json(call.arguments, options)
+    value = call.arguments
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip() else {}
+        except (ValueError, RecursionError):
+            return call.arguments
+    if style == "json":
+        return as_json(value, options)
+    if not isinstance(value, Mapping):
+        return as_json(value, options)
+    if style == "python":
+        return ", ".join(f"{key} = {_literal(one)}" for key, one in value.items())
+    if style == "gemma":
+        return ",".join(f"{key}:{_gemma_value(one, 0)}" for key, one in value.items())
+    if style == "words":
+        return "\0".join(f"{key}\0{one if isinstance(one, str) else as_json(one, options)}" for key, one in value.items())
+    form = options.get("argument", "")
+    return "".join(
+        form.replace("{key}", str(key))
+        .replace("{string}", "true" if isinstance(one, str) else "false")
+        .replace("{value}", one if isinstance(one, str) else as_json(one, options))
+        for key, one in value.items()
+    )
+
+
+def _literal(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value)
+    return as_json(value, {}) if not isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _gemma_value(value: object, depth: int) -> str:
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, Mapping) and depth < _DEEPEST:
+        return "{" + ",".join(f"{key}:{_gemma_value(one, depth + 1)}" for key, one in value.items()) + "}"
+    if isinstance(value, list) and depth < _DEEPEST:
+        return "[" + ",".join(_gemma_value(one, depth + 1) for one in value) + "]"
+    return as_json(value, {})
+
+
+def trimmed(schema: Any, options: Mapping[str, Any], depth: int = 0) -> Any:
+    """A schema without the keys this endpoint does not show to the model."""
+    drop = options.get("drop", ())
+    if not drop or depth > _DEEPEST:
+        return schema
+    if isinstance(schema, Mapping):
+        return {key: trimmed(one, options, depth + 1) for key, one in schema.items() if key not in drop}
+    if isinstance(schema, list):
+        return [trimmed(one, options, depth + 1) for one in schema]
+    return schema

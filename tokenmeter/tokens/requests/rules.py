@@ -1,0 +1,195 @@
+"""What each endpoint bills beyond the text, as dated data.
+
+A rule says how one family's prompt is framed on some endpoints: tokens around each message, how tools, calls,
+results and schemas are written out, what thinking switches add, and how far off the total may be. Rules live in
+`rules/*.toml`; the first whose `providers`, `models`, `apis`, `families` and dates all fit is used, so a file lists
+what is special before what is usual. Adding a vendor adds a file and touches no code.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from tokenmeter.errors import CatalogError
+
+__all__ = ["Band", "Pattern", "Rule", "find_rule", "load_rules"]
+
+_FOLDER: Final = Path(__file__).with_name("rules")
+KINDS: Final = ("plain", "tools", "schema", "history", "media", "output", "output_calls")
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """How far true counts lie from ours: fixed tokens and a share of the count, below and above."""
+
+    below: float = 0
+    below_share: float = 0
+    above: float = 0
+    above_share: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """How one thing is written into the prompt: a style of `render`, the text and tokens around it, its switches.
+
+    `each` is added per tool, call or result and `constant` once; `text` is the format around one piece, where `\\0`
+    stands for a mark that is one token and merges with nothing.
+    """
+
+    style: str = "none"
+    text: str = "{body}"
+    intro: str = ""
+    outro: str = ""
+    join: str = ""
+    constant: int = 0
+    each: int = 0
+    first: int = 0
+    with_system: int = 0
+    required: int = 0
+    forced: int = 0
+    scale: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """The overhead of one family on some endpoints; `source` and `why` say where the figures come from."""
+
+    id: str
+    source: str
+    why: str = ""
+    providers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    apis: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    after: str = ""
+    before: str = ""
+    method: str = "template"
+    start: int = 0
+    message: int = 0
+    roles: Mapping[str, int] = field(default_factory=dict)
+    no_system: int = 0
+    """Added when the request has no system text: a default one, or its frame."""
+    first_system: int = 0
+    """Added once when the request has a system text."""
+    name: int = 0
+    join: str | None = None
+    """What several text parts of one message are joined with; None counts them apart."""
+    merge: bool = False
+    """Adjacent messages of one role become one."""
+    system_newline: bool = False
+    """With tools, the first system text gets a newline before it is tokenised."""
+    hidden: int = 0
+    thinking: Mapping[str, int] = field(default_factory=dict)
+    """Tokens by switch: `on`, `off`, `default`, or an effort by name."""
+    reasoning: str = "drop"
+    """What of earlier reasoning is sent to the model: `keep`, `drop`, or `last` (since the last user message)."""
+    tools: Pattern = field(default_factory=Pattern)
+    calls: Pattern = field(default_factory=Pattern)
+    results: Pattern = field(default_factory=Pattern)
+    schema: Pattern = field(default_factory=Pattern)
+    output: Pattern = field(default_factory=Pattern)
+    output_calls: Pattern | None = None
+    """How calls in an answer are billed, where it differs from calls in the history."""
+    media: str = ""
+    bands: Mapping[str, Band] = field(default_factory=dict)
+
+    def frame(self, role: str) -> int:
+        """Tokens around one message of a role."""
+        return self.roles.get(role, self.message)
+
+
+_PATTERNS: Final = frozenset(("tools", "calls", "results", "schema", "output", "output_calls"))
+_TUPLES: Final = frozenset(("providers", "models", "apis", "families"))
+
+
+@cache
+def load_rules() -> tuple[Rule, ...]:
+    """Every rule in order. Raises CatalogError naming each unknown key, with all problems at once."""
+    rules: list[Rule] = []
+    problems: list[str] = []
+    for path in sorted(_FOLDER.glob("*.toml")):
+        try:
+            data = tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            problems.append(f"requests/rules/{path.name}: {error}")
+            continue
+        bases: dict[str, dict[str, Any]] = {}
+        for number, entry in enumerate(data.get("rule", ()), 1):
+            entry = _inherit(entry, bases)
+            rule = _rule(entry, f"requests/rules/{path.name}: rule {number} ({entry.get('id')})", problems)
+            if rule is not None:
+                rules.append(rule)
+    if problems:
+        raise CatalogError(problems)
+    return tuple(rules)
+
+
+def _inherit(entry: dict[str, Any], bases: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """`like = "id"` takes everything from an earlier rule of the file but where it applies; tables merge."""
+    base = bases.get(str(entry.pop("like", "")), {})
+    merged = {key: value for key, value in base.items() if key not in (*_TUPLES, "after", "before")}
+    for key, value in entry.items():
+        inherited = merged.get(key)
+        merged[key] = {**inherited, **value} if isinstance(value, dict) and isinstance(inherited, dict) else value
+    bases[str(entry.get("id"))] = merged
+    return merged
+
+
+def _rule(entry: dict[str, Any], place: str, problems: list[str]) -> Rule | None:
+    known = {one.name for one in fields(Rule)}
+    values: dict[str, Any] = {}
+    count = len(problems)
+    for key, value in entry.items():
+        if key not in known:
+            problems.append(f"{place}: {key!r} is not a key of a rule; the keys are {', '.join(sorted(known))}")
+        elif key in _PATTERNS:
+            values[key] = _pattern(value, f"{place}.{key}", problems)
+        elif key == "bands":
+            values[key] = _bands(value, place, problems)
+        else:
+            values[key] = tuple(value) if key in _TUPLES else value
+    for key in ("id", "source"):
+        if not values.get(key):
+            problems.append(f"{place}: {key!r} is missing")
+    return Rule(**values) if len(problems) == count else None
+
+
+def _pattern(entry: dict[str, Any], place: str, problems: list[str]) -> Pattern:
+    known = {one.name for one in fields(Pattern)}
+    unknown = sorted(set(entry) - known)
+    problems.extend(f"{place}: {key!r} is not a key; the keys are {', '.join(sorted(known))}" for key in unknown)
+    return Pattern(**{key: value for key, value in entry.items() if key in known})
+
+
+def _bands(entry: dict[str, Any], place: str, problems: list[str]) -> dict[str, Band]:
+    bands = {}
+    for kind, numbers in entry.items():
+        if kind not in KINDS or len(numbers) != 4:
+            problems.append(f"{place}.bands.{kind}: four numbers for one of {', '.join(KINDS)}")
+            continue
+        bands[kind] = Band(*numbers)
+    return bands
+
+
+@lru_cache(maxsize=2048)
+def find_rule(provider: str | None, model: str, api: str | None, family: str, at: str = "9999") -> Rule | None:
+    """The first rule that fits; None where nothing is known of the endpoint. `at` is an ISO date."""
+    name = model.lower().rpartition("/")[2]
+    for rule in load_rules():
+        if (
+            (not rule.providers or provider in rule.providers)
+            and (not rule.apis or api in rule.apis)
+            and (not rule.families or any(fnmatchcase(family, one) for one in rule.families))
+            and (not rule.models or any(fnmatchcase(name, one) for one in rule.models))
+            and rule.after <= at
+            and (not rule.before or at < rule.before)
+        ):
+            return rule
+    return None
