@@ -74,6 +74,16 @@ class _Signal:
         return self._lock.acquire(timeout=seconds)
 
 
+class _Mark(_Signal):
+    """A flush's place in the queue; `done` says whether everything before it was committed."""
+
+    __slots__ = ("done",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done = False
+
+
 class Ledger:
     """A sink that appends every record to an SQLite file, in the background.
 
@@ -94,9 +104,9 @@ class Ledger:
 
     def _begin(self) -> None:
         """State of a fresh process: nothing waits, no thread, no connection."""
-        self._queue: deque[Record | _Signal] = deque()
+        self._queue: deque[Record | _Mark] = deque()
         self._rows: list[tuple[Any, ...]] = []  # taken from the queue, not yet committed
-        self._marks: list[_Signal] = []  # flushes that wait for those rows
+        self._marks: list[_Mark] = []  # flushes that wait for those rows
         self._losses: list[Loss] = []
         self._losing = threading.RLock()
         self._file = LedgerFile(self.path)
@@ -119,42 +129,45 @@ class Ledger:
         if self._ended:
             self._write_now(record)
             return
-        waiting = len(self._queue)
-        if waiting >= self._queue_size and not self._room(record):
+        queued = len(self._queue)
+        if queued + len(self._rows) >= self._queue_size and not self._room(record):
             return
         self._queue.append(record)
         if self._idle:
             self._idle = False
             self._wake.set()
-        elif waiting == COMMIT_RECORDS:  # about once per batch; missing it costs a part of COMMIT_EVERY
+        elif queued == COMMIT_RECORDS:  # about once per batch; missing it costs a part of COMMIT_EVERY
             self._hurry.set()
         if self._thread is None:
             self._start()
 
     def flush(self, timeout: float = _EXIT) -> bool:
-        """Commit everything taken so far within `timeout` seconds; whether that succeeded."""
+        """Commit everything taken so far within `timeout` seconds; whether that succeeded.
+
+        Returns False at once when the file cannot be written for a reason that waiting does not mend.
+        """
         if self._thread is None and not self._queue and not self._rows:
             return True
-        mark = _Signal()
+        mark = _Mark()
         self._queue.append(mark)
         self._urgent = True
         self._rouse()
         if self._thread is None:
             self._start()
-        return mark.wait(max(timeout, 0))
+        return mark.wait(max(timeout, 0)) and mark.done
 
     def close(self, timeout: float = _EXIT) -> None:
         """Commit what waits, within `timeout` seconds, and let go of thread and file; a later record reopens them."""
-        deadline = time.monotonic() + timeout
         thread = self._thread
-        self.flush(timeout)
         if thread is not None:
             self._closing = True
             self._rouse()
-            thread.join(max(deadline - time.monotonic(), 0))
-        waiting = len(self._rows) + sum(isinstance(item, Record) for item in list(self._queue))
-        if waiting:
+            thread.join(max(timeout, 0))
+        if waiting := self._waiting():
             _logger.warning("%d calls are not in the ledger: %s", waiting, self._file.problem or "there was no time")
+
+    def _waiting(self) -> int:
+        return len(self._rows) + sum(not isinstance(item, _Mark) for item in list(self._queue))
 
     def _rouse(self) -> None:
         """Let the writer go on from wherever it waits."""
@@ -168,7 +181,7 @@ class Ledger:
         return {
             "path": self.path,
             "written": self.written,
-            "waiting": len(self._queue) + len(self._rows),
+            "waiting": self._waiting(),
             "lost": self.lost,
             "problem": self._file.problem,
         }
@@ -183,7 +196,7 @@ class Ledger:
             deadline = time.monotonic() + _PATIENCE
             while time.monotonic() < deadline:
                 time.sleep(_PATIENCE / 5)
-                if len(self._queue) < self._queue_size:
+                if len(self._queue) + len(self._rows) < self._queue_size:
                     return True
             self._stalled = True  # until the writer gets on, later calls do not wait
         self._lose(record.ended_ns // 1000, 1, _QUEUE_FULL)
@@ -242,7 +255,7 @@ class Ledger:
         while self._take():
             if self._commit():
                 delay = _RETRY[0]
-            elif self._closing or not patient:
+            elif not patient or (self._closing and self._file.problem is not None):
                 return
             else:
                 self._again.wait(delay)
@@ -253,7 +266,7 @@ class Ledger:
         queue = self._queue
         while queue and len(self._rows) < COMMIT_RECORDS:
             item = queue.popleft()
-            if isinstance(item, _Signal):
+            if isinstance(item, _Mark):
                 self._marks.append(item)
                 continue
             made = len(self._rows)
@@ -275,16 +288,25 @@ class Ledger:
         if refused is None:
             with self._losing:
                 self._losses[:0] = losses
+            if self._file.problem is not None:
+                self._answer_marks(done=False)
             return False
         if refused:
             self._lose(time.time_ns() // 1000, refused, _NOT_STORED)
         self.written += len(rows) - refused
         self._rows = []
         self._stalled = False
-        marks, self._marks = self._marks, []
-        for mark in marks:
-            mark.set()
+        self._answer_marks(done=True)
         return True
+
+    def _answer_marks(self, *, done: bool) -> None:
+        """Let flushes return: those reached, or, when nothing gets on, those still in the queue as well."""
+        marks, self._marks = self._marks, []
+        if not done:
+            marks += [item for item in list(self._queue) if isinstance(item, _Mark)]
+        for mark in marks:
+            mark.done = done
+            mark.set()
 
     def _write_now(self, record: Record) -> None:
         """Write on the caller's thread: the process is ending and there is no other."""
@@ -307,14 +329,11 @@ _exit_for: int | None = None
 
 
 def _end_with_process() -> None:
-    """Close all ledgers when this process ends, once per process and in its own way of ending."""
+    """Close all ledgers with a child of multiprocessing, which leaves by os._exit: its finalizers run, no atexit."""
     global _exit_for
     if _exit_for == os.getpid():
         return
-    if _exit_for is None:
-        atexit.register(_close_all)  # inherited by forked children
     _exit_for = os.getpid()
-    # Children of multiprocessing leave by os._exit, which runs its finalizers and no atexit.
     process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
     if process is not None and util is not None and process.parent_process() is not None:
         util.Finalize(None, _close_all, exitpriority=0)
@@ -325,6 +344,10 @@ def _close_all() -> None:
         with guard("closing the ledger at exit"):
             ledger.close(_EXIT)
             ledger._ended = True
+
+
+# At import, so that handlers registered later, which run earlier, can still write. Forked children inherit it.
+atexit.register(_close_all)
 
 
 def _before_fork() -> None:
