@@ -55,6 +55,8 @@ class Decision:
             elif name == "tier":
                 tier = tuple(sorted(value.items()))
                 fact.slots = tuple(replace(slot, tier=tier) for slot in fact.slots)
+            elif name == "edge":
+                fact.slots = tuple(replace(slot, tier=tuple((n, value) for n, _ in slot.tier)) for slot in fact.slots)
             elif name == "component":
                 fact.slots = tuple(replace(slot, component=value) for slot in fact.slots)
             elif name == "aliases":
@@ -71,12 +73,16 @@ def _matches(fact: Fact, name: str, want: Any) -> bool:
         return key_of(fact.model, fact.provider) in {key_of(w, fact.provider) for w in wanted}
     if name == "component":
         return any(slot.component == want for slot in fact.slots)
+    if name == "edge":
+        return any(edge == want for slot in fact.slots for _, edge in slot.tier)
     if name == "flat":
         return all(not slot.tier for slot in fact.slots) is want
     if name == "question":
         return fact.question is want
     if name == "plain":
         return all(not slot.when for slot in fact.slots) is want
+    if name == "model_has":
+        return want in key_of(fact.model, fact.provider)
     if name == "not_model":
         return key_of(fact.model, fact.provider) not in {key_of(w, fact.provider) for w in want}
     value: Any = getattr(fact, name)

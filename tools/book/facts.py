@@ -124,8 +124,21 @@ def _instant(at: str) -> str:
     return at.replace("+00:00", "Z")
 
 
+#: One list writes a tier into the model's name: "Grok 4 >128k" is grok-4-128k, "Grok 4 ≤128k" grok-4.
+_LABELLED: Final = re.compile(r"([>≤])\s?(\d+)k", re.IGNORECASE)
+
+
+def _unlabel(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    label = next((m for a in raw.get("aliases") or () if (m := _LABELLED.search(a))), None)
+    if label is None or raw["tier"] or not raw["source"].startswith("simonw/"):
+        return raw
+    edge = {f"input_tokens_{'gt' if label[1] == '>' else 'le'}": int(label[2]) * 1000}
+    return {**raw, "model": re.sub(r"-\d+k$", "", raw["model"]), "tier": edge, "aliases": None}
+
+
 def read_fact(line: int, raw: Mapping[str, Any]) -> Fact:
     """One fact; whatever cannot be a rate carries its reason."""
+    raw = _unlabel(raw)
     reason = _reason(raw)
     slots: tuple[Slot, ...] = ()
     price = Decimal(raw["price"])

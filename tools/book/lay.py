@@ -7,6 +7,7 @@ otherwise; a price that changes opens a new card.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -37,12 +38,9 @@ def is_main(slot: Slot) -> bool:
 
 def rates_of(model: Model) -> list[Rate]:
     """The complete entries of one model."""
+    _date_pages(model)
     cards = Story(model.facts, is_main).cards
-    groups = {(s.component, s.when) for f in model.facts for s in f.slots if not is_main(s)}
-    extras = {
-        (name, when): Story(model.facts, lambda s, n=name, w=when: s.component == n and s.when == w).cards  # type: ignore[misc]
-        for name, when in sorted(groups)
-    }
+    extras = [Story(model.facts, wanted, patient=True).cards for wanted in _groups(model)]
     if not cards:
         cards = [Card(start, False, {}, {}) for start in _starts(extras)]
     rates: list[Rate] = []
@@ -60,19 +58,42 @@ def rates_of(model: Model) -> list[Rate]:
     return rates
 
 
-def _starts(extras: dict[tuple[str, object], list[Card]]) -> list[str | None]:
-    first: list[str | None] = [c.start for cards in extras.values() for c in cards[:1]]
+def _date_pages(model: Model) -> None:
+    """A vendor's page without a date speaks from the day its price was first seen."""
+    for page in model.facts:
+        if page.primary and page.start is None and page.until is None:
+            seen = [
+                f.first
+                for f in model.facts
+                if f.first and f.price == page.price and {(s.component, s.when) for s in f.slots} & {(s.component, s.when) for s in page.slots}
+            ]
+            page.first = min(seen, default=TODAY)
+
+
+def _groups(model: Model) -> list[Callable[[Slot], bool]]:
+    """What is told together: all that one condition changes, and each plain component of its own."""
+    slots = {s for f in model.facts for s in f.slots if not is_main(s)}
+    conditions = sorted({s.when for s in slots if s.when})
+    plain = sorted({s.component for s in slots if not s.when})
+    return [
+        *(lambda s, w=when: s.when == w and not is_main(s) for when in conditions),  # type: ignore[misc]
+        *(lambda s, n=name: s.component == n and not s.when for name in plain),  # type: ignore[misc]
+    ]
+
+
+def _starts(extras: list[list[Card]]) -> list[str | None]:
+    first: list[str | None] = [c.start for cards in extras for c in cards[:1]]
     return sorted(first, key=lambda s: s or "")[:1]
 
 
-def _fill(card: Card, after: Card | None, extras: dict[tuple[str, tuple[tuple[str, str], ...]], list[Card]]) -> list[Rate]:
+def _fill(card: Card, after: Card | None, extras: list[list[Card]]) -> list[Rate]:
     begin = card.start or ""
     end = (after.start or "") if after else "9999"
     base: list[Card] = []
     later: list[tuple[str, Card]] = []
-    for told in extras.values():
-        held = [c for c in told if (c.start or "") <= begin]
-        inner = [c for c in told if begin < (c.start or "") < end]
+    for told in extras:
+        held = [c for c in told if (c.start or "") <= begin or day(c.start or "") == day(begin)]
+        inner = [c for c in told if c not in held and (c.start or "") < end]
         now = held[-1] if held and _lasts(held[-1], begin) else None
         if inner and not _official(inner[0]) and _belongs(begin, now, inner[0]):
             now = inner.pop(0)
@@ -83,8 +104,8 @@ def _fill(card: Card, after: Card | None, extras: dict[tuple[str, tuple[tuple[st
     current = base
     for at in sorted({at for at, _ in later}):
         fresh = [c for when, c in later if when == at]
-        replaced = {(s.component, s.when) for c in fresh for s in c.prices}
-        current = [c for c in current if not {(s.component, s.when) for s in c.prices} & replaced] + fresh
+        told_again = {id(c) for cards in extras if any(c in cards for c in fresh) for c in cards}
+        current = [c for c in current if id(c) not in told_again] + fresh
         rates.append(_rate(card, at, any(c.dated for c in fresh), current))
     return rates
 
@@ -139,6 +160,8 @@ def _merge(rates: list[Rate]) -> list[Rate]:
     answer: list[Rate] = []
     for rate in rates:
         _vouch(rate)
+        _plain_thoughts(rate)
+        _true_discounts(rate)
         if not rate.prices:
             continue
         before = answer[-1] if answer else None
@@ -148,6 +171,30 @@ def _merge(rates: list[Rate]) -> list[Rate]:
         else:
             answer.append(rate)
     return answer
+
+
+def _true_discounts(rate: Rate) -> None:
+    """A batch or flex price above the plain one is left over from dearer days."""
+    for slot in list(rate.prices):
+        base = [p for s, p in rate.prices.items() if s.component == slot.component and not s.when]
+        if base and slot in rate.prices and {("batch", "true"), ("service_tier", "flex")} & set(slot.when) and rate.prices[slot] > max(base):
+            for other in [s for s in rate.prices if s.when == slot.when]:
+                gone = rate.givers.pop(other)
+                del rate.prices[other]
+                rate.agreeing = [f for f in rate.agreeing if f is not gone]
+                gone.left_out = gone.left_out or "a discounted price above the plain one: left over from dearer days"
+
+
+def _plain_thoughts(rate: Rate) -> None:
+    """Reasoning that costs what output costs needs no price of its own."""
+    thoughts = [s for s in rate.prices if s.component == "reasoning_output"]
+    if all(
+        any(s.component == "output" and s.when == t.when and rate.prices[s] == rate.prices[t] for s in rate.prices)
+        or (t.when and not any(s.component == "output" and s.when == t.when for s in rate.prices))
+        for t in thoughts
+    ):
+        for slot in thoughts:
+            del rate.prices[slot], rate.givers[slot]
 
 
 def _vouch(rate: Rate) -> None:
@@ -167,6 +214,3 @@ def _vouch(rate: Rate) -> None:
                 other.left_out = other.left_out or why
         fact.left_out = fact.left_out or why
     rate.agreeing = [f for f in rate.agreeing if f.left_out != why]
-
-
-__all__ = ["TODAY", "Rate", "is_main", "rates_of"]

@@ -17,7 +17,7 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import Final
 
-from facts import Fact, Slot
+from facts import Fact, Slot, Tier
 
 MAIN: Final = ("input", "output")
 Prices = dict[Slot, Decimal]
@@ -141,7 +141,8 @@ def compare(card: Prices, other: Prices) -> str:
         if not mine:
             continue
         if _tiered(its, name) and not _tiered(mine, name):
-            verdicts.add("finer" if set(mine.values()) & set(its.values()) else "news")
+            above = all(any(edge.endswith(("gt", "ge")) for edge, _ in s.tier) for s in its)
+            verdicts.add("finer" if above or set(mine.values()) & set(its.values()) else "news")
         elif _tiered(mine, name) and not _tiered(its, name):
             verdicts.add("flattened" if set(its.values()) <= set(mine.values()) else "news")
         elif shared := mine.keys() & its.keys():
@@ -154,11 +155,15 @@ def compare(card: Prices, other: Prices) -> str:
 class Story:
     """The cards of some slots of one model, told in order of time."""
 
-    def __init__(self, facts: Iterable[Fact], wanted: Callable[[Slot], bool]) -> None:
+    def __init__(self, facts: Iterable[Fact], wanted: Callable[[Slot], bool], patient: bool = False) -> None:
+        """`patient`: what is told finer, or more of, was so from the beginning of its card."""
         self.cards: list[Card] = []
+        self._patient = patient
         self._believed: dict[str, int] = {}
+        self._tiers: set[str] = set()
         for run in runs_of(facts, wanted):
             self._tell(run)
+            (self._tiers.add if any(slot.tier for slot in run.facts) else self._tiers.discard)(run.family)
 
     def _tell(self, run: Run) -> None:
         if not self.cards:
@@ -171,8 +176,13 @@ class Story:
             self._confirm(run, verdict)
         elif run.start is None:
             _leave(run, "known only to end, and another such price stands")
-        elif verdict == "flattened":
-            _leave(run, "one tier's price shown as flat")
+        elif verdict == "flattened" and not self._ends_tiers(run):
+            lowest = _lowest(card)
+            if all(lowest.get(Slot(slot.component, slot.when)) == price for slot, price in prices.items()):
+                card.agreeing += [f for f in run.everything if f not in card.agreeing]
+                card.families.add(run.family)
+            else:
+                _leave(run, "one tier's price shown as flat")
             self._believed[run.family] = len(self.cards) - 1
         elif self._stale(run, prices):
             _leave(run, "stale: a newer price was already known")
@@ -183,6 +193,13 @@ class Story:
             self._believed[run.family] = len(self.cards) - 1
         else:
             _leave(run, "disputed: more sources disagree than agree" if run.question else "disputed by better sources")
+
+    def _ends_tiers(self, run: Run) -> bool:
+        """Whether a flat price is the end of tiers: said officially, or by a source that had shown them itself."""
+        card = self.cards[-1]
+        if run.start is None or run.start <= (card.start or ""):
+            return False
+        return (run.rank >= 100 and run.dated) or (run.family in self._tiers and run.rank >= card.rank - 10)
 
     def _stale(self, run: Run, prices: Prices) -> bool:
         if not any(compare(old.prices, prices) == "same" for old in self.cards[:-1]):
@@ -204,7 +221,7 @@ class Story:
             card.start, card.dated = run.start, True
         promoted = run.rank >= 100 and run.dated and any("promotion" in f.condition for f in run.facts.values())
         apart = card.start and run.start and not _soon(card.start, run.start)
-        if apart and (verdict == "more" or promoted):
+        if apart and ((verdict == "more" and not self._patient) or promoted):
             fresh = _open(run)
             fresh.prices, fresh.givers = {**card.prices, **fresh.prices}, {**card.givers, **fresh.givers}
             self.cards.append(fresh)
@@ -215,22 +232,35 @@ class Story:
     def _replace(self, run: Run, verdict: str) -> None:
         card, fresh = self.cards[-1], _open(run)
         told = {slot.component for slot in fresh.prices}
+        from_zero = {s.component for s in fresh.prices if not any(name.endswith(("gt", "ge")) for name, _ in s.tier)}
         for slot, price in card.prices.items():
-            if slot.component not in told:  # half a card: the other half stays as it was
+            # Half a card leaves the other half as it was, and upper tiers alone leave the price below them.
+            if slot.component not in told or (verdict == "finer" and slot.component not in from_zero):
                 fresh.prices[slot], fresh.givers[slot] = price, card.givers[slot]
         if card.start is None:
             card.until = card.until or run.start
             self.cards.append(fresh)
-        elif not card.dated and (
-            day(card.start) == day(run.start or "") or (verdict == "finer" and _soon(card.start, run.start))
+        elif day(card.start) == day(run.start or "") or (
+            verdict == "finer" and (self._patient or _soon(card.start, run.start))
         ):
-            fresh.start = card.start
-            why = "one tier's price shown as flat" if verdict == "finer" else "disputed by better sources"
-            for fact in card.agreeing:
-                fact.left_out = fact.left_out or why
-            self.cards[-1] = fresh
+            self._instead(card, fresh, verdict)
         else:
             self.cards.append(fresh)
+
+    def _instead(self, card: Card, fresh: Card, verdict: str) -> None:
+        """Two cards of one beginning: the finer, or else the better vouched for, takes the place."""
+        if verdict == "finer":
+            fresh.start, fresh.dated = card.start, card.dated
+            fresh.agreeing += [f for f in card.agreeing if f not in fresh.agreeing]
+            fresh.families |= card.families
+        elif card.dated and card.rank > fresh.rank:
+            for fact in fresh.agreeing:
+                fact.left_out = fact.left_out or "disputed by better sources"
+            return
+        else:
+            for fact in card.agreeing:
+                fact.left_out = fact.left_out or "disputed by better sources"
+        self.cards[-1] = fresh
 
 
 def _soon(one: str, two: str | None) -> bool:
@@ -253,12 +283,39 @@ def _join(card: Card, run: Run) -> None:
     for slot, fact in run.facts.items():
         if slot in card.prices:
             continue
-        # A missing half completes a card, and so does a thinking price of the same tiers; other tiers are another card.
-        if slot.component not in known or (slot.when and (slot.component, slot.tier) in shape):
+        # A missing half completes a card, and so does a thinking price of the same tiers, or the tier that goes on where
+        # one of the card's ends; tiers cut elsewhere are another card.
+        alike = {s.tier for s in card.prices if s.component == slot.component and s.when == slot.when}
+        if (
+            slot.component not in known
+            or (slot.when and (slot.component, slot.tier) in shape)
+            or (alike and slot.tier and all(_adjoin(tier, slot.tier) for tier in alike))
+        ):
             card.prices[slot], card.givers[slot] = fact.price, fact
     card.agreeing += [f for f in run.everything if f not in card.agreeing]
     card.families.add(run.family)
     card.rank = max(card.rank, run.rank)
+
+
+_ENDS: Final = {("le", "gt"), ("lt", "ge"), ("gt", "le"), ("ge", "lt")}
+
+
+def _adjoin(one: Tier, two: Tier) -> bool:
+    """Whether one tier begins exactly where the other ends."""
+    return any(
+        a[:-2] == b[:-2] and edge == other and (a[-2:], b[-2:]) in _ENDS for a, edge in one for b, other in two
+    )
+
+
+def _lowest(card: Card) -> Prices:
+    """The prices of the shortest calls, without their tiers."""
+    found: dict[Slot, tuple[int, Decimal]] = {}
+    for slot, price in card.prices.items():
+        low = max((edge for name, edge in slot.tier if name.endswith(("gt", "ge"))), default=0)
+        flat = Slot(slot.component, slot.when)
+        if flat not in found or low < found[flat][0]:
+            found[flat] = (low, price)
+    return {slot: price for slot, (_, price) in found.items()}
 
 
 def _leave(run: Run, why: str) -> None:

@@ -59,6 +59,7 @@ _KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "reasoning_output": ("reasoning_output",),
     "input_and_output": ("input", "output"),
     "cache_create": ("cache_write",),
+    "video_generation": ("video_tokens",),
 }
 #: (kind, unit) of what is not counted in tokens -> (component, what brings the price to the component's own `per`)
 _QUANTITIES: Final[Mapping[tuple[str, str], tuple[str, int | Decimal]]] = {
