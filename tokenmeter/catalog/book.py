@@ -27,6 +27,7 @@ from tokenmeter.usage import Usage
 __all__ = ["Book", "load_book", "read_overlays"]
 
 ENVIRONMENT: Final = "TOKENMETER_PRICES"
+_SITES_MOST: Final = 4096
 Overlay = Mapping[str, Any]
 _READ: Final = re.compile(r"^read\s*=\s*([0-9]{4}-[0-9]{2}-[0-9]{2})", re.MULTILINE)
 
@@ -49,6 +50,7 @@ class Book:
         self._overlays = overlays
         self._lists = dict(lists or {})
         self._shelves: dict[str, Shelf | str] = {}
+        self._sites: dict[tuple[str, str | None], str] = {}
         self._opening = threading.Lock()
 
     @classmethod
@@ -104,6 +106,8 @@ class Book:
         (`thinking`, `service_tier`, `batch`, `region`, `cache`, `cache_ttl`, `deployment`, `currency`, `plan` …).
         Never raises on data: what can't be priced is `unpriced`, with the reason.
         """
+        if params and "region" in params:
+            provider = self._site(provider, params["region"])
         shelf = self._shelves.get(provider)
         if type(shelf) is not Shelf:
             shelf = self.shelf(provider)
@@ -159,6 +163,19 @@ class Book:
             if overlay["provider"] == provider:
                 below = PriceFile(overlay, below)
                 yield below
+
+    def _site(self, provider: str, region: object) -> str:
+        """The billing site of a region: Singapore of `alibaba` is `alibaba-intl`, with a price list of its own."""
+        key = (provider, region if isinstance(region, str) else None)
+        site = self._sites.get(key)
+        if site is None:
+            from tokenmeter.catalog.providers import load_providers
+
+            found = load_providers().resolve(*key)
+            site = provider if found is None or found.id not in self.providers else found.id
+            if len(self._sites) < _SITES_MOST:
+                self._sites[key] = site
+        return site
 
     def _hint(self, provider: str) -> str:
         import difflib

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
 from tokenmeter.catalog.schema import YES_NO, Schema
+from tokenmeter.catalog.table import Table
 from tokenmeter.money import EXACT, exact_decimal, plain
-from tokenmeter.pricing import Price, Table
+from tokenmeter.pricing import Price
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
 __all__ = ["Case", "Plan", "Prices", "Range", "read_case", "read_range"]

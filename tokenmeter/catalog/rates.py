@@ -196,6 +196,8 @@ def _dated(entries: list[Mapping[str, Any]], file: PriceFile) -> Iterator[Rate]:
 class PriceFile:
     """A price file, opened. `below` is the file of the same provider it is laid over, whose head it inherits."""
 
+    head: dict[str, Any]
+
     def __init__(self, data: Mapping[str, Any], below: PriceFile | None = None) -> None:
         self.data = data
         inherited = {} if below is None else below.head

@@ -16,7 +16,8 @@ from tokenmeter.catalog.cases import Plan, number
 from tokenmeter.catalog.match import Match, Names
 from tokenmeter.catalog.rates import EVER, PriceFile, Rate, Span, instant_of
 from tokenmeter.catalog.schema import load_schema
-from tokenmeter.pricing import Cost, Offer, Table
+from tokenmeter.catalog.table import Table
+from tokenmeter.pricing import Cost, Offer
 from tokenmeter.usage import Usage
 
 __all__ = ["Quote", "Shelf", "read_moment"]

@@ -1,0 +1,201 @@
+"""`tokenmeter price`: what a usage costs, at any instant; one call by flags or millions by `--jsonl`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter.cli import COMMANDS
+from tokenmeter.cli._jsonl import LineError, answer_lines
+from tokenmeter.cli._output import print_json
+from tokenmeter.errors import ConfigurationError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from datetime import datetime
+
+    from tokenmeter.catalog.book import Book
+    from tokenmeter.pricing import Cost
+    from tokenmeter.usage import Usage
+
+_TOKENS: Final = {
+    "input": "input_tokens",
+    "output": "output_tokens",
+    "cache_read": "cache_read_input_tokens",
+    "cache_write": "cache_write_input_tokens",
+    "cache_write_5m": "cache_write_5m_input_tokens",
+    "cache_write_1h": "cache_write_1h_input_tokens",
+    "reasoning": "reasoning_output_tokens",
+    "audio_input": "audio_input_tokens",
+    "audio_output": "audio_output_tokens",
+    "image_input": "image_input_tokens",
+    "image_output": "image_output_tokens",
+    "video_input": "video_input_tokens",
+}
+_PARAMS: Final = ("service_tier", "region", "deployment", "cache", "cache_ttl", "currency", "plan", "speed")
+_EPILOG: Final = """\
+a line of --jsonl: {"id", "provider", "model", "at"?, "response_model"?, "usage": {"input_tokens", ...}, "params"?}
+an instant is RFC 3339 with offset; a bare day is midnight where the provider is; without one it is now.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command."""
+    import argparse
+
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "price",
+        help=COMMANDS["price"],
+        description="What a usage costs by the price book, in the provider's currency.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--jsonl", metavar="FILE", help="answer each line of FILE (- is standard input)")
+    parser.add_argument("--provider", metavar="ID", help="who bills: an id or alias, such as deepseek or dashscope")
+    parser.add_argument("--model", metavar="NAME", help="the model as the provider names it")
+    parser.add_argument("--at", metavar="TIME", help="the instant of the call (default: now)")
+    for name in _TOKENS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help="tokens")
+    parser.add_argument("--quantity", action="append", default=[], metavar="NAME=N", help="such as web_search_calls=2")
+    parser.add_argument("--thinking", action=argparse.BooleanOptionalAction, help="whether the model was told to think")
+    parser.add_argument("--batch", action="store_true", default=None, help="a call of a batch job")
+    for name in _PARAMS:
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="NAME", help=f"params.{name}")
+    parser.add_argument("--json", action="store_true", help="the contract's JSON instead of a table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Price one call, or each line of a file. Raises ConfigurationError for flags that cannot be understood."""
+    from tokenmeter.catalog.book import load_book
+
+    book = load_book()
+    if args.jsonl:
+        return answer_lines(args.jsonl, line_handler(book))
+    return _one(args, book)
+
+
+def line_handler(book: Book) -> Callable[[dict[str, Any]], Mapping[str, Any]]:
+    """The answer to one line; raises LineError naming the field that cannot be understood."""
+    from datetime import datetime
+
+    from tokenmeter.usage import Usage
+
+    read_usage, parse, price = Usage.from_dict, datetime.fromisoformat, book.price
+
+    def answer(line: dict[str, Any]) -> Mapping[str, Any]:
+        provider, model, usage, params = line.get("provider"), line.get("model"), line.get("usage"), line.get("params")
+        at = line.get("at")
+        if type(provider) is not str or not provider:
+            raise LineError("provider must be a name such as 'deepseek'", "provider")
+        if type(model) is not str or not model:
+            raise LineError("model must be a name such as 'deepseek-chat'", "model")
+        if type(usage) is not dict:
+            raise LineError('usage must be an object such as {"input_tokens": 1000, "output_tokens": 50}', "usage")
+        if params is not None and type(params) is not dict:
+            raise LineError('params must be an object such as {"thinking": true}', "params")
+        try:
+            quantities = read_usage(usage)
+        except UsageError as error:
+            message = str(error)
+            raise LineError(message, message.partition(":")[0]) from None
+        moment = None if at is None else _moment(at, book, provider, parse)
+        response_model = line.get("response_model")
+        cost = price(
+            quantities,
+            provider=provider,
+            model=model,
+            response_model=response_model if type(response_model) is str else None,
+            at=moment,
+            params=params,
+        )
+        found = cost.to_dict()
+        if at is not None and len(at) > 10:
+            found["at"] = at  # as it came: the same instant in the caller's own spelling
+        return found
+
+    return answer
+
+
+def _moment(at: Any, book: Book, provider: str, parse: Callable[[str], datetime]) -> datetime:
+    if type(at) is not str:
+        raise LineError('at must be a time such as "2026-11-21T10:00:00+08:00" or a day', "at")
+    try:
+        if len(at) > 10:
+            moment = parse(at)
+            if moment.tzinfo is not None:
+                return moment
+        from datetime import UTC
+
+        from tokenmeter.catalog.shelf import read_moment
+
+        shelf = book.shelf(provider)
+        return read_moment(at, UTC if isinstance(shelf, str) else shelf.zone)
+    except (ValueError, OverflowError) as error:
+        raise LineError(f"at: {error}", "at") from None
+
+
+def _one(args: argparse.Namespace, book: Book) -> int:
+    for flag in ("provider", "model"):
+        if not getattr(args, flag):
+            raise ConfigurationError(f"--{flag} is missing (or give --jsonl FILE)")
+    try:
+        moment = None if args.at is None else _moment(args.at, book, args.provider, _parse)
+    except LineError as error:
+        raise ConfigurationError(f"--{error}") from None
+    params = {name: getattr(args, name) for name in (*_PARAMS, "thinking", "batch") if getattr(args, name) is not None}
+    cost = book.price(_usage(args), provider=args.provider, model=args.model, at=moment, params=params)
+    if args.json:
+        print_json(cost.to_dict())
+    else:
+        _show(cost)
+    return 0
+
+
+def _parse(text: str) -> datetime:
+    from datetime import datetime
+
+    return datetime.fromisoformat(text)
+
+
+def _usage(args: argparse.Namespace) -> Usage:
+    from tokenmeter.usage import Usage
+
+    data: dict[str, Any] = {
+        field: getattr(args, name) for name, field in _TOKENS.items() if getattr(args, name) is not None
+    }
+    quantities = {}
+    for text in args.quantity:
+        name, equals, number = text.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--quantity: {text!r} is not NAME=N")
+        quantities[name] = number
+    try:
+        return Usage.from_dict({**data, "quantities": quantities} if quantities else data)
+    except UsageError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _show(cost: Cost) -> None:
+    """A table for people: each charge, the sum, and what it rests on."""
+    from tokenmeter.money import plain
+
+    for charge in cost.charges:
+        quantity = plain(charge.quantity)
+        print(
+            f"{charge.component:<20} {quantity:>14} x {plain(charge.rate):>10} / {charge.per:<9} {plain(charge.amount)}"
+        )
+    if cost.total is not None:
+        print(f"{cost.status:<20} {cost.total}")
+    else:
+        print(f"unpriced: {cost.reason}")
+    if cost.list_total is not None:
+        print(f"{'list price':<20} {cost.list_total}")
+    if cost.rate_id is not None:
+        since = "" if cost.effective_from is None else f" since {cost.effective_from.isoformat()}"
+        print(f"rate {cost.rate_id} ({cost.dating}{since}, {cost.confidence}; book {cost.book})")
+    for flag in cost.flags:
+        print(f"note: {flag}")
+    if cost.covered_by is not None:
+        print(f"covered by {cost.covered_by}: the fee of the plan is not in this figure")
+    sys.stdout.flush()
