@@ -17,7 +17,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from tokenmeter._context import carry
@@ -153,7 +152,7 @@ def wrap(client: _Client, *, provider: str | None = None, region: str | None = N
 
 
 def scope(name: str, **tags: Any) -> ScopeBlock:
-    """A named unit of work that sums the calls inside it: `with scope("nightly", team="search") as s`, or a decorator."""
+    """A named unit of work that sums the calls inside it: `with scope("nightly") as s`, or a decorator."""
     return _meter().scope(name, **tags)
 
 
@@ -194,7 +193,9 @@ def count(text: str, *, model: str, provider: str | None = None) -> TokenCount:
     return _meter().count(text, model=model, provider=provider)
 
 
-def estimate(request: Any, *, provider: str, model: str | None = None, api: str | None = None, **params: Any) -> Estimate:
+def estimate(
+    request: Any, *, provider: str, model: str | None = None, api: str | None = None, **params: Any
+) -> Estimate:
     """The range in which a request's cost will lie, before it is sent."""
     return _meter().estimate(request, provider=provider, model=model, api=api, **params)
 

@@ -160,7 +160,7 @@ class Block(Generic[_Item]):
                     except GeneratorExit:
                         self._within(item, inner.close)
                         raise
-                    except BaseException as error:  # thrown in by the caller: it belongs to the inner generator
+                    except BaseException as error:  # noqa: BLE001 - thrown in by the caller for the inner generator
                         thrown = error
             except BaseException as error:
                 self._close(item, error)
@@ -206,7 +206,7 @@ class Block(Generic[_Item]):
                         finally:
                             self._leave(item, previous)
                         raise
-                    except BaseException as error:  # thrown in by the caller: it belongs to the inner generator
+                    except BaseException as error:  # noqa: BLE001 - thrown in by the caller for the inner generator
                         thrown = error
             except BaseException as error:
                 self._close(item, error)

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._guard import guard
-from tokenmeter.catalog.extract import Extracted, StreamReader, extract, output_texts
+from tokenmeter.catalog.extract import Extracted, extract, reader_for
+from tokenmeter.catalog.streams import StreamReader
 from tokenmeter.catalog.wire import EventSplitter
 from tokenmeter.record import End
 from tokenmeter.usage import Source, Usage
@@ -28,6 +29,7 @@ __all__ = ["BodyReading", "ObjectReading", "Reading", "StreamReading", "TextRead
 
 _FOLD_BYTES: Final = 64 * 1024
 _BIG_BODY: Final = 256 * 1024
+_KEPT_BODY: Final = 1024 * 1024
 _NOTHING: Final = Usage(source=Source.NONE)
 
 
@@ -90,17 +92,40 @@ class TextReading(Reading):
 
 
 class BodyReading(Reading):
-    """A whole response body, decoded of its content encoding."""
+    """A whole response body: given at once, or fed as it is read by the caller.
 
-    def __init__(self, body: bytes, provider: str | None, api: str | None, model: str | None) -> None:
-        self._body = body
+    Of a fed body past 1 MB only the head and the tail are kept: a body so large is one of vectors or media, and its
+    usage stands at its end.
+    """
+
+    def __init__(
+        self,
+        provider: str | None,
+        api: str | None,
+        model: str | None,
+        body: bytes = b"",
+        decoder: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self._pieces = [body] if body else []
+        self._size = len(body)
+        self._decode = decoder
         self._provider = provider
         self._api = api
         self._model = model
         self._parsed: object = None
 
+    def feed(self, chunk: bytes) -> None:
+        if self._decode is not None:
+            with guard("decoding a body"):
+                chunk = self._decode(chunk)
+        self._pieces.append(chunk)
+        self._size += len(chunk)
+        if self._size > _KEPT_BODY and len(self._pieces) > 8:
+            self._size -= sum(map(len, self._pieces[1:-4]))
+            del self._pieces[1:-4]
+
     def usage(self, end: End) -> tuple[Usage, str | None]:
-        body = self._body
+        body = b"".join(self._pieces)
         if len(body) > _BIG_BODY:
             self._parsed = _tail_usage(body)
         if self._parsed is None:
@@ -110,6 +135,11 @@ class BodyReading(Reading):
                 kind = "is empty" if not body.strip() else "is not JSON"
                 return _NOTHING, f"the response body {kind}"
         return self._took(extract(self._parsed, provider=self._provider, api=self._api))
+
+    def end(self, end: End) -> End:
+        if end in (End.CLOSED_EARLY, End.DROPPED) and self._parsed is not None:
+            return End.COMPLETE  # closed after the last byte: the answer was whole
+        return super().end(end)
 
     def output(self) -> TokenCount | None:
         return _count_texts(self._parsed, self._provider, self._api, self._model)
@@ -153,10 +183,11 @@ class StreamReading(Reading):
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
         events = self._take()
+        events.extend(self._splitter.close())
         if self._reader is None:
             quick = StreamReader(provider=self._provider, api=self._api)
-            for name, data in _telling(events):
-                quick.feed(data, name)
+            for name, data in events:
+                quick.feed(data, name)  # looks only into events that can carry usage, an error or the end
             extracted = quick.result()
             if _whole(extracted.usage) or not events:
                 self._reader = quick
@@ -200,25 +231,10 @@ class StreamReading(Reading):
 
     def _read_in_full(self, events: Iterable[tuple[str | None, Any]]) -> None:
         if self._reader is None:
-            from tokenmeter.tokens import OutputCounter
-
-            self._counter = OutputCounter(model=self._model or "", provider=self._provider, api=self._api)
+            self._counter = _counter(self._provider, self._api, self._model)
             self._reader = StreamReader(provider=self._provider, api=self._api, on_text=self._counter.feed)
         for name, data in events:
             self._reader.feed(data, name)
-
-
-_MARKS: Final = ('usage"', '"error"', "Usage", "okenCount", '"message_stop"', "_count", "[DONE]", "finish")
-
-
-def _telling(events: list[tuple[str | None, Any]]) -> list[tuple[str | None, Any]]:
-    """The events that may carry the model, usage, an error or the end: the first, the last two, and the marked."""
-    last = len(events) - 2
-    return [
-        event
-        for index, event in enumerate(events)
-        if index == 0 or index >= last or not isinstance(event[1], str) or any(mark in event[1] for mark in _MARKS)
-    ]
 
 
 def _whole(usage: Usage | None) -> bool:
@@ -249,19 +265,22 @@ def _tail_usage(body: bytes) -> object:
 
 
 def _count_texts(body: object, provider: str | None, api: str | None, model: str | None) -> TokenCount | None:
-    texts = output_texts(body, provider=provider, api=api)
-    if texts is None:
+    """A count of everything a whole answer says; None where its format is not known."""
+    if not isinstance(body, dict):
         return None
-    from tokenmeter.tokens import count_output
+    reader = reader_for(provider, api, body)
+    if reader is None:
+        return None
+    counter = _counter(provider, api, model)
+    for kind, text in reader.api.texts(body):
+        counter.feed(kind, text)
+    return counter.count()
 
-    return count_output(
-        model=model or "",
-        provider=provider,
-        api=api,
-        text=texts.text,
-        reasoning=texts.reasoning,
-        tool_calls=texts.tool_calls,
-    )
+
+def _counter(provider: str | None, api: str | None, model: str | None) -> OutputCounter:
+    from tokenmeter.tokens import OutputCounter
+
+    return OutputCounter(model=model or "", provider=provider, api=api)
 
 
 def as_plain(reply: object) -> object:

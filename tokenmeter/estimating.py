@@ -62,7 +62,10 @@ def _usage(input_tokens: int | None, output_tokens: int | None) -> Usage:
 
 
 def _limit(body: Mapping[str, Any]) -> int | None:
-    places = [body, *(part for part in (body.get("parameters"), body.get("generationConfig")) if isinstance(part, Mapping))]
+    places = [
+        body,
+        *(part for part in (body.get("parameters"), body.get("generationConfig")) if isinstance(part, Mapping)),
+    ]
     for place in places:
         for name in _LIMITS:
             value = place.get(name)

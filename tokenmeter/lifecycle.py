@@ -41,6 +41,7 @@ class SpanHandle(Protocol):
 
     trace_id: str | None
     span_id: str | None
+    telemetry: str
 
     def attach(self) -> None: ...
     def detach(self) -> None: ...
@@ -347,13 +348,15 @@ class Lifecycle:
             span_id=span.span_id if span is not None else None,
             params=_params(call, extracted.params if extracted is not None else None),
             parent_id=call.parent.id if call.parent is not None else None,
+            telemetry=span.telemetry if span is not None else "own",
             pricer=self.price,
         )
 
     def _usage(self, call: OpenCall, end: End, reading: Reading | None) -> tuple[Usage, str | None]:
         if call.usage_override is not None:
             return call.usage_override, None
-        usage, reason = NOT_REPORTED, "no response was received"
+        usage = NOT_REPORTED
+        reason: str | None = _no_answer(call)
         if reading is not None:
             with guard("reading usage"):
                 usage, reason = reading.usage(end)
@@ -377,12 +380,22 @@ class Lifecycle:
                 sink.write(record)
 
 
+def _no_answer(call: OpenCall) -> str:
+    if call.status_code is not None and call.status_code >= 400:
+        return f"the vendor answered {call.status_code}"
+    return "no answer was seen"
+
+
 def _delegated(record: Record, owner: OpenCall) -> Record:
     """The same call, without usage: a hand-made call around it was given the usage."""
     from dataclasses import replace
 
     return replace(
-        record, end=End.DELEGATED, usage=NOT_REPORTED, usage_raw=None, reason=f"the call {owner.id} around it carries the usage"
+        record,
+        end=End.DELEGATED,
+        usage=NOT_REPORTED,
+        usage_raw=None,
+        reason=f"the call {owner.id} around it carries the usage",
     )
 
 

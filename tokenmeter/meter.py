@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from tokenmeter._context import HAND, SCOPE, TAGS
 from tokenmeter._filling import fill
 from tokenmeter._guard import guard
 from tokenmeter.calls import CallBlock
+from tokenmeter.catalog.apis import load_apis
+from tokenmeter.catalog.request import request_params
 from tokenmeter.clients import _hooks
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.lifecycle import Lifecycle, OpenCall
@@ -27,7 +29,7 @@ from tokenmeter.usage import TokenCount, Usage
 
 if TYPE_CHECKING:
     from tokenmeter.catalog.book import Book
-    from tokenmeter.catalog.providers import Endpoint, Provider, Providers
+    from tokenmeter.catalog.providers import Providers
     from tokenmeter.estimating import Estimate
     from tokenmeter.pricing import Cost
 
@@ -35,6 +37,18 @@ __all__ = ["Tokenmeter", "configure", "default"]
 
 _Client = TypeVar("_Client")
 _UNKNOWN_MODELS_MOST: Final = 1000
+_ASKABLE: Final = ("openai.chat", "openai.completions")
+"""Wire formats whose streams carry usage only if asked for it."""
+
+
+class Address(NamedTuple):
+    """What answers at a host and path."""
+
+    provider_id: str | None
+    region: str | None
+    api: str | None
+    asks: bool
+    """Whether the provider sends stream usage only if asked, and takes the question."""
 
 
 class Tokenmeter:
@@ -61,10 +75,9 @@ class Tokenmeter:
         self._catalog_lock = threading.RLock()
         self._providers: Providers | None = None
         self._book: Book | None = None
+        self._with_ports = self._hosts_with_ports()
         self._warned: set[tuple[str | None, str | None]] = set()
-        if self.settings.hosts:
-            _ = self.providers  # a bad host map is the user's error: say so here, not at the first call
-        if self.settings.prices is not None:
+        if self.settings.prices is not None or self.settings.price_lists:
             _ = self.book
         self._scope_spans: Any = None
         self._lifecycle: Final = Lifecycle(
@@ -107,6 +120,13 @@ class Tokenmeter:
                     self._providers = providers
         return self._providers
 
+    def _hosts_with_ports(self) -> frozenset[str]:
+        # Only where the user names hosts is the catalog read now: a bad name is said here, not at the first call.
+        hosts = set(self.settings.hosts) | {"localhost:11434"}
+        if self.settings.hosts:
+            _ = self.providers
+        return frozenset(host.rpartition(":")[0].lower() for host in hosts if host.rpartition(":")[2].isdigit())
+
     @property
     def book(self) -> Book:
         """The price book: the catalog's and the user's `prices`."""
@@ -118,52 +138,54 @@ class Tokenmeter:
                     book = load_book()
                     if self.settings.prices is not None:
                         book = book.with_overlay(self.settings.prices)
+                    if self.settings.price_lists:
+                        book = book.with_lists(self.settings.price_lists)
                     self._book = book
         return self._book
 
     def watches(self, host: str) -> bool:
         """Whether requests to this host may be calls. For hooks; cheap."""
-        return self.providers.watches(host)
+        return self.providers.for_host(host, "") is not None or host in self._with_ports
 
-    def endpoint(self, host: str, port: int | None, path: str, *, any_host: bool = False) -> Endpoint | None:
-        """What answers at an address: provider, region and wire format. `any_host`: by path alone if need be."""
-        return self.providers.endpoint(host, path, port=port, any_host=any_host)
-
-    def asks_usage(self, call: OpenCall) -> bool:
-        """Whether to ask for usage in this call's stream."""
-        if not self.settings.ask_usage or call.provider is None:
-            return False
-        provider = self.providers.get(call.provider)
-        return provider is not None and provider.asks_usage(call.api)
+    def address(self, host: str, port: int | None, path: str, *, any_host: bool = False) -> Address | None:
+        """What answers at an address; None: nothing we know. `any_host`: an unknown host is told by its path alone."""
+        endpoint = self.providers.for_host(f"{host}:{port}", path) if host in self._with_ports else None
+        if endpoint is None:
+            endpoint = self.providers.for_host(host, path)
+        if endpoint is not None:
+            asks = endpoint.stream_usage == "ask"
+            return Address(endpoint.provider_id, endpoint.region, endpoint.api, asks) if endpoint.api else None
+        api = load_apis().for_path(path) if any_host else None
+        return Address(None, None, api, False) if api is not None else None
 
     # Opening calls ------------------------------------------------------------------------------------------
 
     def open_call(
         self,
+        address: Address,
         *,
-        endpoint: Endpoint | None = None,
-        provider: str | None = None,
-        region: str | None = None,
-        api: str | None = None,
-        model: str | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        path: str | None = None,
-        stream: bool = False,
-        body: object = None,
+        mark: _hooks.Mark | None,
+        model: str | None,
+        host: str,
+        port: int | None,
+        path: str,
+        stream: bool,
+        body: object,
     ) -> OpenCall:
-        """Begin a call in the current scope; for hooks."""
-        known = self._known(provider, endpoint)
+        """Begin a call in the current scope; for hooks. A mark's provider wins over the address."""
+        named = mark.provider if mark is not None else None
+        region = mark.region if mark is not None and mark.region is not None else address.region
+        known = self.providers.resolve(named, region) if named is not None else self.providers.get(address.provider_id)
         call = self._lifecycle.open(
-            provider=known.id if known is not None else provider,
+            provider=known.id if known is not None else None,
             otel_provider=known.otel_name if known is not None else None,
-            api=api,
-            operation=self.providers.operation(api),
+            api=address.api,
+            operation=self._operation(address.api),
             model=model,
             host=host,
             port=port,
             path=path,
-            region=region if region is not None else (endpoint.region if endpoint is not None else None),
+            region=region,
             stream=stream,
             scope=SCOPE.get(),
             tags=TAGS.get(),
@@ -171,17 +193,22 @@ class Tokenmeter:
         )
         if isinstance(body, dict):
             call.request = body
-            if known is not None:
-                with guard("reading a request's parameters"):
-                    call.params = known.request_params(body)
+            call.params = request_params(body)
         return call
 
-    def _known(self, provider: str | None, endpoint: Endpoint | None) -> Provider | None:
-        if provider is not None:
-            return self.providers.get(provider)
-        if endpoint is not None and endpoint.provider_id is not None:
-            return self.providers.get(endpoint.provider_id)
-        return None
+    def asks_usage(self, address: Address, call: OpenCall) -> bool:
+        """Whether to ask for usage in this call's stream: switched on, and the provider is known to take it."""
+        if not self.settings.ask_usage or call.api not in _ASKABLE:
+            return False
+        if address.provider_id is None and call.provider is not None:
+            known = self.providers.get(call.provider)
+            return known is not None and known.stream_usage == "ask"
+        return address.asks
+
+    @staticmethod
+    def _operation(api: str | None) -> str:
+        known = load_apis().get(api)
+        return known.operation if known is not None else "chat"
 
     # The five verbs -----------------------------------------------------------------------------------------
 
@@ -210,7 +237,9 @@ class Tokenmeter:
         that is not a client we know.
         """
         if provider is not None and self.providers.get(provider) is None:
-            raise ConfigurationError(f"provider {provider!r} is not in the catalog; {self.providers.hint(provider)}")
+            raise ConfigurationError(
+                f"there is no provider {provider!r}; the catalog has {', '.join(sorted(self.providers.by_id))}"
+            )
         if not hasattr(client, "__dict__") or isinstance(client, type):
             raise ConfigurationError(f"wrap takes a client object, not {client!r}")
         self._install()
@@ -232,7 +261,8 @@ class Tokenmeter:
         if not roots & {*http.LIBRARIES, *stainless.SDKS}:
             raise ConfigurationError(
                 f"wrap does not know {type(client).__module__}.{type(client).__qualname__}; it knows clients of "
-                f"{', '.join(sorted({*http.LIBRARIES, *stainless.SDKS}))}. For anything else: tokenmeter.call(provider=…, model=…)"
+                f"{', '.join(sorted({*http.LIBRARIES, *stainless.SDKS}))}. "
+                "For anything else: tokenmeter.call(provider=..., model=...)"
             )
 
     def scope(self, name: str, **tags: Any) -> ScopeBlock:
@@ -265,7 +295,7 @@ class Tokenmeter:
                 "provider": known.id if known is not None else provider,
                 "otel_provider": known.otel_name if known is not None else None,
                 "api": api,
-                "operation": operation or self.providers.operation(api),
+                "operation": operation or self._operation(api),
                 "model": model if model is not None else _model_of(request),
                 "region": region,
                 "stream": stream,
@@ -319,34 +349,41 @@ class Tokenmeter:
         """What a usage costs at an instant (default: now). Unknown models are an answer: `cost.total` is None."""
         known = self.providers.get(provider)
         name = known.id if known is not None else provider
-        return self.book.price(usage, provider=name, model=model, at=at, params=self._listed(name, params))
-
-    def _listed(self, provider: str | None, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        currency = self.settings.price_lists.get(provider or "")
-        return {"currency": currency, **params} if currency is not None else params
+        return self.book.price(usage, provider=name, model=model, at=at, params=params)
 
     def _price_record(self, record: Record) -> Cost:
-        from tokenmeter.pricing import Cost
-
         if record.end is End.DELEGATED:
-            return Cost.unpriced(record.reason or "delegated", provider=record.provider, model=record.model)
+            return _unpriced(record, record.reason or "delegated")
         if record.provider is None:
-            return Cost.unpriced(
-                f"no provider is known for the host {record.host}: name it in configure(hosts={{…}}) or wrap(client, provider=…)",
-                model=record.model,
+            return _unpriced(
+                record,
+                f"no provider is known for the host {record.host}: "
+                "name it in configure(hosts={...}) or wrap(client, provider=...)",
             )
+        usage = record.usage
+        if usage.input_tokens is None and usage.output_tokens is None and not usage.quantities:
+            return _unpriced(record, f"no usage: {record.reason or 'none was reported'}")
         models = self.settings.models
+        asked, answered = record.request_model or "", record.response_model
         cost = self.book.price(
-            record.usage,
+            usage,
             provider=record.provider,
-            model=models.get(record.request_model or "", record.request_model or ""),
-            response_model=record.response_model and models.get(record.response_model, record.response_model),
-            at=record.ended_at,
-            params=self._listed(record.provider, record.params),
+            model=models.get(asked, asked),
+            response_model=models.get(answered, answered) if answered is not None else None,
+            at=record.started_at if self._clock_is_start(record.provider) else record.ended_at,
+            params=_price_params(record),
         )
-        if cost.total is None and record.usage.input_tokens is not None:
+        if cost.amount is not None and not usage.quantities:
+            for name in ("input_tokens", "output_tokens"):
+                if getattr(usage, name) is None:  # what is not known is not free
+                    cost = _without_total(cost, f"{name} is not known: {record.reason or 'it was not reported'}")
+        if cost.amount is None:
             self._warn_unpriced(record, cost)
         return cost
+
+    def _clock_is_start(self, provider: str) -> bool:
+        known = self.providers.get(provider)
+        return known is not None and known.at == "start"
 
     def _warn_unpriced(self, record: Record, cost: Cost) -> None:
         key = (record.provider, record.response_model or record.request_model)
@@ -387,6 +424,26 @@ class Tokenmeter:
                 delivered = act(sink, max(0.0, until - time.monotonic()))
             done = done and delivered is not False
         return done
+
+
+def _unpriced(record: Record, reason: str) -> Cost:
+    from tokenmeter.pricing import Cost, Offer
+
+    offer = Offer(provider=record.provider or "", model=record.response_model or record.request_model)
+    return Cost(offer, "unpriced", None, (), record.ended_at, reason=reason)
+
+
+def _without_total(cost: Cost, reason: str) -> Cost:
+    """The charges that are known, and no sum: a part of the call is not known."""
+    from tokenmeter.pricing import Cost
+
+    return Cost(cost.offer, "unpriced", None, cost._lines, cost.at, cost.flags, reason)
+
+
+def _price_params(record: Record) -> Mapping[str, Any]:
+    if record.service_tier is None:
+        return record.params
+    return {**record.params, "service_tier": record.service_tier}
 
 
 def _model_of(request: object) -> str | None:

@@ -87,7 +87,7 @@ class Record:
     usage_raw: Any = None
     unknown_fields: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
-    tags: Mapping[str, str] = field(default=_EMPTY)
+    tags: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     scope: tuple[str, ...] = ()
     error_type: str | None = None
     status_code: int | None = None
@@ -99,8 +99,10 @@ class Record:
     reason: str | None = None
     trace_id: str | None = None
     span_id: str | None = None
-    params: Mapping[str, Any] = field(default=_EMPTY)
+    params: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     parent_id: str | None = None
+    telemetry: str = "own"
+    """Whose span the call has: own, enriched (another instrumentation's) or suppressed. Metrics follow it."""
     pricer: Callable[[Record], Cost] = field(repr=False)
     _cost: Cost | None = field(default=None, init=False, repr=False)
 

@@ -286,5 +286,3 @@ class TagsBlock(Block[Mapping[str, str]]):
 
     def _close(self, item: Mapping[str, str], error: BaseException | None) -> None:
         return None
-
-

@@ -1,15 +1,15 @@
 """What a user can set, from arguments or TOKENMETER_* variables; arguments win.
 
-    argument        variable                        meaning
-    ledger          TOKENMETER_LEDGER               file to which every record is appended
-    spans           TOKENMETER_SPANS                auto, own, enrich or none
-    ask_usage       TOKENMETER_ASK_USAGE            ask for stream usage where the provider allows it (default on)
-    estimate        TOKENMETER_ESTIMATE             count what was not reported (default on)
-    export_estimates TOKENMETER_EXPORT_ESTIMATES    counted numbers under gen_ai.usage.* too (default off)
-    hosts           TOKENMETER_HOSTS                "llm.corp.lan=deepseek,10.0.0.7:8000=alibaba"
-    price_lists     TOKENMETER_PRICE_LISTS          "deepseek=USD": which of a provider's own lists bills
-    prices          TOKENMETER_PRICES               file or folder of rates that add to or replace the book's
-    models          TOKENMETER_MODELS               "ep-2024...=doubao-pro-32k": deployment or endpoint id to model
+argument        variable                        meaning
+ledger          TOKENMETER_LEDGER               file to which every record is appended
+spans           TOKENMETER_SPANS                auto, own, enrich or none
+ask_usage       TOKENMETER_ASK_USAGE            ask for stream usage where the provider allows it (default on)
+estimate        TOKENMETER_ESTIMATE             count what was not reported (default on)
+export_estimates TOKENMETER_EXPORT_ESTIMATES    counted numbers under gen_ai.usage.* too (default off)
+hosts           TOKENMETER_HOSTS                "llm.corp.lan=deepseek,10.0.0.7:8000=alibaba"
+price_lists     TOKENMETER_PRICE_LISTS          "deepseek=USD": which of a provider's own lists bills
+prices          TOKENMETER_PRICES               file or folder of rates that add to or replace the book's
+models          TOKENMETER_MODELS               "ep-2024...=doubao-pro-32k": deployment or endpoint id to model
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ class Settings:
                 values[name] = _checked(name, given[name], name)
             else:
                 variable = f"TOKENMETER_{name.upper()}"
+                if name == "prices":  # the book itself reads this one, for the command line too
+                    continue
                 text = environment.get(variable, "").strip()
                 if text:
                     values[name] = _checked(name, _from_text(name, text, variable), variable)

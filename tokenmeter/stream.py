@@ -24,7 +24,7 @@ from tokenmeter.calls import end_of
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
-    from tokenmeter._reading import StreamReading
+    from tokenmeter._reading import BodyReading, StreamReading
     from tokenmeter.lifecycle import OpenCall
 
 __all__ = ["BodyTee", "make_tees"]
@@ -37,11 +37,10 @@ class BodyTee:
     _call: OpenCall
     _feed: Callable[[bytes], None]
 
-    def listen(self, inner: Any, call: OpenCall, reading: StreamReading) -> None:
+    def listen(self, inner: Any, call: OpenCall, reading: BodyReading | StreamReading) -> None:
         self._inner = inner
         self._call = call
         self._feed = reading.feed
-        self._reading = reading
         call.reading = reading
         call.streaming = True
 
@@ -86,7 +85,7 @@ class BodyTee:
 def make_tees(sync_base: type, async_base: type) -> tuple[type[BodyTee], type[BodyTee]]:
     """The two tees for one HTTP library (httpx or httpx2), whose own types its responses insist on."""
 
-    class Tee(BodyTee, sync_base):  # type: ignore[misc, valid-type]
+    class Tee(BodyTee, sync_base):  # type: ignore[misc]
         def __iter__(self) -> Iterator[bytes]:
             feed = self._feed
             first = True
@@ -111,7 +110,7 @@ def make_tees(sync_base: type, async_base: type) -> tuple[type[BodyTee], type[Bo
                 with guard("settling a stream"):
                     self._closed()
 
-    class AsyncTee(BodyTee, async_base):  # type: ignore[misc, valid-type]
+    class AsyncTee(BodyTee, async_base):  # type: ignore[misc]
         async def __aiter__(self) -> AsyncIterator[bytes]:
             feed = self._feed
             first = True

@@ -86,7 +86,7 @@ def _begin(client: Any, request: Any) -> _Attempt | None:
     if call is None:
         meter = _hooks.meter_for(client)
         # Looked up before any guard is set up: a request to a host not in the map pays for this line only.
-        if meter is None or not meter.watches(request.url.host):
+        if meter is None or not (meter.watches(request.url.host) or _hooks.mark_of(client) is not None):
             return None
         with guard("opening a call on the wire"):
             return _open(meter, client, request)
@@ -118,15 +118,14 @@ def _open(meter: Tokenmeter, client: Any, request: Any) -> _Attempt | None:
         return None
     url = request.url
     port = url.port
-    endpoint = meter.endpoint(url.host, port, url.path)
-    if endpoint is None or endpoint.api is None:
-        return None
     mark = _hooks.mark_of(client)
+    address = meter.address(url.host, port, url.path, any_host=mark is not None and mark.provider is not None)
+    if address is None:
+        return None
     body = _request_body(request)
     call = meter.open_call(
-        endpoint=endpoint,
-        provider=mark.provider if mark is not None else None,
-        api=endpoint.api,
+        address,
+        mark=mark,
         model=_model(body, url.path),
         host=url.host,
         port=port,
@@ -197,7 +196,7 @@ class _Attempt:
             else:
                 from tokenmeter._reading import BodyReading
 
-                call.reading = BodyReading(response.content, call.provider, call.api, call.model)
+                call.reading = BodyReading(call.provider, call.api, call.model, response.content)
                 if self.owns:
                     call.lifecycle.settle(call, End.COMPLETE)
 
@@ -216,21 +215,18 @@ class _Attempt:
 
 
 def _listen(response: Any, call: OpenCall, tee: type[BodyTee]) -> None:
-    from tokenmeter._reading import StreamReading
+    from tokenmeter._reading import BodyReading, StreamReading
 
     headers = response.headers
+    kind = headers.get("content-type", "")
+    decoder = _decoder(response, headers.get("content-encoding", ""))
+    reading: BodyReading | StreamReading
+    if kind.startswith("application/json") and not call.stream:
+        reading = BodyReading(call.provider, call.api, call.model, decoder=decoder)
+    else:
+        reading = StreamReading(call.provider, call.api, call.model, kind, decoder)
     listener = tee()
-    listener.listen(
-        response.stream,
-        call,
-        StreamReading(
-            call.provider,
-            call.api,
-            call.model,
-            headers.get("content-type", ""),
-            _decoder(response, headers.get("content-encoding", "")),
-        ),
-    )
+    listener.listen(response.stream, call, reading)
     response.stream = listener
 
 

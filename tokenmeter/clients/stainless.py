@@ -144,30 +144,28 @@ def _open(
         return None, options, False  # the SDK calls itself for the same request
     url = client.base_url
     path = options.url
-    mark = _hooks.mark_of(client)
-    endpoint = meter.endpoint(url.host, url.port, url.path.rstrip("/") + path, any_host=True)
-    if endpoint is None or endpoint.api is None:
+    address = meter.address(url.host, url.port, url.path.rstrip("/") + path, any_host=True)
+    if address is None:
         return None, options, False
     body = options.json_data
     extra = getattr(options, "extra_json", None)
+    merged = {**body, **extra} if isinstance(extra, dict) and isinstance(body, dict) else body
     stream = bool(kwargs.get("stream"))
     call = meter.open_call(
-        endpoint=endpoint,
-        provider=mark.provider if mark is not None else None,
-        region=mark.region if mark is not None else None,
-        api=endpoint.api,
-        model=_text(extra, "model") or _text(body, "model"),
+        address,
+        mark=_hooks.mark_of(client),
+        model=_text(merged, "model"),
         host=url.host,
         port=url.port,
         path=path,
         stream=stream,
-        body={**body, **extra} if isinstance(extra, dict) and isinstance(body, dict) else body,
+        body=merged,
     )
     call.client = id(client)
-    hidden = False
-    if stream and meter.asks_usage(call) and _can_hide(options, kwargs, streams):
-        options, hidden = _ask_usage(options, body, extra)
-    return call, options, hidden
+    with guard("asking for stream usage"):
+        if stream and meter.asks_usage(address, call) and _can_hide(options, kwargs, streams):
+            return call, *_ask_usage(options, body, extra)
+    return call, options, False
 
 
 def _text(body: object, name: str) -> str | None:
