@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,12 +100,49 @@ def _splintr(archive: Path, family: Family) -> list[bytes]:
     return ask_native(archive, family.source["file"], family.tokens)
 
 
+def _characters(archive: Path, family: Family) -> list[bytes]:
+    """A SentencePiece vocabulary as ranks of a byte-pair engine; the family's file says how.
+
+    Left out are the special and unused entries, and the few that the vocabulary's own merges never build: looked up
+    whole, they would be found.
+    """
+    special = {name.encode() for name in family.specials}
+    unused = re.compile(rb"<unused[0-9]+>")
+    texts = [
+        piece.replace("\u2581".encode(), b" ")
+        for piece in ask_native(archive, family.source["file"], family.source["entries"])
+        if len(piece) > 1 and piece not in special and not unused.fullmatch(piece)
+    ]
+    letters = [piece for piece in texts if len(piece.decode()) == 1]
+    ranks = dict.fromkeys(bytes([byte]) for byte in range(256))
+    ranks |= dict.fromkeys(sorted(letter[:end] for letter in letters for end in range(2, len(letter))))
+    ranks |= dict.fromkeys(letters)
+    ranks |= dict.fromkeys(texts)
+    order = {piece: rank for rank, piece in enumerate(ranks)}
+    return [piece for piece in ranks if len(piece) < 3 or _rebuilds(piece, order)]
+
+
+def _rebuilds(piece: bytes, ranks: Mapping[bytes, int]) -> bool:
+    """Whether merging by rank makes one token of a piece; runs of one white space are taken whole by the pattern."""
+    if len(set(piece)) == 1 or len(piece.decode(errors="ignore")) < 2:
+        return True
+    parts = [letter.encode() for letter in piece.decode()]
+    while len(parts) > 1:
+        pairs = ((ranks.get(a + b, len(ranks)), i) for i, (a, b) in enumerate(pairwise(parts)))
+        rank, i = min(pairs)
+        if rank == len(ranks):
+            return False
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+    return True
+
+
 _READERS: Final[Mapping[str, Callable[[Path, Family], list[bytes]]]] = {
     "tiktoken": _tiktoken,
     "tokenizer.json": _hugging_face,
     "tokenizer.json.zip": _hugging_face,
     "tekken": _tekken,
     "splintr": _splintr,
+    "splintr-characters": _characters,
 }
 
 

@@ -2,15 +2,15 @@
 
 A cut is safe when every pattern ends a piece there, looking neither ahead nor behind it:
 
-A. before a space or tab that follows anything but white space: a piece takes white space only at its front, or
+A. before a space or tab that follows anything but white space or `>`: a piece takes white space only at its front, or
    (newlines) after punctuation;
 B. before a newline that follows a letter or digit: only punctuation and white space take newlines with them;
 C. before a common mark of punctuation, quotes excluded, that follows a letter: only an apostrophe (`'s`) may join.
 
 The letters of B and C are ASCII and common Chinese ones, which every Unicode version and every pattern agrees on.
-A vocabulary of SentencePiece has no pattern; there rule A alone holds, and only because no token of it has a space
-behind another character (the build checks that). None of the rules cuts inside a special token, and none lies between
-characters that Unicode normalisation may compose.
+A vocabulary of SentencePiece has no pattern; there the rules hold because no token lies across such a place, but for
+one with a space behind `>`, which rule A therefore leaves out. None of the rules cuts inside a special token, and none
+lies between characters that Unicode normalisation may compose.
 
 `python -m tokenmeter.tokens.build --verify` and the tests check the rules against every family.
 """
@@ -23,12 +23,9 @@ from typing import Final
 
 __all__ = ["FORCED", "last_cut", "pieces", "space_runs"]
 
-_RULES: Final = {
-    "words": re.compile(
-        r"(?<=\S)(?=[ \t])|(?<=[0-9A-Za-z\u4e00-\u9fa5])(?=\n)|(?<=[A-Za-z\u4e00-\u9fa5])(?=[,.;!?，。；！？])"
-    ),
-    "spaces": re.compile(r"(?<=\S)(?= )"),
-}
+_SAFE: Final = re.compile(
+    r"(?<=[^\s>])(?=[ \t])|(?<=[0-9A-Za-z\u4e00-\u9fa5])(?=\n)|(?<=[A-Za-z\u4e00-\u9fa5])(?=[,.;!?，。；！？])"
+)
 
 CHUNK: Final = 1 << 18
 """Characters encoded at once: a list of token ids costs up to 40 bytes a character while it lives."""
@@ -37,41 +34,41 @@ FORCED: Final = 1 << 20
 _WINDOW: Final = 1 << 12
 
 
-def last_cut(text: str, rules: str, start: int = 0, end: int | None = None) -> int:
+def last_cut(text: str, start: int = 0, end: int | None = None) -> int:
     """The last safe cut behind `start` and not behind `end`, or 0 where there is none."""
     end = len(text) if end is None else end
-    width = _WINDOW
-    high = end
+    high, width = end, _WINDOW
     while high > start:
-        low = max(start, high - width)
+        low = max(start + 1, high - width)
         found = 0
-        # One character more on the left for the look behind; the cut itself is at or before `high`.
-        for match in _RULES[rules].finditer(text, max(low, 1), min(high + 1, len(text))):
+        # A cut looks one character ahead, so the window has one more; a cut behind `end` does not count.
+        for match in _SAFE.finditer(text, low, min(high + 1, len(text))):
+            if match.start() > end:
+                break
             found = match.start()
-        if found > start and found <= end:
+        if found:
             return found
-        high = low
+        high = low - 1
         width *= 4
     return 0
 
 
-def pieces(text: str, rules: str) -> Iterator[tuple[str, bool]]:
-    """Pieces of a long text that can be counted one after the other, and whether the cut behind each is safe."""
+def pieces(text: str) -> Iterator[str]:
+    """Pieces of a long text that can be counted one after the other.
+
+    Where a megabyte has no safe cut (no prose does) it is cut anyway, which can cost a few tokens.
+    """
     start, length = 0, len(text)
     while length - start > CHUNK:
-        reach = CHUNK
-        cut = last_cut(text, rules, start, start + reach)
-        while not cut and reach < FORCED and start + reach < length:
+        reach, cut = CHUNK, 0
+        while not cut:
+            cut = last_cut(text, start + reach - CHUNK, min(start + reach, length))
+            if not cut and (reach >= FORCED or start + reach >= length):
+                cut = min(start + reach, length)
             reach *= 2
-            cut = last_cut(text, rules, start + reach // 2 - 1, min(start + reach, length))
-        safe = bool(cut)
-        if not cut:
-            if length - start <= FORCED:
-                break
-            cut = start + FORCED
-        yield text[start:cut], safe
+        yield text[start:cut]
         start = cut
-    yield text[start:], True
+    yield text[start:]
 
 
 LONG_RUN: Final = 1 << 12

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from tokenmeter.errors import CatalogError
 from tokenmeter.tokens.cuts import CHUNK, LONG_RUN, pieces, space_runs
@@ -48,35 +48,26 @@ def _scalars(text: str) -> str:
 class BytePairs:
     """A byte-pair vocabulary in tiktoken's engine."""
 
-    __slots__ = ("_core", "_cuts", "_leads", "_nfc", "_piece", "_plain", "_specials", "_whole_before", "family")
+    __slots__ = ("_core", "_leads", "_letters", "_nfc", "_piece", "_plain", "_quick", "_specials", "_whole_before", "family")
 
     def __init__(self, family: Family, tokens: tuple[bytes, ...]) -> None:
-        import tiktoken
-
         tokens = tokens[: family.tokens]
-        first = family.first_id
-        ranks = dict(zip(tokens, range(first, first + len(tokens)), strict=True))
-        for dead in family.dead:
-            del ranks[tokens[dead - first]]
-        encoding = tiktoken.Encoding(
-            family.name, pat_str=family.pattern, mergeable_ranks=ranks, special_tokens=dict[str, int]()
-        )
-        # The native core keeps its own copy; ours would double the memory.
-        encoding._mergeable_ranks = {}
+        encoding = _encoding(family, tokens)
         self.family = family
         self._core = encoding._core_bpe.encode_ordinary
         self._piece = encoding._core_bpe.encode_single_piece
         self._nfc = family.normalize == "NFC"
-        self._cuts = family.cuts
+        self._letters = _letters(tokens) if family.units == "characters" else None
         self._whole_before = re.compile(family.whole_space_before) if family.whole_space_before else None
         names = sorted(family.specials, key=len, reverse=True)
         self._specials = re.compile("|".join(map(re.escape, names))) if names else None
         self._leads = tuple({name[0] for name in names})
         self._plain = family.typed_specials == "text"
+        self._quick = self._plain and self._letters is None
 
     def count(self, text: str, markers: bool = False) -> int:
         """Tokens of a text; `markers` reads special tokens as one token each."""
-        if len(text) < LONG_RUN and (self._plain and not markers):
+        if self._quick and not markers and len(text) < LONG_RUN:
             # The common case, as short as it can be: the lines below would cost a fifth of a short text's count.
             try:
                 return len(self._core(text if text.isascii() or not self._nfc else unicodedata.normalize("NFC", text)))
@@ -89,9 +80,22 @@ class BytePairs:
         return self._count_plain(text)
 
     def _count_plain(self, text: str) -> int:
+        if self._letters is not None and not text.isascii():
+            text = _scalars(text).replace("\u2581", " ")  # the vocabulary writes a space as this letter
+            return self._count_pieces(text) + self._single_bytes(text, self._letters)
+        return self._count_pieces(text)
+
+    def _count_pieces(self, text: str) -> int:
         if len(text) <= CHUNK:
             return len(self._encode(text))
-        return sum(len(self._encode(piece)) for piece, _ in pieces(text, self._cuts))
+        return sum(len(self._encode(piece)) for piece in pieces(text))
+
+    def _single_bytes(self, text: str, letters: frozenset[str]) -> int:
+        """Tokens to add for characters the vocabulary lacks: each of their bytes is one, merged beginnings or not."""
+        missing = [letter for letter in set(text).difference(letters) if not letter.isascii()]
+        return sum(
+            text.count(letter) * (len(letter.encode()) - len(self._piece(letter.encode()))) for letter in missing
+        )
 
     def _encode(self, text: str) -> list[int]:
         try:
@@ -127,6 +131,27 @@ class BytePairs:
             ids.append(self.family.specials[match[0]])
             done = match.end()
         return ids + self._encode(text[done:])
+
+
+def _encoding(family: Family, tokens: tuple[bytes, ...]) -> Any:
+    import tiktoken
+
+    first = family.first_id
+    ranks = dict(zip(tokens, range(first, first + len(tokens)), strict=True))
+    for dead in family.dead:
+        del ranks[tokens[dead - first]]
+    encoding = tiktoken.Encoding(
+        family.name, pat_str=family.pattern, mergeable_ranks=ranks, special_tokens=dict[str, int]()
+    )
+    # The native core keeps its own copy; ours would double the memory.
+    encoding._mergeable_ranks = {}
+    return encoding
+
+
+def _letters(tokens: tuple[bytes, ...]) -> frozenset[str]:
+    """The characters beyond ASCII that a vocabulary of characters has."""
+    lengths = {first: 2 if first < 0xE0 else 3 if first < 0xF0 else 4 for first in range(0xC2, 0xF5)}
+    return frozenset(token.decode() for token in tokens if len(token) == lengths.get(token[0], 0))
 
 
 _loaded: dict[str, Tokenizer] = {}

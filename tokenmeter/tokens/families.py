@@ -47,7 +47,6 @@ class Family:
     specials: Mapping[str, int] = field(default_factory=dict)
     typed_specials: str = "text"
     whole_space_before: str = ""
-    cuts: str = "words"
     units: str = "bytes"
     source: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
@@ -109,7 +108,7 @@ def _load_shipped(name: str) -> Family:
     data = _read(path)
     known = {
         "title", "stand_in", "scale", "vocabulary", "tokens", "first_id", "pattern", "classes", "normalize", "dead",
-        "specials", "typed_specials", "whole_space_before", "cuts", "units", "source", "licence", "note",
+        "specials", "typed_specials", "whole_space_before", "units", "source", "licence", "note",
     }  # fmt: skip
     unknown = sorted(set(data) - known)
     if unknown:
