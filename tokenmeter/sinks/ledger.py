@@ -19,14 +19,12 @@ included, so it touches nothing that is not re-entrant: no Event, Condition or Q
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import sys
 import threading
 import time
-import weakref
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -35,6 +33,7 @@ from opentelemetry import context
 from tokenmeter._guard import guard
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import Record
+from tokenmeter.sinks import ledger_process
 from tokenmeter.sinks.ledger_file import LedgerFile, Loss
 from tokenmeter.sinks.ledger_rows import row
 
@@ -100,7 +99,7 @@ class Ledger:
         self.path = os.path.abspath(os.path.expanduser(name))
         self._queue_size = queue_size
         self._begin()
-        _ledgers.add(self)
+        ledger_process.add(self)
 
     def _begin(self) -> None:
         """State of a fresh process: nothing waits, no thread, no connection."""
@@ -219,7 +218,7 @@ class Ledger:
                 self._closing = False
                 thread = threading.Thread(target=self._run, name="tokenmeter-ledger", daemon=True)
                 with guard("starting the ledger's writer"):
-                    _end_with_process()
+                    ledger_process.end_with_child()
                     try:
                         thread.start()
                         self._thread = thread
@@ -278,7 +277,9 @@ class Ledger:
 
     def _commit(self) -> bool:
         """Commit the batch in hand; on failure it stays in hand."""
-        rows = self._rows
+        rows, reached = self._rows, self._marks
+        # In trouble, flushes far back in the queue are answered by this attempt, too; not those that come during it.
+        asked = [item for item in list(self._queue) if isinstance(item, _Mark)] if self._file.problem else []
         with self._losing:
             losses, self._losses = self._losses, []
         refused: int | None = 0
@@ -289,24 +290,17 @@ class Ledger:
             with self._losing:
                 self._losses[:0] = losses
             if self._file.problem is not None:
-                self._answer_marks(done=False)
+                self._marks = []
+                _answer([*reached, *asked], done=False)
             return False
         if refused:
             self._lose(time.time_ns() // 1000, refused, _NOT_STORED)
         self.written += len(rows) - refused
         self._rows = []
         self._stalled = False
-        self._answer_marks(done=True)
+        self._marks = []
+        _answer(reached, done=True)
         return True
-
-    def _answer_marks(self, *, done: bool) -> None:
-        """Let flushes return: those reached, or, when nothing gets on, those still in the queue as well."""
-        marks, self._marks = self._marks, []
-        if not done:
-            marks += [item for item in list(self._queue) if isinstance(item, _Mark)]
-        for mark in marks:
-            mark.done = done
-            mark.set()
 
     def _write_now(self, record: Record) -> None:
         """Write on the caller's thread: the process is ending and there is no other."""
@@ -321,58 +315,33 @@ class Ledger:
         finally:
             self._starting.release()
 
+    # How it lives through forks and the end of the process: called by `ledger_process` --------------------------
 
-_ledgers: Final[weakref.WeakSet[Ledger]] = weakref.WeakSet()
-_kept: Final[list[object]] = []
-_held: Final[list[Ledger]] = []
-_exit_for: int | None = None
+    def before_fork(self) -> bool:
+        """Close the file and hold it, if the commit in hand ends in time; whether it is held."""
+        held = self._io.acquire(timeout=_FORK)
+        if held:
+            self._file.let_go()
+        return held
 
+    def after_fork_in_parent(self) -> None:
+        """Let the file, held since `before_fork`, be opened again."""
+        self._io.release()
 
-def _end_with_process() -> None:
-    """Close all ledgers with a child of multiprocessing, which leaves by os._exit: its finalizers run, no atexit."""
-    global _exit_for
-    if _exit_for == os.getpid():
-        return
-    _exit_for = os.getpid()
-    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
-    if process is not None and util is not None and process.parent_process() is not None:
-        util.Finalize(None, _close_all, exitpriority=0)
+    def after_fork_in_child(self) -> object:
+        """Begin afresh. Returns what must be kept from being finalised: a connection not closed in time."""
+        connection = self._file.abandon()
+        self._begin()
+        return connection
 
-
-def _close_all() -> None:
-    for ledger in list(_ledgers):
-        with guard("closing the ledger at exit"):
-            ledger.close(_EXIT)
-            ledger._ended = True
-
-
-# At import, so that handlers registered later, which run earlier, can still write. Forked children inherit it.
-atexit.register(_close_all)
+    def end(self) -> None:
+        """Commit what waits; later records, of handlers that run after this, are written at once."""
+        self.close(_EXIT)
+        self._ended = True
 
 
-def _before_fork() -> None:
-    for ledger in list(_ledgers):
-        with guard("closing the ledger before a fork"):
-            if ledger._io.acquire(timeout=_FORK):
-                _held.append(ledger)
-                ledger._file.let_go()
-
-
-def _after_fork_in_parent() -> None:
-    while _held:
-        _held.pop()._io.release()
-
-
-def _after_fork_in_child() -> None:
-    _held.clear()
-    for ledger in list(_ledgers):
-        with guard("starting a ledger after a fork"):
-            # A connection that could not be closed in time is kept from being finalised: closing it here would
-            # release locks that the parent relies on.
-            if (connection := ledger._file.abandon()) is not None:
-                _kept.append(connection)
-            ledger._begin()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+def _answer(marks: Iterable[_Mark], *, done: bool) -> None:
+    """Let flushes return."""
+    for mark in marks:
+        mark.done = done
+        mark.set()
