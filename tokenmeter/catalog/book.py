@@ -120,7 +120,8 @@ class Book:
                 moment = read_moment(at, shelf.zone)
             except ValueError as error:
                 return self._unpriced(provider, model, None, str(error))
-        return shelf.quote(model, response_model, params, moment.timestamp()).price(usage, moment)
+        instant = moment.timestamp()
+        return shelf.quote(model, response_model, params, instant).price(usage, moment, instant)
 
     def knows(self, provider: str, model: str, at: datetime | date | str | None = None) -> bool:
         """Whether the book has a rate for a model (or a name of it) at an instant."""

@@ -1,13 +1,13 @@
 """One provider's part of the book: from a call's names, parameters and instant to what answers it.
 
-The answer to one form of request (names and parameters) is a `Quote`, good for a span of time: until the next rate,
-the next alias, the next edge of a time-of-day window. Quotes are kept, so a warm call does one dictionary lookup and
-two comparisons before the arithmetic.
+The answer to one form of request (names and parameters) is a `Quote`, good for a span of time: until the next rate
+or the next alias. Quotes are kept, so a warm call does one dictionary lookup and two comparisons before the
+arithmetic, and a bisection per time-of-day window the rate depends on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
@@ -17,6 +17,7 @@ from tokenmeter.catalog.match import Match, Names
 from tokenmeter.catalog.rates import EVER, PriceFile, Rate, Span, instant_of
 from tokenmeter.catalog.schema import load_schema
 from tokenmeter.catalog.table import Table
+from tokenmeter.catalog.windows import INSIDE, UNKNOWN, Window
 from tokenmeter.pricing import Cost, Offer
 from tokenmeter.usage import Usage
 
@@ -24,6 +25,7 @@ __all__ = ["Quote", "Shelf", "read_moment"]
 
 _QUOTES_MOST: Final = 20_000
 _NONE: Final[Mapping[str, Any]] = {}
+Plans = tuple[Plan, "Plan | None", tuple[str, ...]]  # what bills, the list where that differs, and flags of both
 
 
 def read_moment(at: datetime | date | str | None, zone: Any) -> datetime:
@@ -48,36 +50,42 @@ def read_moment(at: datetime | date | str | None, zone: Any) -> datetime:
 
 
 class Quote:
-    """What answers one form of request from `since` until `until`: a plan, or the reason there is none."""
+    """What answers one form of request from `since` until `until`: plans by the state of its windows, or a reason."""
 
-    __slots__ = ("covered_by", "flags", "list_plan", "offer", "plan", "reason", "since", "until")
+    __slots__ = ("_make", "_plans", "_windows", "covered_by", "flags", "offer", "reason", "since", "until")
 
     def __init__(
         self,
         span: Span,
         offer: Offer,
-        plan: Plan | None,
+        make: Callable[[Collection[str]], Plans] | None = None,
         *,
-        list_plan: Plan | None = None,
+        windows: tuple[Window, ...] = (),
         flags: tuple[str, ...] = (),
         reason: str | None = None,
         covered_by: str | None = None,
     ) -> None:
         self.since, self.until = span.since, span.until
-        self.offer, self.plan, self.list_plan = offer, plan, list_plan
-        self.flags, self.reason, self.covered_by = flags, reason, covered_by
+        self.offer, self.reason, self.covered_by, self.flags = offer, reason, covered_by, flags
+        self._make, self._windows = make, windows
+        self._plans: dict[tuple[int, ...], Plans | str] = {}
 
-    def price(self, usage: Usage, at: datetime) -> Cost:
-        """The cost of a usage under this quote."""
-        plan = self.plan
-        if plan is None:
-            return Cost(self.offer, "unpriced", None, (), at, self.flags, self.reason, self.covered_by)
+    def price(self, usage: Usage, at: datetime, instant: float) -> Cost:
+        """The cost of a usage at an instant this quote is good for."""
+        windows = self._windows
+        state = tuple([window.state(instant) for window in windows]) if windows else ()
+        plans = self._plans.get(state)
+        if plans is None:
+            plans = self._plans[state] = self._decide(state)
+        if isinstance(plans, str):
+            return self._unpriced(at, plans)
+        plan, list_plan, flags = plans
         table = plan.table(usage)
-        if type(table) is not Table:
-            return Cost(self.offer, "unpriced", None, (), at, self.flags, table, self.covered_by)  # type: ignore[arg-type]
-        amount, lines, flags, reason = table.bill(usage)
-        if flags or self.flags:
-            flags = self.flags + flags
+        if isinstance(table, str):
+            return self._unpriced(at, table)
+        amount, lines, more, reason = table.bill(usage)
+        if more:
+            flags += more
         if plan.edges:
             length = usage.input_tokens or 0
             flags += tuple(name for low, high, name in plan.edges if low < length <= high)
@@ -85,11 +93,26 @@ class Quote:
             return Cost(self.offer, "unpriced", None, lines, at, flags, reason, self.covered_by)
         free = not amount and (table.free or (bool(lines) and not any(price.rate for price, _, _ in lines)))
         list_amount = None
-        if self.list_plan is not None and isinstance(listed := self.list_plan.table(usage), Table):
+        if list_plan is not None and isinstance(listed := list_plan.table(usage), Table):
             list_amount = listed.bill(usage)[0]
         return Cost(
             self.offer, "free" if free else "priced", amount, lines, at, flags, None, self.covered_by, list_amount
         )
+
+    def _decide(self, state: tuple[int, ...]) -> Plans | str:
+        if self._make is None:
+            return self.reason or ""
+        try:
+            plan, list_plan, flags = self._make(
+                {w.name for w, s in zip(self._windows, state, strict=True) if s & INSIDE}
+            )
+        except ValueError as error:
+            return str(error)
+        unknown = ("calendar_unknown",) if any(one & UNKNOWN for one in state) else ()
+        return plan, list_plan, self.flags + flags + unknown
+
+    def _unpriced(self, at: datetime, reason: str) -> Cost:
+        return Cost(self.offer, "unpriced", None, (), at, self.flags, reason, self.covered_by)
 
 
 class Shelf:
@@ -136,12 +159,12 @@ class Shelf:
         if match is None:
             match = self.names.find(model, instant, span)
         if match is None:
-            return Quote(span, self._nothing(None), None, flags=flags, reason=self._why_unknown(model, instant))
+            return Quote(span, self._nothing(None), flags=flags, reason=self._why_unknown(model, instant))
         flags += match.flags
         rate, name = self._rate(match, params, instant, span)
         if rate is None:
             reason = self._why_no_rate(match.model, name, instant)
-            return Quote(span, self._nothing(match.model, name), None, flags=flags, reason=reason)
+            return Quote(span, self._nothing(match.model, name), flags=flags, reason=reason)
         return self._quote(rate, match, params, instant, span, flags)
 
     def _nothing(self, model: str | None, name: str | None = None) -> Offer:
@@ -185,35 +208,24 @@ class Shelf:
             list=rate.list,
             book=self._book,
         )
-        try:
-            discount = None if rate.file.contract else self._discount(rate.model, instant, span)
-            plan = self._plan(rate, facts, instant, span, discount)
-            list_plan = None
-            if discount is not None:
-                list_plan = self._plan(rate, facts, instant, span)
-            elif rate.file.contract:
-                listed, _ = self._rate(match, {**params, "currency": rate.list}, instant, span, rate.file)
-                list_plan = None if listed is None else self._plan(listed, facts, instant, span)
-        except ValueError as error:
-            return Quote(span, offer, None, flags=flags, reason=str(error), covered_by=covered_by)
-        flags += plan.flags + plan_flags
-        return Quote(span, offer, plan, list_plan=list_plan, flags=flags, covered_by=covered_by)
+        discount = None if rate.file.contract else self._discount(rate.model, instant, span)
+        listed = rate if discount is not None else None
+        if rate.file.contract:
+            listed, _ = self._rate(match, {**params, "currency": rate.list}, instant, span, rate.file)
 
-    def _plan(self, rate: Rate, facts: Mapping[str, Any], instant: float, span: Span, discount: Any = None) -> Plan:
-        prices = rate.prices()
-        asked = {name for case in prices.cases for name in case.windows}
-        inside = set()
-        flags: tuple[str, ...] = ()
-        for name in asked:
-            within, since, until, known = rate.file.window(name).state(instant)
-            span.narrow(since, until)
-            if within:
-                inside.add(name)
-            if not known:
-                flags += ("calendar_unknown",)
-        plan = Plan(prices, facts, inside, load_schema(), discount=discount)
-        plan.flags += tuple(dict.fromkeys(flags))
-        return plan
+        def make(windows: Collection[str]) -> Plans:
+            plan = Plan(rate.prices(), facts, windows, load_schema(), discount=discount)
+            list_plan = None if listed is None else Plan(listed.prices(), facts, windows, load_schema())
+            return plan, list_plan, plan.flags + plan_flags
+
+        windows = {
+            name: one.file.window(name)
+            for one in (rate, listed)
+            if one is not None
+            for case in one.prices().cases
+            for name in case.windows
+        }
+        return Quote(span, offer, make, windows=tuple(windows.values()), flags=flags, covered_by=covered_by)
 
     def _covered_by(self, params: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
         plan = params.get("plan") or params.get("covered_by")

@@ -1,24 +1,40 @@
 """Parts of the week at which a price differs, and the calendars of public holidays they follow.
 
-A window is asked with an instant and answers whether it lies inside, together with the span of time over which that
-answer stays the same, so that a lookup can be cached. Time zones are the vendor's; a boundary that falls into a
-repeated or skipped hour of a zone with summer time counts at both of its instants.
+A window is asked with an instant and answers whether it lies inside. The edges of each day are worked out once, in
+the vendor's zone, so that asking again costs a bisection.
 """
 
 from __future__ import annotations
 
 import functools
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any, Final
 
 from tokenmeter.catalog.files import read_data
 
-__all__ = ["DAYS", "Calendar", "Window", "as_date", "load_calendar", "read_days", "read_hours", "zone_of"]
+__all__ = [
+    "DAYS",
+    "INSIDE",
+    "UNKNOWN",
+    "Calendar",
+    "Window",
+    "as_date",
+    "load_calendar",
+    "read_days",
+    "read_hours",
+    "zone_of",
+]
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MINUTES: Final = 24 * 60
+_DAY_SECONDS: Final = 24 * 60 * 60
+_DAYS_MOST: Final = 2000
+OUTSIDE: Final = 0
+INSIDE: Final = 1
+UNKNOWN: Final = 2
 
 
 @functools.cache
@@ -111,6 +127,7 @@ class Window:
     calendar: Calendar | None = None
     on_holidays: bool | None = None
     on_makeup: bool | None = None
+    _days_seen: dict[int, tuple[list[float], list[int]]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def read(cls, name: str, data: Mapping[str, Any], default_zone: str) -> Window:
@@ -135,21 +152,35 @@ class Window:
                 return self.on_makeup
         return day.weekday() in self.days
 
-    def state(self, instant: float) -> tuple[bool, float, float, bool]:
-        """Whether the instant (seconds since 1970, UTC) lies inside; from when to when that holds; whether the
-        calendar knows the day."""
+    def state(self, instant: float) -> int:
+        """`OUTSIDE` or `INSIDE` at an instant (seconds since 1970, UTC), plus `UNKNOWN` beyond the calendar's days."""
+        day = int(instant // _DAY_SECONDS)
+        found = self._days_seen.get(day)
+        if found is None:
+            if len(self._days_seen) >= _DAYS_MOST:
+                self._days_seen.clear()
+            found = self._days_seen[day] = self._edges(day)
+        edges, states = found
+        return states[bisect_right(edges, instant) - 1]
+
+    def _edges(self, day: int) -> tuple[list[float], list[int]]:
+        """Where the state can change during one day of UTC, and the state from each of these instants on."""
+        start = day * _DAY_SECONDS
+        edges: set[float] = {start}
+        local = datetime.fromtimestamp(start, self.zone).date()
+        marks = {0, *(edge for span in self.hours for edge in span)}
+        for midnight in (datetime.combine(local + timedelta(n), time()) for n in (0, 1)):
+            for mark in marks:
+                clock = midnight + timedelta(minutes=mark)
+                # A clock time in a repeated hour of summer time comes twice.
+                edges.update(clock.replace(tzinfo=self.zone, fold=fold).timestamp() for fold in (0, 1))
+        inside_day = sorted(edge for edge in edges if start <= edge < start + _DAY_SECONDS)
+        return inside_day, [self._state(edge) for edge in inside_day]
+
+    def _state(self, instant: float) -> int:
         local = datetime.fromtimestamp(instant, self.zone)
         day = local.date()
         minute = local.hour * 60 + local.minute
         inside = self._is_day(day) and any(first <= minute < last for first, last in self.hours)
         known = self.calendar is None or self.calendar.first <= day <= self.calendar.last
-        marks = sorted({0, _DAY_MINUTES, *(edge for span in self.hours for edge in span)})
-        midnight = datetime.combine(day, time())
-        edges = [
-            (midnight + timedelta(minutes=mark)).replace(tzinfo=self.zone, fold=fold).timestamp()
-            for mark in marks
-            for fold in (0, 1)
-        ]
-        since = max((edge for edge in edges if edge <= instant), default=instant)
-        until = min((edge for edge in edges if edge > instant), default=instant + 60)
-        return inside, since, until, known
+        return (INSIDE if inside else OUTSIDE) | (0 if known else UNKNOWN)
