@@ -48,7 +48,7 @@ class Problems:
                 near = difflib.get_close_matches(key, schema, n=1)
                 remedy = f'did you mean "{near[0]}"?' if near else f"the keys are {', '.join(schema)}"
                 self.add(place, f'"{key}" is not a key here ({remedy})')
-            elif type(value) is not kind or (kind is list and not all(type(item) in (str, dict) for item in value)):
+            elif type(value) is not kind or (isinstance(value, list) and not {str, dict}.issuperset(map(type, value))):
                 self.add(place, f'"{key}" must be {_NAMES[kind]}, not {value!r}')
         for key in need:
             if key not in entry:

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -52,7 +52,7 @@ _COMPONENT: Final = re.compile(
     r"|params\.[a-z_]+|tier|model|total|vendor_cost\.[A-Z]{3}( / [0-9]+)?|part\.[a-z0-9_]+)"
 )
 
-Deltas = Mapping[str, tuple[tuple[str, Callable[[Any], Iterator[Any]]], ...]]
+Deltas = Mapping[str, tuple[tuple[str, Callable[[Any], Sequence[Any]]], ...]]
 """Event type (`*` for any) -> (kind, reader of that kind's text)."""
 
 
@@ -139,10 +139,10 @@ class Apis:
     def get(self, api: str | None) -> Api | None:
         return self.by_id.get(api) if api is not None else None
 
-    def for_path(self, path: str, own: Mapping[str, str] = {}) -> str | None:  # noqa: B006 - never written to
+    def for_path(self, path: str, own: Mapping[str, str] | None = None) -> str | None:
         """The api posted to at a path, by a provider's own patterns or else by everybody's."""
         path = path.partition("?")[0].rstrip("/")
-        for pattern, api in own.items():
+        for pattern, api in (own or {}).items():
             if _fits(pattern, path):
                 return api or None
         return next((api for pattern, api in self.patterns if _fits(pattern, path)), None)
@@ -187,7 +187,7 @@ def sign(text: str) -> Callable[[Any], bool]:
 
 
 def _deltas(place: str, tables: Mapping[str, Any], problems: Problems) -> Deltas:
-    read: dict[str, tuple[tuple[str, Callable[[Any], Iterator[Any]]], ...]] = {}
+    read: dict[str, tuple[tuple[str, Callable[[Any], Sequence[Any]]], ...]] = {}
     for event, kinds in tables.items():
         if problems.check(f'{place}: "{event}"', kinds, dict.fromkeys(_KINDS, list)):
             read[event] = tuple((kind, collector(path)) for kind, paths in kinds.items() for path in paths)
@@ -240,8 +240,7 @@ def load_apis() -> Apis:
             if name in entries:
                 problems.add(place, f'api "{name}" is described in {places[name]} already: keep one of them')
             entries[name], places[name] = entry, f'{place}: api "{name}"'
-        for entry in content.get("sign", ()):
-            signs.append((entry["api"], tuple(sign(text) for text in entry["has"])))
+        signs.extend((entry["api"], tuple(map(sign, entry["has"]))) for entry in content.get("sign", ()))
     by_id: dict[str, Api] = {}
     for name, entry in entries.items():
         if entry.get("extends") and entry["extends"] not in entries:

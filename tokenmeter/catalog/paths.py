@@ -14,8 +14,7 @@ declared wins, and a disagreement is a flag. Elements of one list add up.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -47,25 +46,28 @@ def getter(path: str) -> Getter:
     return get
 
 
-def collector(path: str) -> Callable[[Any], Iterator[Any]]:
+def collector(path: str) -> Callable[[Any], Sequence[Any]]:
     """A function giving everything that stands at a path with `[]` in it, nulls left out."""
     head, bracket, tail = path.partition("[]")
-    get = getter(head)
+    get, leaf = getter(head), tail.removeprefix(".")
     if not bracket:
+        return lambda value: () if (found := get(value)) is None else (found,)
+    if leaf and "." not in leaf and "[" not in leaf:  # `choices[].finish_reason`: read for every call
 
-        def one(value: Any) -> Iterator[Any]:
-            if (found := get(value)) is not None:
-                yield found
+        def leaves(value: Any) -> Sequence[Any]:
+            items = get(value)
+            if type(items) is not list:
+                return ()
+            return [found for item in items if type(item) is dict and (found := item.get(leaf)) is not None]
 
-        return one
-    rest = collector(tail.removeprefix(".")) if tail else lambda value: iter((value,))
+        return leaves
+    rest = collector(leaf) if leaf else lambda value: (value,)
 
-    def every(value: Any) -> Iterator[Any]:
+    def every(value: Any) -> Sequence[Any]:
         items = get(value)
-        if type(items) is list:
-            for item in items:
-                if item is not None:
-                    yield from rest(item)
+        if type(items) is not list:
+            return ()
+        return [found for item in items if item is not None for found in rest(item)]
 
     return every
 
@@ -93,16 +95,22 @@ def number(value: object) -> int | Decimal | None:
     return None
 
 
-@dataclass(slots=True)
 class Found:
-    """What one pass over a usage object picked up."""
+    """What one pass over a usage object picked up.
 
-    values: dict[str, Any] = field(default_factory=dict)
-    ranks: dict[str, int] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)
-    odd: list[tuple[str, str | None, int, object]] = field(default_factory=list)
-    """(path, component, rank, value) of what is not a plain integer; no component where an object was expected."""
-    disagreements: list[str] = field(default_factory=list)
+    `odd` holds (path, component, rank, value) of what is not a plain integer, with no component where an object was
+    expected. `unknown`, `odd` and `disagreements` are empty tuples until there is something to say, which for most
+    calls there is not.
+    """
+
+    __slots__ = ("disagreements", "odd", "ranks", "unknown", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.ranks: dict[str, int] = {}
+        self.unknown: tuple[str, ...] = ()
+        self.odd: tuple[tuple[str, str | None, int, object], ...] = ()
+        self.disagreements: tuple[str, ...] = ()
 
     def put(self, component: str, rank: int, value: Any, path: str) -> None:
         """Keep a value unless a better declared name gave one already."""
@@ -112,7 +120,7 @@ class Found:
             self.ranks[component] = rank
             return
         if held != value and held and value:
-            self.disagreements.append(f"{component}: {path} says {value}, another field {held}")
+            self.disagreements += (f"{component}: {path} says {value}, another field {held}",)
         if rank < self.ranks.get(component, 0):
             self.values[component] = value
             self.ranks[component] = rank
@@ -195,14 +203,14 @@ class Fields:
             step = table.get(key)
             if step is None:
                 if not self._open and len(found.unknown) < _UNKNOWN_MOST:
-                    found.unknown.append(f"{prefix}{key}")
+                    found.unknown += (f"{prefix}{key}",)
                 continue
             component, rank, below = step
             if below is None:
                 if component is None or value is None:
                     continue
                 if type(value) is not int:
-                    found.odd.append((f"{prefix}{key}", component, rank, value))
+                    found.odd += ((f"{prefix}{key}", component, rank, value),)
                 elif component in shared:
                     found.put(component, rank, value, f"{prefix}{key}")
                 else:
@@ -214,14 +222,14 @@ class Fields:
             elif component is not None and type(value) is int:
                 found.put(component, rank, value, f"{prefix}{key}")
             elif value is not None:
-                found.odd.append((f"{prefix}{key}", component, rank, value))
+                found.odd += ((f"{prefix}{key}", component, rank, value),)
 
     def _read_list(self, items: list[Any], below: _List, prefix: str, found: Found) -> None:
         sums: dict[str, tuple[int, int]] = {}
         for item in items:
             if type(item) is not dict:
                 if item is not None:
-                    found.odd.append((f"{prefix}[]", None, 0, item))
+                    found.odd += ((f"{prefix}[]", None, 0, item),)
                 continue
             table = below.every
             label = "[]"
@@ -229,12 +237,12 @@ class Fields:
                 label = f"[{below.key}={said}]"
                 table = below.chosen.get(str(said), below.every)
             if table is None:
-                found.unknown.append(f"{prefix}{label}")
+                found.unknown += (f"{prefix}{label}",)
                 continue
             part = Found()
             self._read(item, table if below.key is None else {**table, below.key: (None, 0, None)}, "", part)
-            found.unknown.extend(f"{prefix}[].{name}" for name in part.unknown)
-            found.odd.extend((f"{prefix}[].{name}", *rest) for name, *rest in part.odd)
+            found.unknown += tuple(f"{prefix}[].{name}" for name in part.unknown)
+            found.odd += tuple((f"{prefix}[].{name}", *rest) for name, *rest in part.odd)  # type: ignore[misc]
             for component, value in part.values.items():
                 total, _ = sums.get(component, (0, 0))
                 sums[component] = (total + value, part.ranks.get(component, 0))

@@ -7,7 +7,7 @@ of the host program, so a host we do not know costs one dict probe and a known o
     id, aliases, name            `otel_name` is OpenTelemetry's `gen_ai.provider.name`
     timezone                     where a price day begins
     clock                        which instant of a call is priced: its "end" or its "start"
-    stream_usage                 stream_options.include_usage: "ask" for it, it comes "always", it is "refuse"d, "unknown"
+    stream_usage                 how usage comes in a stream: "ask" for it, "always", asking is "refuse"d, "unknown"
     stream_usage_since           the first api-version (a query parameter) that takes stream_options
     apis                         wire formats, the most likely first
     sites                        region -> the provider that bills it (`ap-southeast-1` of alibaba is alibaba-intl)

@@ -16,7 +16,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from tokenmeter.catalog.extract import Extracted, Facts, Reader, as_dict, reader_for
+from tokenmeter.catalog.extract import Extracted, as_dict, reader_for
+from tokenmeter.catalog.reader import Facts, Reader
 from tokenmeter.usage import Source
 
 __all__ = ["StreamReader"]
@@ -38,9 +39,7 @@ class StreamReader:
         "_usage", "_waiting", "error", "terminal",
     )  # fmt: skip
 
-    def __init__(
-        self, *, provider: str | None = None, api: str | None = None, on_text: OnText | None = None
-    ) -> None:
+    def __init__(self, *, provider: str | None = None, api: str | None = None, on_text: OnText | None = None) -> None:
         self._provider = provider
         self._api = api
         self._on_text = on_text
@@ -72,18 +71,27 @@ class StreamReader:
                 self.feed(item, name)
             return
         if type(body) is not dict:
-            if not isinstance(event, str) or event.strip():
-                self._unread += 1
+            self._not_read(event, name)
             return
+        if "event" in body:
+            body, name = _unwrapped(body, name)
         if self._reader is None:
             self._recognise(body, name)
         else:
             self._take(self._reader, body, name)
 
+    def _not_read(self, event: object, name: str | None) -> None:
+        lines = event.split("\n") if isinstance(event, str) else []
+        if len(lines) > 1:  # events a server forgot to part by a blank line
+            for line in lines:
+                self.feed(line, name)
+        elif not isinstance(event, str) or event.strip():
+            self._unread += 1
+
     def result(self) -> Extracted:
         """What the stream has said so far; the whole answer once it has ended."""
         if self._reader is None:
-            self._use(reader_for(self._provider, self._api, {"choices": []}) if self._waiting else None)
+            self._use(reader_for(self._provider, self._api, last=True))
             for body, name in self._waiting:
                 if self._reader is not None:
                     self._take(self._reader, body, name)
@@ -168,3 +176,10 @@ class StreamReader:
         self._said[kind] = said + text
         return text
 
+
+def _unwrapped(body: dict[str, Any], name: str | None) -> tuple[dict[str, Any], str | None]:
+    """An event written as its name beside its payload: how decoders of event streams hand them on."""
+    for key in ("payload", "data"):
+        if type(body.get(key)) is dict and type(body["event"]) is str:
+            return body[key], body["event"]
+    return body, name

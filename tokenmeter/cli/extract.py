@@ -1,0 +1,119 @@
+"""`tokenmeter extract --jsonl FILE`: read the usage out of vendors' answers.
+
+In:  `{"id", "provider"?, "host"?, "api"?, "model"?, "response": {…} | "stream_events": […]}`
+Out: `{"id", "line", "usage", "source", "model", "service_tier", "vendor_cost", "unknown_fields", "flags", "reason"}`,
+and, beside the contract, `sources` (components whose source differs), `provider`, `api` and `params` (what the vendor
+says that chooses a price).
+
+Missing or unreadable usage is an answer with a reason; only a line that asks for nothing readable is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tokenmeter.catalog.apis import load_apis
+from tokenmeter.catalog.extract import Extracted, extract
+from tokenmeter.catalog.providers import load_providers
+from tokenmeter.catalog.streams import StreamReader
+from tokenmeter.cli._jsonl import LineError, answer_lines
+from tokenmeter.money import plain
+
+__all__ = ["add_parser", "answer", "run"]
+
+_FIELDS: Final = ("id", "provider", "host", "api", "model", "response", "stream_events")
+
+
+def add_parser(commands: Any) -> None:
+    """Add this command's arguments."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "extract",
+        help="read the usage out of vendors' responses",
+        description=(__doc__ or "").partition("\n\n")[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--jsonl", metavar="FILE", required=True, help="JSON Lines to answer; - is standard input")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer every line; the exit status is `answer_lines`'."""
+    return answer_lines(args.jsonl, answer)
+
+
+def answer(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to one line. Raises LineError where the line asks for nothing that can be read."""
+    provider, host, api, model = (_name(line, field) for field in ("provider", "host", "api", "model"))
+    flags: tuple[str, ...] = ()
+    if api is not None and load_apis().get(api) is None:
+        flags = (f"unknown_api: there is no api {api!r}; the answer's own shape was read",)
+        api = None
+    providers = load_providers()
+    if provider is None and host is not None:
+        endpoint = providers.for_host(host, "")
+        provider = endpoint.provider_id if endpoint is not None else None
+    given = "response" in line, "stream_events" in line
+    if given == (True, True):
+        raise LineError("give response or stream_events, not both", "stream_events")
+    if given == (False, False):
+        near = _near(line)
+        raise LineError(f"neither response nor stream_events is there{near}: nothing to read", "response")
+    if given[0]:
+        found = extract(_response(line["response"]), provider=provider, api=api)
+    else:
+        found = _streamed(line["stream_events"], provider, api)
+    known = providers.get(provider)
+    return _said(found, known.id if known is not None else provider, model, flags)
+
+
+def _name(line: Mapping[str, Any], field: str) -> str | None:
+    value = line.get(field)
+    if value is not None and not isinstance(value, str):
+        raise LineError(f"{field} is a name, not {value!r}"[:200], field)
+    return value
+
+
+def _near(line: Mapping[str, Any]) -> str:
+    import difflib
+
+    for field in line:
+        if field not in _FIELDS and (near := difflib.get_close_matches(field, _FIELDS, n=1)):
+            return f" (did you mean {near[0]!r} by {field!r}?)"
+    return ""
+
+
+def _response(response: object) -> dict[str, Any]:
+    if not isinstance(response, dict):
+        raise LineError("response is the answer's JSON object", "response")
+    return response
+
+
+def _streamed(events: object, provider: str | None, api: str | None) -> Extracted:
+    if not isinstance(events, list):
+        raise LineError("stream_events is a list of data payloads, as strings or objects", "stream_events")
+    reader = StreamReader(provider=provider, api=api)
+    for event in events:
+        reader.feed(event)
+    return reader.result()
+
+
+def _said(found: Extracted, provider: str | None, model: str | None, flags: tuple[str, ...]) -> dict[str, Any]:
+    cost = found.vendor_cost
+    usage = found.usage
+    return {
+        "usage": usage.to_dict() if usage is not None else None,
+        "source": str(found.source),
+        "sources": {name: str(usage.source_of(name)) for name, _ in usage.items() if name in usage.sources}
+        if usage is not None
+        else {},
+        "provider": provider,
+        "api": found.api,
+        "model": found.model or model,
+        "service_tier": found.service_tier,
+        "vendor_cost": {"amount": plain(cost.amount), "currency": cost.currency} if cost is not None else None,
+        "params": dict(found.params),
+        "unknown_fields": list(found.unknown_fields),
+        "flags": [*flags, *found.flags],
+        "reason": found.reason,
+    }
