@@ -186,7 +186,7 @@ def _read_turn(turn: object, prompt: Prompt, path: str) -> None:
     name = turn.get("name")
     if name and isinstance(name, str) and kind not in _CALLS:
         message.name = name
-    if len(turn) > 2:
+    if len(turn) > 2 or content is None:
         _read_extras(turn, message, prompt, path)
     if message.role == "tool" and not message.results:
         identity = turn.get("tool_call_id")

@@ -182,8 +182,14 @@ class _Sums:
         join = rule.join
         last_user = max((at for at, one in enumerate(messages) if one.role == "user"), default=-1)
         system: Message | None = None
+        before: Message | None = None
+        together: set[str] = set()
         for at, message in enumerate(messages):
-            frames += rule.frame(message.role)
+            if not (rule.merge_calls and message.calls and before is not None and before.calls and not message.texts):
+                frames += rule.frame(message.role)
+            if rule.merge_results and message.results and not (before is not None and before.results):
+                frames += rule.merge_results
+            before = message
             texts = message.texts
             if len(texts) == 1:
                 text += count(texts[0])
@@ -197,8 +203,11 @@ class _Sums:
                 self._add("reasoning", sum(map(count, message.reasoning)), "earlier reasoning sent back")
             if message.calls:
                 self._add("calls", self._calls(rule.calls, message.calls), f"{len(message.calls)} calls")
+                if rule.calls.parallel and len(message.calls) > 1:
+                    together.update(call.id for call in message.calls)
             for result in message.results:
-                self._add("results", self._result(result, prompt), "tool result")
+                bare = result.id in together and bool(result.id)
+                self._add("results", count(result.text) if bare else self._result(result, prompt), "tool result")
         self._add("text", text)
         self._add("frame", frames, f"{len(messages)} messages")
         self._add("system", rule.first_system if system else rule.no_system, "system text" if system else "no system text")
@@ -215,7 +224,9 @@ class _Sums:
             )
             for call in calls
         ]
-        tokens = pattern.constant + pattern.each * len(calls) + pattern.first
+        tokens = pattern.constant + pattern.each * len(calls)
+        if pattern.parallel and len(calls) > 1:
+            tokens = pattern.parallel + pattern.parallel_each * len(calls)
         if pattern.join:
             return tokens + self._marked(pattern.intro + pattern.join.join(texts) + pattern.outro)
         return tokens + self._marked(pattern.intro) + sum(map(self._marked, texts)) + self._marked(pattern.outro)

@@ -118,9 +118,43 @@ def _words(schema: object, depth: int) -> Iterable[str]:
     yield from _words(schema.get("items"), depth + 1)
 
 
+def _slots_tool(tool: Tool, options: Mapping[str, Any]) -> str:
+    """Names and descriptions, and marks in the number measured for each parameter's syntax."""
+    return f"{tool.name}\0{tool.description}\0{_slots(tool.parameters, options, 0)}"
+
+
+def _slots(schema: object, options: Mapping[str, Any], depth: int) -> str:
+    if not isinstance(schema, Mapping) or depth > _DEEPEST:
+        return ""
+    text = []
+    properties = schema.get("properties")
+    required = schema.get("required")
+    for name, one in properties.items() if isinstance(properties, Mapping) else ():
+        if not isinstance(one, Mapping):
+            continue
+        marks = options.get("parameter", 0)
+        if not isinstance(required, list) or name not in required:
+            marks += options.get("optional", 0)
+        if isinstance(one.get("enum"), list):
+            marks += options.get("enum", 0) * len(one["enum"])
+            text.extend(str(value) + "\0" for value in one["enum"])
+            marks -= len(one["enum"])
+        if one.get("type") in ("array", "ARRAY"):
+            marks += options.get("array", 0)
+        described = one.get("description")
+        if isinstance(described, str) and described:
+            marks += options.get("described", 0) - 1
+            text.append(described + "\0")
+        text.append(f"{name}" + "\0" * max(0, marks))
+        text.append(_slots(one, options, depth + 1))
+        text.append(_slots(one.get("items"), options, depth + 1))
+    return "".join(text)
+
+
 _TOOLS: Final[Mapping[str, Callable[[Tool, Mapping[str, Any]], str]]] = {
     "json": _json_tool,
     "gemma": _gemma_tool,
+    "slots": _slots_tool,
     "words": _words_tool,
 }
 
@@ -146,7 +180,7 @@ def arguments(style: str, call: Call, options: Mapping[str, Any]) -> str:
     if style == "words":
         return "\0".join(f"{key}\0{one if isinstance(one, str) else as_json(one, options)}" for key, one in value.items())
     form = options.get("argument", "")
-    return "".join(
+    return options.get("between", "").join(
         form.replace("{key}", str(key))
         .replace("{string}", "true" if isinstance(one, str) else "false")
         .replace("{value}", one if isinstance(one, str) else as_json(one, options))

@@ -49,10 +49,12 @@ class Pattern:
     join: str = ""
     constant: int = 0
     each: int = 0
-    first: int = 0
     with_system: int = 0
     required: int = 0
     forced: int = 0
+    parallel: int = 0
+    """Added instead of `each` and the results' frames where one message makes several calls."""
+    parallel_each: int = 0
     scale: float = 1.0
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -85,6 +87,10 @@ class Rule:
     """Adjacent messages of one role become one."""
     system_newline: bool = False
     """With tools, the first system text gets a newline before it is tokenised."""
+    merge_calls: bool = False
+    """Adjacent call items share one frame."""
+    merge_results: int = 0
+    """Tokens around each run of tool results."""
     hidden: int = 0
     thinking: Mapping[str, int] = field(default_factory=dict)
     """Tokens by switch: `on`, `off`, `default`, or an effort by name."""
