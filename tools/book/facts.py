@@ -59,6 +59,7 @@ class Fact:
     left_out: str | None = None
     used: bool = False
     forced: bool = False
+    page: bool = False
 
     @property
     def start(self) -> str | None:
@@ -69,6 +70,11 @@ class Fact:
     def rank(self) -> int:
         """How much it is trusted where two disagree."""
         return 100 if self.primary else rank_of(self.source)
+
+    @property
+    def vouched(self) -> bool:
+        """Whether more than one catalog says it: what a zero needs to be a price."""
+        return self.primary or self.forced or (self.agree > 0 and not self.question)
 
     @property
     def question(self) -> bool:

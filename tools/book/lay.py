@@ -38,6 +38,10 @@ def is_main(slot: Slot) -> bool:
 
 def rates_of(model: Model) -> list[Rate]:
     """The complete entries of one model."""
+    for fact in model.facts:
+        if fact.price == 0 and not fact.vouched:
+            fact.left_out = "a zero nobody calls free: a catalog's placeholder"
+    model.facts = [fact for fact in model.facts if fact.left_out is None]
     _date_pages(model)
     cards = Story(model.facts, is_main).cards
     extras = [Story(model.facts, wanted, patient=True).cards for wanted in _groups(model)]
@@ -67,7 +71,7 @@ def _date_pages(model: Model) -> None:
                 for f in model.facts
                 if f.first and f.price == page.price and {(s.component, s.when) for s in f.slots} & {(s.component, s.when) for s in page.slots}
             ]
-            page.first = min(seen, default=TODAY)
+            page.first, page.page = min(seen, default=TODAY), True
 
 
 def _groups(model: Model) -> list[Callable[[Slot], bool]]:
@@ -173,16 +177,23 @@ def _merge(rates: list[Rate]) -> list[Rate]:
     return answer
 
 
+_CHEAPER = {("batch", "true"), ("service_tier", "flex")}
+_DEARER = {("service_tier", "priority"), ("speed", "fast")}
+
+
 def _true_discounts(rate: Rate) -> None:
-    """A batch or flex price above the plain one is left over from dearer days."""
+    """A batch or flex price above the plain one, or a priority price below it, belongs to other days."""
     for slot in list(rate.prices):
         base = [p for s, p in rate.prices.items() if s.component == slot.component and not s.when]
-        if base and slot in rate.prices and {("batch", "true"), ("service_tier", "flex")} & set(slot.when) and rate.prices[slot] > max(base):
+        if not base or slot not in rate.prices:
+            continue
+        price, when = rate.prices[slot], set(slot.when)
+        if (when & _CHEAPER and price > max(base)) or (when & _DEARER and price < min(base)):
             for other in [s for s in rate.prices if s.when == slot.when]:
                 gone = rate.givers.pop(other)
                 del rate.prices[other]
                 rate.agreeing = [f for f in rate.agreeing if f is not gone]
-                gone.left_out = gone.left_out or "a discounted price above the plain one: left over from dearer days"
+                gone.left_out = gone.left_out or "a discount above the plain price, or a surcharge below it: of other days"
 
 
 def _plain_thoughts(rate: Rate) -> None:
@@ -203,7 +214,7 @@ def _vouch(rate: Rate) -> None:
     if not zeros:
         return
     free = mains and all(rate.prices[s] == 0 for s in mains)
-    told = free and any(f.price == 0 and (f.primary or f.forced or (f.agree and not f.question)) for f in rate.agreeing)
+    told = free and any(f.price == 0 and f.vouched for f in rate.agreeing)
     gone = [] if told else (list(rate.prices) if free else zeros)
     why = "a zero nobody calls free: a catalog's placeholder" if free else "a zero beside prices: a catalog's placeholder"
     for slot in gone:

@@ -75,10 +75,33 @@ def group(facts: Iterable[Fact]) -> list[Model]:
             continue
         place = (fact.provider, fact.currency, key_of(fact.model, fact.provider))
         models.setdefault(place, Model(*place)).facts.append(fact)
+    _merge_dated(models)
     for model in models.values():
         model.choose_id()
     _give_aliases(models)
     return sorted(models.values(), key=lambda m: (m.provider, m.currency, m.id.lower(), m.id))
+
+
+_DATED: Final = re.compile(r"(.+?)-(\d{4}-\d{2}-\d{2}|\d{6}|\d{8}|\d{4})")
+
+
+def _merge_dated(models: dict[tuple[str, str, str], Model]) -> None:
+    """A dated id joins the undated one where a source calls them the same and neither ever had another price."""
+    for place in sorted(models):
+        dated = models[place]
+        match = _DATED.fullmatch(place[2])
+        base = models.get((place[0], place[1], match[1])) if match else None
+        if base is None or place[2] not in {key_of(a, place[0]) for f in base.facts for a in f.aliases}:
+            continue
+        prices: dict[object, set[object]] = defaultdict(set)
+        for fact in base.facts:
+            for slot in fact.slots:
+                prices[slot].add(fact.price)
+        if all(len(known) == 1 for known in prices.values()) and all(
+            fact.price in prices[slot] for fact in dated.facts for slot in fact.slots
+        ):
+            base.facts += dated.facts
+            del models[place]
 
 
 def _give_aliases(models: dict[tuple[str, str, str], Model]) -> None:

@@ -83,7 +83,8 @@ def day(at: str) -> str:
 
 def _active(fact: Fact) -> tuple[str | None, str | None]:
     ended = fact.until or fact.raw.get("observed_to")
-    if fact.effective is None and fact.until and not (fact.raw["observed_from"] or "") < fact.until:
+    seen = fact.raw["observed_from"]
+    if fact.effective is None and fact.until and (not fact.first or not seen or seen >= fact.until):
         return None, fact.until
     return fact.start or TODAY, ended
 
@@ -136,8 +137,9 @@ def compare(card: Prices, other: Prices) -> str:
     """How `other` stands to the card in force: same, flattened, finer, more or news."""
     verdicts: set[str] = set()
     for name in {slot.component for slot in other}:
-        mine = {s: p for s, p in card.items() if s.component == name}
         its = {s: p for s, p in other.items() if s.component == name}
+        asked = {s.when for s in its}
+        mine = {s: p for s, p in card.items() if s.component == name and s.when in asked}
         if not mine:
             continue
         if _tiered(its, name) and not _tiered(mine, name):
@@ -209,11 +211,15 @@ class Story:
 
     def _accepts(self, run: Run) -> bool:
         card = self.cards[-1]
+        weight = card.rank
+        if run.start and card.start and not _soon(card.start, run.start) and not any(f.page for f in card.agreeing):
+            # An announcement speaks for its day; later it weighs what the catalogs that follow it weigh.
+            weight = max((f.rank for f in card.agreeing if not f.primary), default=45)
         if run.rank >= 100 or run.forced or (run.dated and not run.question):
             return True
-        if run.family in self._believed and run.rank >= card.rank - 25 and not (run.question and run.rank < card.rank):
+        if run.family in self._believed and run.rank >= weight - 25 and not (run.question and run.rank < weight):
             return True
-        return run.rank > card.rank or (run.corroborated and not run.question and run.rank >= card.rank - 12)
+        return run.rank > weight or (run.corroborated and not run.question and run.rank >= weight - 12)
 
     def _confirm(self, run: Run, verdict: str) -> None:
         card = self.cards[-1]
@@ -231,17 +237,17 @@ class Story:
 
     def _replace(self, run: Run, verdict: str) -> None:
         card, fresh = self.cards[-1], _open(run)
-        told = {slot.component for slot in fresh.prices}
+        told = {(slot.component, slot.when) for slot in fresh.prices}
         from_zero = {s.component for s in fresh.prices if not any(name.endswith(("gt", "ge")) for name, _ in s.tier)}
         for slot, price in card.prices.items():
             # Half a card leaves the other half as it was, and upper tiers alone leave the price below them.
-            if slot.component not in told or (verdict == "finer" and slot.component not in from_zero):
+            if (slot.component, slot.when) not in told or (verdict == "finer" and slot.component not in from_zero):
                 fresh.prices[slot], fresh.givers[slot] = price, card.givers[slot]
         if card.start is None:
             card.until = card.until or run.start
             self.cards.append(fresh)
         elif day(card.start) == day(run.start or "") or (
-            verdict == "finer" and (self._patient or _soon(card.start, run.start))
+            verdict == "finer" and (self._patient or (len(self.cards) == 1 and _soon(card.start, run.start)))
         ):
             self._instead(card, fresh, verdict)
         else:
