@@ -55,6 +55,11 @@ def text(value: object) -> str:
     return answer if answer.isascii() else answer.encode("utf-8", "replace").decode()
 
 
+def whole(value: int) -> int | str:
+    """A count as an integer, or as text where 64 bits cannot hold it."""
+    return value if -_INT64 <= value < _INT64 else str(value)
+
+
 def number(value: Decimal) -> float | None:
     """An exact amount as a float, for backends that compute; None where a float cannot hold it."""
     answer = float(value)
@@ -93,16 +98,16 @@ def usage_attributes(
         if field == "output_tokens" and tokens == 0 and operation == semconv.EMBEDDINGS:
             continue  # embeddings have no output; the conventions have no attribute for it
         source = usage.sources.get(field, general) if mixed else general
-        value = tokens if -_INT64 <= tokens < _INT64 else str(tokens)
+        value = whole(tokens)
         if source is Source.REPORTED or export_estimates:
             answer[names.get(field) or semconv.OTHER_USAGE + field] = value
         if source in _ELSEWHERE:
             answer[_ELSEWHERE[source] + field] = value
     for field, (low, high) in usage.ranges.items():
-        answer[semconv.ESTIMATED_LOW + field] = low
-        answer[semconv.ESTIMATED_HIGH + field] = high
+        answer[semconv.ESTIMATED_LOW + field] = whole(low)
+        answer[semconv.ESTIMATED_HIGH + field] = whole(high)
     for name, amount in usage.quantities.items():
-        answer[semconv.QUANTITY + name] = amount if type(amount) is int and abs(amount) < _INT64 else plain(amount)
+        answer[text(semconv.QUANTITY + name)] = whole(amount) if type(amount) is int else plain(amount)
 
 
 def end_attributes(answer: Attributes, record: Record) -> None:

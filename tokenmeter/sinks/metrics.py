@@ -67,7 +67,7 @@ class Metrics:
 
     def write(self, record: Record) -> None:
         """Take a record. Its sums are made later, so this costs an append."""
-        telemetry = getattr(record, "telemetry", "own")
+        telemetry = record.telemetry
         if telemetry == "suppressed" or self._silent:
             return
         # Asking costs half a microsecond, so not at every call: a provider that is set for the first time finds us
@@ -107,7 +107,7 @@ class Metrics:
         if not recorders:
             return
         for record in records:
-            if getattr(record, "telemetry", "own") == "own" and record.end is not End.DELEGATED:
+            if record.telemetry == "own" and record.end is not End.DELEGATED:
                 with guard("recording a histogram"):
                     _record_one(recorders, record)
 

@@ -351,7 +351,7 @@ def _add_tags(attributes: Attributes, tags: Mapping[str, str]) -> None:
             attributes[semconv.TAG + key] = value
         else:
             with guard("reading a tag"):
-                attributes[semconv.TAG + key] = text(value)
+                attributes[text(semconv.TAG + key)] = text(value)
 
 
 def _set(span: Span, attributes: Attributes) -> None:
