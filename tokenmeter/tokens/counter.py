@@ -1,34 +1,65 @@
 """How one model's text is counted: the vocabulary, the grade of the answer and its range.
 
 `counter(model, provider)` is what request counting, streams and the command line build on. It finds the model's
-family by data (`tokenizers/models.toml`) and loads a vocabulary only when something is counted.
+family by data (`tokenizers/models.toml`), and loads a vocabulary when something is counted, not before. Where the
+family has no vocabulary another stands in, and the family's own file says how many true tokens one of the stand-in's is
+worth, by script; where a vocabulary cannot be loaded the text's script alone decides.
 """
 
 from __future__ import annotations
 
-from tokenmeter.tokens.ratio import RatioTally
+import logging
+import math
+from functools import lru_cache
+from typing import Final
+
+from tokenmeter.errors import CatalogError
+from tokenmeter.tokens.engine import Tokenizer, load_tokenizer
+from tokenmeter.tokens.families import Family, Match, Scale, load_family, match_model
+from tokenmeter.tokens.ratio import RatioTally, Script, script_of
 from tokenmeter.usage import TokenCount
 
 __all__ = ["Counter", "counter"]
+
+logger: Final = logging.getLogger("tokenmeter")
+
+GUESSED: Final[Scale] = (1.0, 0.85, 1.25)
+"""For a model no entry names, counted with its vendor's usual vocabulary: as far as that vendor's vocabularies differ."""
 
 
 class Counter:
     """Counts text of one model. Cheap to make; the vocabulary is loaded by the first `count`.
 
-    `family` is the vocabulary counted with (None for a ratio), `method` is `exact`, `stand-in` or `ratio`, and
-    `family_name` is the family the model belongs to, which chat templates are chosen by (`claude` for Claude even
-    where its text is counted with another vocabulary).
+    `family_name` is the family the model belongs to, which chat templates are chosen by (`claude`); `family` is the one
+    whose vocabulary counts (`cl100k` for Claude). `method` is `exact`, `stand-in` or, where the vocabulary cannot be
+    loaded, `ratio`. `found_by` says whether the model was named, or its provider's usual family or the default taken.
     """
 
-    __slots__ = ("family", "family_name", "method", "model", "provider", "reason")
+    __slots__ = ("_scale", "_tokenizer", "family", "family_name", "found_by", "method", "model", "provider", "reason")
 
-    def __init__(self, *, model: str, provider: str | None, family: str | None, family_name: str, method: str) -> None:
+    def __init__(self, model: str, provider: str | None, match: Match) -> None:
+        own = load_family(match.family)
         self.model = model
         self.provider = provider
-        self.family = family
-        self.family_name = family_name
-        self.method = method
-        self.reason: str | None = None
+        self.family_name = own.name
+        self.family = own.stand_in or own.name
+        self.found_by = match.by
+        self.method = "exact" if own.stand_in is None and match.by == "model" else "stand-in"
+        self.reason = None if match.by == "model" else f"model {model!r} is not known; counted as {own.title}"
+        self._scale = _scale(own, match)
+        self._tokenizer: Tokenizer | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer counted with, loaded by the first use; None where it cannot be, which is logged once."""
+        if self._tokenizer is None and self.method != "ratio":
+            try:
+                self._tokenizer = load_tokenizer(self.family)
+            except CatalogError as error:
+                self.method = "ratio"
+                self.reason = str(error)
+                logger.warning("tokenmeter counts %s by the script of its text: %s", self.model, error)
+        return self._tokenizer
 
     def count(self, text: str, *, markers: bool = False) -> int:
         """Tokens of a text (the best guess, where not exact).
@@ -36,20 +67,49 @@ class Counter:
         `markers=True` reads the family's special tokens (`<|im_start|>`) as one token each, as a rendered template
         needs; otherwise they are counted as the family's server counts them in what a user typed.
         """
-        return self.estimate(text).tokens or 0
+        tokenizer = self._tokenizer or self.tokenizer
+        if tokenizer is None:
+            return _by_ratio(text)[0]
+        tokens = tokenizer.count(text, markers)
+        if self._scale is None or not text:
+            return tokens
+        return max(1, round(tokens * self._scale[script_of(text)][0]))
 
     def band(self, tokens: int, text: str = "") -> tuple[int, int]:
-        """Low and high around a count of this counter, for text of that script."""
-        return tokens, tokens
+        """Low and high around a count of this counter, for text of that script (any script where no text is given)."""
+        if self.method == "ratio":
+            return int(tokens * 0.5), math.ceil(tokens * 2.0)
+        if self._scale is None or not tokens:
+            return tokens, tokens
+        scales = [self._scale[script_of(text)]] if text else list(self._scale.values())[:3]
+        low = min(scale[1] / scale[0] for scale in scales)
+        high = max(scale[2] / scale[0] for scale in scales)
+        # A few characters are off by a whole token, whatever the ratio.
+        return max(1, math.floor(tokens * low) - 1), math.ceil(tokens * high) + 1
 
     def estimate(self, text: str) -> TokenCount:
         """Tokens of a text with low, high, method and family."""
-        tally = RatioTally()
-        tally.feed(text)
-        tokens, low, high = tally.ratio()
-        return TokenCount(tokens, low, high, "ratio", self.family)
+        tokens = self.count(text)
+        if self.method == "ratio":
+            tokens, low, high = _by_ratio(text)
+        else:
+            low, high = self.band(tokens, text)
+        return TokenCount(tokens, low, high, self.method, self.family_name, (), self.reason)
 
 
+def _scale(own: Family, match: Match) -> dict[Script, Scale] | None:
+    if own.stand_in is not None:
+        return dict(own.scale)
+    return None if match.by == "model" else dict.fromkeys(("zh", "en", "mixed", "other"), GUESSED)
+
+
+def _by_ratio(text: str) -> tuple[int, int, int]:
+    tally = RatioTally()
+    tally.feed(text)
+    return tally.ratio()
+
+
+@lru_cache(maxsize=4096)
 def counter(model: str, provider: str | None = None) -> Counter:
     """The counter of a model, cached. Never raises on an unknown model: it gets a stated stand-in, widely ranged."""
-    return Counter(model=model, provider=provider, family=None, family_name="unknown", method="ratio")
+    return Counter(model, provider, match_model(model, provider))
