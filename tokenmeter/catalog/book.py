@@ -134,6 +134,19 @@ class Book:
             return False
         return shelf.names.find(model, instant, Span()) is not None
 
+    def check(self) -> None:
+        """Read every price file in full. Raises CatalogError with every problem there is."""
+        from tokenmeter.catalog.check import check_data
+
+        problems: list[str] = []
+        for provider in self.providers:
+            head: Mapping[str, Any] = {}
+            for file in self.files(provider):
+                problems.extend(check_data(file.data, f"prices/{provider}.toml", head))
+                head = file.head
+        if problems:
+            raise CatalogError(problems)
+
     def shelf(self, provider: str) -> Shelf | str:
         """A provider's prices by id or alias, or the reason there are none."""
         found = self._shelves.get(provider)

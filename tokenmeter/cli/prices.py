@@ -1,0 +1,336 @@
+"""`tokenmeter prices`: look into the price book, compare two days of it, check it, lay an update over it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tokenmeter.cli import COMMANDS
+from tokenmeter.cli._output import print_json
+from tokenmeter.errors import CatalogError, ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+    from datetime import datetime
+
+    from tokenmeter.catalog.book import Book
+    from tokenmeter.catalog.rates import Rate
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command and its own commands."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "prices", help=COMMANDS["prices"], description="Look into the price book, compare, check and update it."
+    )
+    commands = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+        added.add_argument("--json", action="store_true", help="exact JSON instead of a table")
+        return added
+
+    def narrow(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--provider", metavar="ID", help="only this provider")
+        added.add_argument("--currency", metavar="CUR", help="only lists in this currency")
+
+    listing = command("list", "every model with its prices in force")
+    narrow(listing)
+    listing.add_argument("--at", metavar="TIME", help="at this instant (default: now)")
+    show = command("show", "the whole price card of a model, with conditions and sources")
+    narrow(show)
+    show.add_argument("model", metavar="MODEL")
+    show.add_argument("--at", metavar="TIME", help="at this instant (default: now)")
+    history = command("history", "every price a model has had")
+    narrow(history)
+    history.add_argument("model", metavar="MODEL")
+    diff = command("diff", "what changed between two days")
+    narrow(diff)
+    diff.add_argument("first", metavar="DATE1")
+    diff.add_argument("last", metavar="DATE2")
+    check = command("check", "find what is wrong or odd in the book, or in price files of your own")
+    check.add_argument("files", nargs="*", metavar="FILE", help="price files (default: the whole book)")
+    check.add_argument("--provider", metavar="ID", help="only this provider")
+    check.add_argument("--notices", action="store_true", help="show what may well be true but should be looked at")
+    check.add_argument("--coverage", metavar="FACTS", help="which facts of this JSON Lines file the book reproduces")
+    update = command("update", "check price files and put them where TOKENMETER_PRICES finds them")
+    update.add_argument("--from", dest="source", required=True, metavar="FILE", help="a price file or a folder of them")
+    update.add_argument("--to", metavar="FOLDER", help="the overlay folder (default: $TOKENMETER_PRICES)")
+    update.add_argument("--sha256", metavar="HEX", help="refuse the file unless this is its published digest")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer one question about the book. Raises ConfigurationError or CatalogError with the remedy."""
+    from tokenmeter.catalog.book import load_book
+
+    if args.what == "check":
+        return _check(args)
+    if args.what == "update":
+        return _update(args)
+    book = load_book()
+    answers = {"list": _list, "show": _show, "history": _history, "diff": _diff}
+    return answers[args.what](args, book)
+
+
+def _providers(args: argparse.Namespace, book: Book) -> tuple[str, ...]:
+    if args.provider is None:
+        return book.providers
+    shelf = book.shelf(args.provider)
+    if isinstance(shelf, str):
+        raise ConfigurationError(f"--provider: {shelf}")
+    return (shelf.provider,)
+
+
+def _instant(text: str | None, book: Book, provider: str, flag: str) -> datetime:
+    from tokenmeter.catalog.cards import files_of
+    from tokenmeter.catalog.shelf import read_moment
+
+    try:
+        return read_moment(text, files_of(book, provider)[0].zone)
+    except ValueError as error:
+        raise ConfigurationError(f"{flag}: {error}") from None
+
+
+def _print_rows(rows: Iterable[dict[str, Any]]) -> None:
+    """A JSON array with an entry per line, so that counting lines counts entries."""
+    from tokenmeter.cli._output import to_json
+
+    print("[" + ",\n".join(to_json(row) for row in rows) + "]")
+
+
+def _row(rate: Rate) -> dict[str, Any]:
+    from tokenmeter.catalog.cards import card
+
+    return {
+        "provider": rate.file.provider,
+        "model": rate.model,
+        "list": rate.list,
+        "prices": card(rate),
+        "rate_id": rate.id,
+        "effective_from": None if rate.starts_at is None else rate.starts_at.isoformat(),
+        "dating": rate.dating,
+        "confidence": rate.confidence,
+    }
+
+
+def _wanted(args: argparse.Namespace, currency: str) -> bool:
+    return args.currency is None or args.currency.upper() == currency
+
+
+def _list(args: argparse.Namespace, book: Book) -> int:
+    from tokenmeter.catalog.cards import in_force
+
+    rates = [
+        rate
+        for provider in _providers(args, book)
+        for rate in in_force(book, provider, _instant(args.at, book, provider, "--at").timestamp())
+        if _wanted(args, rate.list)
+    ]
+    if args.json:
+        _print_rows(map(_row, rates))
+        return 0
+    for rate in rates:
+        row = _row(rate)
+        prices = row["prices"]
+        shown = " ".join(f"{prices.get(name, '-'):>9}" for name in ("input", "cache_read", "output"))
+        more = "" if len(prices.keys() - {"input", "cache_read", "output"}) == 0 else " +"
+        print(f"{row['provider']:<20} {rate.model:<44} {rate.list} {shown}{more}")
+    by_list: dict[str, int] = {}
+    for rate in rates:
+        by_list[rate.list] = by_list.get(rate.list, 0) + 1
+    counts = ", ".join(f"{count} in {name}" for name, count in sorted(by_list.items()))
+    print(f"{len(rates)} models ({counts}); input, cache read, output per million; book {book.version}")
+    return 0
+
+
+def _named(args: argparse.Namespace, book: Book) -> Iterator[tuple[str, str]]:
+    """Who sells the model: by exact id or alias, else by its letters alone."""
+    from tokenmeter.catalog.cards import files_of
+    from tokenmeter.catalog.match import Names
+
+    found = False
+    for provider in _providers(args, book):
+        names = list(Names(files_of(book, provider)).all())
+        matches = [name for name in names if name == args.model] or [
+            name for name in names if name.lower() == args.model.lower()
+        ]
+        for name in matches:
+            found = True
+            yield provider, name
+    if not found:
+        import difflib
+
+        every = {name for provider in book.providers for name in Names(files_of(book, provider)).all()}
+        near = difflib.get_close_matches(args.model, every, n=5)
+        raise ConfigurationError(
+            f"no provider sells {args.model!r}" + (f" (near names: {', '.join(near)})" if near else "")
+        )
+
+
+def _show(args: argparse.Namespace, book: Book) -> int:
+    from tokenmeter.catalog.cards import files_of, in_force
+    from tokenmeter.catalog.match import Names
+    from tokenmeter.catalog.rates import Span
+
+    rows = []
+    for provider, name in _named(args, book):
+        instant = _instant(args.at, book, provider, "--at").timestamp()
+        match = Names(files_of(book, provider)).find(name, instant, Span())
+        rows += [
+            {**_row(rate), "asked": name, "entry": rate.entry, "flags": list(rate.flags(instant, 0))}
+            for rate in in_force(book, provider, instant)
+            if match is not None and rate.model == match.model and _wanted(args, rate.list)
+        ]
+    if args.json:
+        from tokenmeter.catalog.files import to_json
+
+        print(to_json(rows))
+        return 0
+    for row in rows:
+        entry = row["entry"]
+        other = "" if row["asked"] == row["model"] else f" (asked as {row['asked']})"
+        print(f"{row['provider']} {row['model']}{other}, {row['list']} per million unless its name says otherwise")
+        for name, price in row["prices"].items():
+            print(f"  {name:<50} {price:>12}")
+        print(f"  {row['dating']} since {row['effective_from']}, {row['confidence']}, {row['rate_id']}")
+        for key in ("until", "observed", "review_by", "note", "source"):
+            if key in entry:
+                value = entry[key]
+                print(f"  {key}: {'; '.join(map(str, value)) if isinstance(value, list) else value}")
+    if not rows:
+        print(f"{args.model}: no rate is in force at that instant; see `tokenmeter prices history`")
+    return 0
+
+
+def _history(args: argparse.Namespace, book: Book) -> int:
+    from tokenmeter.catalog.cards import card, histories, percent
+
+    runs = [
+        run
+        for provider, name in _named(args, book)
+        for run in histories(book, provider, name)
+        if _wanted(args, run[0].list)
+    ]
+    if args.json:
+        _print_rows(_row(rate) for run in runs for rate in run)
+        return 0
+    for run in runs:
+        print(f"{run[0].file.provider} {run[0].model}, {run[0].list}")
+        was: dict[str, str] = {}
+        for rate in run:
+            now = card(rate)
+            since = "since ever" if rate.starts_at is None else rate.starts_at.strftime("%Y-%m-%d %H:%M")
+            until = "" if rate.dating != "open" else f" (known until {rate.entry['until']})"
+            print(f"  {since:<16}  {rate.dating:<8} {rate.confidence or '-'}{until}")
+            for name in dict.fromkeys([*now, *was]):
+                change = percent(was.get(name), now.get(name)) if was.get(name) != now.get(name) else ""
+                print(f"    {name:<48} {now.get(name, 'gone'):>10} {change:>8}".rstrip())
+            was = now
+    return 0
+
+
+def _diff(args: argparse.Namespace, book: Book) -> int:
+    from tokenmeter.catalog.cards import changes, percent
+
+    found = [
+        change
+        for provider in _providers(args, book)
+        for change in changes(
+            book,
+            provider,
+            _instant(args.first, book, provider, "DATE1").timestamp(),
+            _instant(args.last, book, provider, "DATE2").timestamp(),
+        )
+        if _wanted(args, change.list)
+    ]
+    if args.json:
+        _print_rows(
+            {
+                "provider": change.provider,
+                "model": change.model,
+                "list": change.list,
+                "since": None if change.since is None else change.since.isoformat(),
+                "dating": change.dating,
+                "changes": [
+                    {"component": name, "before": before, "after": after, "percent": percent(before, after) or None}
+                    for name, before, after in change.prices
+                ],
+            }
+            for change in found
+        )
+        return 0
+    for change in found:
+        since = "" if change.since is None else f" {change.since:%Y-%m-%d} ({change.dating})"
+        print(f"{change.provider} {change.model} [{change.list}]{since}")
+        for name, before, after in change.prices:
+            print(f"    {name:<44} {before or 'new':>10} -> {after or 'gone':<10} {percent(before, after)}".rstrip())
+    print(f"{len(found)} models changed between {args.first} and {args.last}; book {book.version}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+
+    from tokenmeter.catalog.audit import audit
+    from tokenmeter.catalog.book import Book, load_book
+
+    book = Book.of(*args.files) if args.files else load_book()
+    book.check()
+    findings = [
+        finding
+        for provider in _providers(args, book)
+        for file in book.files(provider)
+        for finding in audit(file, datetime.now(UTC).date())
+    ]
+    problems = [finding for finding in findings if finding.severity == "problem"]
+    if args.coverage:
+        from tokenmeter.catalog.coverage import print_coverage
+
+        return print_coverage(book, args.coverage, as_json=args.json)
+    if args.json:
+        print_json([json.loads(json.dumps(finding, default=lambda one: one.__getstate__())) for finding in findings])
+        return 1 if problems else 0
+    for finding in findings if args.notices else problems:
+        print(f"{finding.severity} ({finding.kind}): {finding.place}: {finding.message}")
+    kinds: dict[str, int] = {}
+    for finding in findings:
+        kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
+    rates = sum(len(file.data.get("rate", ())) for provider in _providers(args, book) for file in book.files(provider))
+    notices = len(findings) - len(problems)
+    print(
+        f"{rates} rates of {len(_providers(args, book))} providers: {len(problems)} problems, {notices} notices ({told})"
+    )
+    return 1 if problems else 0
+
+
+def _update(args: argparse.Namespace) -> int:
+    import hashlib
+    import os
+    from pathlib import Path
+
+    from tokenmeter.catalog.book import Book, read_overlays
+
+    source = Path(args.source)
+    if not source.exists():
+        raise ConfigurationError(f"--from: {source} does not exist")
+    files = sorted(source.glob("*.toml")) if source.is_dir() else [source]
+    if args.sha256:
+        digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+        if digest != args.sha256.lower():
+            raise CatalogError([f"{source}: its digest is {digest}, not the published {args.sha256}: get it again"])
+    overlays = read_overlays(files, Book())
+    target = args.to or os.environ.get("TOKENMETER_PRICES")
+    if not target:
+        raise ConfigurationError("where to? Give --to FOLDER, or set TOKENMETER_PRICES to a folder")
+    folder = Path(target)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"{folder} is a file: an update needs a folder of price files")
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        waiting = folder / f".{file.name}.new"
+        waiting.write_bytes(file.read_bytes())
+        waiting.replace(folder / file.name)  # whole or not at all: a process may be reading the folder
+    rates = sum(len(overlay.get("rate", ())) for overlay in overlays)
+    print(f"{len(files)} files with {rates} rates are in {folder}; set TOKENMETER_PRICES={folder} to use them")
+    return 0
