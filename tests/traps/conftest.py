@@ -29,8 +29,9 @@ def server(running: ProviderServer) -> Iterator[ProviderServer]:
 
 
 @pytest.fixture
-def meter() -> Iterator[Tokenmeter]:
-    made = Tokenmeter(spans="none")
+def meter(running: ProviderServer) -> Iterator[Tokenmeter]:
+    """A meter of its own; the local server counts as OpenAI unless a client is wrapped with another provider."""
+    made = Tokenmeter(spans="none", hosts={running.host: "openai"})
     yield made
     made.uninstrument()
     made.shutdown()

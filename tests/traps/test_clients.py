@@ -17,7 +17,8 @@ from tokenmeter.testing import ProviderServer, Records, capture
 from .forms import MESSAGES
 
 Make = Callable[..., Any]
-HTTP = importlib.import_module(openai.OpenAI(api_key="k")._client.__class__.__mro__[1].__module__.partition(".")[0])
+# httpx2 for openai 3, httpx before.
+HTTP: Any = importlib.import_module("httpx2" if int(openai.__version__.partition(".")[0]) >= 3 else "httpx")
 
 
 def ask(client: Any, model: str = "gpt-4o") -> Any:
@@ -72,7 +73,7 @@ def test_two_clients_over_one_http_client(meter: Tokenmeter, records: Records, s
 
 
 def test_a_transport_of_ones_own(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
-    class Counting(HTTP.HTTPTransport):  # type: ignore[name-defined, misc]
+    class Counting(HTTP.HTTPTransport):
         seen = 0
 
         def handle_request(self, request: Any) -> Any:
