@@ -230,6 +230,9 @@ class Usage:
         return tuple(found)
 
 
+_REPORTED: Final = Source.REPORTED  # looking it up on the enum for every answer costs as much as two fields
+
+
 class _Draft:
     """A `Usage` before it is frozen: the same slots in the same order, filled by plain assignment."""
 
@@ -264,7 +267,7 @@ def checked_usage(
     usage.cache_writes = cache_writes
     usage.cached_media = cached_media
     usage.quantities = quantities
-    usage.source = Source.REPORTED
+    usage.source = _REPORTED
     usage.sources = sources
     usage.ranges = _EMPTY
     usage.__class__ = Usage

@@ -37,9 +37,9 @@ from tokenmeter.catalog._load import CATALOG, Problems, read_folder
 from tokenmeter.catalog.paths import collector, getter
 from tokenmeter.usage import TOKEN_FIELDS
 
-__all__ = ["Api", "Apis", "Deltas", "load_apis", "sign"]
+__all__ = ["API_KEYS", "Api", "Apis", "Deltas", "check_components", "load_apis", "sign"]
 
-_SCHEMA: Final[dict[str, type]] = {
+API_KEYS: Final[dict[str, type]] = {
     "id": str, "extends": str, "operation": str, "paths": list, "envelopes": list, "usage": list, "model": list,
     "response_id": list, "tier": list, "finish": list, "error": list, "counts": dict, "info": list, "beside": dict,
     "outside": dict, "by_total": dict, "hidden": str, "fixed": dict, "values": dict, "done": list, "ends": list,
@@ -51,6 +51,9 @@ _COMPONENT: Final = re.compile(
     r"(cache_write_[0-9]+[a-z]+_input_tokens|(audio|image|video)_cache_read_input_tokens|quantities\.[a-z_]+"
     r"|params\.[a-z_]+|tier|model|total|vendor_cost\.[A-Z]{3}( / [0-9]+)?|part\.[a-z0-9_]+)"
 )
+
+Sign = tuple[str, bool, tuple[Callable[[Any], bool], ...]]
+"""(api, whether others look alike, what a body must hold)."""
 
 Deltas = Mapping[str, tuple[tuple[str, Callable[[Any], Sequence[Any]]], ...]]
 """Event type (`*` for any) -> (kind, reader of that kind's text)."""
@@ -132,7 +135,7 @@ class Apis:
     """Every wire format by its id, and how a path or a body is recognised."""
 
     by_id: Mapping[str, Api]
-    signs: tuple[tuple[str, tuple[Callable[[Any], bool], ...]], ...]
+    signs: tuple[Sign, ...]
     patterns: tuple[tuple[str, str], ...]
     """(pattern, api id), the most literal first."""
 
@@ -148,11 +151,11 @@ class Apis:
         return next((api for pattern, api in self.patterns if _fits(pattern, path)), None)
 
     def guess(self, body: dict[str, Any], prefer: tuple[str, ...] = ()) -> str | None:
-        """The api a body looks like; among several, one of `prefer`."""
+        """The api a body looks like; where several look alike, one of `prefer`."""
         first: str | None = None
-        for api, tests in self.signs:
+        for api, vague, tests in self.signs:
             if all(test(body) for test in tests):
-                if not prefer or api in prefer:
+                if not vague or not prefer or api in prefer:
                     return api
                 first = first or api
         return first
@@ -203,7 +206,7 @@ def check_components(place: str, entry: Mapping[str, Any], problems: Problems) -
 
 
 def _api(place: str, entry: dict[str, Any], problems: Problems) -> Api | None:
-    if not problems.check(place, entry, _SCHEMA, need=("id", "operation")):
+    if not problems.check(place, entry, API_KEYS, need=("id", "operation")):
         return None
     check_components(place, entry, problems)
     keys: dict[str, Any] = {}
@@ -232,7 +235,7 @@ def load_apis() -> Apis:
     files = read_folder(CATALOG / "apis", problems)
     entries: dict[str, dict[str, Any]] = {}
     places: dict[str, str] = {}
-    signs: list[tuple[str, tuple[Callable[[Any], bool], ...]]] = []
+    signs: list[Sign] = []
     for place, content in files.items():
         problems.check(place, content, {"api": list, "sign": list})
         for position, entry in enumerate(content.get("api", ()), start=1):
@@ -240,7 +243,9 @@ def load_apis() -> Apis:
             if name in entries:
                 problems.add(place, f'api "{name}" is described in {places[name]} already: keep one of them')
             entries[name], places[name] = entry, f'{place}: api "{name}"'
-        signs.extend((entry["api"], tuple(map(sign, entry["has"]))) for entry in content.get("sign", ()))
+        signs.extend(
+            (entry["api"], "vague" in entry, tuple(map(sign, entry["has"]))) for entry in content.get("sign", ())
+        )
     by_id: dict[str, Api] = {}
     for name, entry in entries.items():
         if entry.get("extends") and entry["extends"] not in entries:
@@ -248,7 +253,7 @@ def load_apis() -> Apis:
         api = _api(places[name], _extended(entry, entries), problems)
         if api is not None:
             by_id[name] = api
-    problems.lines.extend(f"apis: sign for {api!r}: no such api" for api, _ in signs if api not in entries)
+    problems.lines.extend(f"apis: sign for {api!r}: no such api" for api, *_ in signs if api not in entries)
     problems.done()
     patterns = [(pattern, api.id) for api in by_id.values() for pattern in api.paths]
     patterns.sort(key=lambda item: -len(item[0].replace("*", "")))

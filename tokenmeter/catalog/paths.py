@@ -18,12 +18,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from tokenmeter.usage import TOKEN_FIELDS
+
 __all__ = ["Fields", "Found", "collector", "getter", "number"]
 
 Getter = Callable[[Any], Any]
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
 _DECIMAL: Final = re.compile(r"\s*[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?\s*")
 _STEP: Final = re.compile(r"([^.\[\]]+)(?:\[([^\]=]*)(?:=([^\]]*))?\])?")
+_PLAIN: Final = frozenset((*TOKEN_FIELDS, "total"))
 _UNKNOWN_MOST: Final = 50
 
 
@@ -58,6 +61,8 @@ def collector(path: str) -> Callable[[Any], Sequence[Any]]:
             items = get(value)
             if type(items) is not list:
                 return ()
+            if len(items) == 1 and type(items[0]) is dict:  # nearly always
+                return () if (one := items[0].get(leaf)) is None else (one,)
             return [found for item in items if type(item) is dict and (found := item.get(leaf)) is not None]
 
         return leaves
@@ -99,11 +104,11 @@ class Found:
     """What one pass over a usage object picked up.
 
     `odd` holds (path, component, rank, value) of what is not a plain integer, with no component where an object was
-    expected. `unknown`, `odd` and `disagreements` are empty tuples until there is something to say, which for most
+    expected. `plain` says that all values are token counts. `unknown`, `odd` and `disagreements` are empty tuples until there is something to say, which for most
     calls there is not.
     """
 
-    __slots__ = ("disagreements", "odd", "ranks", "unknown", "values")
+    __slots__ = ("disagreements", "odd", "plain", "ranks", "unknown", "values")
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -111,6 +116,7 @@ class Found:
         self.unknown: tuple[str, ...] = ()
         self.odd: tuple[tuple[str, str | None, int, object], ...] = ()
         self.disagreements: tuple[str, ...] = ()
+        self.plain = True
 
     def put(self, component: str, rank: int, value: Any, path: str) -> None:
         """Keep a value unless a better declared name gave one already."""
@@ -118,6 +124,7 @@ class Found:
         if held is None:
             self.values[component] = value
             self.ranks[component] = rank
+            self.plain = self.plain and component in _PLAIN
             return
         if held != value and held and value:
             self.disagreements += (f"{component}: {path} says {value}, another field {held}",)
@@ -156,7 +163,7 @@ class Fields:
     counted. `pick(usage)` is the pass; `open_` objects hold other things too, so their unknown fields are not said.
     """
 
-    __slots__ = ("_open", "_root", "_shared")
+    __slots__ = ("_open", "_root", "_special")
 
     def __init__(self, counts: Mapping[str, str], info: Iterable[str] = (), *, open_: bool = False) -> None:
         self._root: dict[str, _Step] = {}
@@ -166,8 +173,8 @@ class Fields:
             rank = seen.get(component, 0)
             seen[component] = rank + 1
             self._declare(path, component, rank)
-        # A component with one name needs no bookkeeping of ranks: by far the most common case.
-        self._shared = frozenset(component for component, times in seen.items() if times > 1)
+        # A token count with one name needs no bookkeeping: by far the most common case.
+        self._special = frozenset(name for name, times in seen.items() if times > 1 or name not in _PLAIN)
         for path in info:
             self._declare(path, None, 0)
 
@@ -198,7 +205,7 @@ class Fields:
 
     def _read(self, node: dict[str, Any], table: dict[str, _Step], prefix: str, found: Found) -> None:
         values = found.values
-        shared = self._shared
+        special = self._special
         for key, value in node.items():
             step = table.get(key)
             if step is None:
@@ -206,22 +213,24 @@ class Fields:
                     found.unknown += (f"{prefix}{key}",)
                 continue
             component, rank, below = step
-            if below is None:
-                if component is None or value is None:
-                    continue
-                if type(value) is not int:
-                    found.odd += ((f"{prefix}{key}", component, rank, value),)
-                elif component in shared:
+            if value is None:
+                continue
+            if type(value) is int:
+                if component is None:
+                    if below is not None:
+                        found.odd += ((f"{prefix}{key}", None, 0, value),)
+                elif component in values:
                     found.put(component, rank, value, f"{prefix}{key}")
                 else:
                     values[component] = value
+                    if component in special:
+                        found.ranks[component] = rank
+                        found.plain = found.plain and component in _PLAIN
             elif type(value) is dict and type(below) is dict:
                 self._read(value, below, f"{prefix}{key}.", found)
             elif type(value) is list and type(below) is _List:
                 self._read_list(value, below, f"{prefix}{key}", found)
-            elif component is not None and type(value) is int:
-                found.put(component, rank, value, f"{prefix}{key}")
-            elif value is not None:
+            elif component is not None or below is not None:
                 found.odd += ((f"{prefix}{key}", component, rank, value),)
 
     def _read_list(self, items: list[Any], below: _List, prefix: str, found: Found) -> None:

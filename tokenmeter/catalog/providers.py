@@ -21,14 +21,15 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from tokenmeter.catalog._load import CATALOG, Problems, read_folder
-from tokenmeter.catalog.apis import Apis, load_apis
+from tokenmeter.catalog.apis import API_KEYS, Apis, check_components, load_apis
 from tokenmeter.errors import ConfigurationError
 
-__all__ = ["Endpoint", "Provider", "Providers", "load_providers"]
+__all__ = ["Endpoint", "Provider", "Providers", "load_providers", "read_providers"]
 
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 _SCHEMA: Final[dict[str, type]] = {
@@ -242,6 +243,9 @@ def _provider(place: str, entry: dict[str, Any], apis: Apis, problems: Problems)
     for api in (*entry.get("apis", ()), *entry.get("usage", ()), *entry.get("paths", {}).values()):
         if api and api not in apis.by_id:
             problems.add(place, f"there is no api {api!r}")
+    for api, beyond in entry.get("usage", {}).items():
+        if problems.check(f'{place}: usage."{api}"', beyond, API_KEYS):
+            check_components(f'{place}: usage."{api}"', beyond, problems)
     return Provider(
         id=entry["id"],
         name=entry.get("name", entry["id"]),
@@ -262,11 +266,16 @@ def _provider(place: str, entry: dict[str, Any], apis: Apis, problems: Problems)
 @functools.cache
 def load_providers() -> Providers:
     """Every provider there is, read once. Raises CatalogError with all problems of all files."""
+    return read_providers(CATALOG / "providers")
+
+
+def read_providers(folder: Path) -> Providers:
+    """The providers of one folder of provider files. Raises CatalogError with all problems of all files."""
     apis = load_apis()
     problems = Problems()
     providers: dict[str, Provider] = {}
     names: dict[str, str] = {}
-    for place, entry in read_folder(CATALOG / "providers", problems).items():
+    for place, entry in read_folder(folder, problems).items():
         provider = _provider(place, entry, apis, problems)
         if provider is None:
             continue
@@ -275,5 +284,9 @@ def load_providers() -> Providers:
                 problems.add(place, f"the name {name!r} is taken by {names[name]}")
             names[name] = place
         providers[provider.id] = provider
+    for provider in providers.values():
+        for region, site in provider.sites.items():
+            if site not in providers:
+                problems.add(names[provider.id], f'sites: "{region}": there is no provider {site!r}')
     problems.done()
     return Providers(providers.values(), apis)

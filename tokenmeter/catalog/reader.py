@@ -29,7 +29,9 @@ _TOKENS: Final = frozenset(TOKEN_FIELDS)
 _PARTIAL_OUTPUT: Final[Mapping[str, Source]] = MappingProxyType(
     {name: Source.PARTIAL for name in TOKEN_FIELDS if "output" in name}
 )
-_PLAIN: Final = _TOKENS | {"total"}
+# Looking a member up on an enum class costs as much as reading a field of the answer.
+_REPORTED: Final = Source.REPORTED
+_PARTIAL: Final = Source.PARTIAL
 _FLAGS_MOST: Final = 20
 
 
@@ -79,6 +81,7 @@ class Reader:
         self._model = _direct(api.model)
         self._id = _direct(api.response_id)
         self._tier = _direct(api.tier)
+        self._model_key, self._id_key, self._tier_key = map(_key, (self._model, self._id, self._tier))
         self._error = _direct(api.error)
         self._finish = tuple(collector(path) for path in api.finish)
         self.ends = tuple(sign(text) for text in api.ends)
@@ -103,14 +106,24 @@ class Reader:
         return self.settle(raw, facts, root)
 
     def facts(self, root: dict[str, Any]) -> Facts:
-        """What stands beside the usage."""
-        finish: tuple[str, ...] = ()
+        """What stands beside the usage. The first place of each is the usual one and tried without a call."""
+        get = root.get
+        model, name, tier = get(self._model_key), get(self._id_key), get(self._tier_key)
+        if type(model) is not str:
+            model = _text(self._model, root)
+        if type(name) is not str:
+            name = _text(self._id, root)
+        if type(tier) is not str:
+            tier = _text(self._tier, root)
+        return Facts(model, name, tier, self._finished(root), self.error(root))
+
+    def _finished(self, root: dict[str, Any]) -> tuple[str, ...]:
         for collect in self._finish:
-            finish = tuple([reason for reason in collect(root) if type(reason) is str])
-            if finish:
-                break
-        error = self.error(root) if self._error else None
-        return Facts(_text(self._model, root), _text(self._id, root), _text(self._tier, root), finish, error)
+            if reasons := collect(root):
+                if len(reasons) == 1:
+                    return (reasons[0],) if type(reasons[0]) is str else ()
+                return tuple([reason for reason in reasons if type(reason) is str])
+        return ()
 
     def error(self, root: dict[str, Any]) -> str | None:
         """The type or code of an error an answer carries; never its message, which may quote the prompt."""
@@ -138,7 +151,7 @@ class Reader:
         for path, component, get in self._beside:
             if (value := get(root)) is not None:
                 found.odd += ((path, component, 0, value),)
-        if found.odd or found.disagreements or found.values.keys() - _PLAIN:
+        if found.odd or found.disagreements or not found.plain:
             return self._settle_odd(found, raw, facts, partial)
         values = found.values
         flags: list[str] = []
@@ -149,7 +162,7 @@ class Reader:
             flags.extend(f"contradiction: {text}" for text in checked_usage(values).contradictions())
         usage = checked_usage(values, sources=_PARTIAL_OUTPUT) if partial else checked_usage(values)
         return Extracted(
-            usage, Source.PARTIAL if partial else Source.REPORTED, facts.model, facts.tier, None, found.unknown,
+            usage, _PARTIAL if partial else _REPORTED, facts.model, facts.tier, None, found.unknown,
             tuple(flags), None, raw, facts.finish, facts.id, _EMPTY, self.api.id, facts.error,
         )  # fmt: skip
 
@@ -181,12 +194,15 @@ class Reader:
         """Bring totals to one meaning: what the vendor leaves out is added in, and the grand total is heeded."""
         total = values.pop("total", None)
         if self._adjusts:
+            # Perplexity's grand total leaves out what we add in, Gemini's does not: either agrees.
+            if total == values.get("input_tokens", 0) + values.get("output_tokens", 0) and "output_tokens" in values:
+                total = None
             for name, parts in self.api.outside.items():
                 for part in parts:
                     # Input is never made of its parts alone: a cache read beside an unknown rest says nothing of it.
                     if (extra := values.get(part)) and (name in values or name != "input_tokens"):
                         values[name] = values.get(name, 0) + extra
-            if "input_tokens" in values:
+            if total is None and "input_tokens" in values:
                 for name in self.api.zero_if_absent:
                     values.setdefault(name, 0)
             values.update(self.api.fixed)
@@ -247,6 +263,10 @@ def _direct(paths: Iterable[str]) -> tuple[_Place, ...]:
     return tuple(path if "." not in path else itself if path == "." else getter(path) for path in paths)
 
 
+def _key(places: tuple[_Place, ...]) -> str:
+    return places[0] if places and isinstance(places[0], str) else ""
+
+
 def _text(places: tuple[_Place, ...], root: dict[str, Any]) -> str | None:
     for place in places:
         value = root.get(place) if type(place) is str else place(root)  # type: ignore[operator]
@@ -263,7 +283,7 @@ def _read_odd(found: Found, words: dict[str, Any], flags: list[str], unread: lis
     """Read what is not a plain integer: words, fractions, costs, and numbers written otherwise."""
     for path, component, rank, value in found.odd:
         if component is not None and _is_word(component):
-            if type(value) in (str, int, bool):
+            if type(value) in (str, int) or value is True:
                 words.setdefault(component, value)
             continue
         read = number(value) if component is not None else None
@@ -320,15 +340,13 @@ def _usage(values: dict[str, Any], flags: list[str], partial: bool) -> tuple[Usa
 
 def _suspicious(values: dict[str, int]) -> bool:
     """Whether `Usage.contradictions` is worth its time."""
-    total = values.get("input_tokens", 0)
-    if total < 0 or values.get("reasoning_output_tokens", 0) > values.get("output_tokens", 0):
-        return True
     get = values.get
-    return (
-        get("cache_read_input_tokens", 0) + get("cache_write_input_tokens", 0) > total
-        or get("audio_input_tokens", 0) > total
-        or min(values.values(), default=0) < 0
-    )
+    total, cached = get("input_tokens"), get("cache_read_input_tokens")
+    written, audio = get("cache_write_input_tokens"), get("audio_input_tokens")
+    if (cached or written or audio) and max((cached or 0) + (written or 0), audio or 0) > (total or 0):
+        return True
+    reasoning = get("reasoning_output_tokens")
+    return bool(reasoning and reasoning > (get("output_tokens") or 0)) or min(values.values(), default=0) < 0
 
 
 def _cost(name: str, value: int | Decimal) -> Money:
