@@ -12,6 +12,7 @@ made on the API's proxy before `set_meter_provider` and one made after it report
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -60,7 +61,7 @@ class Metrics:
         self._bound: object = None
         self._recorders: dict[str, Histogram] = {}
         self._station = _station_of(meter_provider)
-        self._station.join(self.accumulator)
+        self._station.join(self)
         if not self._silent:
             with guard("registering metrics"):
                 self._bind()
@@ -90,7 +91,7 @@ class Metrics:
     def close(self, timeout: float = 5.0) -> None:
         """Fold what is waiting; what was summed stays in the counters for as long as the process lives."""
         self.flush(timeout)
-        self.accumulator = self._station.leave(self.accumulator)
+        self._station.leave(self)
 
     def _bind(self) -> None:
         provider = self._given if self._given is not None else metrics.get_meter_provider()
@@ -99,7 +100,6 @@ class Metrics:
             return
         meter = provider.get_meter(semconv.SCOPE_NAME, semconv.scope_version(), semconv.SCHEMA_URL)
         _register(meter, provider)
-        self._station.listeners.add(self)
         self._recorders = {name: _histogram(meter, name) for name in self._histograms}
 
     def _record(self, records: Iterable[Record]) -> None:
@@ -176,38 +176,45 @@ def _context_of(record: Record) -> Context:
 
 
 class _Station:
-    """Everybody whose sums one provider reports: those at work, and the sums of those that closed."""
+    """Everybody whose sums one provider reports: those at work, and the sums of those that closed.
+
+    A sink that is forgotten without being closed stays at work: what it summed and what still waits is owed.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._working: list[Accumulator] = []
+        self._working: list[Metrics] = []
         self._retired: Accumulator | None = None
-        self.listeners: weakref.WeakSet[Metrics] = weakref.WeakSet()
 
-    def join(self, accumulator: Accumulator) -> None:
+    def join(self, sink: Metrics) -> None:
         with self._lock:
-            if accumulator not in self._working:
-                self._working.append(accumulator)
+            self._working.append(sink)
 
-    def leave(self, accumulator: Accumulator) -> Accumulator:
-        """Move its sums to those of the retired, which are returned: late records go there."""
+    def leave(self, sink: Metrics) -> None:
+        """Move a sink's sums to those of the retired, where its late records go as well."""
         with self._lock:
+            if sink not in self._working:
+                return
+            self._working.remove(sink)
             if self._retired is None:
                 self._retired = Accumulator()
-            if accumulator in self._working:
-                self._working.remove(accumulator)
-                self._retired.absorb(accumulator)
-            return self._retired
+            if all(sink.accumulator is not other.accumulator for other in self._working):
+                self._retired.absorb(sink.accumulator)
+            sink.accumulator = self._retired
 
     def rows(self, table: str) -> list[Row]:
-        with self._lock:
-            accumulators = [*self._working, *((self._retired,) if self._retired is not None else ())]
-            listeners = list(self.listeners)
-        for metrics_sink in listeners:
-            metrics_sink.flush()
-        for accumulator in accumulators:
-            accumulator.fold()
-        return _added(row for accumulator in accumulators for row in accumulator.rows(table))
+        with self._lock:  # or a sink that leaves meanwhile would be counted in both places
+            for sink in self._working:
+                sink.flush()
+            accumulators = {id(sink.accumulator): sink.accumulator for sink in self._working}
+            if self._retired is not None:
+                self._retired.fold()
+                accumulators[id(self._retired)] = self._retired
+            return _added(row for accumulator in accumulators.values() for row in accumulator.rows(table))
+
+    def renew(self) -> None:
+        """In a forked child: nobody there would release a lock that another thread of the parent held."""
+        self._lock = threading.Lock()
 
 
 def _added(rows: Iterable[Row]) -> list[Row]:
@@ -223,7 +230,18 @@ def _added(rows: Iterable[Row]) -> list[Row]:
 _everybody: Final = _Station()  # those who use whatever provider is global
 _stations: weakref.WeakKeyDictionary[MeterProvider, _Station] = weakref.WeakKeyDictionary()
 _registered: weakref.WeakSet[MeterProvider] = weakref.WeakSet()
-_lock: Final = threading.Lock()
+_lock = threading.Lock()
+
+
+def _renew() -> None:
+    global _lock
+    _lock = threading.Lock()
+    for station in (_everybody, *_stations.values()):
+        station.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
 
 
 def _station_of(provider: MeterProvider | None) -> _Station:
