@@ -45,7 +45,7 @@ class Counter:
         self.family = own.stand_in or own.name
         self.found_by = match.by
         self.method = "exact" if own.stand_in is None and match.by == "model" else "stand-in"
-        self.reason = None if match.by == "model" else f"model {model!r} is not known; counted as {own.title}"
+        self.reason = None if match.by == "model" else f"model {model!r} is not known: counted with {self.family}"
         self._scale = _scale(own, match)
         self._tokenizer: Tokenizer | None = None
 
@@ -71,17 +71,20 @@ class Counter:
         if tokenizer is None:
             return _by_ratio(text)[0]
         tokens = tokenizer.count(text, markers)
-        if self._scale is None or not text:
-            return tokens
-        return max(1, round(tokens * self._scale[script_of(text)][0]))
+        return tokens if self._scale is None or not tokens else self.scaled(tokens, script_of(text))
 
-    def band(self, tokens: int, text: str = "") -> tuple[int, int]:
-        """Low and high around a count of this counter, for text of that script (any script where no text is given)."""
+    def scaled(self, tokens: int, script: Script) -> int:
+        """The best guess of true tokens for tokens of the vocabulary counted with."""
+        return tokens if self._scale is None or not tokens else max(1, round(tokens * self._scale[script][0]))
+
+    def band(self, tokens: int, text: str = "", *, script: Script | None = None) -> tuple[int, int]:
+        """Low and high around a count of this counter, for that text or script; for any script where none is given."""
         if self.method == "ratio":
             return int(tokens * 0.5), math.ceil(tokens * 2.0)
         if self._scale is None or not tokens:
             return tokens, tokens
-        scales = [self._scale[script_of(text)]] if text else list(self._scale.values())[:3]
+        script = script or (script_of(text) if text else None)
+        scales = [self._scale[script]] if script else list(self._scale.values())
         low = min(scale[1] / scale[0] for scale in scales)
         high = max(scale[2] / scale[0] for scale in scales)
         # A few characters are off by a whole token, whatever the ratio.

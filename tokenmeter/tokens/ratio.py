@@ -37,16 +37,12 @@ Script = str
 
 
 def script_of(text: str) -> Script:
-    """The kind of text a declared error is looked up by, judged on its first 20,000 characters."""
+    """The kind of text a declared error is looked up by."""
     if text.isascii():
         return "en"
-    sample = text[:20_000]
-    han = sum(map(len, _HAN.findall(sample)))
-    if han >= 0.3 * len(sample):
-        return "zh"
-    if han:
-        return "mixed"
-    return "en" if len(sample.encode("ascii", "ignore")) >= 0.9 * len(sample) else "other"
+    tally = RatioTally()
+    tally.feed(text)
+    return tally.script()
 
 
 @dataclass(slots=True)
@@ -71,6 +67,20 @@ class RatioTally:
         self.cjk += cjk
         self.ascii += plain
         self.other += length - han - cjk - plain
+
+    def add(self, other: RatioTally) -> None:
+        """Add what another tally saw."""
+        self.han += other.han
+        self.cjk += other.cjk
+        self.ascii += other.ascii
+        self.other += other.other
+
+    def script(self) -> Script:
+        """The kind of the text so far."""
+        length = self.han + self.cjk + self.ascii + self.other
+        if self.han:
+            return "zh" if self.han >= 0.3 * length else "mixed"
+        return "en" if self.ascii >= 0.9 * length else "other"
 
     def ratio(self) -> tuple[int, int, int]:
         """Tokens, low and high. A text that is not empty has at least one token."""
