@@ -1,127 +1,48 @@
-"""How much of a base of dated price facts the book reproduces.
+"""What became of every fact behind the price book: used, or left out with a reason, by provider.
 
-Each fact (a line of JSON: vendor, model, kind, price, tier, condition, dates) is put to the book as a question: at the
-fact's own date, does the model's card hold this price for this component? The card answers, not the compiler that
-made it, so the measure is independent of how the book came about.
+The facts and the compiler that reads them belong to a checkout of the source, not to an installed wheel, which holds
+only their result. So this asks the compiler in `tools/book`, in a process of its own, and says so where there is none.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from decimal import Decimal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from tokenmeter.catalog.book import Book
-from tokenmeter.catalog.rates import Rate, Span, instant_of
-from tokenmeter.catalog.schema import load_schema
-from tokenmeter.catalog.shelf import Shelf
-from tokenmeter.errors import ConfigurationError
-from tokenmeter.money import EXACT
+from tokenmeter.errors import CatalogError, ConfigurationError
 
-__all__ = ["coverage", "print_coverage"]
+__all__ = ["Coverage", "coverage"]
 
-USED: Final = "used"
+COMPILER: Final = Path(__file__).parents[2] / "tools" / "book" / "compile.py"
 
 
-def coverage(book: Book, facts: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Provider, outcome and fact: `used`, or why the book does not hold the fact's price at its date.
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """One provider's facts: how many there are, how many a rate or plan carries, and why the others are left out."""
 
-    Raises ConfigurationError if the file cannot be read.
+    provider: str
+    facts: int
+    used: int
+    left_out: Mapping[str, int]
+
+
+def coverage(facts: Path) -> list[Coverage]:
+    """The coverage of a fact base (`facts.jsonl`), by provider.
+
+    Raises ConfigurationError outside a checkout or for a missing file, CatalogError when a decision no longer fits.
     """
-    try:
-        lines = facts.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfigurationError(f"--coverage: cannot read {facts}: {error.strerror}") from None
-    shelves: dict[str, Shelf | str] = {}
-    for line in filter(None, lines):
-        fact = json.loads(line)
-        vendor = fact["vendor"]
-        if vendor not in shelves:
-            shelves[vendor] = book.shelf(vendor) if vendor in book.providers else "no price file of this provider"
-        shelf = shelves[vendor]
-        yield vendor, shelf if isinstance(shelf, str) else _outcome(shelf, fact), fact
-
-
-def _outcome(shelf: Shelf, fact: Mapping[str, Any]) -> str:
-    if fact.get("converted"):
-        return "converted from another currency: no list price"
-    if fact["unit"].startswith("per_") and fact["unit"].split("_")[1] in ("month", "year", "quarter", "pack"):
-        known = any(
-            str(fact["price"]) == str(plan.get("price")) for file in shelf.files for plan in file.plans.values()
-        )
-        return USED if known else "a plan that is not in the book"
-    instants = list(_instants(fact, shelf))
-    if not instants:
-        return "no date"
-    price = Decimal(fact["price"])
-    seen = False
-    for instant in instants:
-        for rate in _rates(shelf, fact["model"], fact["currency"], instant):
-            seen = True
-            if price in set(_figures(rate)):
-                return USED
-    return "another price is held at its date" if seen else "the model has no rate at its date"
-
-
-def _instants(fact: Mapping[str, Any], shelf: Shelf) -> Iterator[float]:
-    """Moments at which the fact says its price held: its beginning, the days it was seen, the day before its end."""
-    for key in ("effective_from_utc", "effective_from", "observed_to", "observed_from"):
-        if fact.get(key):
-            yield instant_of(fact[key], shelf.zone) + (43_200 if len(fact[key]) == 10 else 0)
-    for key in ("effective_to_utc", "effective_to"):
-        if fact.get(key):
-            yield instant_of(fact[key], shelf.zone) - 60
-
-
-def _rates(shelf: Shelf, model: str, currency: str, instant: float) -> Iterator[Rate]:
-    match = shelf.names.find(model, instant, Span())
-    if match is None:
-        return
-    for file in shelf.files:
-        timeline = file.timeline(match.model, currency)
-        rate = None if timeline is None else timeline.in_force(instant, Span())
-        if rate is not None:
-            yield rate
-
-
-def _figures(rate: Rate) -> Iterator[Decimal]:
-    """Every price of a card, cases multiplied out, for one and for a thousand or a million."""
-    prices = rate.prices()
-    schema = load_schema()
-    figures = list(prices.base.items())
-    if prices.free:
-        figures.append(("input", Decimal(0)))
-    factors = [
-        factor for case in prices.cases for factor in (case.factor, *case.factors.values()) if factor is not None
-    ]
-    for case in prices.cases:
-        figures += case.sets.items()
-    for name, price in figures:
-        component = schema.component(name)
-        per = prices.per.get(name) or (1 if component is None else component.per)
-        for figure in (price, *(EXACT.multiply(price, factor) for factor in factors)):
-            yield figure
-            if per == 1000:
-                yield EXACT.divide(figure, Decimal(1000))
-    yield from factors
-
-
-def print_coverage(book: Book, facts: str, *, as_json: bool) -> int:
-    """Print used and left-out facts by provider and reason."""
-    by_provider: dict[str, Counter[str]] = {}
-    for provider, outcome, _ in coverage(book, Path(facts)):
-        by_provider.setdefault(provider, Counter())[outcome] += 1
-    if as_json:
-        print(json.dumps(by_provider, indent=2))
-        return 0
-    total: Counter[str] = Counter()
-    for provider, counts in sorted(by_provider.items(), key=lambda pair: -pair[1].total()):
-        total += counts
-        left = ", ".join(f"{count} {why}" for why, count in counts.most_common() if why != USED)
-        print(f"{provider:<22} {counts[USED]:>6} of {counts.total():>6} used" + (f"; left out: {left}" if left else ""))
-    left = ", ".join(f"{count} {why}" for why, count in total.most_common() if why != USED)
-    print(f"{'all':<22} {total[USED]:>6} of {total.total():>6} used; left out: {left}")
-    return 0
+    if not COMPILER.exists():
+        raise ConfigurationError("coverage needs a checkout of the source: the book's compiler is not in the wheel")
+    if not facts.is_file():
+        raise ConfigurationError(f"{facts}: no such file; give the fact base the book was compiled from")
+    command = [sys.executable, str(COMPILER), "--coverage", str(facts)]
+    run = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    if run.returncode != 0:
+        raise CatalogError(run.stderr.strip().splitlines() or [f"{COMPILER.name} ended with {run.returncode}"])
+    told = json.loads(run.stdout)
+    return [Coverage(provider, one["facts"], one["used"], one["left_out"]) for provider, one in told.items()]

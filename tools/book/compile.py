@@ -7,6 +7,7 @@ The output is never edited by hand: a wrong price is a missing decision.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tomllib
 from collections import Counter, defaultdict
@@ -17,11 +18,14 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from cases import ListCase, load_cases
 from decisions import decide, load
-from emit import Writer, gaps, moment, quoted
+from emit import Writer, gaps, moment
 from facts import Fact, read_facts
 from lay import Rate, rates_of
 from names import Alias, Model, group
+from plans import plan_lines
+from text import quoted
 from timeline import TODAY, day
 
 HERE: Final = Path(__file__).parent
@@ -57,13 +61,30 @@ def compile_book(facts: Sequence[Fact]) -> dict[str, str]:
     by_provider: dict[str, list[Model]] = defaultdict(list)
     for model in group(facts):
         by_provider[model.provider].append(model)
-    return {provider: text for provider, models in sorted(by_provider.items())
-            if (text := provider_file(provider, models, heads.get(provider, {}), seen))}  # fmt: skip
+    rules, _ = load_cases(facts)
+    others: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        others[fact.provider].append(fact)
+    book: dict[str, str] = {}
+    for provider in sorted(others):
+        told = by_provider.get(provider, []), others[provider], rules.get(provider, [])
+        if text := provider_file(provider, *told, heads.get(provider, {}), seen):
+            book[provider] = text
+    return book
 
 
-def provider_file(provider: str, models: list[Model], head: dict[str, Any], seen: dict[str, str]) -> str:
+def provider_file(
+    provider: str,
+    models: list[Model],
+    facts: list[Fact],
+    rules: list[ListCase],
+    head: dict[str, Any],
+    seen: dict[str, str],
+) -> str:
     """One provider's file, or nothing if no rate survives."""
-    currencies = Counter(model.currency for model in models for _ in model.facts)
+    currencies = Counter(fact.currency for fact in facts if not fact.raw.get("converted"))
+    if not currencies:
+        return ""
     currency = head.get("currency") or currencies.most_common(1)[0][0]
     zone = head.get("timezone") or ("Asia/Shanghai" if currency == "CNY" else "UTC")
     writer = Writer(currency, seen)
@@ -74,13 +95,14 @@ def provider_file(provider: str, models: list[Model], head: dict[str, Any], seen
     if head.get("head"):
         put(head["head"].strip("\n"))
     put("")
-    told = 0
+    told = len(writer.lines)
     named: dict[str, tuple[str, Alias]] = {}
     for model in models:
         rates = without_gaps(rates_of(model))
+        for rule in rules:
+            rule.apply(model, rates)
         for rate, after in zip_longest(rates, rates[1:]):
             writer.rate(model, rate, after.start if after else None)
-        told += len(rates)
         if rates:
             for alias in model.aliases:
                 if alias.name.lower() != model.id.lower():
@@ -94,41 +116,89 @@ def provider_file(provider: str, models: list[Model], head: dict[str, Any], seen
             if alias.until:
                 put(f"until = {moment(alias.until)}")
             put("")
-    if head.get("tail"):
-        put(head["tail"].strip("\n"))
-    return "\n".join(writer.lines).rstrip("\n") + "\n" if told else ""
+    writer.lines += plan_lines(facts, currency)
+    return "\n".join(writer.lines).rstrip("\n") + "\n" if len(writer.lines) > told else ""
+
+
+def coverage(facts: Sequence[Fact]) -> dict[str, dict[str, Any]]:
+    """What became of every fact of a compiled book, by provider: used, or the reason it is left out."""
+    fate: dict[int, Fact] = {}
+    for fact in facts:  # a fact told of several models is used if one of them uses it
+        if fact.line not in fate or fact.used:
+            fate[fact.line] = fact
+    answer: dict[str, dict[str, Any]] = {}
+    for line in sorted(fate):
+        fact = fate[line]
+        told = answer.setdefault(fact.provider, {"facts": 0, "used": 0, "left_out": Counter()})
+        told["facts"] += 1
+        if fact.used:
+            told["used"] += 1
+        else:
+            told["left_out"][fact.left_out or "left without a word"] += 1
+    return {
+        provider: {**told, "left_out": dict(sorted(told["left_out"].items(), key=lambda item: (-item[1], item[0])))}
+        for provider, told in sorted(answer.items())
+    }
+
+
+def summary(book: dict[str, str], covered: dict[str, dict[str, Any]]) -> str:
+    """The figures of a book, for people."""
+    lines = ["provider               list  models  rates   facts    used"]
+    totals: Counter[str] = Counter()
+    for provider, told in covered.items():
+        text = tomllib.loads(book[provider]) if provider in book else {"rate": [], "currency": "-"}
+        models: dict[str, set[str]] = defaultdict(set)
+        for rate in text.get("rate", []):
+            models[rate.get("currency", text["currency"])].add(rate["model"])
+        for number, currency in enumerate(sorted(models) or ["-"]):
+            rates = sum(r.get("currency", text["currency"]) == currency for r in text.get("rate", []))
+            shown = f"{told['facts']:>8}{told['used']:>8}" if not number else ""
+            lines.append(f"{provider:22} {currency:4} {len(models[currency]):>7}{rates:>7}{shown}")
+            totals[f"models {currency}"] += len(models[currency])
+            totals["rates"] += rates
+        totals["facts"] += told["facts"]
+        totals["used"] += told["used"]
+        for reason, count in told["left_out"].items():
+            totals[f"left out: {reason}"] += count
+    return "\n".join([*lines, "", *(f"{count:7} {name}" for name, count in totals.items() if not name.startswith("left"))]
+                     + [f"{count:7} {name}" for name, count in totals.most_common() if name.startswith("left")])  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Compile, or with `--check` and `--coverage` only look."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("facts", type=Path)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the book is not what the facts give")
+    parser.add_argument("--coverage", action="store_true", help="write nothing; print what became of every fact, as JSON")
     args = parser.parse_args(argv)
     facts = read_facts(args.facts)
-    problems = decide(facts, load())
+    problems = decide(facts, load()) + load_cases(facts)[1]
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 1
     book = compile_book(facts)
-    stale = 0
-    for provider, text in book.items():
-        path = OUT / f"{provider}.toml"
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            stale += 1
-            if not args.check:
-                path.write_text(text, encoding="utf-8")
-    for path in OUT.glob("*.toml"):
-        if path.stem not in book:
-            stale += 1
-            if not args.check:
-                path.unlink()
+    if args.coverage:
+        print(json.dumps(coverage(facts), ensure_ascii=False, indent=1))
+        return 0
+    stale = write(book, dry=args.check)
     if args.check and stale:
-        print(f"{stale} price files are not what the facts give: run tools/book/compile.py", file=sys.stderr)
+        print(f"not what the facts give: {', '.join(stale)}; run tools/book/compile.py", file=sys.stderr)
         return 1
-    reasons = Counter("used" if f.used else f.left_out or "left without a word" for f in facts)
-    for reason, count in reasons.most_common():
-        print(f"{count:6} {reason}")
+    print(summary(book, coverage(facts)))
     return 0
+
+
+def write(book: dict[str, str], dry: bool) -> list[str]:
+    """Bring the folder in line with the book; the files that differed."""
+    differ = []
+    for path in sorted({*OUT.glob("*.toml"), *(OUT / f"{provider}.toml" for provider in book)}):
+        text = book.get(path.stem)
+        if text == (path.read_text(encoding="utf-8") if path.exists() else None):
+            continue
+        differ.append(path.name)
+        if not dry:
+            path.unlink() if text is None else path.write_text(text, encoding="utf-8")
+    return differ
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any, Final
 
-from facts import Conditions, Fact, Slot, Tier
+from facts import BINARY_EDGES, Conditions, Fact, Slot, Tier
 from lay import Rate, is_main
 from names import Model
+from text import plain, quoted, source_name
 from timeline import TODAY, day
 
 _ORDER: Final = (
@@ -26,17 +27,6 @@ _BOUND: Final = re.compile(r"(input|output)_tokens_(gt|ge|le|lt)")
 _OPERATORS: Final = {"gt": ">", "ge": ">=", "le": "<=", "lt": "<"}
 
 Bounds = dict[str, tuple[str, int]]
-
-
-def plain(value: Decimal) -> str:
-    """A number as people write it."""
-    text = format(value.normalize(), "f")
-    return text
-
-
-def quoted(text: str) -> str:
-    """A TOML string."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def moment(at: str) -> str:
@@ -122,18 +112,6 @@ def gaps(rate: Rate) -> list[Slot]:
     return [s for s in rate.prices if not s.when and place(first[s.component, s.when]) != (0, 0)]
 
 
-def source_name(source: str) -> str:
-    """A source as people would look it up: repository and commit, package and version, or address."""
-    if source.startswith("seeds/"):
-        return f"news report {source[6:].partition('_')[2][:8]}"
-    source = re.sub(r" \+ .*", "", source)
-    if match := re.match(r"(?:npm )?([\w./-]+==[\w.]+)", source):
-        return match[1]
-    if match := re.match(r"([\w-]+/[\w.-]+)/.*@([0-9a-f]{7})", source):
-        return f"{match[1]}@{match[2]}"
-    return source.partition(" (")[0]
-
-
 def sources_of(rate: Rate) -> list[str]:
     """The sources of an entry: official ones, then one for each family that gave a price."""
     official = sorted({source_name(f.source) for f in rate.agreeing if f.primary})
@@ -192,6 +170,12 @@ class Writer:
             asked += [f"{n} = {quoted(v)}" for n, v in ranges]
             put(f"when = {{ {', '.join(asked)} }}")
             self._prices(prices)
+        for when, factor in rate.multipliers if "free = true" not in self.lines[-6:] else ():
+            put("[[rate.case]]")
+            put(f"when = {{ {', '.join(f'{n} = {v if n in _YES_NO else quoted(v)}' for n, v in when)} }}")
+            if isinstance(factor, dict):
+                factor = "{ " + ", ".join(f"{name} = {value}" for name, value in factor.items() if name in base) + " }"
+            put(f"multiply = {factor}")
         put("")
 
     def _prices(self, prices: dict[str, Decimal]) -> None:
@@ -199,7 +183,7 @@ class Writer:
             self.lines.append(f"{name} = {plain(prices[name])}")
 
     def _remarks(self, rate: Rate) -> None:
-        if any(f.raw["tier"] and any(e % 1024 == 0 or e % 1024 == 1 for e in f.raw["tier"].values()) for f in rate.agreeing):
+        if any(BINARY_EDGES.keys() & set((f.raw["tier"] or {}).values()) for f in rate.agreeing):
             self.lines.append("k = [1000, 1024]")
         reviews = [f for f in rate.agreeing if "at least through" in f.condition]
         if reviews:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import zip_longest
+from typing import Any
 
 from facts import Fact, Slot
 from names import Model
@@ -29,6 +30,7 @@ class Rate:
     families: set[str] = field(default_factory=set)
     until: str | None = None
     promotion: bool = False
+    multipliers: list[tuple[tuple[tuple[str, str], ...], Any]] = field(default_factory=list)
 
 
 def is_main(slot: Slot) -> bool:
@@ -44,7 +46,7 @@ def rates_of(model: Model) -> list[Rate]:
     model.facts = [fact for fact in model.facts if fact.left_out is None]
     _date_pages(model)
     cards = Story(model.facts, is_main).cards
-    extras = [Story(model.facts, wanted, patient=True).cards for wanted in _groups(model)]
+    extras = [Story(model.facts, wanted, patient).cards for wanted, patient in _groups(model)]
     if not cards:
         cards = [Card(start, False, {}, {}) for start in _starts(extras)]
     rates: list[Rate] = []
@@ -74,14 +76,14 @@ def _date_pages(model: Model) -> None:
             page.first, page.page = min(seen, default=TODAY), True
 
 
-def _groups(model: Model) -> list[Callable[[Slot], bool]]:
-    """What is told together: all that one condition changes, and each plain component of its own."""
+def _groups(model: Model) -> list[tuple[Callable[[Slot], bool], bool]]:
+    """What is told together (all that one condition changes, patiently; each plain component of its own)."""
     slots = {s for f in model.facts for s in f.slots if not is_main(s)}
     conditions = sorted({s.when for s in slots if s.when})
     plain = sorted({s.component for s in slots if not s.when})
     return [
-        *(lambda s, w=when: s.when == w and not is_main(s) for when in conditions),  # type: ignore[misc]
-        *(lambda s, n=name: s.component == n and not s.when for name in plain),  # type: ignore[misc]
+        *((lambda s, w=when: s.when == w and not is_main(s), True) for when in conditions),  # type: ignore[misc]
+        *((lambda s, n=name: s.component == n and not s.when, False) for name in plain),  # type: ignore[misc]
     ]
 
 

@@ -1,0 +1,101 @@
+"""Rules a vendor states once for a whole list: batch at half price, a region's surcharge, the cache's share of input.
+
+`[[case]]` entries of `decisions/<provider>.toml` turn such a fact into cases of the entries it is about:
+
+    where      the facts that say it (as in a decision); they are used by every entry that carries the case
+    models     ids, or `has` (a part of the id) and `not_has`; absent: all
+    needs      components an entry must price
+    since      entries that ended before this day are left alone
+    when       the condition
+    multiply   a number, or one per component
+    shares     the price as a share of input, per component: written out as prices, tier by tier
+    plain      the same for the price without the condition, where the list shows the conditional one
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from decisions import FOLDER, Decision
+from facts import Fact, Slot
+from lay import Rate
+from names import Model, key_of
+
+
+@dataclass(frozen=True)
+class ListCase:
+    """One rule of a list, and the facts that state it."""
+
+    entry: Mapping[str, Any]
+    facts: tuple[Fact, ...]
+
+    def apply(self, model: Model, rates: Sequence[Rate]) -> None:
+        """Give the case to the model's entries it is about."""
+        if self.entry.get("currency", model.currency) != model.currency or not self._names(model):
+            return
+        for number, rate in enumerate(rates):
+            ends = rates[number + 1].start if number + 1 < len(rates) else None
+            if ends and ends <= self.entry.get("since", ""):
+                continue
+            plain = {s.component for s in rate.prices if not s.when}
+            if not set(self.entry.get("needs", ("input",))) <= plain or not any(rate.prices.values()):
+                continue
+            if self._give(rate):
+                rate.agreeing += [f for f in self.facts if f not in rate.agreeing]
+                for fact in self.facts:
+                    fact.used, fact.left_out = True, None
+
+    def _names(self, model: Model) -> bool:
+        known = [key_of(name, model.provider) for name in self.entry.get("models", ())]
+        if known:
+            return model.key in known
+        unlike = self.entry.get("not_has", ())
+        return self.entry.get("has", "") in model.key and not any(part in model.key for part in unlike)
+
+    def _give(self, rate: Rate) -> bool:
+        when = tuple(sorted((name, str(value).lower()) for name, value in self.entry["when"].items()))
+        if any(set(when) <= set(slot.when) for slot in rate.prices):
+            return False
+        if "multiply" in self.entry:
+            rate.multipliers.append((when, self.entry["multiply"]))
+            return True
+        return self._share(rate, when)
+
+    def _share(self, rate: Rate, when: tuple[tuple[str, str], ...]) -> bool:
+        inputs = {s.tier: p for s, p in rate.prices.items() if s.component == "input" and not s.when}
+        shown = {s: p for s, p in rate.prices.items() if s.component == "cache_read" and not s.when}
+        if set(inputs) != {s.tier for s in shown}:
+            return False
+        ratios = {p / inputs[s.tier] for s, p in shown.items()}
+        plain, shares = self.entry["plain"], self.entry["shares"]
+        if len(ratios) != 1 or not ratios <= {Decimal(plain["cache_read"]), Decimal(shares["cache_read"])}:
+            return False
+        for tier, price in inputs.items():
+            for name, share in plain.items():
+                rate.prices[Slot(name, (), tier)] = price * Decimal(share)
+            for name, share in shares.items():
+                slot = Slot(name, when, tier)
+                rate.prices[slot] = price * Decimal(share)
+                rate.givers[slot] = self.facts[0]
+        for slot in [s for s in rate.prices if s.component in shares and s.component not in plain and not s.when]:
+            rate.agreeing.append(rate.givers.pop(slot))
+            del rate.prices[slot]
+        return True
+
+
+def load_cases(facts: Sequence[Fact]) -> tuple[dict[str, list[ListCase]], list[str]]:
+    """Every list rule by provider, with its facts; and the rules no fact states."""
+    answer: dict[str, list[ListCase]] = {}
+    problems: list[str] = []
+    for path in sorted(FOLDER.glob("*.toml")):
+        for entry in tomllib.loads(path.read_text(encoding="utf-8")).get("case", []):
+            asks = Decision(path.stem, entry["question"], entry["answer"], entry["reason"], entry["where"], {})
+            told = tuple(fact for fact in facts if asks.covers(fact))
+            if not told:
+                problems.append(f"decisions/{path.stem}.toml: no fact states {entry['answer']!r}")
+            answer.setdefault(path.stem, []).append(ListCase(entry, told))
+    return answer, problems
