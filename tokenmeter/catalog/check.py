@@ -139,8 +139,11 @@ class _Check:
         cases = [case[key] for case in entry.get("case", ()) for key in case if self._is_price(key)]
         priced = [price for price in (*base, *cases) if not isinstance(price, str | Mapping)]
         if entry.get("free"):
-            if any(base):
-                yield "free = true beside a price above zero: leave one out"
+            tokens = [
+                key for key in entry if self._is_price(key) and self.schema.whole(key) in ("input", "output", BOTH)
+            ]
+            if any(entry[key] for key in tokens):
+                yield "free = true beside a token price above zero: leave one out"
         elif entry.get("withdrawn"):
             if priced:
                 yield "withdrawn = true beside prices: leave one out"

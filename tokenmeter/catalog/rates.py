@@ -25,7 +25,7 @@ from tokenmeter.catalog.windows import Window, as_date, zone_of
 __all__ = ["PriceFile", "Rate", "Span", "Timeline", "instant_of"]
 
 EVER: Final = math.inf
-_LISTS: Final = frozenset({"rate", "alias", "form", "plan", "discount", "contract"})
+_ENTRIES: Final = frozenset({"rate", "alias", "form", "plan", "discount", "contract"})  # what is not head
 
 
 class Span:
@@ -201,10 +201,8 @@ class PriceFile:
     def __init__(self, data: Mapping[str, Any], below: PriceFile | None = None) -> None:
         self.data = data
         inherited = {} if below is None else below.head
-        self.head = {
-            **inherited,
-            **{key: value for key, value in data.items() if not isinstance(value, list) or key == "k"},
-        }
+        own = {key: value for key, value in data.items() if key not in _ENTRIES}
+        self.head = {**inherited, **own}
         self.head["windows"] = {**inherited.get("windows", {}), **data.get("windows", {})}
         self.provider: str = self.head["provider"]
         self.currency: str = self.head["currency"]

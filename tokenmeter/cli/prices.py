@@ -296,11 +296,10 @@ def _check(args: argparse.Namespace) -> int:
     for finding in findings:
         kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
     told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
-    rates = sum(len(file.data.get("rate", ())) for provider in _providers(args, book) for file in book.files(provider))
+    providers = _providers(args, book)
+    rates = sum(len(file.data.get("rate", ())) for provider in providers for file in book.files(provider))
     notices = len(findings) - len(problems)
-    print(
-        f"{rates} rates of {len(_providers(args, book))} providers: {len(problems)} problems, {notices} notices ({told})"
-    )
+    print(f"{rates} rates of {len(providers)} providers: {len(problems)} problems, {notices} notices ({told})")
     return 1 if problems else 0
 
 
