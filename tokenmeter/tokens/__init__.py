@@ -10,22 +10,35 @@ media cost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter.usage import TokenCount
 
 if TYPE_CHECKING:
+    from threading import Thread
+
     from tokenmeter.tokens.streams import OutputCounter
 
-__all__ = ["OutputCounter", "count_output", "count_request", "count_text"]
+__all__ = ["OutputCounter", "count_output", "count_request", "count_text", "family_names", "preload", "register"]
 
 
-def count_text(text: str, *, model: str, provider: str | None = None) -> TokenCount:
-    """Tokens of a plain text, without any chat overhead."""
+def count_text(text: str, *, model: str, provider: str | None = None, strict: bool = False) -> TokenCount:
+    """Tokens of a plain text, without any chat overhead.
+
+    A model no entry names is counted with a stand-in and a wide range; `strict=True` raises ConfigurationError instead.
+    """
     from tokenmeter.tokens.counter import counter
 
-    return counter(model, provider).estimate(text)
+    found = counter(model, provider)
+    if strict and found.found_by != "model":
+        from tokenmeter.errors import ConfigurationError
+
+        raise ConfigurationError(
+            f"model {model!r} is in no family; name it in tokens.register(family, path, models=[{model!r}])"
+        )
+    return found.estimate(text)
 
 
 def count_request(
@@ -53,6 +66,40 @@ def count_output(
     from tokenmeter.tokens.requests import count_output as count
 
     return count(model=model, provider=provider, api=api, text=text, reasoning=reasoning, tool_calls=tool_calls)
+
+
+def register(family: str, path: str | os.PathLike[str], *, models: Iterable[str] = ()) -> None:
+    """Count some models with a vocabulary of your own: a tokenizer.json, a transformers folder, or a family's .toml.
+
+    Raises ConfigurationError where the path is wrong, MissingExtra where a package is needed to read it.
+    """
+    from tokenmeter.tokens.own import register as put
+
+    put(family, path, models=models)
+
+
+def preload(*names: str) -> Thread:
+    """Load the vocabularies of families or models (`"qwen"`, `"gpt-4o"`) in the background; join the thread to wait."""
+    import threading
+
+    def load() -> None:
+        from tokenmeter._guard import guard
+        from tokenmeter.tokens.counter import load_for
+
+        for name in names:
+            with guard(f"loading the vocabulary for {name}"):
+                load_for(name)
+
+    thread = threading.Thread(target=load, name="tokenmeter-preload", daemon=True)
+    thread.start()
+    return thread
+
+
+def family_names() -> tuple[str, ...]:
+    """The names of all families, those registered here included."""
+    from tokenmeter.tokens.families import family_names as names
+
+    return names()
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from typing import Final
 
 from tokenmeter.errors import CatalogError
 from tokenmeter.tokens.engine import Tokenizer, load_tokenizer
-from tokenmeter.tokens.families import Family, Match, Scale, load_family, match_model
+from tokenmeter.tokens.families import Family, Match, Scale, family_names, load_family, match_model
 from tokenmeter.tokens.ratio import RatioTally, Script, script_of
 from tokenmeter.usage import TokenCount
 
@@ -24,7 +24,7 @@ __all__ = ["Counter", "counter"]
 logger: Final = logging.getLogger("tokenmeter")
 
 GUESSED: Final[Scale] = (1.0, 0.85, 1.25)
-"""For a model no entry names, counted with its vendor's usual vocabulary: as far as that vendor's vocabularies differ."""
+"""For a model no entry names, counted with its vendor's usual vocabulary: as far as a vendor's vocabularies differ."""
 
 
 class Counter:
@@ -116,3 +116,11 @@ def _by_ratio(text: str) -> tuple[int, int, int]:
 def counter(model: str, provider: str | None = None) -> Counter:
     """The counter of a model, cached. Never raises on an unknown model: it gets a stated stand-in, widely ranged."""
     return Counter(model, provider, match_model(model, provider))
+
+
+def load_for(name: str) -> None:
+    """Load the vocabulary of a family or a model now. Raises CatalogError where it cannot be."""
+    if name in family_names():
+        load_tokenizer(load_family(name).stand_in or name)
+    else:
+        load_tokenizer(counter(name).family)

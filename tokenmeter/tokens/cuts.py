@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["FORCED", "last_cut", "pieces", "space_runs"]
+__all__ = ["FORCED", "last_cut", "pieces", "scalars", "space_runs"]
 
 _SAFE: Final = re.compile(
     r"(?<=[^\s>])(?=[ \t])|(?<=[0-9A-Za-z\u4e00-\u9fa5])(?=\n)|(?<=[A-Za-z\u4e00-\u9fa5])(?=[,.;!?，。；！？])"
@@ -33,6 +33,11 @@ FORCED: Final = 1 << 20
 """A text with no safe cut in this many characters is cut anyway: no prose has such a piece."""
 _WINDOW: Final = 64
 """Characters first searched for a cut, from the end: most prose has one in its last dozen."""
+
+
+def scalars(text: str) -> str:
+    """The text with surrogate pairs joined and lone surrogates replaced, as a JSON decoder of a server does."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def last_cut(text: str, start: int = 0, end: int | None = None) -> int:
@@ -75,8 +80,8 @@ def pieces(text: str) -> Iterator[str]:
 LONG_RUN: Final = 1 << 12
 """Runs of white space from here on are taken out before a pattern sees them.
 
-`\\s+(?!\\S)` keeps one state per character, and from about a million on the native engine panics: it prints to the host's
-standard error and raises a BaseException. Nobody's prose comes near four thousand.
+`\\s+(?!\\S)` keeps one state per character, and from about a million on the native engine panics: it prints to the
+host's standard error and raises a BaseException. Nobody's prose comes near four thousand.
 """
 # White_Space of Unicode without the two newlines, which another branch of every pattern takes first.
 _SPACE: Final = "\t\x0b\x0c \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"

@@ -16,20 +16,23 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, Protocol
 
 from tokenmeter.errors import CatalogError
-from tokenmeter.tokens.cuts import CHUNK, LONG_RUN, pieces, space_runs
+from tokenmeter.tokens.cuts import CHUNK, LONG_RUN, pieces, scalars, space_runs
 from tokenmeter.tokens.families import Family, data_folder, load_family
 from tokenmeter.tokens.vocab import unpack
 
-__all__ = ["BytePairs", "Tokenizer", "load_tokenizer", "loaded_families"]
+__all__ = ["BytePairs", "Tokenizer", "build_tokenizer", "load_tokenizer", "loaded_families", "put_tokenizer"]
 
 
 class Tokenizer(Protocol):
     """What counting needs of a tokenizer."""
 
     family: Family
+    adds_up: ClassVar[bool]
+    """Whether the tokens of pieces cut at safe places add up to those of the whole."""
 
     def count(self, text: str, markers: bool = False) -> int:
         """Tokens of a text; `markers` reads special tokens as one token each."""
@@ -40,22 +43,28 @@ class Tokenizer(Protocol):
         ...
 
 
-def _scalars(text: str) -> str:
-    """The text with surrogate pairs joined and lone surrogates replaced, as a JSON decoder of a server does."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 class BytePairs:
     """A byte-pair vocabulary in tiktoken's engine."""
 
-    __slots__ = ("_core", "_leads", "_letters", "_nfc", "_piece", "_plain", "_quick", "_specials", "_whole_before", "family")
+    __slots__ = (
+        "_core",
+        "_leads",
+        "_letters",
+        "_nfc",
+        "_piece",
+        "_plain",
+        "_quick",
+        "_specials",
+        "_whole_before",
+        "family",
+    )
 
     def __init__(self, family: Family, tokens: tuple[bytes, ...]) -> None:
         tokens = tokens[: family.tokens]
         encoding = _encoding(family, tokens)
         self.family = family
-        self._core = encoding._core_bpe.encode_ordinary
-        self._piece = encoding._core_bpe.encode_single_piece
+        self._core: Callable[[str], list[int]] = encoding._core_bpe.encode_ordinary
+        self._piece: Callable[[bytes], list[int]] = encoding._core_bpe.encode_single_piece
         self._nfc = family.normalize == "NFC"
         self._letters = _letters(tokens) if family.units == "characters" else None
         self._whole_before = re.compile(family.whole_space_before) if family.whole_space_before else None
@@ -72,7 +81,7 @@ class BytePairs:
             try:
                 return len(self._core(text if text.isascii() or not self._nfc else unicodedata.normalize("NFC", text)))
             except UnicodeEncodeError:
-                text = _scalars(text)
+                text = scalars(text)
         if (markers or not self._plain) and self._specials is not None and any(map(text.__contains__, self._leads)):
             found = len(self._specials.findall(text))
             if found:
@@ -81,7 +90,7 @@ class BytePairs:
 
     def _count_plain(self, text: str) -> int:
         if self._letters is not None and not text.isascii():
-            text = _scalars(text).replace("\u2581", " ")  # the vocabulary writes a space as this letter
+            text = scalars(text).replace("\u2581", " ")  # the vocabulary writes a space as this letter
             return self._count_pieces(text) + self._single_bytes(text, self._letters)
         return self._count_pieces(text)
 
@@ -104,7 +113,7 @@ class BytePairs:
             runs = space_runs(text)
             return self._around(text, runs) if runs else self._core(text)
         except UnicodeEncodeError:
-            return self._encode(_scalars(text))
+            return self._encode(scalars(text))
 
     def _around(self, text: str, runs: list[tuple[int, int]]) -> list[int]:
         """Encode with long runs of white space as the single pieces that the pattern would make of them."""
@@ -173,14 +182,20 @@ def load_tokenizer(name: str) -> Tokenizer:
         lock = _loading.setdefault(name, threading.Lock())
     with lock:
         if name not in _loaded:
-            _loaded[name] = _build(load_family(name))
+            _loaded[name] = build_tokenizer(load_family(name))
     return _loaded[name]
 
 
-def _build(family: Family) -> Tokenizer:
+def put_tokenizer(name: str, tokenizer: Tokenizer) -> None:
+    """Count a family with this tokenizer from now on."""
+    _loaded[name] = tokenizer
+
+
+def build_tokenizer(family: Family) -> Tokenizer:
+    """Load a family's vocabulary, from beside its own file. Raises CatalogError where it cannot be read."""
     if family.vocabulary is None:
         raise CatalogError([f"{family.name}: has no vocabulary; it is counted with {family.stand_in}"])
-    path = data_folder() / f"{family.vocabulary}.vocab"
+    path = (family.path.parent if family.path else data_folder()) / f"{family.vocabulary}.vocab"
     try:
         data = path.read_bytes()
     except OSError as error:

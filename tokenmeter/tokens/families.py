@@ -21,7 +21,7 @@ from typing import Any, Final
 from tokenmeter.errors import CatalogError
 from tokenmeter.tokens.ratio import Script
 
-__all__ = ["Family", "Match", "data_folder", "family_names", "load_family", "match_model"]
+__all__ = ["Family", "Match", "data_folder", "family_names", "load_family", "match_model", "read_family"]
 
 Scale = tuple[float, float, float]
 """True tokens per counted token: the best guess, and the least and greatest that hold for 95% of real texts."""
@@ -104,7 +104,11 @@ def load_family(name: str) -> Family:
 
 @cache
 def _load_shipped(name: str) -> Family:
-    path = data_folder() / f"{name}.toml"
+    return read_family(data_folder() / f"{name}.toml", name)
+
+
+def read_family(path: Path, name: str) -> Family:
+    """The family a file describes. Raises CatalogError naming every key it does not know."""
     data = _read(path)
     known = {
         "title", "stand_in", "scale", "vocabulary", "tokens", "first_id", "pattern", "classes", "normalize", "dead",

@@ -7,6 +7,7 @@ overhead of an answer (end marks, wrappers of calls) is asked of request countin
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from tokenmeter.tokens.counter import Counter, counter
@@ -23,13 +24,13 @@ _BATCH: Final = 1024
 class TextCounter:
     """Counts one text that comes in parts. `tokens()` equals the count of the parts joined."""
 
-    __slots__ = ("_counter", "_counted", "_due", "_length", "_parts", "tally")
+    __slots__ = ("_counted", "_counter", "_due", "_length", "_parts", "tally")
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
         self._parts: list[str] = []
         self._length = 0
-        self._due = _BATCH
+        self._due: float = _BATCH
         self._counted = 0
         self.tally = RatioTally()
 
@@ -41,6 +42,10 @@ class TextCounter:
             self._settle()
 
     def _settle(self) -> None:
+        tokenizer = self._counter.tokenizer
+        if tokenizer is not None and not tokenizer.adds_up:
+            self._due = inf
+            return
         text = "".join(self._parts)
         cut = last_cut(text)
         if not cut and len(text) < FORCED:
