@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_records import NOON, priced, record, unpriced
+from made_records import NOON, nanoseconds, priced, record, unpriced
 
 from tokenmeter import _guard
 from tokenmeter.errors import ConfigurationError
@@ -83,8 +83,8 @@ def test_a_row_says_everything_of_a_call(ledger: Ledger, path: Path) -> None:
             usage_raw={"prompt_tokens": 1000, "details": {"tier": "fast"}},
             unknown_fields=("usage.shiny",),
             attempts=(
-                Attempt(429, None, NOON, 0.1, "req-1", reason="no usage in an error"),
-                Attempt(200, None, NOON, 0.9, "req-2", usage=True),
+                Attempt(429, None, nanoseconds(NOON), 100_000_000, "req-1", reason="no usage in an error"),
+                Attempt(200, None, nanoseconds(NOON), 900_000_000, "req-2", usage=True),
             ),
             tags={"team": "搜索"},
             scope=("nightly", "rerank"),
@@ -103,7 +103,15 @@ def test_a_row_says_everything_of_a_call(ledger: Ledger, path: Path) -> None:
     read = {name: json.loads(value) if name in texts and value else value for name, value in row.items()}
     attempts = read.pop("attempts")
     assert [attempt["status"] for attempt in attempts] == [429, 200]
-    assert attempts[0]["reason"] == "no usage in an error"
+    assert attempts[0] == {
+        "status": 429,
+        "error": None,
+        "started_at": "2026-11-01T12:00:00.000000Z",
+        "duration": 0.1,
+        "request_id": "req-1",
+        "usage": False,
+        "reason": "no usage in an error",
+    }
     assert {name: value for name, value in read.items() if value is not None} == {
         "seq": 1,
         "id": "c1",

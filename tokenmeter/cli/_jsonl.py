@@ -36,7 +36,8 @@ LONGEST_LINE: Final = 64 * 1024 * 1024
 _BLOCK: Final = 256 * 1024
 _PATIENCE: Final = 0.1  # seconds an answer may wait for its neighbours
 _UTF8_BOM: Final = b"\xef\xbb\xbf"
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+# UTF-8 cannot hold a lone surrogate, and some readers take the others for the end of a line: JSON can escape both.
+_UNSAFE: Final = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
 _OTHER_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -174,12 +175,10 @@ class _Answers:
         if not self._waiting:
             return
         text = "\n".join(self._waiting) + "\n"
-        try:
-            data = text.encode()
-        except UnicodeEncodeError:  # a lone surrogate can be written as JSON's own escape only
-            data = _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()
+        if not text.isascii():
+            text = _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
         self._waiting.clear()
-        self._target.write(data)
+        self._target.write(text.encode())
         self._target.flush()
 
 

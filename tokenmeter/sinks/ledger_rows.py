@@ -88,7 +88,7 @@ def _attempts(attempts: Iterable[Attempt]) -> list[dict[str, Any]]:
         {
             "status": attempt.status,
             "error": attempt.error,
-            "started_at": attempt.started_at.isoformat(),
+            "started_at": _time(attempt.started_ns),
             "duration": attempt.duration,
             "request_id": attempt.request_id,
             "usage": attempt.usage,

@@ -1,0 +1,137 @@
+"""`tokenmeter report` as people and programs meet it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from made_records import NOON, priced, record, unpriced
+
+from tokenmeter.cli import main
+from tokenmeter.cli._tables import table, width
+from tokenmeter.record import End
+from tokenmeter.sinks.ledger import Ledger
+from tokenmeter.usage import Source, Usage
+
+
+@pytest.fixture
+def spend(tmp_path: Path) -> str:
+    ledger = Ledger(tmp_path / "spend.db")
+    for one in (
+        record(priced("1234.56785"), tags={"team": "搜索"}, usage=Usage(input_tokens=1_200_000, output_tokens=90)),
+        record(priced("0.0000012"), tags={"team": "ads\x1b[31m"}),
+        record(unpriced(), tags={"team": "搜索"}, usage=Usage(source=Source.NONE), end=End.ERROR),
+        record(priced("0.5", "USD", model="gpt-4o"), provider="openai", tags={"team": "ads"}),
+    ):
+        ledger.write(one)
+    ledger.close(30)
+    return ledger.path
+
+
+def test_the_table(spend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", spend, "--by", "team", "--tz", "Asia/Shanghai"]) == 0
+    printed = capsys.readouterr().out
+    heading, _, *lines = printed.splitlines()
+    assert heading == f"{spend}: times in Asia/Shanghai"
+    assert [line.split() for line in lines[:10] if "─" not in line] == [
+        ["team", "cost", "currency", "calls", "attempts", "input", "output",
+         "reported", "counted", "estimated", "unpriced"],
+        ["搜索", "1,234.5678+", "CNY", "1", "-", "1,200,000", "90", "50.0%", "0.0%", "0.0%", "50.0%"],
+        ["ads\\x1b[31m", "0.0000012", "CNY", "1", "-", "1,000", "100", "100.0%", "0.0%", "0.0%", "0.0%"],
+        ["ads", "0.5000", "USD", "1", "-", "1,000", "100", "100.0%", "0.0%", "0.0%", "0.0%"],
+        ["搜索", "?", "unpriced", "1", "-", "?", "?", "0.0%", "0.0%", "0.0%", "50.0%"],
+        ["total", "1,234.5679+", "CNY", "2", "-", "1,201,000", "190", "50.0%", "0.0%", "0.0%", "25.0%"],
+        ["total", "0.5000+", "USD", "1", "-", "1,000", "100", "25.0%", "0.0%", "0.0%", "25.0%"],
+        ["total", "?", "unpriced", "1", "-", "?", "?", "0.0%", "0.0%", "0.0%", "25.0%"],
+    ]  # fmt: skip
+    assert len({width(line) for line in lines[:10]}) == 1  # wide characters and all
+    assert "1 of 1 unpriced calls ended in an error" in printed
+
+
+def test_json_is_exact_and_unknown_is_null(spend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", spend, "--by", "model,team", "--json", "--since", "2026-11-01", "--tz", "UTC"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["by"], answer["timezone"], answer["since"]) == (
+        ["model", "team"], "UTC", "2026-11-01T00:00:00+00:00",
+    )  # fmt: skip
+    assert [(row["group"]["team"], row["currency"], row["cost"], row["complete"]) for row in answer["rows"]] == [
+        ("搜索", "CNY", "1234.56785", False),
+        ("ads\x1b[31m", "CNY", "0.0000012", True),
+        ("ads", "USD", "0.5", True),
+        ("搜索", None, None, False),
+    ]
+    assert answer["totals"][0]["cost"] == "1234.5678512"
+    assert answer["rows"][3]["tokens"]["input_tokens"] is None
+    assert answer["rows"][3]["calls_without_tokens"] == {"input_tokens": 1, "output_tokens": 1}
+
+
+def test_csv_is_exact_and_unknown_is_empty(spend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", spend, "--by", "team", "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["team"], row["cost"], row["complete"], row["input_tokens"]) for row in rows] == [
+        ("搜索", "1234.56785", "no", "1200000"),
+        ("ads\x1b[31m", "0.0000012", "yes", "1000"),
+        ("ads", "0.5", "yes", "1000"),
+        ("搜索", "", "no", ""),
+    ]
+
+
+def test_without_keys_there_are_only_sums(spend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", spend, "--by", "", "--provider", "openai"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4].split()[:3] == ["0.5000", "USD", "1"]
+
+
+def test_the_ledger_may_come_from_the_environment(
+    spend: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKENMETER_LEDGER", spend)
+    assert main(["report", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ledger"] == spend
+
+
+def test_nothing_matches_says_what_there_is(spend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", spend, "--until", "2020-01-01", "--tz", "UTC"]) == 0
+    assert "no call matches; the ledger holds 4 calls, from 2026-11-01T12:00:00+00:00" in capsys.readouterr().out
+
+
+def test_since_a_while_ago(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Ledger(tmp_path / "spend.db")
+    now = datetime.fromtimestamp(int(time.time()), UTC)
+    ledger.write(record(ended=now))
+    ledger.write(record(ended=NOON.replace(year=2020)))
+    ledger.close()
+    assert main(["report", ledger.path, "--since", "1h", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["calls"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["nowhere.db"], "there is no ledger at nowhere.db: tokenmeter.configure(ledger=", id="missing"),
+        pytest.param([], "which ledger? Name its file", id="none named"),
+        pytest.param(["SPEND", "--by", "teem"], "did you mean 'team'?", id="unknown key"),
+        pytest.param(["SPEND", "--since", "soon"], "--since: 'soon' is not a time", id="bad time"),
+        pytest.param(["SPEND", "--since", "2026-02", "--until", "2026-01"], "is not after", id="turned round"),
+        pytest.param(["SPEND", "--tag", "team"], "--tag: 'team' is not KEY=VALUE", id="bad tag"),
+        pytest.param(["SPEND", "--tz", "Mars/Base"], "'Mars/Base' is not a time zone", id="bad zone"),
+        pytest.param(["SPEND", "--json", "--csv"], "not allowed with", id="two forms"),
+    ],
+)
+def test_bad_flags_end_with_2_and_the_way_out(
+    spend: str, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", *(spend if word == "SPEND" else word for word in arguments)]) == 2
+    printed = capsys.readouterr()
+    assert words in printed.err
+    assert not printed.out
+
+
+def test_columns_line_up_with_wide_and_combining_characters() -> None:
+    text = table(["名字", "n"], [["模型", "1"], ["e\u0301e", "22"], ["a", "333"]], right=["n"])
+    assert text.splitlines() == ["名字    n", "────  ───", "模型    1", "e\u0301e     22", "a     333"]
