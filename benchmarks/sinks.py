@@ -39,7 +39,7 @@ OFFER = Offer(
     list="CNY",
     book="2026.11.22",
 )
-ATTEMPTS = (Attempt(200, None, datetime(2026, 11, 22, tzinfo=UTC), 0.1, None, True),)
+ATTEMPTS = (Attempt(200, None, 1_795_305_600_000_000_000, 100_000_000, None, True),)
 USAGE = Usage(input_tokens=1200, output_tokens=90, cache_read_input_tokens=800, reasoning_output_tokens=30)
 
 

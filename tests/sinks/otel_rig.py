@@ -15,11 +15,20 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 from tokenmeter import _guard
-from tokenmeter.lifecycle import Lifecycle, OpenCall
+from tokenmeter.lifecycle import Lifecycle, OpenCall, Route
 from tokenmeter.pricing import Cost
 from tokenmeter.sinks.metrics import Metrics
 from tokenmeter.sinks.otel import Spans
 from tokenmeter.usage import Usage
+
+ROUTE = Route(
+    provider="deepseek",
+    otel_provider="deepseek",
+    api="openai.chat",
+    operation="chat",
+    host="api.deepseek.com",
+    port=443,
+)
 
 
 class Rig:
@@ -36,16 +45,8 @@ class Rig:
         the_cost = cost if cost is not None else priced("0.0012")
         self.lifecycle = Lifecycle(sinks=(self.metrics,), spans=self.made, price=lambda record: the_cost)
 
-    def open(self, **changes: Any) -> OpenCall:
-        fields: dict[str, Any] = {
-            "provider": "deepseek",
-            "otel_provider": "deepseek",
-            "api": "openai.chat",
-            "model": "deepseek-chat",
-            "host": "api.deepseek.com",
-            "port": 443,
-        }
-        call = self.lifecycle.open(**(fields | changes))
+    def open(self, *, stream: bool = False, tags: Any = None) -> OpenCall:
+        call = self.lifecycle.open(ROUTE, "deepseek-chat", stream=stream, tags=tags or {})
         call.usage_override = Usage(input_tokens=1000, output_tokens=100)
         return call
 

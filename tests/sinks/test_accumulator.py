@@ -154,7 +154,7 @@ def test_standard_tables_hold_reported_numbers_of_our_inference_calls_only() -> 
 
 
 def test_calls_attempts_and_unpriced() -> None:
-    tries = tuple(Attempt(429, None, record().started_at, 0.1) for _ in range(3))
+    tries = tuple(Attempt(429, None, record().started_ns, 100_000_000) for _ in range(3))
     accumulator = fed(
         [
             record(attempts=tries),

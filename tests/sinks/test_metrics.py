@@ -221,6 +221,30 @@ def test_calls_made_before_the_provider_was_set_are_in_the_sums(before: int, aft
     assert done.stdout.strip() == f"[{before + after + 2}]"
 
 
+def test_calls_put_off_while_nobody_listens_are_brought_in_before_reading() -> None:
+    provider, reader = metered()
+    sink, waiting = Metrics(provider), [record(), record()]
+
+    def bring() -> None:
+        while waiting:
+            sink.write(waiting.pop())
+
+    sink.before_reading = bring
+    assert value(reader, "tokenmeter.calls") == 2
+    assert points(reader, DURATION)[0][1] == 2
+
+
+def test_who_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider, _ = metered()
+    assert Metrics(provider).listened_to
+    asked = Metrics()
+    assert not asked.listened_to, "nothing but the API's proxy is there"
+    monkeypatch.setattr(api._internal, "_METER_PROVIDER", provider)
+    assert asked.listened_to
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    assert not Metrics(provider).listened_to
+
+
 # Histograms ----------------------------------------------------------------------------------------------------
 
 

@@ -179,7 +179,10 @@ NONE_OF = object()
             id="response",
         ),
         pytest.param(
-            {"attempts": tuple(Attempt(429, None, record().started_at, 0.1) for _ in range(3)), "flags": ("a", "b")},
+            {
+                "attempts": tuple(Attempt(429, None, record().started_ns, 100_000_000) for _ in range(3)),
+                "flags": ("a", "b"),
+            },
             {"tokenmeter.attempts": 3, "tokenmeter.flags": ("a", "b")},
             id="attempts and flags",
         ),

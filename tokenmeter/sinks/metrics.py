@@ -58,6 +58,8 @@ class Metrics:
         self._given = meter_provider
         self._histograms = tuple(histograms)
         self._silent = semconv.sdk_disabled()
+        self.before_reading: Callable[[], None] = _nothing
+        """Called before sums are read: brings in the calls that were put off while nobody listened."""
         self._bound: object = None
         self._recorders: dict[str, Histogram] = {}
         self._station = _station_of(meter_provider)
@@ -65,6 +67,13 @@ class Metrics:
         if not self._silent:
             with guard("registering metrics"):
                 self._bind()
+
+    @property
+    def listened_to(self) -> bool:
+        """Whether a provider is there that could read the sums; if not, records need not come at once."""
+        if self._silent:
+            return False
+        return not _is_stand_in(self._given if self._given is not None else metrics.get_meter_provider())
 
     def write(self, record: Record) -> None:
         """Take a record. Its sums are made later, so this costs an append."""
@@ -85,6 +94,8 @@ class Metrics:
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Fold what is waiting. Exporting is the provider's, which belongs to the program: flush that yourself."""
+        with guard("settling what was put off"):
+            self.before_reading()
         self._record(self.accumulator.fold())
         return True
 
@@ -92,6 +103,7 @@ class Metrics:
         """Fold what is waiting; what was summed stays in the counters for as long as the process lives."""
         self.flush(timeout)
         self._station.leave(self)
+        self.before_reading = _nothing
 
     def _bind(self) -> None:
         provider = self._given if self._given is not None else metrics.get_meter_provider()
@@ -110,6 +122,15 @@ class Metrics:
             if record.telemetry == "own" and record.end is not End.DELEGATED:
                 with guard("recording a histogram"):
                     _record_one(recorders, record)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _is_stand_in(provider: object) -> bool:
+    """Whether this is what the API gives until somebody sets a provider; its class is private to the API."""
+    return type(provider).__name__ == "_ProxyMeterProvider" or isinstance(provider, NoOpMeterProvider)
 
 
 def _record_one(recorders: dict[str, Histogram], record: Record) -> None:
@@ -282,7 +303,7 @@ def _reader(table: str, made_for: weakref.ref[MeterProvider]) -> Callable[[Callb
 def _rows(table: str, made_for: MeterProvider | None) -> list[Row]:
     provider = metrics.get_meter_provider()
     # The API's proxy hands its instruments, and so this callback, to the provider that takes its place.
-    is_global = made_for is provider or type(made_for).__name__ == "_ProxyMeterProvider"
+    is_global = made_for is provider or _is_stand_in(made_for)
     rows = _everybody.rows(table) if is_global else []
     station = _stations.get(provider if is_global else made_for) if made_for is not None else None
     return _added([*rows, *station.rows(table)]) if station is not None else rows
