@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,14 +17,13 @@ _NAMES = {"azure-openai": "openai", "openai-chatgpt": "openai", "self-hosted": N
 
 
 @contextmanager
-def clients(
-    make: Callable[[], Any], *, ask_for_usage: bool
-) -> Iterator[tuple[Callable[[str], Any], list[Record]]]:
+def clients(make: Callable[[], Any], *, ask_for_usage: bool) -> Iterator[tuple[Callable[[str], Any], list[Record]]]:
     """A function from a vendor to its metered client, and the list that their records come to.
 
     A vendor that the catalog does not know gets a client without a provider: its calls are metered all the same.
     """
     _guard.raise_failures(True)
+    logging.getLogger("tokenmeter").setLevel(logging.ERROR)  # many recorded models have no price: not the matter here
     meter = Tokenmeter(ask_usage=ask_for_usage, spans="none", estimate=False)
     made: dict[str, Any] = {}
 
