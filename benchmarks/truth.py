@@ -181,7 +181,10 @@ def answers(cases: list[dict[str, Any]]) -> Iterator[Row]:
         text, calls = output.get("text") or "", output.get("tool_calls") or []
         if not seen(case) or not true or not (text or calls) or output.get("texts") or "embeddings" in case["api"]:
             continue
-        if any(flag in case["flags"] for flag in ("hidden_reasoning", "media_output", "audio_output", "redacted_thinking")):
+        unseen = ("media_output", "audio_output", "redacted_thinking")
+        if case["api"] != "gemini.generate":  # Gemini bills thoughts apart
+            unseen += ("hidden_reasoning",)
+        if any(flag in case["flags"] for flag in unseen):
             continue
         reasoning = output.get("reasoning") or ""
         if "reasoning_summary" in case["flags"]:
@@ -194,7 +197,7 @@ def answers(cases: list[dict[str, Any]]) -> Iterator[Row]:
             reasoning = ""  # thoughts are billed apart
         count = requests.count_output(
             model=model_of(case), provider=provider_of(case), api=case["api"], text=text, reasoning=reasoning,
-            tool_calls=calls,
+            tool_calls=calls, request=case["request"],
         )  # fmt: skip
         if count.tokens is None:
             continue

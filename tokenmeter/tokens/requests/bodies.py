@@ -242,8 +242,8 @@ def _read_part(part: Mapping[str, Any], message: Message, prompt: Prompt, path: 
     if not isinstance(kind, str):
         kind = next((key for key in (*_CALLS, *_RESULTS, *_THOUGHTS[:4]) if isinstance(part.get(key), Mapping)), "")
     signature = part.get("signature") or part.get("thoughtSignature") or part.get("thought_signature")
-    if signature:
-        message.signed += 1
+    if isinstance(signature, str) and signature:
+        message.signatures.append(len(signature))
     text = part.get("text")
     if kind in _CALLS:
         _read_call(part.get(kind) if isinstance(part.get(kind), Mapping) else part, message, prompt, path)
@@ -284,8 +284,6 @@ def _read_call(call: object, message: Message, prompt: Prompt, path: str) -> Non
             break
     identity = call.get("id") or call.get("toolUseId") or call.get("call_id")
     message.calls.append(Call(name if isinstance(name, str) else "", arguments, str(identity or "")))
-    if call.get("thoughtSignature") or call.get("thought_signature"):
-        message.signed += 1
 
 
 def _read_result(part: Mapping[str, Any], message: Message, prompt: Prompt, path: str, depth: int) -> None:

@@ -116,9 +116,16 @@ def count_output(
     text: str = "",
     reasoning: str = "",
     tool_calls: Sequence[Mapping[str, Any]] = (),
+    request: Mapping[str, Any] | None = None,
     at: str | None = None,
 ) -> TokenCount:
-    """Output tokens of an answer: text, visible reasoning, calls, end marks. Never raises."""
+    """Output tokens of an answer: text, visible reasoning, calls, end marks. Never raises.
+
+    Given the `request` it answers, what that changes is counted too: an offered tool or a schema costs some vendors
+    an end mark more, and the name of a forced function is not billed again.
+    """
+    if request is not None and api is None and isinstance(request, Mapping):
+        api = guess_api(request)
     counts: Counts = counter(model, provider)
     rule = find_rule(provider, model, api, counts.family_name, at or "9999") or _PLAIN
     sums = _Sums(counts, rule)
@@ -126,7 +133,7 @@ def count_output(
     prompt = read({"messages": [{"role": "assistant", "content": None, "tool_calls": list(tool_calls)}]})
     for found in prompt.messages:
         message.calls.extend(found.calls)
-    sums.output(text, reasoning, message.calls)
+    sums.output(text, reasoning, message.calls, read(request, api) if request else Prompt())
     tokens = max(0, sum(item.tokens for item in sums.items))
     below, above = band_of(rule, ("output_calls",) if message.calls else ("output",), tokens)
     text_low, text_high = counts.band(tokens, text)
@@ -151,11 +158,11 @@ class _Sums:
             self.items.append(Item(part, tokens, note))
 
     def _marked(self, text: str) -> int:
-        """Tokens of rendered text: `\\0` is one mark and merges with nothing."""
-        if "\0" not in text:
+        """Tokens of rendered text: `\\0` is one mark, `\\1` none, and neither merges with anything."""
+        if "\0" not in text and "\1" not in text:
             return self._counts.count(text, markers=True) if text else 0
-        pieces = text.split("\0")
-        return len(pieces) - 1 + sum(self._counts.count(piece, markers=True) for piece in pieces if piece)
+        pieces = text.replace("\0", "\1").split("\1")
+        return text.count("\0") + sum(self._counts.count(piece, markers=True) for piece in pieces if piece)
 
     def request(self, prompt: Prompt, model: str) -> tuple[float, float]:
         """Itemise a request; low and high of its media are handed back, the rest is the band's."""
@@ -180,6 +187,7 @@ class _Sums:
         frames = rule.start
         text = 0
         join = rule.join
+        edge = rule.edge
         last_user = max((at for at, one in enumerate(messages) if one.role == "user"), default=-1)
         system: Message | None = None
         before: Message | None = None
@@ -195,12 +203,19 @@ class _Sums:
                 text += count(texts[0])
             elif texts:
                 text += count(join.join(texts)) if join is not None else sum(map(count, texts))
+            if edge and texts and texts[0][:1].isspace():
+                head = texts[0][:40]
+                frames += count(edge + head) - count(edge) - count(head)
             if message.role in ("system", "developer"):
                 system = system or message
             if message.name:
                 frames += count(message.name) + rule.name
             if message.reasoning and (rule.reasoning == "keep" or (rule.reasoning == "last" and at > last_user)):
                 self._add("reasoning", sum(map(count, message.reasoning)), "earlier reasoning sent back")
+            if message.signatures and rule.signature[0]:
+                share, less = rule.signature
+                tokens = sum(max(0, round(share * length - less)) for length in message.signatures)
+                self._add("reasoning", tokens, "thoughts inside signatures")
             if message.calls:
                 self._add("calls", self._calls(rule.calls, message.calls), f"{len(message.calls)} calls")
                 if rule.calls.parallel and len(message.calls) > 1:
@@ -240,10 +255,12 @@ class _Sums:
         return pattern.each + self._marked(pattern.text.replace("{name}", name).replace("{body}", body))
 
     def _tools(self, prompt: Prompt) -> None:
-        offered = prompt.tools
-        if not offered or (prompt.choice == "none" and self._rule.tools.options.get("none_hides")):
-            return
         rule = self._rule
+        offered = prompt.tools
+        if not offered or (prompt.choice == "none" and rule.tools.options.get("none_hides")):
+            return
+        if prompt.choice.startswith("=") and rule.tools.options.get("forced_only"):
+            offered = [tool for tool in offered if tool.name == prompt.choice[1:]] or offered
         pattern = rule.tools
         tokens = self._block("tools", pattern, offered)
         adjust = pattern.options.get("uncommented", 0)
@@ -317,18 +334,28 @@ class _Sums:
                 high += most
         return low, high
 
-    def output(self, text: str, reasoning: str, calls: Sequence[Call]) -> None:
-        """Itemise an answer."""
+    def output(self, text: str, reasoning: str, calls: Sequence[Call], asked: Prompt) -> None:
+        """Itemise an answer to what was asked."""
         rule = self._rule
+        extra = rule.output.options
         self._add("text", self._counts.count(text) if text else 0)
         if reasoning:
-            self._add("reasoning", self._counts.count(reasoning) + rule.output.options.get("reasoning", 0))
-        if calls:
-            self._add("calls", self._calls(rule.output_calls or rule.calls, calls), f"{len(calls)} calls")
-        if text or not calls:
+            self._add("reasoning", self._counts.count(reasoning) + extra.get("reasoning", 0))
+        pattern = rule.output_calls or rule.calls
+        if calls and asked.choice.startswith("=") and "forced" in pattern.options and len(calls) == 1:
+            body = render.arguments(pattern.style, calls[0], pattern.options)
+            self._add("calls", self._marked(body) + pattern.options["forced"], "the call asked for by name")
+        elif calls:
+            if asked.choice not in ("auto", "none"):
+                self._add("calls", pattern.required, "the opening of a required call is not billed")
+            self._add("calls", self._calls(pattern, calls), f"{len(calls)} calls")
+            self._add("end", extra.get("mixed", 0) if text else 0, "text before calls")
+        else:
             self._add("end", rule.output.each, "end marks")
-        if calls and text:
-            self._add("end", rule.output.options.get("mixed", 0), "text before calls")
+            self._add("end", extra.get("tools", 0) if asked.tools else 0, "tools were offered")
+            self._add("end", extra.get("schema", 0) if asked.schema else 0, "a schema was asked for")
+            if asked.schema and asked.tools:
+                self._add("end", extra.get("schema_tools", 0), "a schema and tools")
 
 
 def _merged(messages: Iterable[Message]) -> list[Message]:

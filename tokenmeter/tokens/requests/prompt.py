@@ -76,8 +76,8 @@ class Message:
     calls: list[Call] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     media: list[Media] = field(default_factory=list)
-    signed: int = 0
-    """Thinking signatures the message carries: opaque, but part of what is sent back."""
+    signatures: list[int] = field(default_factory=list)
+    """Lengths of the thinking signatures the message carries: opaque, but some vendors bill what is inside."""
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """The few ways vendors write tools, calls and schemas into a prompt.
 
-Each renderer returns text whose `\\0` stands for a mark of the family (a special token): one token that merges with
-nothing. What varies between families is data in the rules; what is here is the shape: a TypeScript namespace
+Each renderer returns text in which `\\0` stands for a mark of the family (a special token): one token that merges with
+nothing; `\\1` is such a border without a token. What varies between families is data in the rules; what is here is the shape: a TypeScript namespace
 (OpenAI), JSON (Qwen, GLM, Kimi, Mistral …), Gemma's declarations, argument tags (GLM, DeepSeek), bare sums.
 """
 
@@ -61,6 +61,16 @@ def _json_tool(tool: Tool, options: Mapping[str, Any]) -> str:
     return as_json({"type": "function", "function": inner} if options.get("wrap", True) else inner, options)
 
 
+def _text_tool(tool: Tool, options: Mapping[str, Any]) -> str:
+    """A sentence about the tool, with its schema as JSON inside."""
+    return (
+        str(options.get("form", ""))
+        .replace("{name}", tool.name)
+        .replace("{description}", tool.description)
+        .replace("{parameters}", as_json(tool.parameters, options))
+    )
+
+
 def _gemma_tool(tool: Tool, options: Mapping[str, Any]) -> str:
     fields = []
     if tool.description:
@@ -101,7 +111,7 @@ def _quoted(text: object) -> str:
 
 def _words_tool(tool: Tool, options: Mapping[str, Any]) -> str:
     """Every name and description apart: endpoints that bill the declaration's words and none of its syntax."""
-    return "\0".join(words for words in (tool.name, tool.description, *_words(tool.parameters, 0)) if words)
+    return "\1".join(words for words in (tool.name, tool.description, *_words(tool.parameters, 0)) if words)
 
 
 def _words(schema: object, depth: int) -> Iterable[str]:
@@ -109,6 +119,8 @@ def _words(schema: object, depth: int) -> Iterable[str]:
         return
     if depth and isinstance(schema.get("description"), str):
         yield schema["description"]
+    if depth and isinstance(schema.get("type"), str):
+        yield schema["type"]
     for one in schema.get("enum") or () if isinstance(schema.get("enum"), list) else ():
         yield str(one)
     properties = schema.get("properties")
@@ -120,7 +132,7 @@ def _words(schema: object, depth: int) -> Iterable[str]:
 
 def _slots_tool(tool: Tool, options: Mapping[str, Any]) -> str:
     """Names and descriptions, and marks in the number measured for each parameter's syntax."""
-    return f"{tool.name}\0{tool.description}\0{_slots(tool.parameters, options, 0)}"
+    return f"{tool.name}\1{tool.description}\1{_slots(tool.parameters, options, 0)}"
 
 
 def _slots(schema: object, options: Mapping[str, Any], depth: int) -> str:
@@ -137,15 +149,14 @@ def _slots(schema: object, options: Mapping[str, Any], depth: int) -> str:
             marks += options.get("optional", 0)
         if isinstance(one.get("enum"), list):
             marks += options.get("enum", 0) * len(one["enum"])
-            text.extend(str(value) + "\0" for value in one["enum"])
-            marks -= len(one["enum"])
+            text.extend(str(value) + "\1" for value in one["enum"])
         if one.get("type") in ("array", "ARRAY"):
             marks += options.get("array", 0)
         described = one.get("description")
         if isinstance(described, str) and described:
-            marks += options.get("described", 0) - 1
-            text.append(described + "\0")
-        text.append(f"{name}" + "\0" * max(0, marks))
+            marks += options.get("described", 0)
+            text.append(described + "\1")
+        text.append(f"\1{name}" + "\0" * max(0, marks))
         text.append(_slots(one, options, depth + 1))
         text.append(_slots(one.get("items"), options, depth + 1))
     return "".join(text)
@@ -155,6 +166,7 @@ _TOOLS: Final[Mapping[str, Callable[[Tool, Mapping[str, Any]], str]]] = {
     "json": _json_tool,
     "gemma": _gemma_tool,
     "slots": _slots_tool,
+    "text": _text_tool,
     "words": _words_tool,
 }
 
@@ -178,7 +190,7 @@ def arguments(style: str, call: Call, options: Mapping[str, Any]) -> str:
     if style == "gemma":
         return ",".join(f"{key}:{_gemma_value(one, 0)}" for key, one in value.items())
     if style == "words":
-        return "\0".join(f"{key}\0{one if isinstance(one, str) else as_json(one, options)}" for key, one in value.items())
+        return "\1".join(f"{key}\1{one if isinstance(one, str) else as_json(one, options)}" for key, one in value.items())
     form = options.get("argument", "")
     return options.get("between", "").join(
         form.replace("{key}", str(key))

@@ -81,6 +81,8 @@ class Rule:
     first_system: int = 0
     """Added once when the request has a system text."""
     name: int = 0
+    edge: str = ""
+    """What stands right before a message's text: whitespace at the text's start merges with it."""
     join: str | None = None
     """What several text parts of one message are joined with; None counts them apart."""
     merge: bool = False
@@ -94,6 +96,8 @@ class Rule:
     hidden: int = 0
     thinking: Mapping[str, int] = field(default_factory=dict)
     """Tokens by switch: `on`, `off`, `default`, or an effort by name."""
+    signature: tuple[float, float] = (0, 0)
+    """Tokens per character of a thinking signature sent back, and tokens less: it holds the thoughts, encrypted."""
     reasoning: str = "drop"
     """What of earlier reasoning is sent to the model: `keep`, `drop`, or `last` (since the last user message)."""
     tools: Pattern = field(default_factory=Pattern)
@@ -112,7 +116,7 @@ class Rule:
 
 
 _PATTERNS: Final = frozenset(("tools", "calls", "results", "schema", "output", "output_calls"))
-_TUPLES: Final = frozenset(("providers", "models", "apis", "families"))
+_TUPLES: Final = frozenset(("providers", "models", "apis", "families", "signature"))
 
 
 @cache
@@ -140,7 +144,7 @@ def load_rules() -> tuple[Rule, ...]:
 def _inherit(entry: dict[str, Any], bases: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """`like = "id"` takes everything from an earlier rule of the file but where it applies; tables merge."""
     base = bases.get(str(entry.pop("like", "")), {})
-    merged = {key: value for key, value in base.items() if key not in (*_TUPLES, "after", "before")}
+    merged = {key: value for key, value in base.items() if key not in ("providers", "models", "apis", "families", "after", "before")}
     for key, value in entry.items():
         inherited = merged.get(key)
         merged[key] = {**inherited, **value} if isinstance(value, dict) and isinstance(inherited, dict) else value
