@@ -262,11 +262,14 @@ class Shelf:
         lists = dict.fromkeys(one for file in self.files for one in file.lists(model))
         if name is not None and name.upper() not in lists:
             return f"{self.provider} has no {name} list for {model!r} (lists: {', '.join(lists)}); nothing is converted"
-        when = datetime.fromtimestamp(instant, self.zone).isoformat()
+        starts = []
         for file in self.files:
             for one in lists if name is None else (name.upper(),):
                 timeline = file.timeline(model, one)
-                rate = None if timeline is None else timeline.in_force(instant, Span())
+                if timeline is None:
+                    continue
+                rate = timeline.in_force(instant, Span())
                 if rate is not None and rate.withdrawn:
-                    return f"{model!r} was withdrawn before {when}"
-        return f"no rate for {model!r} is known at {when}: the book's first is later"
+                    return f"{model!r} was withdrawn on {rate.id.rpartition('@')[2]}"
+                starts += [rate.starts_at.isoformat() for rate in timeline.rates[:1] if rate.starts_at is not None]
+        return f"no rate for {model!r} is known before {min(starts, default='any day')}: the book's first is later"

@@ -174,8 +174,14 @@ class Window:
                 clock = midnight + timedelta(minutes=mark)
                 # A clock time in a repeated hour of summer time comes twice.
                 edges.update(clock.replace(tzinfo=self.zone, fold=fold).timestamp() for fold in (0, 1))
+        if self._offset(start) != self._offset(start + _DAY_SECONDS):
+            # Summer time begins or ends this day, at some quarter of an hour of UTC.
+            edges.update(start + quarter * 900 for quarter in range(96))
         inside_day = sorted(edge for edge in edges if start <= edge < start + _DAY_SECONDS)
         return inside_day, [self._state(edge) for edge in inside_day]
+
+    def _offset(self, instant: float) -> timedelta | None:
+        return datetime.fromtimestamp(instant, self.zone).utcoffset()
 
     def _state(self, instant: float) -> int:
         local = datetime.fromtimestamp(instant, self.zone)

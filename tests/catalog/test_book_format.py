@@ -1,0 +1,62 @@
+"""docs/price-format.md is true: every example in it is sound, and costs what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenmeter.catalog.book import Book
+from tokenmeter.usage import Usage
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "price-format.md"
+BLOCK = re.compile(
+    r"^#+ (?P<title>.*)$|^```(?P<kind>toml head|toml|jsonl)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL
+)
+WHEN = "2026-11-20T20:00:00+08:00"  # the instant of an example that names none
+
+
+def examples() -> Iterator[Any]:
+    head, source, title = "", "", ""
+    for match in BLOCK.finditer(DOCUMENT.read_text(encoding="utf-8")):
+        if match["title"]:
+            title = match["title"]
+        elif match["kind"] == "toml head":
+            head = match["body"]
+        elif match["kind"] == "toml":
+            source = head + match["body"]
+        else:
+            for number, line in enumerate(match["body"].splitlines(), 1):
+                yield pytest.param(source, line, id=f"{title}, line {number}")
+
+
+@pytest.mark.parametrize(("source", "line"), examples())
+def test_example(source: str, line: str) -> None:
+    book = Book.of(tomllib.loads(source, parse_float=Decimal))
+    call = json.loads(line)
+
+    answer = book.price(
+        Usage.from_dict(call["usage"]),
+        provider="example",
+        model=call["model"],
+        at=call.get("at", WHEN),
+        params=call.get("params"),
+    ).to_dict()
+
+    assert (answer["cost"] and answer["cost"]["amount"]) == call["cost"], answer
+    for key in ("status", "flags", "dating", "covered_by"):
+        if key in call:
+            assert answer[key] == call[key]
+
+
+def test_every_rule_has_an_example() -> None:
+    titles = re.findall(r"^### ([0-9, ]+)\.", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    rules = {int(number) for title in titles for number in title.split(",")}
+
+    assert rules == set(range(1, 31))
