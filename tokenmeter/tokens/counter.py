@@ -42,9 +42,9 @@ class Counter:
         self.model = model
         self.provider = provider
         self.family_name = own.name
-        self.family = own.stand_in or own.name
+        self.family = own.counted_with
         self.found_by = match.by
-        self.method = "exact" if own.stand_in is None and match.by == "model" else "stand-in"
+        self.method = "exact" if self.family == own.name and match.by == "model" else "stand-in"
         self.reason = None if match.by == "model" else f"model {model!r} is not known: counted with {self.family}"
         self._scale = _scale(own, match)
         self._tokenizer: Tokenizer | None = None
@@ -101,7 +101,7 @@ class Counter:
 
 
 def _scale(own: Family, match: Match) -> dict[Script, Scale] | None:
-    if own.stand_in is not None:
+    if own.counted_with != own.name:
         return dict(own.scale)
     return None if match.by == "model" else dict.fromkeys(("zh", "en", "mixed", "other"), GUESSED)
 
@@ -121,6 +121,6 @@ def counter(model: str, provider: str | None = None) -> Counter:
 def load_for(name: str) -> None:
     """Load the vocabulary of a family or a model now. Raises CatalogError where it cannot be."""
     if name in family_names():
-        load_tokenizer(load_family(name).stand_in or name)
+        load_tokenizer(load_family(name).counted_with)
     else:
         load_tokenizer(counter(name).family)

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final, Protocol
 
 from tokenmeter.errors import CatalogError
 from tokenmeter.tokens.cuts import CHUNK, LONG_RUN, pieces, scalars, space_runs
-from tokenmeter.tokens.families import Family, data_folder, load_family
+from tokenmeter.tokens.families import Family, load_family
 from tokenmeter.tokens.vocab import unpack
 
 __all__ = ["BytePairs", "Tokenizer", "build_tokenizer", "load_tokenizer", "loaded_families", "put_tokenizer"]
@@ -45,6 +45,8 @@ class Tokenizer(Protocol):
 
 class BytePairs:
     """A byte-pair vocabulary in tiktoken's engine."""
+
+    adds_up: ClassVar[bool] = True
 
     __slots__ = (
         "_core",
@@ -193,9 +195,9 @@ def put_tokenizer(name: str, tokenizer: Tokenizer) -> None:
 
 def build_tokenizer(family: Family) -> Tokenizer:
     """Load a family's vocabulary, from beside its own file. Raises CatalogError where it cannot be read."""
-    if family.vocabulary is None:
+    path = family.vocabulary_path
+    if path is None:
         raise CatalogError([f"{family.name}: has no vocabulary; it is counted with {family.stand_in}"])
-    path = (family.path.parent if family.path else data_folder()) / f"{family.vocabulary}.vocab"
     try:
         data = path.read_bytes()
     except OSError as error:

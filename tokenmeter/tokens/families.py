@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -32,13 +32,18 @@ RATIO: Final = "ratio"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """How the text of some models becomes tokens. `stand_in` names the family counted with where this one has none."""
+    """How the text of some models becomes tokens.
+
+    `stand_in` names the family counted with where this one has no vocabulary, or none that its licence lets us ship
+    (`shipped` is false until somebody builds it).
+    """
 
     name: str
     title: str
     stand_in: str | None = None
     scale: Mapping[Script, Scale] = field(default_factory=dict)
     vocabulary: str | None = None
+    shipped: bool = True
     tokens: int = 0
     first_id: int = 0
     pattern: str = ""
@@ -52,6 +57,19 @@ class Family:
     licence: str = ""
     note: str = ""
     path: Path | None = None
+
+    @property
+    def vocabulary_path(self) -> Path | None:
+        """The packed vocabulary, beside the family's own file; None where it has none."""
+        if self.vocabulary is None:
+            return None
+        return (self.path.parent if self.path else data_folder()) / f"{self.vocabulary}.vocab"
+
+    @property
+    def counted_with(self) -> str:
+        """The family whose vocabulary counts: its own where it is there, else its stand-in's."""
+        path = self.vocabulary_path
+        return self.name if self.stand_in is None or (path is not None and path.exists()) else self.stand_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +128,7 @@ def _load_shipped(name: str) -> Family:
 def read_family(path: Path, name: str) -> Family:
     """The family a file describes. Raises CatalogError naming every key it does not know."""
     data = _read(path)
-    known = {
-        "title", "stand_in", "scale", "vocabulary", "tokens", "first_id", "pattern", "classes", "normalize", "dead",
-        "specials", "typed_specials", "whole_space_before", "units", "source", "licence", "note",
-    }  # fmt: skip
+    known = {item.name for item in fields(Family)} - {"name", "path"} | {"classes"}
     unknown = sorted(set(data) - known)
     if unknown:
         raise CatalogError([f"{path.name}: {key!r} is not a key of a family" for key in unknown])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -26,32 +27,15 @@ from tokenmeter.tokens.vocab import unpack
 
 __all__ = ["Report", "Slow", "fuzz", "verify"]
 
-_WORDS: Final = (
-    "the quick Brown fox JUMPED don't it's WE'LL naïve café Straße hello world function return def class 你好 世界 我们 "
-    "的 是 中国 人民 今天天气 真的 不错 毛泽东 俱乐部 こんにちは カタカナ 안녕 привет مرحبا สวัสดี 1234567 3.14 $100 "
-    "https://a.b/c?d=e foo_bar CamelCase"
-).split()
+_WORDS: Final = re.split(
+    " +",
+    "the quick Brown fox JUMPED don't it's WE'LL naïve café Straße hello world function return def class 你好 世界 "
+    "我们 的 是 中国 人民 今天天气 真的 不错 毛泽东 俱乐部 こんにちは カタカナ 안녕 привет مرحبا สวัสดี 1234567 "
+    "3.14 $100 https://a.b/c?d=e foo_bar CamelCase",
+)
 _BETWEEN: Final = (
-    *(
-        " ",
-        "  ",
-        "\n",
-        "\n\n",
-        " \n ",
-        "\t",
-        "",
-        "，",
-        "。",
-        "、",
-        "!",
-        "...",
-        "\r\n",
-        "     ",
-        "\u3000",
-        "\xa0",
-        " \u2003",
-    ),
-    *("\x85", "\x0b", "/", "//", "-", "'", '"', "(", ")", "> </", "<", ">"),
+    *(" ", "  ", "\n", "\n\n", " \n ", "\t", "", "，", "。", "、", "!", "...", "\r\n", "     ", "\u3000"),
+    *("\xa0", " \u2003", "\x85", "\x0b", "/", "//", "-", "'", '"', "(", ")", "> </", "<", ">"),
 )
 _TRAPS: Final = "ab 1\n\r\t中。，!?\x00\x01\u0301\u200d😀👨がハ゛ー\u3040\ufeff"
 
@@ -89,7 +73,7 @@ class Slow:
     """The definition of a family, carried out as plainly as possible."""
 
     def __init__(self, family: Family) -> None:
-        import regex
+        import regex  # type: ignore[import-untyped,unused-ignore]
 
         data = (data_folder() / f"{family.vocabulary}.vocab").read_bytes()
         tokens = unpack(data)[: family.tokens]
