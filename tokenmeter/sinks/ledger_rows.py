@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from tokenmeter._guard import guard
@@ -52,18 +53,34 @@ def _json(value: Any) -> str | None:
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value).encode("utf-8", "replace").decode()
+    if value is None:
+        return None
+    text = value if type(value) is str else str(value)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _time(ns: int) -> str:
     # Formatted from integers: a float of seconds would lose the last digits.
     seconds, rest = divmod(ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
+    return f"{_second(seconds)}.{rest // 1000:06d}Z"
 
 
-def _tokens(usage: Usage, name: str) -> int | None:
-    tokens: int | None = getattr(usage, name)
-    return tokens if tokens is not None and -_MOST_TOKENS < tokens < _MOST_TOKENS else None
+@lru_cache(256)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+
+
+def _quantities(usage: Usage) -> dict[str, Any]:
+    """The token columns, and the whole usage where they cannot say all: lifetimes, quantities, absurd numbers."""
+    columns: dict[str, Any] = {}
+    beyond = bool(usage.cache_writes or usage.cached_media or usage.quantities)
+    for name in TOKEN_FIELDS:
+        tokens: int | None = getattr(usage, name)
+        if tokens is not None and not -_MOST_TOKENS < tokens < _MOST_TOKENS:
+            tokens, beyond = None, True
+        columns[name] = tokens
+    columns["usage"] = _json(usage.to_dict()) if beyond else None
+    return columns
 
 
 def _bare(value: object, depth: int = 6) -> Any:
@@ -149,7 +166,6 @@ def row(record: Record) -> tuple[Any, ...]:
         "status_code": record.status_code,
         "finish_reasons": _json(record.finish_reasons),
         "response_id": _text(record.response_id),
-        "usage": _json(usage.to_dict()),
         "usage_source": str(record.usage_source),
         "usage_sources": _json(usage.sources and dict(usage.sources)),
         "usage_ranges": _json(usage.ranges and dict(usage.ranges)),
@@ -167,8 +183,7 @@ def row(record: Record) -> tuple[Any, ...]:
         "flags": _json(record.flags),
         "reason": _text(record.reason),
     }
-    for name in TOKEN_FIELDS:
-        values[name] = _tokens(usage, name)
+    values |= _quantities(usage)
     values |= cost
     get = values.get
     return tuple([get(name) for name in COLUMNS])

@@ -1,8 +1,9 @@
 """The ledger's file: its schema, how it is opened, and what to do when it cannot be.
 
 One row per settled call. Instants are RFC 3339 text in UTC, with microseconds since the epoch beside them for
-indexes; money and other fractions are exact text; what is not known is NULL; lists and mappings are JSON. There is
-no column for prompt text, answers or keys.
+indexes; money and other fractions are exact text; what is not known is NULL; lists and mappings are JSON. `usage`
+holds the whole usage of calls for which the token columns cannot say all. There is no column for prompt text,
+answers or keys.
 
 `PRAGMA user_version` counts the migrations a file has been through. A newer file is refused rather than guessed
 at, and so is an SQLite file that is not a ledger.
