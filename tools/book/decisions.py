@@ -55,6 +55,10 @@ class Decision:
             elif name == "tier":
                 tier = tuple(sorted(value.items()))
                 fact.slots = tuple(replace(slot, tier=tier) for slot in fact.slots)
+            elif name == "inclusive":
+                swap = {"input_tokens_gt": "input_tokens_ge", "input_tokens_le": "input_tokens_lt"}
+                tiers = {slot.tier: tuple(sorted((swap.get(n, n), e) for n, e in slot.tier)) for slot in fact.slots}
+                fact.slots = tuple(replace(slot, tier=tiers[slot.tier]) for slot in fact.slots)
             elif name == "edge":
                 fact.slots = tuple(replace(slot, tier=tuple((n, value) for n, _ in slot.tier)) for slot in fact.slots)
             elif name == "component":

@@ -187,7 +187,7 @@ class Writer:
             self.lines.append("k = [1000, 1024]")
         reviews = [f for f in rate.agreeing if "at least through" in f.condition]
         if reviews:
-            self.lines.append("review_by = 2026-11-21")
+            self.lines += ["promotion = true", "review_by = 2026-11-21"]
         names = sources_of(rate)
         text = quoted(names[0]) if len(names) == 1 else "[" + ", ".join(map(quoted, names)) + "]"
         self.lines.append(f"source = {text}")

@@ -45,6 +45,7 @@ def rates_of(model: Model) -> list[Rate]:
             fact.left_out = "a zero nobody calls free: a catalog's placeholder"
     model.facts = [fact for fact in model.facts if fact.left_out is None]
     _date_pages(model)
+    _doubt_dates(model)
     cards = Story(model.facts, is_main).cards
     extras = [Story(model.facts, wanted, patient).cards for wanted, patient in _groups(model)]
     if not cards:
@@ -74,6 +75,32 @@ def _date_pages(model: Model) -> None:
                 if f.first and f.price == page.price and {(s.component, s.when) for s in f.slots} & {(s.component, s.when) for s in page.slots}
             ]
             page.first, page.page = min(seen, default=TODAY), True
+
+
+def _doubt_dates(model: Model) -> None:
+    """A catalog that keeps only today's price dates it from the model's release.
+
+    Its date is believed where nobody vouched for was seen with another price since; else the price counts from the
+    day the catalog was read.
+    """
+    for fact in model.facts:
+        read = fact.raw["source_date"]
+        if fact.primary or not fact.effective or fact.until or not read or fact.forced or fact.effective > read:
+            continue
+        rivals = [
+            f
+            for f in model.facts
+            if f.family != fact.family and f.price != fact.price and set(f.slots) & set(fact.slots)
+            and (f.primary or f.agree) and not f.question
+            and (fact.effective[:10] < (f.first or "") < read or _outlived(fact.effective, f.raw.get("observed_to"), read))
+        ]  # fmt: skip
+        if rivals:
+            fact.effective, fact.first = None, read
+
+
+def _outlived(date: str, end: str | None, read: str) -> bool:
+    """Whether a rival price was still shown long after the date: more than a catalog's usual delay."""
+    return end is not None and end < read and not _within(date, end, timedelta(days=60))
 
 
 def _groups(model: Model) -> list[tuple[Callable[[Slot], bool], bool]]:
@@ -164,9 +191,10 @@ def _rate(card: Card, start: str | None, dated: bool, extras: list[Card]) -> Rat
 def _merge(rates: list[Rate]) -> list[Rate]:
     """Join neighbours of equal prices, and drop zeros nobody vouches for."""
     answer: list[Rate] = []
+    outputs = {price for rate in rates for slot, price in rate.prices.items() if slot.component == "output"}
     for rate in rates:
         _vouch(rate)
-        _plain_thoughts(rate)
+        _plain_thoughts(rate, outputs)
         _true_discounts(rate)
         if not rate.prices:
             continue
@@ -185,28 +213,23 @@ _DEARER = {("service_tier", "priority"), ("speed", "fast")}
 
 def _true_discounts(rate: Rate) -> None:
     """A batch or flex price above the plain one, or a priority price below it, belongs to other days."""
-    for slot in list(rate.prices):
+    for slot in [s for s in rate.prices if s.component in MAIN]:
         base = [p for s, p in rate.prices.items() if s.component == slot.component and not s.when]
         if not base or slot not in rate.prices:
             continue
         price, when = rate.prices[slot], set(slot.when)
-        if (when & _CHEAPER and price > max(base)) or (when & _DEARER and price < min(base)):
+        if (when & _CHEAPER and price > max(base)) or (when & _DEARER and price <= min(base)):
             for other in [s for s in rate.prices if s.when == slot.when]:
                 gone = rate.givers.pop(other)
                 del rate.prices[other]
                 rate.agreeing = [f for f in rate.agreeing if f is not gone]
-                gone.left_out = gone.left_out or "a discount above the plain price, or a surcharge below it: of other days"
+                gone.left_out = gone.left_out or "a discount above the plain price, or a surcharge not above it: of other days"
 
 
-def _plain_thoughts(rate: Rate) -> None:
-    """Reasoning that costs what output costs needs no price of its own."""
-    thoughts = [s for s in rate.prices if s.component == "reasoning_output"]
-    if all(
-        any(s.component == "output" and s.when == t.when and rate.prices[s] == rate.prices[t] for s in rate.prices)
-        or (t.when and not any(s.component == "output" and s.when == t.when for s in rate.prices))
-        for t in thoughts
-    ):
-        for slot in thoughts:
+def _plain_thoughts(rate: Rate, outputs: set[Decimal]) -> None:
+    """Reasoning that costs what output costs, or once did, needs no price of its own."""
+    for slot in [s for s in rate.prices if s.component == "reasoning_output"]:
+        if rate.prices[slot] in outputs or not any(s.component == "output" for s in rate.prices):
             del rate.prices[slot], rate.givers[slot]
 
 

@@ -1,0 +1,312 @@
+"""The real book, over time: what each vendor charged on both sides of every change it made.
+
+Prices are per million tokens, as (input, cached input, output); None is not asked. A date without a time is midnight
+in the provider's own zone.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tokenmeter.catalog.book import load_book
+from tokenmeter.pricing import Cost
+from tokenmeter.usage import Usage
+
+MILLION = 1_000_000
+Prices = tuple[str | None, str | None, str | None]
+
+
+def ask(provider: str, model: str, at: str, usage: dict[str, Any], params: dict[str, Any] | None = None) -> Cost:
+    return load_book().price(Usage.from_dict(usage), provider=provider, model=model, at=at, params=params)
+
+
+def amount(cost: Cost) -> Decimal | None:
+    return None if cost.total is None else cost.total.amount
+
+
+def per_million(provider: str, model: str, at: str, params: dict[str, Any] | None = None) -> Prices:
+    """Input, cached input and output of a short call, each alone, per million tokens."""
+    thousand = 1_000
+    calls: tuple[dict[str, Any], ...] = (
+        {"input_tokens": thousand, "output_tokens": 0},
+        {"input_tokens": thousand, "cache_read_input_tokens": thousand, "output_tokens": 0},
+        {"input_tokens": 0, "output_tokens": thousand},
+    )
+    found = [amount(ask(provider, model, at, usage, params)) for usage in calls]
+    first, cached, out = (None if each is None else format((each * thousand).normalize(), "f") for each in found)
+    return first, cached, out
+
+
+def row(provider: str, model: str, at: str, *prices: str | None, **params: Any) -> Any:
+    name = "-".join([provider, model, at, *(f"{key}={value}" for key, value in params.items())])
+    return pytest.param(provider, model, at, prices, params or None, id=name)
+
+
+DEEPSEEK = [
+    # V2, the first shot of the price war; the cache came with its own price.
+    row("deepseek", "deepseek-chat", "2024-05-05", None, None, None),
+    row("deepseek", "deepseek-chat", "2024-05-06", "1", None, "2"),
+    row("deepseek", "deepseek-chat", "2024-08-01T23:59:59+08:00", "1", None, "2"),
+    row("deepseek", "deepseek-chat", "2024-08-02", "1", "0.1", "2"),
+    # V3: promotion until midnight after 2025-02-08.
+    row("deepseek", "deepseek-chat", "2024-12-26", "1", "0.1", "2"),
+    row("deepseek", "deepseek-chat", "2025-02-08T23:59:59+08:00", "1", "0.1", "2"),
+    row("deepseek", "deepseek-chat", "2025-02-09T00:00:00+08:00", "2", "0.5", "8"),
+    # Nights at half price, and R1's at a quarter, from 2025-02-27 00:30 in Beijing to 2025-09-06 00:00.
+    row("deepseek", "deepseek-chat", "2025-02-27T00:29:59+08:00", "2", "0.5", "8"),
+    row("deepseek", "deepseek-chat", "2025-02-27T00:30:00+08:00", "1", "0.25", "4"),
+    row("deepseek", "deepseek-chat", "2025-02-27T08:29:59+08:00", "1", "0.25", "4"),
+    row("deepseek", "deepseek-chat", "2025-02-27T08:30:00+08:00", "2", "0.5", "8"),
+    row("deepseek", "deepseek-chat", "2025-09-05T16:00:00Z", "4", "0.5", "12"),
+    row("deepseek", "deepseek-chat", "2025-09-06T01:00:00+08:00", "4", "0.5", "12"),
+    row("deepseek", "deepseek-reasoner", "2025-01-19", None, None, None),
+    row("deepseek", "deepseek-reasoner", "2025-01-20", "4", "1", "16"),
+    row("deepseek", "deepseek-reasoner", "2025-03-01T02:00:00+08:00", "1", "0.25", "4"),
+    row("deepseek", "deepseek-reasoner", "2025-09-05T15:59:59Z", "4", "1", "16"),
+    row("deepseek", "deepseek-reasoner", "2025-09-05T16:00:00Z", "4", "0.5", "12"),
+    # V3.2-Exp, then V4-Flash under the old names.
+    row("deepseek", "deepseek-chat", "2025-09-28", "4", "0.5", "12"),
+    row("deepseek", "deepseek-chat", "2025-09-29", "2", "0.2", "3"),
+    row("deepseek", "deepseek-reasoner", "2025-09-29", "2", "0.2", "3"),
+    row("deepseek", "deepseek-chat", "2026-04-23", "2", "0.2", "3"),
+    row("deepseek", "deepseek-chat", "2026-05-01", "1", "0.02", "2"),
+    row("deepseek", "deepseek-v4-flash", "2026-04-24", "1", "0.2", "2"),
+    row("deepseek", "deepseek-v4-flash", "2026-04-27", "1", "0.02", "2"),
+    row("deepseek", "deepseek-v4-pro", "2026-04-24", "12", "1", "24"),
+    row("deepseek", "deepseek-v4-pro", "2026-04-26", "3", "0.25", "6"),
+    row("deepseek", "deepseek-v4-pro", "2026-04-27", "3", "0.025", "6"),
+    # Peak hours since 2026-08-17 00:00 in Beijing: a Monday, so 09:00 to 12:00 costs double.
+    row("deepseek", "deepseek-v4-pro", "2026-08-16T23:59:59+08:00", "3", "0.025", "6"),
+    row("deepseek", "deepseek-v4-pro", "2026-08-17T00:00:00+08:00", "4.5", "0.15", "13.5"),
+    row("deepseek", "deepseek-v4-pro", "2026-08-17T08:59:59+08:00", "4.5", "0.15", "13.5"),
+    row("deepseek", "deepseek-v4-pro", "2026-08-17T09:00:00+08:00", "9", "0.3", "27"),
+    row("deepseek", "deepseek-v4-flash", "2026-08-17T13:00:00+08:00", "1.5", "0.05", "4.5"),
+    row("deepseek", "deepseek-v4-flash", "2026-08-17T17:59:59+08:00", "3", "0.1", "9"),
+    row("deepseek", "deepseek-v4-flash", "2026-08-17T18:00:00+08:00", "1.5", "0.05", "4.5"),
+    row("deepseek", "deepseek-reasoner", "2026-08-18T20:00:00+08:00", "1.5", "0.05", "4.5"),
+    # V4.1 Flash at noon of 2026-09-10 in Beijing, under every name it is known by.
+    row("deepseek", "deepseek-v4-flash", "2026-09-10T11:59:59+08:00", "3", "0.1", "9"),
+    row("deepseek", "deepseek-v4-flash", "2026-09-10T12:00:00+08:00", "1", "0.02", "4"),
+    row("deepseek", "deepseek-flash", "2026-09-10T12:00:00+08:00", "1", "0.02", "4"),
+    row("deepseek", "deepseek-chat", "2026-09-10T14:00:00+08:00", "2", "0.04", "8"),
+    # Saturday; National Day on a Monday; the make-up Saturday of 2026-10-10 stays off-peak.
+    row("deepseek", "deepseek-chat", "2026-11-21T10:00:00+08:00", "1", "0.02", "4"),
+    row("deepseek", "deepseek-chat", "2026-10-05T10:00:00+08:00", "1", "0.02", "4"),
+    row("deepseek", "deepseek-chat", "2026-10-10T10:00:00+08:00", "1", "0.02", "4"),
+    row("deepseek", "deepseek-chat", "2026-11-20T10:00:00+08:00", "2", "0.04", "8"),
+    # The dollar list is a list of its own, never a conversion.
+    row("deepseek", "deepseek-chat", "2024-06-01", "0.14", "0.014", "0.28", currency="USD"),
+    row("deepseek", "deepseek-chat", "2025-02-09T00:00:00+08:00", "0.27", "0.07", "1.1", currency="USD"),
+    row("deepseek", "deepseek-chat", "2025-03-01T01:00:00+08:00", "0.135", "0.035", "0.55", currency="USD"),
+    row("deepseek", "deepseek-chat", "2025-09-29", "0.28", "0.028", "0.42", currency="USD"),
+    row("deepseek", "deepseek-v4-flash", "2026-08-17T10:00:00+08:00", "0.44", "0.014", "1.32", currency="USD"),
+    row("deepseek", "deepseek-v4-pro", "2026-11-21T10:00:00+08:00", "0.66", "0.022", "1.98", currency="USD"),
+]
+
+ALIBABA = [
+    row("alibaba", "qwen-long", "2023-12-01", "20", None, "20"),
+    row("alibaba", "qwen-long", "2024-05-20T23:59:59+08:00", "20", None, "20"),
+    row("alibaba", "qwen-long", "2024-05-21", "0.5", None, "2"),
+    row("alibaba", "qwen-max", "2023-12-17", "20", None, "20"),
+    row("alibaba", "qwen-max", "2024-03-13", "120", None, "120"),
+    row("alibaba", "qwen-max", "2024-05-22", "120", None, "120"),
+    row("alibaba", "qwen-max", "2024-05-23", "40", None, "120"),
+    row("alibaba", "qwen-max", "2024-09-20", "20", None, "60"),
+    row("alibaba", "qwen-max", "2025-02-06", "2.4", "0.96", "9.6"),
+    row("alibaba", "qwen-max", "2026-11-01", "2.4", "0.48", "9.6"),
+    row("alibaba", "qwen-plus", "2023-10-01", "140", None, None),
+    row("alibaba", "qwen-plus", "2023-12-17", "20", None, "20"),
+    row("alibaba", "qwen-plus", "2024-05-23", "4", None, "12"),
+    row("alibaba", "qwen-plus", "2024-09-19", "4", None, "12"),
+    row("alibaba", "qwen-plus", "2025-05-01", "0.8", None, "2"),
+    row("alibaba", "qwen-plus", "2025-06-02", "0.8", None, "16", thinking=True),
+    row("alibaba", "qwen-plus", "2025-08-01", "0.8", "0.32", "8", thinking=True),
+    row("alibaba", "qwen-plus", "2025-08-01", "0.8", "0.32", "2"),
+    row("alibaba", "qwen-plus", "2026-11-01", "0.8", "0.16", "2"),
+    row("alibaba", "qwen-plus", "2026-11-01", "0.8", "0.08", "2", cache="explicit"),
+    row("alibaba", "qwen-turbo", "2024-05-20", "8", None, "8"),
+    row("alibaba", "qwen-turbo", "2024-05-23", "2", None, "6"),
+    row("alibaba", "qwen-turbo", "2026-11-01", "0.3", "0.06", "0.6"),
+    row("alibaba", "qwen-turbo", "2026-11-01", "0.3", "0.06", "3", thinking=True),
+    row("alibaba", "qwen3-8b", "2026-11-01", "0.5", None, "2"),
+    row("alibaba", "qwen3-8b", "2026-11-01", "0.5", None, "5", thinking=True),
+    row("alibaba", "qwen3-max", "2025-10-01", "6", "1.2", "24"),
+    row("alibaba", "qwen3-max", "2025-11-14", "3.2", "0.64", "12.8"),
+    row("alibaba", "qwen3-max", "2026-02-27", "3.2", "0.64", "12.8"),
+    row("alibaba", "qwen3-max", "2026-02-28", "2.5", "0.5", "10"),
+]
+
+OTHERS = [
+    row("volcengine", "Doubao-pro-32k", "2024-05-14", None, None, None),
+    row("volcengine", "Doubao-pro-32k", "2024-05-15", "0.8", None, "2"),
+    row("volcengine", "doubao-pro-32k", "2024-06-01", "0.8", None, "2"),
+    row("volcengine", "Doubao-lite-32k", "2024-05-15", "0.3", None, "0.6"),
+    row("volcengine", "doubao-seed-2.1-pro", "2026-11-01", "6", "1.2", "30"),
+    row("volcengine", "doubao-seed-2-1-pro-260628", "2026-11-01", "6", "1.2", "30"),
+    row("volcengine", "doubao-seed-2.0-pro", "2026-11-01", "3.2", "0.64", "16"),
+    row("zhipu", "GLM-3-Turbo", "2024-05-10T23:59:59+08:00", "5", None, "5"),
+    row("zhipu", "glm-3-turbo", "2024-05-11", "1", None, "1"),
+    row("zhipu", "glm-4-plus", "2024-10-01", "50", None, "50"),
+    row("zhipu", "glm-4-plus", "2026-11-01", "5", None, "5"),
+    row("zhipu", "glm-4-flash", "2024-07-01", "0.1", None, "0.1"),
+    row("zhipu", "glm-4-flash", "2024-09-01", "0", "0", "0"),
+    row("zhipu", "glm-5", "2026-11-01", "4", "1", "18"),
+    row("zhipu", "glm-5.2", "2026-11-01", "8", "2", "28"),
+    row("tencent", "hunyuan-standard", "2024-05-21", "10", None, "10"),
+    row("tencent", "hunyuan-standard", "2024-05-22", "4.5", None, "5"),
+    row("tencent", "hunyuan-standard", "2025-02-01", "0.8", None, "2"),
+    row("tencent", "hunyuan-standard-256k", "2024-05-21", "120", None, None),
+    row("tencent", "hunyuan-standard-256k", "2024-05-22", "15", None, "60"),
+    row("tencent", "hunyuan-standard-256k", "2025-02-01", "0.5", None, "2"),
+    row("tencent", "hunyuan-lite", "2024-05-22", "0", "0", "0"),
+    row("tencent", "hunyuan-turbos", "2025-02-27", "0.8", None, "2"),
+    row("baidu", "ERNIE-4.0-8K", "2024-05-22", "120", None, "120"),
+    row("baidu", "ERNIE-3.5-8K", "2024-05-22", "12", None, "12"),
+    row("baidu", "ERNIE-3.5-8K", "2024-09-30", "0.8", None, "2"),
+    row("baidu", "ERNIE-Speed", "2024-05-20", "4", None, "8"),
+    row("baidu", "ERNIE-Speed", "2024-05-21", "0", "0", "0"),
+    row("baidu", "ERNIE-Speed-128K", "2024-05-20", "4", None, None),
+    row("baidu", "ernie-speed-128k", "2024-05-21", "0", "0", "0"),
+    row("baidu", "ERNIE-Lite-8K", "2024-05-20", "3", None, None),
+    row("baidu", "ERNIE-Lite-8K", "2024-05-21", "0", "0", "0"),
+    row("baidu", "ernie-4.5-turbo-128k", "2025-04-27", "0.8", "0.2", "3.2"),
+    row("iflytek", "lite", "2024-05-22", "0", "0", "0"),
+    row("iflytek", "spark-lite", "2024-05-21", None, None, None),
+    row("moonshot", "moonshot-v1-8k", "2024-05-20", "12", None, "12"),
+    row("moonshot", "moonshot-v1-32k", "2025-03-01", "24", None, "24"),
+    row("moonshot", "moonshot-v1-128k", "2025-03-01", "60", None, "60"),
+    row("moonshot", "moonshot-v1-8k", "2025-05-01", "2", None, "10"),
+    row("moonshot", "moonshot-v1-32k", "2025-05-01", "5", None, "20"),
+    row("moonshot", "moonshot-v1-128k", "2025-05-01", "10", None, "30"),
+    row("moonshot", "kimi-k2.5", "2026-11-01", "4", "0.7", "21"),
+    row("moonshot", "kimi-k2.6", "2026-11-01", "6.5", "1.1", "27"),
+    row("moonshot", "kimi-k3", "2026-11-01", "20", "2", "100"),
+    row("minimax", "abab6.5-chat", "2024-05-20", "30", None, "30"),
+    row("minimax", "abab6.5s-chat", "2024-05-20", "10", None, "10"),
+    row("minimax", "abab5.5-chat", "2024-05-20", "15", None, "15"),
+    row("baichuan", "Baichuan2-Turbo", "2024-05-20", "8", None, "8"),
+    row("baichuan", "Baichuan3-Turbo", "2024-06-01", "12", None, "12"),
+    row("baichuan", "Baichuan4", "2024-06-01", "100", None, "100"),
+    row("01ai", "yi-large", "2024-06-01", "20", None, "20"),
+    row("01ai", "yi-34b-chat-0205", "2024-04-01", "2.5", None, "2.5"),
+    row("stepfun", "step-1-8k", "2024-08-01", "5", "1", "20"),
+    row("sensetime", "SenseChat-5", "2024-11-01", "40", None, "100"),
+    row("siliconflow", "Qwen/Qwen2.5-7B-Instruct", "2025-01-01", "0", "0", "0"),
+    row("siliconflow", "Pro/Qwen/Qwen2.5-7B-Instruct", "2025-01-01", "0.35", None, "0.35"),
+    row("openai", "gpt-4", "2024-05-15", "30", None, "60"),
+    row("openai", "gpt-4o", "2024-06-01", "5", None, "15"),
+    row("openai", "gpt-4o", "2026-11-01", "2.5", "1.25", "10"),
+    row("openai", "gpt-4o-2024-05-13", "2026-11-01", "5", None, "15"),
+    row("openai", "gpt-5", "2026-11-01", "1.25", "0.125", "10"),
+    row("openai", "gpt-5", "2026-11-01", "2.5", "0.25", "20", service_tier="priority"),
+    row("openai", "gpt-5", "2026-11-01", "0.625", "0.0625", "5", service_tier="flex"),
+    row("openai", "gpt-5.6-sol", "2026-08-20", "5", "0.5", "30"),
+    row("openai", "gpt-5.6-sol", "2026-08-21", "4", "0.4", "20"),
+    row("openai", "gpt-5.6-sol", "2026-11-20", "8", "0.8", "40", service_tier="priority"),
+    row("anthropic", "claude-fable-5", "2026-11-01", "10", "1", "50"),
+    row("anthropic", "claude-fable-5.1", "2026-11-01", "10", "0.25", "50"),
+    row("anthropic", "claude-opus-4-6", "2026-11-01", "30", "3", "150", speed="fast"),
+    row("zai", "glm-5.1", "2026-11-01", "1.4", "0.26", "4.4"),
+    row("alibaba-intl", "qwen-plus", "2026-11-01", "0.4", None, "1.2"),
+    row("alibaba-intl", "qwen-plus", "2026-11-01", "0.4", None, "4", thinking=True),
+]
+
+
+@pytest.mark.parametrize(("provider", "model", "at", "prices", "params"), [*DEEPSEEK, *ALIBABA, *OTHERS])
+def test_the_book_of_that_day(
+    provider: str, model: str, at: str, prices: Prices, params: dict[str, Any] | None
+) -> None:
+    found = per_million(provider, model, at, params)
+    assert tuple(f for f, p in zip(found, prices, strict=True) if p is not None) == tuple(p for p in prices if p)
+    if not any(prices):
+        assert found == (None, None, None)
+
+
+def case(name: str, provider: str, model: str, at: str, usage: dict[str, Any], expected: str | None, **params: Any) -> Any:
+    return pytest.param(provider, model, at, usage, expected, params or None, id=name)
+
+
+def tokens(input_tokens: int, output_tokens: int = 0, **rest: Any) -> dict[str, Any]:
+    return {"input_tokens": input_tokens, "output_tokens": output_tokens, **rest}
+
+
+WHOLE_CALLS = [
+    # rules.md section 6, the column "should be".
+    case("Saturday morning", "deepseek", "deepseek-v4-flash", "2026-11-21T02:00:00Z", tokens(MILLION, MILLION), "0.75", currency="USD"),
+    case("National Day", "deepseek", "deepseek-v4-flash", "2026-10-05T02:00:00Z", tokens(MILLION, MILLION), "0.75", currency="USD"),
+    case("gpt-4o in June 2024", "openai", "gpt-4o", "2024-06-01", tokens(MILLION), "5"),
+    case("glm-4.7's tier on both lengths", "zhipu", "glm-4.7", "2026-11-01", tokens(50_000, 1_000), "0.216"),
+    case("moonshot-v1-8k before the cut", "moonshot", "moonshot-v1-8k", "2025-03-01", tokens(MILLION, MILLION), "24"),
+    case("Sonnet 4.5 one token above 200K", "anthropic", "claude-sonnet-4-5", "2025-11-15", tokens(200_001, 1_000), "1.222506"),
+    case("Sonnet 4.5 at 200K", "anthropic", "claude-sonnet-4-5", "2025-11-15", tokens(200_000, 1_000), "0.615"),
+    case("Grok 4.3 at exactly 200K", "xai", "grok-4.3", "2026-11-01", tokens(200_000, 1_000), "0.505"),
+    case("Grok 4.3 one below", "xai", "grok-4.3", "2026-11-01", tokens(199_999, 1_000), "0.25249875"),
+    case("qwen-plus to 128K", "alibaba", "qwen-plus", "2026-11-01", tokens(128_000, 1_000), "0.1044"),
+    case("qwen-plus above 128K", "alibaba", "qwen-plus", "2026-11-01", tokens(128_001, 1_000), "0.3272024"),
+    case("qwen-plus above 256K, thinking", "alibaba", "qwen-plus", "2026-11-01", tokens(256_001, 1_000), "1.2928048", thinking=True),
+    case("qwen3-max's middle tier in October 2025", "alibaba", "qwen3-max", "2025-10-01", tokens(32_001, 1_000), "0.36001"),
+    case("qwen3-max's last tier today", "alibaba", "qwen3-max", "2026-11-01", tokens(128_001, 1_000), "0.924007"),
+    case("Seed 1.6, short answer", "volcengine", "doubao-seed-1.6", "2026-11-01", tokens(32_000, 200), "0.026"),
+    case("Seed 1.6, longer answer", "volcengine", "doubao-seed-1.6", "2026-11-01", tokens(32_000, 201), "0.027208"),
+    case("Seed 1.6 in June 2025", "volcengine", "doubao-seed-1.6", "2025-06-20", tokens(128_001, 1_000), "0.3312024"),
+    case("glm-4.7, 200 tokens out", "zhipu", "glm-4.7", "2026-11-01", tokens(32_000, 200), "0.0656"),
+    case("glm-4.7, 201 tokens out", "zhipu", "glm-4.7", "2026-11-01", tokens(32_000, 201), "0.098814"),
+    case("glm-5 above 32K", "zhipu", "glm-5", "2026-11-01", tokens(32_001, 1_000), "0.214006"),
+    case("Opus 4.6 above 200K, the last day", "anthropic", "claude-opus-4-6", "2026-03-12", tokens(300_000, 1_000), "3.0375"),
+    case("Opus 4.6 above 200K, the day after", "anthropic", "claude-opus-4-6", "2026-03-13", tokens(300_000, 1_000), "1.525"),
+    case("GPT-5.4 at 272,000", "openai", "gpt-5.4", "2026-11-01", tokens(272_000, 1_000), "0.695"),
+    case("GPT-5.4 above", "openai", "gpt-5.4", "2026-11-01", tokens(272_001, 1_000), "1.382505"),
+    case("Gemini 2.5 Pro above 200K", "google", "gemini-2.5-pro", "2026-11-01", tokens(200_001, 1_000), "0.5150025"),
+    case("Claude's two cache lifetimes", "anthropic", "claude-sonnet-4-5", "2026-11-01",
+         tokens(3_000, 0, cache_write_5m_input_tokens=1_000, cache_write_1h_input_tokens=1_000), "0.01275"),
+    case("Claude's cache write without a lifetime", "anthropic", "claude-sonnet-4-5", "2026-11-01",
+         tokens(1_000, 0, cache_write_input_tokens=1_000), "0.00375"),
+    case("explicit cache creation", "alibaba", "qwen-plus", "2026-11-01", tokens(1_000, 0, cache_write_input_tokens=1_000), "0.001", cache="explicit"),
+    case("Doubao's cache storage", "volcengine", "doubao-seed-2.1-pro", "2026-11-01",
+         tokens(0, 0, quantities={"cache_storage_token_hours": 2 * MILLION}), "0.034"),
+    case("Moonshot's cache of 2024", "moonshot", "moonshot-v1-8k", "2024-08-06",
+         tokens(0, 0, quantities={"cache_storage_token_minutes": MILLION, "cache_hit_calls": 2}), "10.04"),
+    case("and a day later", "moonshot", "moonshot-v1-8k", "2024-08-07",
+         tokens(0, 0, quantities={"cache_storage_token_minutes": MILLION, "cache_hit_calls": 2}), "5.04"),
+    case("Claude's web search", "anthropic", "claude-sonnet-4-5", "2026-11-01", tokens(0, 0, quantities={"web_search_calls": 3}), "0.03"),
+    case("batch on Gemini 2.5: cached tokens keep their price", "google-vertex", "gemini-2.5-pro", "2026-11-01",
+         tokens(1_000, 0, cache_read_input_tokens=1_000), "0.000125", batch=True),
+    case("Grok's batch", "xai", "grok-4.3", "2026-11-01", tokens(1_000, 1_000), "0.003", batch=True),
+    case("xAI's US endpoint", "xai", "grok-4.3", "2026-11-01", tokens(1_000, 1_000), "0.004125", region="us"),
+    case("unknown is not free", "openai", "gpt-99", "2026-11-01", tokens(1), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("provider", "model", "at", "usage", "expected", "params"), WHOLE_CALLS)
+def test_whole_calls(
+    provider: str, model: str, at: str, usage: dict[str, Any], expected: str | None, params: dict[str, Any] | None
+) -> None:
+    cost = ask(provider, model, at, usage, params)
+    assert amount(cost) == (None if expected is None else Decimal(expected)), cost.reason
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("alibaba", "qwen-plus"), ("volcengine", "Doubao-pro-32k"), ("baidu", "ERNIE-4.0-8K"), ("tencent", "hunyuan-pro")],
+)
+def test_beijing_bills_in_its_own_money(provider: str, model: str) -> None:
+    cost = ask(provider, model, "2024-06-01", tokens(MILLION))
+    assert cost.total is not None
+    assert cost.total.currency == "CNY"
+
+
+def test_how_a_rate_is_dated_is_told() -> None:
+    open_, official, observed = (
+        ask("alibaba", "qwen-long", "2024-05-01", tokens(1)),
+        ask("alibaba", "qwen-long", "2024-05-21", tokens(1)),
+        ask("01ai", "yi-large", "2024-06-01", tokens(1)),
+    )
+    assert [c.dating for c in (open_, official, observed)] == ["open", "official", "observed"]
+    assert [c.confidence for c in (open_, official, observed)] == ["official", "official", "corroborated"]
+
+
+def test_a_price_past_its_review_day_says_so() -> None:
+    assert "past_review" in ask("openai", "gpt-5.6-sol", "2026-11-23", tokens(1)).flags
