@@ -155,8 +155,8 @@ def test_all_problems_of_all_files_come_at_once(tmp_path: Path) -> None:
             id="a month nobody knows",
         ),
         pytest.param(
-            RATE
-            + '[[rate.case]]\nwhen = { input_tokens = "> 10, <= 20" }\ninput = 2\n[[rate.case]]\nwhen = { input_tokens = "> 30" }\ninput = 3\n',
+            RATE + '[[rate.case]]\nwhen = { input_tokens = "> 10, <= 20" }\ninput = 2\n'
+            '[[rate.case]]\nwhen = { input_tokens = "> 30" }\ninput = 3\n',
             "problem",
             "tier-gap",
             id="a gap between tiers",

@@ -284,9 +284,7 @@ def _check(args: argparse.Namespace) -> int:
     ]
     problems = [finding for finding in findings if finding.severity == "problem"]
     if args.coverage:
-        from tokenmeter.catalog.coverage import print_coverage
-
-        return print_coverage(book, args.coverage, as_json=args.json)
+        return _coverage(args, book)
     if args.json:
         print_json([json.loads(json.dumps(finding, default=lambda one: one.__getstate__())) for finding in findings])
         return 1 if problems else 0
@@ -301,6 +299,43 @@ def _check(args: argparse.Namespace) -> int:
     notices = len(findings) - len(problems)
     print(f"{rates} rates of {len(providers)} providers: {len(problems)} problems, {notices} notices ({told})")
     return 1 if problems else 0
+
+
+def _coverage(args: argparse.Namespace, book: Book) -> int:
+    """What became of every fact: the compiler's account, and beside it what the book answers when asked."""
+    from pathlib import Path
+
+    from tokenmeter.catalog.coverage import coverage
+    from tokenmeter.catalog.reproduce import HELD, reproduced
+
+    facts = Path(args.coverage)
+    held = reproduced(book, facts)
+    rows: list[dict[str, Any]] = [
+        {
+            "provider": one.provider,
+            "facts": one.facts,
+            "used": one.used,
+            "held": held[one.provider][HELD],
+            "left_out": dict(one.left_out),
+        }
+        for one in coverage(facts)
+        if args.provider in (None, one.provider)
+    ]
+    if args.json:
+        _print_rows(rows)
+        return 0
+    for row in rows:
+        left = "; ".join(
+            f"{count} {reason}" for reason, count in sorted(row["left_out"].items(), key=lambda one: -one[1])
+        )
+        print(f"{row['provider']:<22} {row['facts']:>6} facts {row['used']:>6} used {row['held']:>6} held")
+        if left:
+            print(f"    left out: {left}")
+    total, used, kept = (sum(row[key] for row in rows) for key in ("facts", "used", "held"))
+    print(
+        f"{total} facts: {used} used, {total - used} left out with a reason; the book itself gives {kept} of them back"
+    )
+    return 0
 
 
 def _update(args: argparse.Namespace) -> int:
