@@ -20,7 +20,7 @@ __all__ = ["as_csv", "as_json", "as_text"]
 _TOKEN_HEADS: Final = dict(zip(TOKENS, ("input", "cache read", "cache write", "output", "reasoning"), strict=True))
 _ALWAYS: Final = ("reported", "counted", "estimated", "unpriced")
 _SHARES: Final = ("reported", "partial", "counted", "estimated", "none", "unpriced")
-_PLACES: Final = Decimal("0.0001")
+_PLACES: Final = 4
 _SHOW: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
@@ -76,9 +76,10 @@ def as_csv(report: Report) -> str:
 def _money(row: Row) -> str:
     if row.cost is None:
         return "?"
-    rounded = _SHOW.quantize(row.cost, _PLACES)
-    # A cost that rounding would turn into 0 is shown by its first two digits: nothing but free is 0.
-    text = f"{rounded:,f}" if rounded or not row.cost else plain(Decimal(f"{row.cost:.1e}"))
+    # Small sums keep three digits: nothing but free may look like 0.
+    places = max(_PLACES, 2 - row.cost.adjusted()) if row.cost else _PLACES
+    text = f"{_SHOW.quantize(row.cost, Decimal(1).scaleb(-places)):,f}"
+    text = text.rstrip("0") if places > _PLACES else text
     return text + ("" if row.complete else "+")
 
 
