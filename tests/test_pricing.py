@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -640,6 +641,13 @@ def test_free_is_known_and_unknown_is_not_free(at: str, status: str, amount: Dec
     cost = price("zhipu", "GLM-4-Flash", at, io(M, M, cache_read_input_tokens=5))
 
     assert (cost.status, cost.amount) == (status, amount)
+
+
+@pytest.mark.parametrize("model", ["qwen-plus", "qwen-long", 'a "new"\n模型'])
+def test_the_short_json_is_the_long_one(model: str) -> None:
+    cost = price("alibaba", model, "2026-11-20", io(130_000, 10, cache_read_input_tokens=7))
+
+    assert json.loads("{" + cost.to_json() + "}") == cost.to_dict()
 
 
 def test_no_tokens_on_a_priced_model_is_priced_at_nothing() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.cli import COMMANDS
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     return _one(args, book)
 
 
-def line_handler(book: Book) -> Callable[[dict[str, Any]], Mapping[str, Any]]:
+def line_handler(book: Book) -> Callable[[dict[str, Any]], str]:
     """The answer to one line; raises LineError naming the field that cannot be understood."""
     from datetime import datetime
 
@@ -83,7 +83,7 @@ def line_handler(book: Book) -> Callable[[dict[str, Any]], Mapping[str, Any]]:
 
     read_usage, parse, price = Usage.from_dict, datetime.fromisoformat, book.price
 
-    def answer(line: dict[str, Any]) -> Mapping[str, Any]:
+    def answer(line: dict[str, Any]) -> str:
         provider, model, usage, params = line.get("provider"), line.get("model"), line.get("usage"), line.get("params")
         at = line.get("at")
         if type(provider) is not str or not provider:
@@ -109,10 +109,8 @@ def line_handler(book: Book) -> Callable[[dict[str, Any]], Mapping[str, Any]]:
             at=moment,
             params=params,
         )
-        found = cost.to_dict()
-        if at is not None and len(at) > 10:
-            found["at"] = at  # as it came: the same instant in the caller's own spelling
-        return found
+        # An instant is given back as it came, in the caller's own spelling.
+        return cost.to_json(at if at is not None and len(at) > 10 else None)
 
     return answer
 
