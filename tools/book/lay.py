@@ -240,13 +240,13 @@ def _vouch(rate: Rate) -> None:
         return
     free = mains and all(rate.prices[s] == 0 for s in mains)
     told = free and any(f.price == 0 and f.vouched for f in rate.agreeing)
-    gone = [] if told else (list(rate.prices) if free else zeros)
-    why = "a zero nobody calls free: a catalog's placeholder" if free else "a zero beside prices: a catalog's placeholder"
+    gone = [s for s, p in rate.prices.items() if p] if told else (list(rate.prices) if free else zeros)
+    why = "a price beside a free model's" if told else "a zero nobody calls free: a catalog's placeholder" if free else "a zero beside prices: a catalog's placeholder"
     for slot in gone:
         fact = rate.givers.pop(slot)
         del rate.prices[slot]
         for other in rate.agreeing:
-            if slot in other.slots and (other.price == 0 or free):
-                other.left_out = other.left_out or why
+            if slot in other.slots and (other.price == 0 or free) and other.left_out is None:
+                other.left_out = why
         fact.left_out = fact.left_out or why
     rate.agreeing = [f for f in rate.agreeing if f.left_out != why]
