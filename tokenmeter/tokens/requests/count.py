@@ -272,7 +272,8 @@ class _Sums:
         if prompt.choice == "required":
             self._add("tools", pattern.required, "a call is required")
         elif prompt.choice.startswith("="):
-            self._add("tools", pattern.forced + self._counts.count(prompt.choice[1:]) if pattern.forced else 0, "one tool by force")
+            named = pattern.forced + self._counts.count(prompt.choice[1:]) if pattern.forced else 0
+            self._add("tools", pattern.options.get("forced_flat", named), "one tool by force")
         if prompt.single_calls:
             self._add("tools", pattern.options.get("single_calls", 0), "parallel calls switched off")
 
