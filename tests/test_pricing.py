@@ -609,6 +609,9 @@ def test_a_call_costs(
         pytest.param(
             "openai", "gpt-5.4", "2026-11-20T10:00:00", io(1, 1), {}, "has no offset", id="a time without offset"
         ),
+        pytest.param(
+            "deepseek", "deepseek-v4-flash", "9999-12-31T23:59:59-14:00", io(1, 1), {}, "beyond any", id="beyond time"
+        ),
         pytest.param("openai", "gpt-5.4", "yesterday", io(1, 1), {}, "is not a time", id="not a time"),
     ],
 )

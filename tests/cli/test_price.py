@@ -11,9 +11,9 @@ import pytest
 from tokenmeter.cli import main
 
 FIELDS = [
-    "id", "line", "status", "cost", "charges", "rate_id", "effective_from", "dating", "confidence", "list", "at", "book",
-    "covered_by", "flags", "reason",
-]  # fmt: skip
+    "id", "line", "status", "cost", "charges", "rate_id", "effective_from", "dating", "confidence", "list", "at",
+    "book", "covered_by", "flags", "reason",
+]  # fmt: skip  # fmt: skip
 PRICES = Path(__file__).parents[1] / "data" / "prices"
 
 
@@ -96,7 +96,7 @@ def test_a_call_that_can_be_understood_is_answered(
         pytest.param({"at": "2024-06-01T00:00:00"}, "at", id="a time without offset"),
         pytest.param({"at": "soon"}, "at", id="no time"),
         pytest.param({"at": 5}, "at", id="a number for a time"),
-        pytest.param({"at": "9999-12-31T23:59:59-14:00"}, "at", id="beyond time"),
+        pytest.param({"at": "10000-01-01T00:00:00Z"}, "at", id="beyond time"),
     ],
 )
 def test_a_line_that_cannot_be_understood_says_where_and_the_others_go_on(

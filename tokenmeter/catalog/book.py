@@ -28,6 +28,8 @@ __all__ = ["Book", "load_book", "read_overlays"]
 
 ENVIRONMENT: Final = "TOKENMETER_PRICES"
 _SITES_MOST: Final = 4096
+_FIRST: Final = -62_000_000_000.0  # the years 5 to 9884, in which every zone's clock can be read
+_LAST: Final = 250_000_000_000.0
 Overlay = Mapping[str, Any]
 _READ: Final = re.compile(r"^read\s*=\s*([0-9]{4}-[0-9]{2}-[0-9]{2})", re.MULTILINE)
 
@@ -121,6 +123,8 @@ class Book:
             except ValueError as error:
                 return self._unpriced(provider, model, None, str(error))
         instant = moment.timestamp()
+        if not _FIRST < instant < _LAST:
+            return self._unpriced(provider, model, moment, f"{moment.isoformat()} is beyond any price book")
         return shelf.quote(model, response_model, params, instant).price(usage, moment, instant)
 
     def knows(self, provider: str, model: str, at: datetime | date | str | None = None) -> bool:
