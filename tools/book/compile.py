@@ -91,10 +91,12 @@ def provider_file(
     put = writer.lines.append
     put("# Compiled by tools/book/compile.py from the fact base and tools/book/decisions: do not edit by hand.")
     put(f'provider = {quoted(provider)}\ncurrency = "{currency}"\ntimezone = "{zone}"\nread = {TODAY}')
-    put(f'match = ["case"]')
+    put('match = ["case", "dots"]')
     if head.get("head"):
         put(head["head"].strip("\n"))
     put("")
+    for form in head.get("forms", []):
+        put(f"[[form]]\nname = {quoted(form)}\n" + ("params = { tuned = true }\n" if form.startswith("ft:") else ""))
     told = len(writer.lines)
     named: dict[str, tuple[str, Alias]] = {}
     for model in models:

@@ -142,6 +142,31 @@ def _unlabel(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**raw, "model": re.sub(r"-\d+k$", "", raw["model"]), "tier": edge, "aliases": None}
 
 
+_GEO: Final = ("us.", "eu.", "au.", "jp.", "apac.", "ca.", "us-gov.")
+
+
+def _apart(raw: Mapping[str, Any], geo_sold: frozenset[str]) -> list[Mapping[str, Any]]:
+    """One row that prices several ids differently, as a row for each.
+
+    A tuned OpenAI id is its base model, tuned. On Bedrock a catalog lists the regional ids as aliases of one row with
+    a regional price beside the global one: each regional id gets the regional price, the others the global.
+    """
+    if raw["vendor"] == "openai" and raw["model"].startswith("ft:"):
+        return [{**raw, "model": raw["model"][3:].rstrip(":-"), "aliases": None, "condition": _and(raw, "tuned=true")}]
+    if raw["vendor"] != "aws-bedrock" or raw["model"] not in geo_sold:
+        return [raw]
+    names = raw.get("aliases") or []
+    if "channel=geo" not in (raw["condition"] or ""):
+        return [{**raw, "aliases": [a for a in names if not a.removeprefix("bedrock/").startswith(_GEO)]}]
+    rest = ";".join(p for p in raw["condition"].split(";") if p != "channel=geo") or None
+    regional = [a for a in names if a.startswith(_GEO)]
+    return [{**raw, "model": name, "aliases": None, "condition": rest} for name in regional] or [raw]
+
+
+def _and(raw: Mapping[str, Any], condition: str) -> str:
+    return f"{raw['condition']};{condition}" if raw["condition"] else condition
+
+
 def read_fact(line: int, raw: Mapping[str, Any]) -> Fact:
     """One fact; whatever cannot be a rate carries its reason."""
     raw = _unlabel(raw)
@@ -188,4 +213,6 @@ def read_fact(line: int, raw: Mapping[str, Any]) -> Fact:
 def read_facts(path: Path) -> list[Fact]:
     """Every fact of the base, in order."""
     with path.open(encoding="utf-8") as lines:
-        return [read_fact(number, json.loads(text)) for number, text in enumerate(lines, 1)]
+        rows = [(number, json.loads(text)) for number, text in enumerate(lines, 1)]
+    geo_sold = frozenset(raw["model"] for _, raw in rows if "channel=geo" in (raw["condition"] or ""))
+    return [read_fact(number, part) for number, raw in rows for part in _apart(raw, geo_sold)]

@@ -63,7 +63,9 @@ class Model:
 
     def choose_id(self) -> None:
         """The most used spelling; among equals the one without spaces, in lower case."""
-        spellings = Counter(bare(fact.model, self.provider) for fact in self.facts)
+        spellings = Counter(
+            name for fact in self.facts if key_of(name := bare(fact.model, self.provider), self.provider) == self.key
+        )
         self.id = min(spellings, key=lambda name: (bool(_LABEL.search(name)), -spellings[name], name.lower() != name, name))
 
 
@@ -122,12 +124,19 @@ def _give_aliases(models: dict[tuple[str, str, str], Model]) -> None:
             if name == model.id or len(claims[place[0], name]) > 1:
                 continue
             same = key_of(name, place[0]) == place[2]
-            model.aliases.append(Alias(name, None, None) if same else _dated(name, told[place][name]))
+            model.aliases.append(Alias(name, None, None) if same else _dated(name, told[place][name], model.facts))
 
 
-def _dated(name: str, facts: list[Fact]) -> Alias:
-    """An alias holds while some fact says so; official dates bound it, a catalog's first day does not."""
+def _dated(name: str, facts: list[Fact], around: list[Fact]) -> Alias:
+    """An alias holds while some fact says so; official dates bound it, a catalog's first day does not.
+
+    A catalog that takes the model off its list does not end the alias; one that puts another alias in its place does.
+    """
     starts = {f.effective for f in facts}
-    ends = {f.until or f.raw.get("observed_to") for f in facts}
+    ends: set[str | None] = set()
+    for fact in facts:
+        end = fact.raw.get("observed_to")
+        replaced = any(f.family == fact.family and f.first == end and name not in (f.model, *f.aliases) for f in around)
+        ends.add(fact.until or (end if replaced else None))
     begin = None if None in starts else min(s for s in starts if s)
     return Alias(name, begin, None if None in ends else max(e for e in ends if e))

@@ -151,7 +151,7 @@ def _one_condition(part: str, answer: dict[str, str], raw: Mapping[str, Any]) ->
         answer["speed"] = "fast"
     elif part == "thinking=false":
         pass  # the base price
-    elif name in ("thinking", "ttl", "quality", "size"):
+    elif name in ("thinking", "ttl", "quality", "size", "tuned"):
         answer[name] = value
     elif name == "region":
         answer["region"] = value.partition(" ")[0]
