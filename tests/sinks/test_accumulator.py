@@ -65,7 +65,7 @@ def test_nothing_is_folded_before_it_must_and_then_one_for_one() -> None:
         assert accumulator.add(record(id=str(number), pricer=pricer)) == []
     assert asked == []
     folded = accumulator.add(record(id="last", pricer=pricer))
-    assert [one.id for one in folded] == ["0"] == asked
+    assert [one.id for one, _ in folded] == ["0"] == asked
     accumulator.fold()
     assert len(asked) == PENDING_MOST + 1
     assert sums(accumulator, "cost") == {(): PENDING_MOST + 1}

@@ -19,6 +19,7 @@ from otel_rig import Rig, points
 
 from tokenmeter.record import End
 from tokenmeter.sinks import semconv
+from tokenmeter.sinks.accumulator import Accumulator
 from tokenmeter.sinks.metrics import Metrics
 from tokenmeter.usage import Source, Usage
 
@@ -266,6 +267,15 @@ def test_duration_is_in_seconds_with_the_buckets_of_the_conventions() -> None:
         "server.port": 443,
         "error.type": "APITimeoutError",
     }
+
+
+def test_a_model_per_tenant_does_not_blow_up_the_histogram() -> None:
+    provider, reader = metered()
+    sink = Metrics(provider, Accumulator(values_most=3))
+    for number in range(20):
+        sink.write(record(request_model=f"ep-{number}"))
+    found = {attributes["gen_ai.request.model"]: count for attributes, count in points(reader, DURATION)}
+    assert found == {"ep-0": 1, "ep-1": 1, "ep-2": 1, "__other__": 17}
 
 
 def test_embeddings_have_a_duration_of_their_own() -> None:

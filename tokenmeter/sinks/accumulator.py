@@ -29,7 +29,7 @@ from tokenmeter.record import End, Record
 from tokenmeter.sinks import semconv
 from tokenmeter.usage import Source, Usage
 
-__all__ = ["Accumulator", "Row", "disjoint", "exact_sum", "source_of_call"]
+__all__ = ["Accumulator", "Folded", "Row", "disjoint", "exact_sum", "source_of_call"]
 
 PENDING_MOST: Final = 256
 _ZERO: Final = Decimal(0)
@@ -59,6 +59,8 @@ _STANDARD: Final = (
 _Tables = dict[tuple[Any, ...], "int | Decimal"]
 Row = tuple[Mapping[str, Any], "int | Decimal"]
 """One point of a counter: its attributes and its sum so far."""
+Folded = tuple[Record, Mapping[str, Any]]
+"""A record that was summed, and the standard attributes, bounded, under which it was."""
 
 
 class _Series:
@@ -114,10 +116,10 @@ class Accumulator:
 
     # Taking records -----------------------------------------------------------------------------------------
 
-    def add(self, record: Record, *, ours: bool = True) -> list[Record]:
+    def add(self, record: Record, *, ours: bool = True) -> list[Folded]:
         """Take a record; `ours` says whether its span is, so that standard counters may include it.
 
-        Returns the records that this call folded: usually none.
+        Returns what this call folded: usually nothing.
         """
         self._pending.append((record, ours))
         if len(self._pending) <= PENDING_MOST or not self._lock.acquire(blocking=False):
@@ -132,28 +134,27 @@ class Accumulator:
         """How many records are taken and not yet folded."""
         return len(self._pending)
 
-    def fold(self) -> list[Record]:
+    def fold(self) -> list[Folded]:
         """Fold everything that is waiting, and return it."""
         if not self._pending:
             return []
         with self._lock:
             return self._fold(0)
 
-    def _fold(self, leave: int) -> list[Record]:
-        folded = []
+    def _fold(self, leave: int) -> list[Folded]:
+        folded: list[Folded] = []
         while len(self._pending) > leave:
             record, ours = self._pending.popleft()
-            folded.append(record)
-            done = False
+            series: _Series | None = None
             with guard("summing a call"):
-                self._sum(record, ours)
-                done = True
-            if not done:
+                series = self._of(record)
+                self._sum(series.tables, record, ours)
+                folded.append((record, series.standard))
+            if series is None:
                 _add(self._overflowing().tables, ("failures",), 1)
         return folded
 
-    def _sum(self, record: Record, ours: bool) -> None:
-        tables = self._of(record).tables
+    def _sum(self, tables: _Tables, record: Record, ours: bool) -> None:
         if record.attempts:
             _add(tables, ("attempts",), len(record.attempts))
         end = record.end

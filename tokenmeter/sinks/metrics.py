@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -26,7 +26,8 @@ from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvid
 from tokenmeter._guard import guard
 from tokenmeter.record import End, Record
 from tokenmeter.sinks import semconv
-from tokenmeter.sinks.accumulator import Accumulator, Row, exact_sum
+from tokenmeter.sinks.accumulator import Accumulator, Folded, Row, exact_sum
+from tokenmeter.sinks.attributes import text
 from tokenmeter.usage import Source
 
 __all__ = ["DEFAULT_HISTOGRAMS", "Metrics"]
@@ -114,14 +115,14 @@ class Metrics:
         _register(meter, provider)
         self._recorders = {name: _histogram(meter, name) for name in self._histograms}
 
-    def _record(self, records: Iterable[Record]) -> None:
+    def _record(self, folded: Iterable[Folded]) -> None:
         recorders = self._recorders
         if not recorders:
             return
-        for record in records:
+        for record, attributes in folded:
             if record.telemetry == "own" and record.end is not End.DELEGATED:
                 with guard("recording a histogram"):
-                    _record_one(recorders, record)
+                    _record_one(recorders, record, attributes)
 
 
 def _nothing() -> None:
@@ -133,14 +134,16 @@ def _is_stand_in(provider: object) -> bool:
     return type(provider).__name__ == "_ProxyMeterProvider" or isinstance(provider, NoOpMeterProvider)
 
 
-def _record_one(recorders: dict[str, Histogram], record: Record) -> None:
+def _record_one(recorders: dict[str, Histogram], record: Record, attributes: Mapping[str, Any]) -> None:
+    if record.end is End.ERROR:
+        attributes = {**attributes, semconv.ERROR_TYPE: text(record.error_type or "_OTHER")}
     if recorders.keys() == _DEFAULT and record.operation in semconv.INFERENCE:  # most calls of most programs
-        recorders["duration"].record(record.duration, _histogram_attributes(record), _context_of(record))
+        recorders["duration"].record(record.duration, attributes, _context_of(record))
         return
     wanted = [one for one in _measured(record) if one[0] in recorders]
     if not wanted:
         return
-    attributes, context = _histogram_attributes(record), _context_of(record)
+    context = _context_of(record)
     for name, value, kind in wanted:
         these = attributes if kind is None else {**attributes, semconv.TOKEN_TYPE: kind}
         recorders[name].record(value, these, context)
@@ -160,19 +163,6 @@ def _measured(record: Record) -> Iterator[tuple[str, float, str | None]]:
     for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
         if tokens is not None and tokens >= 0 and usage.source_of(f"{kind}_tokens") is Source.REPORTED:
             yield "token.usage", tokens, kind
-
-
-def _histogram_attributes(record: Record) -> dict[str, Any]:
-    every = (
-        (semconv.OPERATION, record.operation),
-        (semconv.PROVIDER, record.otel_provider or record.provider),
-        (semconv.REQUEST_MODEL, record.request_model),
-        (semconv.RESPONSE_MODEL, record.response_model),
-        (semconv.SERVER_ADDRESS, record.host),
-        (semconv.SERVER_PORT, record.port if record.host is not None else None),
-        (semconv.ERROR_TYPE, record.error_type if record.end is End.ERROR else None),
-    )
-    return {name: value for name, value in every if value is not None}
 
 
 _NOWHERE: Final = Context()

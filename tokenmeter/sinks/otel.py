@@ -37,6 +37,7 @@ from tokenmeter.sinks.attributes import (
     settled_attributes,
     text,
 )
+from tokenmeter.sinks.dialects import chosen, speak, usage_names
 from tokenmeter.sinks.foreign import attributes_of, inference_span
 
 if TYPE_CHECKING:
@@ -103,11 +104,17 @@ class Spans:
     """Makes spans with the given provider, or the global one, also if that is set later.
 
     `mode` is one of `MODES`: `auto` enriches the span of a known GenAI instrumentation and else makes our own, `own`
-    always makes ours, `enrich` never does. `export_estimates` lets counted tokens wear the standard names.
+    always makes ours, `enrich` never does. `export_estimates` lets counted tokens wear the standard names. `dialects`
+    are names of `dialects.DIALECTS`, by default those of TOKENMETER_DIALECTS.
     """
 
     def __init__(
-        self, tracer_provider: TracerProvider | None = None, mode: str = "auto", *, export_estimates: bool = False
+        self,
+        tracer_provider: TracerProvider | None = None,
+        mode: str = "auto",
+        *,
+        export_estimates: bool = False,
+        dialects: Iterable[str] | None = None,
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"spans={mode!r}: it is one of {', '.join(MODES)}")
@@ -116,7 +123,8 @@ class Spans:
         self._provider: object = None
         self._tracer: Tracer | None = None
         self._starts: dict[tuple[Any, ...], tuple[str, Attributes]] = {}
-        self.names: Mapping[str, str] = semconv.USAGE
+        self.dialects = chosen(dialects)
+        self.names = usage_names(self.dialects)
         self.export_estimates = export_estimates
 
     # Calls --------------------------------------------------------------------------------------------------
@@ -150,6 +158,16 @@ class Spans:
             name, current, SpanKind.CLIENT, attributes, (), call.started_ns, record_exception=False
         )
         return _Own(self, span, current)
+
+    def add_cost(self, attributes: Attributes, record: Record, *, theirs: bool) -> None:
+        """Add what a call cost, in our names and in those of the dialects; the calls inside a delegated one say it."""
+        if record.end is End.DELEGATED:
+            return
+        with guard("describing a cost"):
+            cost_attributes(attributes, record.cost)
+        if self.dialects:
+            with guard("speaking a dialect"):
+                speak(attributes, self.dialects, record, export_estimates=self.export_estimates, theirs=theirs)
 
     def _start_of(self, call: Call) -> tuple[str, Attributes]:
         """A call's span name and the attributes that samplers see; the same for every call to one model."""
@@ -266,10 +284,11 @@ class _Own(SpanHandle):
         attributes: Attributes = {}
         try:
             with guard("describing a call"):
+                end_attributes(attributes, record)
                 settled_attributes(
                     attributes, record, names=self._spans.names, export_estimates=self._spans.export_estimates
                 )
-            _add_cost(attributes, record)
+            self._spans.add_cost(attributes, record, theirs=False)
             _set(span, attributes)
             if record.end is End.ERROR:
                 span.set_status(StatusCode.ERROR)  # no description: an exception's message may quote the prompt
@@ -292,7 +311,9 @@ class _Enriching(SpanHandle):
         if record.provider is not None:
             attributes[semconv.SITE] = text(record.provider)
         _add_tags(attributes, record.tags)
-        _add_cost(attributes, record)
+        with guard("describing how a call ended"):
+            end_attributes(attributes, record)
+        self._spans.add_cost(attributes, record, theirs=True)
         span = self._span
         if span is not None and span.is_recording() and semconv.COST_STATUS not in attributes_of(span):
             _set(span, attributes)
@@ -335,14 +356,6 @@ class ScopeSpan(_Attachable):
             attributes.update({semconv.SCOPE_SOURCES + name: calls for name, calls in scope.sources.items()})
         _set(span, attributes)
         span.end(ended_ns)
-
-
-def _add_cost(attributes: Attributes, record: Record) -> None:
-    with guard("describing how a call ended"):
-        end_attributes(attributes, record)
-    if record.end is not End.DELEGATED:
-        with guard("describing a cost"):
-            cost_attributes(attributes, record.cost)
 
 
 def _add_tags(attributes: Attributes, tags: Mapping[str, str]) -> None:

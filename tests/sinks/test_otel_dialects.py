@@ -1,0 +1,196 @@
+"""Dialects: what single backends read, checked by their own reading code where that can be installed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from made_records import NOON, record, unpriced
+from opentelemetry import trace
+from otel_rig import Rig
+
+from tokenmeter.errors import ConfigurationError
+from tokenmeter.pricing import Cost, Offer, Price
+from tokenmeter.record import Record
+from tokenmeter.sinks.dialects import DIALECTS
+from tokenmeter.sinks.otel import Spans
+from tokenmeter.usage import Source, Usage
+
+USAGE = Usage(
+    input_tokens=1000, output_tokens=100, cache_read_input_tokens=600, cache_write_input_tokens=100,
+    reasoning_output_tokens=40, audio_input_tokens=7,
+)  # fmt: skip
+
+
+def cost(currency: str) -> Cost:
+    """0.75 in, 1.25 out and a fee of 0.01 that belongs to neither."""
+    offer = Offer(provider="openai", model="gpt-4o", effective_from=datetime(2026, 1, 1, tzinfo=UTC), list=currency)
+    lines = tuple(
+        (Price(component, Decimal(1), 1), 1, Decimal(amount))
+        for component, amount in (
+            ("input", "0.5"), ("cache_read", "0.15"), ("cache_write_5m", "0.1"),
+            ("output", "1"), ("reasoning_output", "0.25"), ("web_search", "0.01"),
+        )
+    )  # fmt: skip
+    return Cost(offer, "priced", Decimal("2.01"), lines, NOON)
+
+
+def spoken(finished: Record, *dialects: str, export_estimates: bool = False) -> dict[str, Any]:
+    rig = Rig()
+    rig.lifecycle.spans = Spans(rig.tracing, dialects=dialects, export_estimates=export_estimates)
+    handle = rig.open().span
+    assert handle is not None
+    handle.finish(finished)
+    return dict(rig.spans[0].attributes or {})
+
+
+@pytest.mark.parametrize(
+    ("dialect", "expected"),
+    [
+        pytest.param(
+            "otel",
+            {
+                "gen_ai.usage.cache_write.input_tokens": 100,
+                "gen_ai.usage.cache_creation.input_tokens": None,
+                "gen_ai.usage.audio.input_tokens": 7,
+            },
+            id="otel",
+        ),
+        pytest.param(
+            "openinference",
+            {
+                "openinference.span.kind": "LLM",
+                "llm.model_name": "deepseek-chat",
+                "llm.token_count.prompt": 1000,
+                "llm.token_count.completion": 100,
+                "llm.token_count.total": 1100,
+                "llm.token_count.prompt_details.cache_read": 600,
+                "llm.token_count.prompt_details.cache_write": 100,
+                "llm.token_count.completion_details.reasoning": 40,
+                "llm.cost.prompt": 0.75,
+                "llm.cost.completion": 1.25,
+                "llm.cost.total": 2.01,
+                "user.id": "u1",
+                "session.id": "s1",
+            },
+            id="openinference",
+        ),
+        pytest.param("logfire", {"operation.cost": 2.01}, id="logfire"),
+        pytest.param("openlit", {"gen_ai.usage.cost": 2.01, "gen_ai.usage.total_tokens": 1100}, id="openlit"),
+        pytest.param("langfuse", {"gen_ai.usage.cost": 2.01, "user.id": "u1", "session.id": "s1"}, id="langfuse"),
+    ],
+)
+def test_each_dialect_says_its_names(dialect: str, expected: dict[str, Any]) -> None:
+    found = spoken(record(cost("USD"), usage=USAGE, tags={"user": "u1", "session": "s1"}), dialect)
+    assert {name: found.get(name) for name in expected} == expected
+    assert found["tokenmeter.cost.amount"] == "2.01", "the exact amount stays beside it"
+
+
+DOLLAR_NAMES = {row.attribute for dialect in DIALECTS.values() for row in dialect.rows if row.dollars}
+
+
+@pytest.mark.parametrize("currency", ["CNY", "EUR"])
+def test_no_other_currency_wears_a_name_of_dollars(currency: str) -> None:
+    found = spoken(record(cost(currency), usage=USAGE), *DIALECTS)
+    assert not DOLLAR_NAMES & found.keys()
+    assert found["tokenmeter.cost.currency"] == currency
+    assert spoken(record(cost("USD"), usage=USAGE), *DIALECTS).keys() >= DOLLAR_NAMES
+
+
+def test_an_unpriced_call_costs_nothing_anywhere() -> None:
+    assert not DOLLAR_NAMES & spoken(record(unpriced(), usage=USAGE), *DIALECTS).keys()
+
+
+def test_estimates_stay_out_unless_they_are_exported() -> None:
+    estimated = record(cost("USD"), usage=Usage(input_tokens=5, output_tokens=2, source=Source.ESTIMATED))
+    found = spoken(estimated, *DIALECTS)
+    assert not [
+        name
+        for name in found
+        if name.startswith(("llm.token_count", "gen_ai.usage.total", "langfuse.observation.usage"))
+    ]
+    assert spoken(estimated, "openinference", export_estimates=True)["llm.token_count.total"] == 7
+
+
+def test_langfuse_buckets_are_disjoint_and_add_up() -> None:
+    found = spoken(record(cost("USD"), usage=USAGE), "langfuse")
+    usage = json.loads(found["langfuse.observation.usage_details"])
+    total = usage.pop("total")
+    assert usage == {
+        "input": 300,
+        "input_cached_tokens": 600,
+        "input_cache_creation": 100,
+        "output": 60,
+        "output_reasoning_tokens": 40,
+    }
+    assert sum(usage.values()) == total == 1100
+    assert json.loads(found["langfuse.observation.cost_details"]) == {"input": 0.75, "output": 1.25, "total": 2.01}
+
+
+def test_on_a_span_of_somebody_else_only_the_cost_is_said() -> None:
+    rig = Rig()
+    rig.lifecycle.spans = Spans(rig.tracing, dialects=DIALECTS)
+    span = rig.tracing.get_tracer("openlit").start_span("theirs", attributes={"gen_ai.operation.name": "chat"})
+    with trace.use_span(span):
+        handle = rig.open().span
+    assert handle is not None
+    handle.finish(record(cost("USD"), usage=USAGE))
+    span.end()
+    found = dict(rig.spans[0].attributes or {})
+    assert {name for name in found if not name.startswith("tokenmeter.")} == DOLLAR_NAMES | {"gen_ai.operation.name"}
+
+
+def test_dialects_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENMETER_DIALECTS", "logfire, mlflow,logfire")
+    assert Spans().dialects == (DIALECTS["logfire"], DIALECTS["mlflow"])
+    assert Spans(dialects=()).dialects == ()
+    monkeypatch.setenv("TOKENMETER_DIALECTS", "phoenix")
+    with pytest.raises(ConfigurationError, match=r"TOKENMETER_DIALECTS: 'phoenix' is not a dialect; there are otel, "):
+        Spans()
+
+
+# By the backends' own code ---------------------------------------------------------------------------------------
+
+
+def installed(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as missing:
+        pytest.skip(f"{missing.name} is not installed")
+
+
+@pytest.mark.parametrize("dialects", [(), ("mlflow",), ("otel", "mlflow"), tuple(DIALECTS)], ids=str)
+def test_mlflow_reads_our_tokens_and_our_cost(dialects: tuple[str, ...]) -> None:
+    translation = installed("mlflow.tracing.otel.translation")
+
+    class Stored:
+        """A span as MLflow stores it: every attribute as JSON."""
+
+        @staticmethod
+        def to_dict() -> dict[str, Any]:
+            found = spoken(record(cost("USD"), usage=USAGE), *dialects)
+            return {"attributes": {name: json.dumps(value) for name, value in found.items()}, "events": []}
+
+    read = translation.translate_span_when_storing(Stored())["attributes"]
+    usage = json.loads(read["mlflow.chat.tokenUsage"])
+    assert (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == (1000, 100, 1100)
+    assert (usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]) == (600, 100)
+    if "mlflow" in dialects:
+        said = translation.update_cost({}, json.loads(read["mlflow.llm.cost"]))
+        assert said == {"input_cost": 0.75, "output_cost": 1.25, "total_cost": 2.01}
+
+
+def test_openinference_knows_every_name_we_send() -> None:
+    names = installed("openinference.semconv.trace").SpanAttributes
+    known = {value for name, value in vars(names).items() if name.isupper()}
+    assert {row.attribute for row in DIALECTS["openinference"].rows} <= known
+
+
+def test_langfuse_names_are_those_of_its_sdk() -> None:
+    names = installed("langfuse._client.attributes").LangfuseOtelSpanAttributes
+    known = {value for name, value in vars(names).items() if name.isupper()}
+    assert {row.attribute for row in DIALECTS["langfuse"].rows} - {"gen_ai.usage.cost"} <= known

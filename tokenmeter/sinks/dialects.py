@@ -1,0 +1,234 @@
+"""What single backends read beside the standard names: one table each, and the few lines that fill them.
+
+A dialect is data: rows of an attribute and the fact that it carries, or an object of facts, which is sent as JSON.
+Rows marked `dollars` are for backends that show every number as US dollars: they are sent only where the vendor
+bills in dollars, so a cost in yuan never appears as one in dollars. Rows without the mark describe the call, and
+are left out on spans that somebody else made, because he has described it already.
+
+Which backend reads what was seen in runs and in the readers' code; a name nobody was seen to read is not here.
+Datadog has no table: what its intake reads of a span is what the conventions name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from tokenmeter.errors import ConfigurationError
+from tokenmeter.money import EXACT
+from tokenmeter.pricing import Cost
+from tokenmeter.record import Record
+from tokenmeter.sinks import semconv
+from tokenmeter.sinks.attributes import Attributes, number, text, whole
+from tokenmeter.usage import Source
+
+__all__ = ["DIALECTS", "Dialect", "Row", "chosen", "speak"]
+
+
+class Row(NamedTuple):
+    """One attribute: the fact it carries, or several as a JSON object."""
+
+    attribute: str
+    fact: str | Mapping[str, str]
+    dollars: bool = False
+
+
+class Dialect(NamedTuple):
+    """What one backend reads. `usage` replaces standard names of tokens, by field of `Usage`."""
+
+    rows: tuple[Row, ...] = ()
+    usage: Mapping[str, str] = {}
+
+
+DIALECTS: Final[Mapping[str, Dialect]] = {
+    "otel": Dialect(usage={"cache_write_input_tokens": semconv.CACHE_WRITE_CURRENT, **semconv.MODALITY_USAGE}),
+    "langfuse": Dialect(
+        rows=(
+            Row(
+                "langfuse.observation.usage_details",
+                {
+                    "input": "tokens.input.rest",
+                    "input_cached_tokens": "tokens.cache_read",
+                    "input_cache_creation": "tokens.cache_write",
+                    "output": "tokens.output.rest",
+                    "output_reasoning_tokens": "tokens.reasoning",
+                    "total": "tokens.total",
+                },
+            ),
+            Row(
+                "langfuse.observation.cost_details",
+                {"input": "cost.input", "output": "cost.output", "total": "cost"},
+                dollars=True,
+            ),
+            Row("gen_ai.usage.cost", "cost", dollars=True),
+            Row("user.id", "tag.user"),
+            Row("session.id", "tag.session"),
+        )
+    ),
+    "mlflow": Dialect(
+        rows=(
+            Row(
+                "mlflow.llm.cost",
+                {"input_cost": "cost.input", "output_cost": "cost.output", "total_cost": "cost"},
+                dollars=True,
+            ),
+        )
+    ),
+    "openinference": Dialect(
+        rows=(
+            Row("openinference.span.kind", "kind"),
+            Row("llm.provider", "provider"),
+            Row("llm.model_name", "model"),
+            Row("llm.token_count.prompt", "tokens.input"),
+            Row("llm.token_count.completion", "tokens.output"),
+            Row("llm.token_count.total", "tokens.total"),
+            Row("llm.token_count.prompt_details.cache_read", "tokens.cache_read"),
+            Row("llm.token_count.prompt_details.cache_write", "tokens.cache_write"),
+            Row("llm.token_count.prompt_details.audio", "tokens.audio_input"),
+            Row("llm.token_count.completion_details.reasoning", "tokens.reasoning"),
+            Row("llm.token_count.completion_details.audio", "tokens.audio_output"),
+            Row("llm.cost.prompt", "cost.input", dollars=True),
+            Row("llm.cost.completion", "cost.output", dollars=True),
+            Row("llm.cost.total", "cost", dollars=True),
+            Row("user.id", "tag.user"),
+            Row("session.id", "tag.session"),
+        )
+    ),
+    "logfire": Dialect(rows=(Row("operation.cost", "cost", dollars=True),)),
+    "openlit": Dialect(
+        rows=(
+            Row("gen_ai.usage.cost", "cost", dollars=True),
+            Row("gen_ai.usage.total_tokens", "tokens.total"),
+        )
+    ),
+}
+VARIABLE: Final = "TOKENMETER_DIALECTS"
+
+
+def chosen(names: Iterable[str] | None) -> tuple[Dialect, ...]:
+    """The dialects of these names, or of TOKENMETER_DIALECTS if None. Raises ConfigurationError for an unknown one."""
+    place = "dialects"
+    if names is None:
+        place, names = VARIABLE, os.environ.get(VARIABLE, "").split(",")
+    wanted = [name.strip() for name in names if name.strip()]
+    for name in wanted:
+        if name not in DIALECTS:
+            raise ConfigurationError(f"{place}: {name!r} is not a dialect; there are {', '.join(DIALECTS)}")
+    return tuple(DIALECTS[name] for name in dict.fromkeys(wanted))
+
+
+def usage_names(dialects: Sequence[Dialect]) -> Mapping[str, str]:
+    """The names of tokens by field of `Usage`: the widely read ones, as the dialects change them."""
+    names = dict(semconv.USAGE)
+    for dialect in dialects:
+        names.update(dialect.usage)
+    return names
+
+
+def speak(
+    answer: Attributes, dialects: Sequence[Dialect], record: Record, *, export_estimates: bool, theirs: bool = False
+) -> None:
+    """Add what the dialects say of a call; on a span of somebody else (`theirs`) only what it cost."""
+    facts = _Facts(record, export_estimates)
+    for dialect in dialects:
+        for row in dialect.rows:
+            if (theirs and not row.dollars) or (row.dollars and not facts.in_dollars):
+                continue
+            if isinstance(row.fact, str):
+                value = facts.get(row.fact)
+            else:
+                known = {key: facts.get(fact) for key, fact in row.fact.items()}
+                known = {key: part for key, part in known.items() if part is not None}
+                value = json.dumps(known) if known else None
+            if value is not None:
+                answer[row.attribute] = value
+
+
+class _Facts:
+    """What rows can ask of a call, worked out once each."""
+
+    def __init__(self, record: Record, export_estimates: bool) -> None:
+        self.record = record
+        self.cost: Cost = record.cost
+        self.in_dollars = self.cost.amount is not None and self.cost.currency == "USD"
+        self._estimates = export_estimates
+        self._known: dict[str, Any] = {}
+
+    def get(self, fact: str) -> Any:
+        if fact in self._known:
+            return self._known[fact]
+        if fact.startswith("tag."):
+            tag = self.record.tags.get(fact[4:])
+            value = None if tag is None else text(tag)
+        else:
+            value = _FACTS[fact](self)
+        self._known[fact] = value
+        return value
+
+    def tokens(self, field: str) -> int | None:
+        usage = self.record.usage
+        tokens: int | None = getattr(usage, field)
+        if tokens is None or tokens < 0 or not (self._estimates or usage.source_of(field) is Source.REPORTED):
+            return None
+        return tokens
+
+    def rest(self, total: str, *parts: str) -> int | None:
+        """A total without its parts; None where they contradict it."""
+        whole_of_it = self.tokens(total)
+        if whole_of_it is None:
+            return None
+        left = whole_of_it - sum(self.tokens(part) or 0 for part in parts)
+        return left if left >= 0 else None
+
+    def side(self, side: str) -> float | None:
+        """What the input or the output cost. Fees that belong to neither are in the total only."""
+        amounts = [charge.amount for charge in self.cost.charges if _side(charge.component) == side]
+        total = Decimal(0)
+        for amount in amounts:
+            total = EXACT.add(total, amount)
+        return number(total)
+
+
+def _side(component: str) -> str | None:
+    parts = component.split("_")
+    if "output" in parts:
+        return "output"
+    return "input" if "input" in parts or component.startswith("cache_read") or "write" in parts else None
+
+
+def _total(facts: _Facts) -> int | None:
+    one, other = facts.tokens("input_tokens"), facts.tokens("output_tokens")
+    return None if one is None or other is None else one + other
+
+
+def _tokens(field: str) -> Callable[[_Facts], int | str | None]:
+    def read(facts: _Facts) -> int | str | None:
+        tokens = facts.tokens(field)
+        return None if tokens is None else whole(tokens)
+
+    return read
+
+
+_FACTS: Final[Mapping[str, Callable[[_Facts], Any]]] = {
+    "kind": lambda facts: "EMBEDDING" if facts.record.operation == semconv.EMBEDDINGS else "LLM",
+    "provider": lambda facts: facts.record.otel_provider or facts.record.provider,
+    "model": lambda facts: facts.record.response_model or facts.record.request_model,
+    "tokens.input": _tokens("input_tokens"),
+    "tokens.input.rest": lambda facts: facts.rest(
+        "input_tokens", "cache_read_input_tokens", "cache_write_input_tokens"
+    ),
+    "tokens.output": _tokens("output_tokens"),
+    "tokens.output.rest": lambda facts: facts.rest("output_tokens", "reasoning_output_tokens"),
+    "tokens.total": _total,
+    "tokens.cache_read": _tokens("cache_read_input_tokens"),
+    "tokens.cache_write": _tokens("cache_write_input_tokens"),
+    "tokens.reasoning": _tokens("reasoning_output_tokens"),
+    "tokens.audio_input": _tokens("audio_input_tokens"),
+    "tokens.audio_output": _tokens("audio_output_tokens"),
+    "cost": lambda facts: None if facts.cost.amount is None else number(facts.cost.amount),
+    "cost.input": lambda facts: facts.side("input"),
+    "cost.output": lambda facts: facts.side("output"),
+}
