@@ -36,7 +36,7 @@ OFFER = Offer(
     model="deepseek-chat",
     effective_from=datetime(2026, 1, 1, tzinfo=UTC),
     dating="official",
-    list="CNY",
+    list="USD",
     book="2026.11.22",
 )
 ATTEMPTS = (Attempt(200, None, 1_795_305_600_000_000_000, 100_000_000, None, True),)
@@ -146,6 +146,8 @@ def main() -> None:
     off = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
     span_only, metrics_only, both, both_metrics = Spans(traced()[0]), metering(), Spans(traced()[0]), metering()
     sampled_out, nobody, nobody_metrics = Spans(off), Spans(), Metrics()
+    mlflow = Spans(traced()[0], dialects=["mlflow"])
+    openinference = Spans(traced()[0], dialects=["openinference"])
     no_histogram = Metrics(MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False), histograms=())
     rows: dict[str, Callable[[], None]] = {
         f"bare SDK span, {len(attributes)} attributes": bare_span,
@@ -153,6 +155,8 @@ def main() -> None:
         "our default metrics": lambda: one(None, metrics_only, call, record),
         "our counters alone": lambda: one(None, no_histogram, call, record),
         "our span and default metrics": lambda: one(both, both_metrics, call, record),
+        "our span, dialect mlflow": lambda: one(mlflow, None, call, record),
+        "our span, dialect openinference": lambda: one(openinference, None, call, record),
         "sampled out, spans only": lambda: one(sampled_out, None, call, record),
         "nobody listens, spans only": lambda: one(nobody, None, call, record),
         "nobody listens, metrics still summed": lambda: one(nobody, nobody_metrics, call, record),
