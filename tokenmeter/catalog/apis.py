@@ -34,7 +34,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tokenmeter.catalog._load import CATALOG, Problems, read_folder
-from tokenmeter.catalog.paths import collector, getter
+from tokenmeter.catalog.paths import collector, getter, written
 from tokenmeter.usage import TOKEN_FIELDS
 
 __all__ = ["API_KEYS", "Api", "Apis", "Deltas", "check_components", "load_apis", "sign"]
@@ -185,7 +185,7 @@ def sign(text: str) -> Callable[[Any], bool]:
         return lambda body: there(body) is not None
     read, wanted = getter(match[1]), match[3]
     if match[2] == "=":
-        return lambda body: read(body) == wanted
+        return lambda body: written(read(body)) == wanted
     return lambda body: isinstance(value := read(body), str) and value.startswith(wanted)
 
 

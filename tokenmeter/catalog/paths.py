@@ -20,13 +20,14 @@ from typing import Any, Final
 
 from tokenmeter.usage import TOKEN_FIELDS
 
-__all__ = ["Fields", "Found", "collector", "getter", "number"]
+__all__ = ["Fields", "Found", "collector", "getter", "number", "written"]
 
 Getter = Callable[[Any], Any]
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
 _DECIMAL: Final = re.compile(r"\s*[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?\s*")
 _STEP: Final = re.compile(r"([^.\[\]]+)(?:\[([^\]=]*)(?:=([^\]]*))?\])?")
 _PLAIN: Final = frozenset((*TOKEN_FIELDS, "total"))
+_LIST: Final = re.compile(r"([^\[]*)\[([^\]]*)\]\.?(.*)")
 _UNKNOWN_MOST: Final = 50
 
 
@@ -50,12 +51,17 @@ def getter(path: str) -> Getter:
 
 
 def collector(path: str) -> Callable[[Any], Sequence[Any]]:
-    """A function giving everything that stands at a path with `[]` in it, nulls left out."""
-    head, bracket, tail = path.partition("[]")
-    get, leaf = getter(head), tail.removeprefix(".")
-    if not bracket:
+    """A function giving everything that stands at a path through lists, nulls left out.
+
+    `parts[].text` takes every element, `parts[thought=true].text` those that say so, `parts[!thought].text` those
+    that do not have the field.
+    """
+    match = _LIST.fullmatch(path)
+    if match is None:
+        get = getter(path)
         return lambda value: () if (found := get(value)) is None else (found,)
-    if leaf and "." not in leaf and "[" not in leaf:  # `choices[].finish_reason`: read for every call
+    get, choice, leaf = getter(match[1]), match[2], match[3]
+    if not choice and leaf and "." not in leaf and "[" not in leaf:  # `choices[].finish_reason`: read for every call
 
         def leaves(value: Any) -> Sequence[Any]:
             items = get(value)
@@ -67,14 +73,33 @@ def collector(path: str) -> Callable[[Any], Sequence[Any]]:
 
         return leaves
     rest = collector(leaf) if leaf else lambda value: (value,)
+    chosen = _chooser(choice)
 
     def every(value: Any) -> Sequence[Any]:
         items = get(value)
         if type(items) is not list:
             return ()
-        return [found for item in items if item is not None for found in rest(item)]
+        return [found for item in items if item is not None and chosen(item) for found in rest(item)]
 
     return every
+
+
+def _chooser(choice: str) -> Callable[[Any], bool]:
+    if not choice:
+        return lambda item: True
+    if choice.startswith("!"):
+        absent = getter(choice[1:])
+        return lambda item: not absent(item)
+    key, _, wanted = choice.partition("=")
+    read = getter(key)
+    return lambda item: written(read(item)) == wanted
+
+
+def written(value: object) -> object:
+    """A value as it is written in JSON, so that a path can say `done=true` and `status=2`."""
+    if type(value) is bool:
+        return "true" if value else "false"
+    return str(value) if type(value) is int else value
 
 
 def number(value: object) -> int | Decimal | None:
@@ -95,7 +120,12 @@ def number(value: object) -> int | Decimal | None:
             value = Decimal(value.strip())
         except InvalidOperation:
             return None
-    if type(value) is Decimal and value.is_finite() and abs(value.adjusted()) < 40:
+    if (
+        type(value) is Decimal
+        and value.is_finite()
+        and abs(value.adjusted()) < 40
+        and len(value.as_tuple().digits) < 60
+    ):
         return int(value) if value == value.to_integral_value() else value
     return None
 
@@ -104,8 +134,8 @@ class Found:
     """What one pass over a usage object picked up.
 
     `odd` holds (path, component, rank, value) of what is not a plain integer, with no component where an object was
-    expected. `plain` says that all values are token counts. `unknown`, `odd` and `disagreements` are empty tuples until there is something to say, which for most
-    calls there is not.
+    expected; `plain` says that all values are token counts. `unknown`, `odd` and `disagreements` are empty tuples
+    until there is something to say, which for most calls there is not.
     """
 
     __slots__ = ("disagreements", "odd", "plain", "ranks", "unknown", "values")

@@ -86,6 +86,10 @@ class Provider:
     endpoints: tuple[Host, ...] = ()
     usage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def stream_usage_of(self, path: str) -> str:
+        """`stream_usage` for requests to a path; an api-version in its query may be too old to be asked."""
+        return _too_old(path, self.stream_usage_since) or self.stream_usage
+
 
 class _Known:
     """A host that is in the map, with the paths seen on it."""
@@ -107,11 +111,13 @@ class Providers:
         self._apis = apis
         self._extra = dict(extra)
         self._names: dict[str, Provider] = {}
+        # An id is stronger than somebody else's alias, and an alias than an OpenTelemetry name, which sites share.
         for provider in self.by_id.values():
-            for name in (provider.otel_name, *provider.aliases, provider.id):
-                self._names.setdefault(name, provider)
-        for provider in self.by_id.values():  # an id is stronger than somebody else's alias
             self._names[provider.id] = provider
+        for names in (lambda provider: provider.aliases, lambda provider: (provider.otel_name,)):
+            for provider in self.by_id.values():
+                for name in names(provider):
+                    self._names.setdefault(name, provider)
         hosts = [host for provider in self.by_id.values() for host in provider.endpoints]
         hosts += [Host(pattern, self._named(pattern, name)) for pattern, name in extra.items()]
         self._exact = {host.pattern: host for host in hosts if "*" not in host.pattern and "{" not in host.pattern}

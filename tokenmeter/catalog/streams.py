@@ -67,8 +67,9 @@ class StreamReader:
                 return
         body = event if type(event) is dict else as_dict(event)
         if type(body) is list:
-            for item in body:
-                self.feed(item, name)
+            for item in body:  # Gemini without alt=sse: one array of events
+                if type(item) is dict:
+                    self.feed(item, name)
             return
         if type(body) is not dict:
             self._not_read(event, name)
@@ -90,23 +91,28 @@ class StreamReader:
 
     def result(self) -> Extracted:
         """What the stream has said so far; the whole answer once it has ended."""
-        if self._reader is None:
-            self._use(reader_for(self._provider, self._api, last=True))
-            for body, name in self._waiting:
-                if self._reader is not None:
-                    self._take(self._reader, body, name)
-            self._waiting = []
-        if self._reader is None:
+        reader = self._reader or self._last_resort()
+        if reader is None:
             reason = "the stream is of no known wire format: say which with api"
             return Extracted(None, Source.NONE, reason=reason, error=self.error, flags=self._flags())
         facts = self._facts._replace(error=self.error)
         if self._usage is None:
             over = "carried no usage" if self._complete or self.terminal else "ended before its usage came"
             error = f" (error: {self.error})" if self.error else ""
-            return self._reader.nothing(facts, f"the stream {over}{error}")._replace(flags=self._flags())
+            return reader.nothing(facts, f"the stream {over}{error}")._replace(flags=self._flags())
         partial = not (self._complete or self.terminal)
-        answer = self._reader.settle(self._usage, facts, self._root, partial=partial)
+        answer = reader.settle(self._usage, facts, self._root, partial=partial)
         return answer._replace(flags=(*answer.flags, *self._flags())) if self._unread else answer
+
+    def _last_resort(self) -> Reader | None:
+        """No event told the format: the provider's most likely one, if there is a provider."""
+        reader = reader_for(self._provider, self._api, last=True)
+        self._use(reader)
+        if reader is not None:
+            for body, name in self._waiting:
+                self._take(reader, body, name)
+        self._waiting = []
+        return reader
 
     def _flags(self) -> tuple[str, ...]:
         return (f"unreadable_events: {self._unread} events of the stream are not JSON",) if self._unread else ()
