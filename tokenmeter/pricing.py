@@ -7,7 +7,7 @@ prices in force, which `catalog/book.py` finds. A `Cost` keeps its charges as pl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from json.encoder import encode_basestring
@@ -73,29 +73,44 @@ class Price:
 Line = tuple[Price, "int | Decimal", Decimal]  # a charge before anybody looks: price, billed quantity, amount
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """Which entry of the price book answers, shared by all costs it gives.
+    """Which entry of the price book answers, shared by all costs it gives. Immutable.
 
     `effective_from` is where the book lets the rate begin; `dating` says whether that is the vendor's own date
     (`official`), the first day a source carried it (`observed`), or unknown because only its end is (`open`).
     """
 
-    provider: str
-    model: str | None = None
-    rate_id: str | None = None
-    effective_from: datetime | None = None
-    dating: str | None = None
-    confidence: str | None = None
-    list: str | None = None
-    book: str | None = None
-    json: str = field(init=False, compare=False, repr=False)
+    __slots__ = ("book", "confidence", "dating", "effective_from", "json", "list", "model", "provider", "rate_id")
 
-    def __post_init__(self) -> None:
-        start = None if self.effective_from is None else self.effective_from.isoformat()
-        named = {"rate_id": self.rate_id, "effective_from": start, "dating": self.dating}
-        named |= {"confidence": self.confidence, "list": self.list}
-        object.__setattr__(self, "json", ", ".join(f'"{key}": {_quoted(value)}' for key, value in named.items()))
+    def __init__(
+        self,
+        *,
+        provider: str,
+        model: str | None = None,
+        rate_id: str | None = None,
+        effective_from: datetime | None = None,
+        dating: str | None = None,
+        confidence: str | None = None,
+        list: str | None = None,
+        book: str | None = None,
+    ) -> None:
+        self.provider, self.model, self.rate_id, self.effective_from = provider, model, rate_id, effective_from
+        self.dating, self.confidence, self.list, self.book = dating, confidence, list, book
+        start = None if effective_from is None else effective_from.isoformat()
+        named = {"rate_id": rate_id, "effective_from": start, "dating": dating, "confidence": confidence, "list": list}
+        self.json = ", ".join([f'"{key}": {_quoted(value)}' for key, value in named.items()])
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, Offer) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return f"<Offer {self.provider}/{self.model} by {self.rate_id}>"
+
+    def _key(self) -> tuple[Any, ...]:
+        return (self.provider, self.model, self.book, self.json)
 
 
 class Cost:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from tokenmeter.catalog.schema import YES_NO, Schema
 from tokenmeter.catalog.table import Table
@@ -27,12 +27,12 @@ __all__ = ["Case", "Plan", "Prices", "Range", "read_case", "read_range"]
 
 Cut = int | Decimal
 _ONE: Final = Decimal(1)
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _RANGE: Final = re.compile(r"\s*(>=|<=|>|<|=)\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*")
 BOTH: Final = "input_and_output"
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """A half-open span of a quantity: `low` <= quantity < `high`."""
 
     quantity: str
@@ -72,16 +72,15 @@ def _after(edge: Cut) -> Cut:
     return edge + 1 if isinstance(edge, int) else edge.next_plus(EXACT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(NamedTuple):
     """Prices that differ while all its conditions hold."""
 
     ranges: tuple[Range, ...] = ()
-    names: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    switches: Mapping[str, bool] = field(default_factory=dict)
-    windows: Mapping[str, bool] = field(default_factory=dict)
-    sets: Mapping[str, Decimal] = field(default_factory=dict)
-    factors: Mapping[str, Decimal] = field(default_factory=dict)
+    names: Mapping[str, frozenset[str]] = _NOTHING
+    switches: Mapping[str, bool] = _NOTHING
+    windows: Mapping[str, bool] = _NOTHING
+    sets: Mapping[str, Decimal] = _NOTHING
+    factors: Mapping[str, Decimal] = _NOTHING
     factor: Decimal | None = None
     stack: bool = False
     drop: frozenset[str] = frozenset()
@@ -141,17 +140,16 @@ def read_case(entry: Mapping[str, Any], schema: Schema) -> Case:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
+class Prices(NamedTuple):
     """The price side of a rate: base prices, cases, and how quantities are billed."""
 
     base: Mapping[str, Decimal]
     cases: tuple[Case, ...] = ()
-    stand_in: Mapping[str, str] = field(default_factory=dict)
-    assume: Mapping[str, Any] = field(default_factory=dict)
-    per: Mapping[str, int] = field(default_factory=dict)
-    step: Mapping[str, Decimal] = field(default_factory=dict)
-    minimum: Mapping[str, Decimal] = field(default_factory=dict)
+    stand_in: Mapping[str, str] = _NOTHING
+    assume: Mapping[str, Any] = _NOTHING
+    per: Mapping[str, int] = _NOTHING
+    step: Mapping[str, Decimal] = _NOTHING
+    minimum: Mapping[str, Decimal] = _NOTHING
     free: bool = False
     k: tuple[int, ...] = ()
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from tokenmeter.catalog.rates import EVER, PriceFile, Span, instant_of
 
@@ -21,12 +21,11 @@ _DEPTH: Final = 5
 _HINTS: Final = 300  # finding near names is slow: after so many unknown ones a book stops offering them
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A model of the book, with what the spelling said about the call and how it was found."""
 
     model: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = MappingProxyType({})
     flags: tuple[str, ...] = ()
 
 

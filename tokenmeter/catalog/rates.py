@@ -10,11 +10,9 @@ latest beginning not after an instant is in force; so a later entry never change
 
 from __future__ import annotations
 
-import functools
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any, Final
 
@@ -54,16 +52,17 @@ def instant_of(value: date | str, zone: tzinfo) -> float:
     return datetime.combine(value, time(), zone).timestamp()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Rate:
     """One entry of a price file, dated: in force from `start` until the next entry's."""
 
-    entry: Mapping[str, Any]
-    file: PriceFile
-    start: float
-    dating: str
-    until: float
-    last_known: float
+    __slots__ = ("_prices", "dating", "entry", "file", "last_known", "start", "until")
+
+    def __init__(
+        self, entry: Mapping[str, Any], file: PriceFile, start: float, dating: str, until: float, last_known: float
+    ) -> None:
+        self.entry, self.file, self.start, self.dating = entry, file, start, dating
+        self.until, self.last_known = until, last_known
+        self._prices: Prices | None = None
 
     @property
     def model(self) -> str:
@@ -104,7 +103,9 @@ class Rate:
 
     def prices(self) -> Prices:
         """What the entry says, read from its table."""
-        return _read_prices(self)
+        if self._prices is None:
+            self._prices = _read_prices(self)
+        return self._prices
 
     def flags(self, instant: float, next_start: float) -> Iterator[str]:
         """What a reader of this answer should know about its date."""
@@ -129,7 +130,6 @@ def _short(moment: datetime) -> str:
     return moment.date().isoformat() if moment.time() == time() else moment.isoformat(timespec="minutes")[:16]
 
 
-@functools.cache
 def _read_prices(rate: Rate) -> Prices:
     entry, head, schema = rate.entry, rate.file.head, load_schema()
     return Prices(

@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tokenmeter.catalog.files import read_data
 
@@ -24,8 +23,7 @@ YES_NO: Final[Mapping[object, bool]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
+class Component(NamedTuple):
     """A billed kind of quantity: where usage holds it and how many of it a price is for."""
 
     name: str
@@ -35,8 +33,7 @@ class Component:
     stand_in: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """A fact about a call that a price may depend on, taken from `params` under its name."""
 
     name: str

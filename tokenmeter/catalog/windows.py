@@ -9,9 +9,8 @@ from __future__ import annotations
 import functools
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tokenmeter.catalog.files import read_data
 
@@ -55,8 +54,7 @@ def as_date(value: date | str) -> date:
     return value.date() if isinstance(value, datetime) else value
 
 
-@dataclass(frozen=True, slots=True)
-class Calendar:
+class Calendar(NamedTuple):
     """Public holidays and make-up working days, known from `first` to `last`."""
 
     name: str
@@ -116,18 +114,24 @@ def _minutes(clock: time) -> int:
     return clock.hour * 60 + clock.minute
 
 
-@dataclass(frozen=True, slots=True)
 class Window:
     """A part of the week in one zone; see docs/price-format.md, rule 16."""
 
-    name: str
-    zone: tzinfo
-    days: frozenset[int]
-    hours: tuple[tuple[int, int], ...]
-    calendar: Calendar | None = None
-    on_holidays: bool | None = None
-    on_makeup: bool | None = None
-    _days_seen: dict[int, tuple[list[float], list[int]]] = field(default_factory=dict, compare=False, repr=False)
+    __slots__ = ("_days_seen", "calendar", "days", "hours", "name", "on_holidays", "on_makeup", "zone")
+
+    def __init__(
+        self,
+        name: str,
+        zone: tzinfo,
+        days: frozenset[int],
+        hours: tuple[tuple[int, int], ...],
+        calendar: Calendar | None = None,
+        on_holidays: bool | None = None,
+        on_makeup: bool | None = None,
+    ) -> None:
+        self.name, self.zone, self.days, self.hours = name, zone, days, hours
+        self.calendar, self.on_holidays, self.on_makeup = calendar, on_holidays, on_makeup
+        self._days_seen: dict[int, tuple[list[float], list[int]]] = {}
 
     @classmethod
     def read(cls, name: str, data: Mapping[str, Any], default_zone: str) -> Window:
