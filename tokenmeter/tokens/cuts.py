@@ -27,10 +27,11 @@ _SAFE: Final = re.compile(
     r"(?<=[^\s>])(?=[ \t])|(?<=[0-9A-Za-z\u4e00-\u9fa5])(?=\n)|(?<=[A-Za-z\u4e00-\u9fa5])(?=[,.;!?，。；！？])"
 )
 
-CHUNK: Final = 1 << 18
+CHUNK: Final = 1 << 16
 """Characters encoded at once: a list of token ids costs up to 40 bytes a character while it lives."""
-FORCED: Final = 1 << 20
-"""A text with no safe cut in this many characters is cut anyway: no prose has such a piece."""
+FORCED: Final = 1 << 18
+"""A text with no safe cut in this many characters is cut anyway: no prose has such a piece, and from about half a
+million on the native engine's regular expressions may run out of states."""
 _WINDOW: Final = 64
 """Characters first searched for a cut, from the end: most prose has one in its last dozen."""
 
@@ -62,7 +63,7 @@ def last_cut(text: str, start: int = 0, end: int | None = None) -> int:
 def pieces(text: str) -> Iterator[str]:
     """Pieces of a long text that can be counted one after the other.
 
-    Where a megabyte has no safe cut (no prose does) it is cut anyway, which can cost a few tokens.
+    Where 262,144 characters have no safe cut (no prose does) they are cut anyway, which can cost a token.
     """
     start, length = 0, len(text)
     while length - start > CHUNK:

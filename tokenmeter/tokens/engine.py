@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, Protocol
 
@@ -104,9 +105,8 @@ class BytePairs:
     def _single_bytes(self, text: str, letters: frozenset[str]) -> int:
         """Tokens to add for characters the vocabulary lacks: each of their bytes is one, merged beginnings or not."""
         missing = [letter for letter in set(text).difference(letters) if not letter.isascii()]
-        return sum(
-            text.count(letter) * (len(letter.encode()) - len(self._piece(letter.encode()))) for letter in missing
-        )
+        times = Counter(text) if len(missing) > 8 else {letter: text.count(letter) for letter in missing}
+        return sum(times[letter] * (len(letter.encode()) - len(self._piece(letter.encode()))) for letter in missing)
 
     def _encode(self, text: str) -> list[int]:
         try:
