@@ -226,7 +226,7 @@ class _Sums:
         self._add("text", text)
         self._add("frame", frames, f"{len(messages)} messages")
         self._add("system", rule.first_system if system else rule.no_system, "system text" if system else "no system text")
-        if prompt.tools and rule.system_newline and system and system.texts:
+        if (prompt.tools or prompt.schema) and rule.system_newline and system and system.texts:
             last = system.texts[-1][-40:]
             self._add("system", count(last + "\n") - count(last), "newline after the system text")
         if prompt.tools and system:
@@ -302,8 +302,10 @@ class _Sums:
         tokens = _memo.get(key) if key else None
         if tokens is None:
             body = render.as_json(render.trimmed(schema.value, pattern.options), pattern.options)
-            text = pattern.text.replace("{name}", schema.name).replace("{description}", schema.description)
-            tokens = round(self._marked(text.replace("{body}", body)) * pattern.scale) + pattern.constant
+            text = pattern.text.replace("{name}", schema.name).replace("{body}", body)
+            tokens = round(self._marked(text) * pattern.scale) + pattern.constant
+            if schema.description and "described" in pattern.options:
+                tokens += self._counts.count(schema.description) + pattern.options["described"]
             _remember(key, tokens)
         if any(message.role in ("system", "developer") for message in prompt.messages):
             tokens += pattern.with_system
