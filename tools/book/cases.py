@@ -22,8 +22,8 @@ from typing import Any
 
 from decisions import FOLDER, Decision
 from facts import Fact, Slot
-from lay import Rate
 from names import Model, key_of
+from rates import Rate
 
 
 @dataclass(frozen=True)

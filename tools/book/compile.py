@@ -1,7 +1,8 @@
 """Compile the price book from the fact base: `python tools/book/compile.py ../shared/prices/facts.jsonl`.
 
-Reads the facts, applies the committed decisions, tells each model's story, and writes `tokenmeter/catalog/prices/*.toml`.
-The output is never edited by hand: a wrong price is a missing decision.
+Reads the facts, applies the committed decisions, tells each model's story, and writes
+`tokenmeter/catalog/prices/*.toml`. The output is never edited by hand: a wrong price is a
+missing decision.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from cards import TODAY, day
 from cases import ListCase, load_cases
 from decisions import decide, load
 from emit import Writer, gaps, moment
 from facts import Fact, read_facts
-from lay import Rate, rates_of
+from lay import rates_of
 from names import Alias, Model, group
 from plans import plan_lines
+from rates import Rate
 from text import quoted
-from timeline import TODAY, day
 
 HERE: Final = Path(__file__).parent
 OUT: Final = HERE.parents[1] / "tokenmeter" / "catalog" / "prices"
@@ -162,16 +164,21 @@ def summary(book: dict[str, str], covered: dict[str, dict[str, Any]]) -> str:
         totals["used"] += told["used"]
         for reason, count in told["left_out"].items():
             totals[f"left out: {reason}"] += count
-    return "\n".join([*lines, "", *(f"{count:7} {name}" for name, count in totals.items() if not name.startswith("left"))]
-                     + [f"{count:7} {name}" for name, count in totals.most_common() if name.startswith("left")])  # fmt: skip
+    counts = [f"{count:7} {name}" for name, count in totals.items() if not name.startswith("left out")]
+    reasons = [f"{count:7} {name}" for name, count in totals.most_common() if name.startswith("left out")]
+    return "\n".join([*lines, "", *counts, *reasons])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compile, or with `--check` and `--coverage` only look."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("facts", type=Path)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if the book is not what the facts give")
-    parser.add_argument("--coverage", action="store_true", help="write nothing; print what became of every fact, as JSON")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail if the book is not what the facts give"
+    )
+    parser.add_argument(
+        "--coverage", action="store_true", help="write nothing; print what became of every fact, as JSON"
+    )
     args = parser.parse_args(argv)
     facts = read_facts(args.facts)
     problems = decide(facts, load()) + load_cases(facts)[1]

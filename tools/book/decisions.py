@@ -3,10 +3,10 @@
 `decisions/<provider>.toml` holds `[[decision]]` entries: the question, the answer, the reason, which facts it is about
 (`where`) and what becomes of them (`then`). A decision that matches no fact is an error: it has outlived its question.
 
-`where` compares fields of a fact (a value, or a list of values; `first`, `effective` and `until` also as "< 2025-01-01");
-`then` may `drop` facts, `keep` them against a majority, rename the `model`, set `effective`, `until`, `first`,
-conditions (`when`) or a `tier`, or
-tell the same price of another model `also`.
+`where` compares fields of a fact with a value or a list of values (`first`, `effective` and `until` also as
+"< 2025-01-01"); `then` may `drop` facts, `keep` them against a majority, take them as `official`, rename the `model`,
+set `effective`, `until`, `first`, the conditions (`when`), the `component`, the `tier` or its `edge`, make the edge
+`inclusive`, or tell the same price of other models `also`.
 """
 
 from __future__ import annotations

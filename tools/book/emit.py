@@ -7,11 +7,11 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any, Final
 
+from cards import TODAY, day
 from facts import BINARY_EDGES, Conditions, Fact, Slot, Tier
-from lay import Rate, is_main
 from names import Model
+from rates import Rate, is_main
 from text import plain, quoted, source_name
-from timeline import TODAY, day
 
 _ORDER: Final = (
     "input", "cache_read", "cache_write", "cache_write_5m", "cache_write_30m", "cache_write_1h", "cache_write_12h",

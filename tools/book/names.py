@@ -22,7 +22,18 @@ _ROUTERS: Final = (
 )  # fmt: skip
 #: Sites where the owner's prefix is part of the id that is billed.
 _OWNED: Final = frozenset(
-    {"siliconflow", "groq", "fireworks", "infiniai", "ppio", "qiniu", "huaweicloud", "jdcloud", "moorethreads", "cerebras"}
+    {
+        "siliconflow",
+        "groq",
+        "fireworks",
+        "infiniai",
+        "ppio",
+        "qiniu",
+        "huaweicloud",
+        "jdcloud",
+        "moorethreads",
+        "cerebras",
+    }
 )
 _LABEL: Final = re.compile(r"[\s≤≥<>()（）]|新品")
 
@@ -66,7 +77,9 @@ class Model:
         spellings = Counter(
             name for fact in self.facts if key_of(name := bare(fact.model, self.provider), self.provider) == self.key
         )
-        self.id = min(spellings, key=lambda name: (bool(_LABEL.search(name)), -spellings[name], name.lower() != name, name))
+        self.id = min(
+            spellings, key=lambda name: (bool(_LABEL.search(name)), -spellings[name], name.lower() != name, name)
+        )
 
 
 def group(facts: Iterable[Fact]) -> list[Model]:

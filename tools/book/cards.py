@@ -1,0 +1,215 @@
+"""Cards: what input and output cost together, as one family of sources carried it, and as the book takes it.
+
+A `Run` is one family's card over some days; a `Card` is the book's, with the facts that gave each price and all that
+agreed. `compare` says how one stands to the other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import zip_longest
+from typing import Final
+
+from facts import Fact, Slot, Tier
+
+MAIN: Final = ("input", "output")
+Prices = dict[Slot, Decimal]
+#: A finer card that appears this soon after a flat one was the vendor's list from the beginning.
+SOON: Final = timedelta(days=45)
+TODAY: Final = "2026-11-21"
+
+
+@dataclass(slots=True)
+class Run:
+    """One card as one family carried it: from `start` (None: known only to end) to `end`."""
+
+    family: str
+    start: str | None
+    end: str | None
+    facts: dict[Slot, Fact]
+    also: list[Fact] = field(default_factory=list)
+
+    @property
+    def rank(self) -> int:
+        return max(f.rank for f in self.facts.values())
+
+    @property
+    def dated(self) -> bool:
+        return any(f.effective for f in self.facts.values())
+
+    @property
+    def forced(self) -> bool:
+        return any(f.forced for f in self.facts.values())
+
+    @property
+    def question(self) -> bool:
+        return all(f.question for f in self.facts.values())
+
+    @property
+    def everything(self) -> list[Fact]:
+        """The facts that gave a price, and those of the same family that repeated it."""
+        return [*self.facts.values(), *self.also]
+
+    @property
+    def corroborated(self) -> bool:
+        return any(f.agree for f in self.facts.values())
+
+
+@dataclass(slots=True)
+class Card:
+    """What held from `start` on: one fact per slot that gave the price, and all that agreed."""
+
+    start: str | None
+    dated: bool
+    prices: Prices
+    givers: dict[Slot, Fact]
+    agreeing: list[Fact] = field(default_factory=list)
+    families: set[str] = field(default_factory=set)
+    rank: int = 0
+    until: str | None = None
+    promotion: bool = False
+
+
+def day(at: str) -> str:
+    return at[:10]
+
+
+def _active(fact: Fact) -> tuple[str | None, str | None]:
+    ended = fact.until or fact.raw.get("observed_to")
+    seen = fact.raw["observed_from"]
+    if fact.effective is None and fact.until and (not fact.first or not seen or seen >= fact.until):
+        return None, fact.until
+    return fact.start or TODAY, ended
+
+
+def runs_of(facts: Iterable[Fact], wanted: Callable[[Slot], bool]) -> list[Run]:
+    """Each family's story of the wanted slots, as cards from day to day."""
+    by_family: dict[str, list[tuple[str | None, str | None, Slot, Fact]]] = defaultdict(list)
+    for fact in facts:
+        start, end = _active(fact)
+        family = f"{fact.family}:{fact.source}" if fact.family == "vendor-notes" and not fact.primary else fact.family
+        family = "official" if fact.primary else family
+        for slot in filter(wanted, fact.slots):
+            by_family[family].append((start, end, slot, fact))
+    runs: list[Run] = []
+    for family, claims in by_family.items():
+        opening = [c for c in claims if c[0] is None]
+        if opening:
+            facts = {c[2]: c[3] for c in opening}
+            runs.append(Run(family, None, max(c[1] or "" for c in opening), facts, [c[3] for c in opening]))
+        marks = sorted({c[0] for c in claims if c[0]} | {c[1] for c in claims if c[0] and c[1]})
+        before: Run | None = None
+        for at, after in zip_longest(marks, marks[1:]):
+            newest: dict[Slot, tuple[str, str | None, Fact]] = {}
+            for start, end, slot, fact in claims:
+                if start and start <= at and (slot not in newest or newest[slot][0] <= start):
+                    newest[slot] = (start, end, fact)
+            # What a source stopped showing does not bring back what it showed before.
+            held = {slot: fact for slot, (_, end, fact) in newest.items() if end is None or end > at}
+            if not held:
+                continue
+            run = Run(family, at, after, held)
+            if before is not None and prices_of(before) == prices_of(run):
+                before.end = after
+                before.also += [f for f in run.facts.values() if f not in before.also]
+                continue
+            runs.append(run)
+            before = run
+    return sorted(runs, key=lambda r: (r.start is not None, day(r.start or r.end or ""), -r.rank, r.start or ""))
+
+
+def prices_of(run: Run) -> Prices:
+    return {slot: fact.price for slot, fact in run.facts.items()}
+
+
+def _tiered(prices: Iterable[Slot], component: str) -> bool:
+    return any(slot.component == component and slot.tier for slot in prices)
+
+
+def compare(card: Prices, other: Prices) -> str:
+    """How `other` stands to the card in force: same, flattened, finer, more or news."""
+    verdicts: set[str] = set()
+    for name in {slot.component for slot in other}:
+        its = {s: p for s, p in other.items() if s.component == name}
+        asked = {s.when for s in its}
+        mine = {s: p for s, p in card.items() if s.component == name and s.when in asked}
+        if not mine:
+            continue
+        if _tiered(its, name) and not _tiered(mine, name):
+            above = all(any(edge.endswith(("gt", "ge")) for edge, _ in s.tier) for s in its)
+            verdicts.add("finer" if above or set(mine.values()) & set(its.values()) else "news")
+        elif _tiered(mine, name) and not _tiered(its, name):
+            verdicts.add("flattened" if set(its.values()) <= set(mine.values()) else "news")
+        elif shared := mine.keys() & its.keys():
+            verdicts.add("same" if all(mine[s] == its[s] for s in shared) else "news")
+        else:
+            verdicts.add("same" if set(its.values()) <= set(mine.values()) else "news")
+    return next((v for v in ("news", "finer", "flattened", "same") if v in verdicts), "more")
+
+
+def soon(one: str, two: str | None) -> bool:
+    return two is not None and date.fromisoformat(day(two)) - date.fromisoformat(day(one)) <= SOON
+
+
+def open_card(run: Run) -> Card:
+    card = Card(run.start, run.dated, prices_of(run), dict(run.facts), run.everything, {run.family}, run.rank)
+    if run.start is None:
+        card.until = run.end
+    elif ends := [f for f in run.facts.values() if f.until and (f.primary or f.rank > 50)]:
+        card.until = ends[0].until
+        card.promotion = any("promotion" in f.condition for f in ends)
+    return card
+
+
+def join(card: Card, run: Run) -> None:
+    known = {slot.component for slot in card.prices}
+    shape = {(slot.component, slot.tier) for slot in card.prices}
+    for slot, fact in run.facts.items():
+        if slot in card.prices:
+            continue
+        # A missing half completes a card, and so does a thinking price of the same tiers, or the tier that goes on
+        # where one of the card's ends; tiers cut elsewhere are another card.
+        alike = {s.tier for s in card.prices if s.component == slot.component and s.when == slot.when}
+        if (
+            slot.component not in known
+            or (slot.when and (slot.component, slot.tier) in shape)
+            or (alike and slot.tier and all(_adjoin(tier, slot.tier) for tier in alike))
+        ):
+            card.prices[slot], card.givers[slot] = fact.price, fact
+    card.agreeing += [f for f in run.everything if f not in card.agreeing]
+    card.families.add(run.family)
+    card.rank = max(card.rank, run.rank)
+
+
+_ENDS: Final = {("le", "gt"), ("lt", "ge"), ("gt", "le"), ("ge", "lt")}
+
+
+def _adjoin(one: Tier, two: Tier) -> bool:
+    """Whether one tier begins exactly where the other ends."""
+    return any(a[:-2] == b[:-2] and edge == other and (a[-2:], b[-2:]) in _ENDS for a, edge in one for b, other in two)
+
+
+def lowest_of(card: Card) -> Prices:
+    """The prices of the shortest calls, without their tiers."""
+    found: dict[Slot, tuple[int, Decimal]] = {}
+    for slot, price in card.prices.items():
+        low = max((edge for name, edge in slot.tier if name.endswith(("gt", "ge"))), default=0)
+        flat = Slot(slot.component, slot.when)
+        if flat not in found or low < found[flat][0]:
+            found[flat] = (low, price)
+    return {slot: price for slot, (_, price) in found.items()}
+
+
+def leave(run: Run, why: str) -> None:
+    for fact in run.everything:
+        if fact.left_out is None:
+            fact.left_out = why
+
+
+def within(one: str, two: str, span: timedelta) -> bool:
+    """Whether two days are at most so far apart, the first not counted back."""
+    return date.fromisoformat(day(two)) - date.fromisoformat(day(one)) <= span

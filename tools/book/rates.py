@@ -1,0 +1,105 @@
+"""One entry of the book before it is written, and the last look at it.
+
+Neighbours of equal prices are one entry. A zero counts only if somebody calls the model free; reasoning at the output
+price needs no price of its own; a batch price above the plain one is a leftover.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from cards import MAIN
+from facts import Conditions, Fact, Slot
+
+
+@dataclass(slots=True)
+class Rate:
+    """One entry of the book: everything one model costs on one list, from an instant on."""
+
+    start: str | None
+    dated: bool
+    prices: dict[Slot, Decimal]
+    givers: dict[Slot, Fact]
+    agreeing: list[Fact] = field(default_factory=list)
+    families: set[str] = field(default_factory=set)
+    until: str | None = None
+    promotion: bool = False
+    multipliers: list[tuple[Conditions, Any]] = field(default_factory=list)
+
+
+def is_main(slot: Slot) -> bool:
+    """Input or output text without conditions but thinking."""
+    return slot.component in MAIN and all(name == "thinking" for name, _ in slot.when)
+
+
+def merge(rates: list[Rate]) -> list[Rate]:
+    """Join neighbours of equal prices, and drop zeros nobody vouches for."""
+    answer: list[Rate] = []
+    outputs = {price for rate in rates for slot, price in rate.prices.items() if slot.component == "output"}
+    for rate in rates:
+        _vouch(rate)
+        _plain_thoughts(rate, outputs)
+        _true_discounts(rate)
+        if not rate.prices:
+            continue
+        before = answer[-1] if answer else None
+        if before and before.prices == rate.prices and not before.until:
+            before.agreeing += [f for f in rate.agreeing if f not in before.agreeing]
+            before.families |= rate.families
+        else:
+            answer.append(rate)
+    return answer
+
+
+OTHER_DAYS: Final = "a discount above the plain price, or a surcharge not above it: of other days"
+_CHEAPER: Final = {("batch", "true"), ("service_tier", "flex")}
+_DEARER: Final = {("service_tier", "priority"), ("speed", "fast")}
+
+
+def _true_discounts(rate: Rate) -> None:
+    """A batch or flex price above the plain one, or a priority price below it, belongs to other days."""
+    for slot in [s for s in rate.prices if s.component in MAIN]:
+        base = [p for s, p in rate.prices.items() if s.component == slot.component and not s.when]
+        if not base or slot not in rate.prices:
+            continue
+        price, when = rate.prices[slot], set(slot.when)
+        if (when & _CHEAPER and price > max(base)) or (when & _DEARER and price <= min(base)):
+            for other in [s for s in rate.prices if s.when == slot.when]:
+                gone = rate.givers.pop(other)
+                del rate.prices[other]
+                rate.agreeing = [f for f in rate.agreeing if f is not gone]
+                gone.left_out = gone.left_out or OTHER_DAYS
+
+
+def _plain_thoughts(rate: Rate, outputs: set[Decimal]) -> None:
+    """Reasoning that costs what output costs, or once did, needs no price of its own."""
+    for slot in [s for s in rate.prices if s.component == "reasoning_output"]:
+        if rate.prices[slot] in outputs or not any(s.component == "output" for s in rate.prices):
+            del rate.prices[slot], rate.givers[slot]
+
+
+def _vouch(rate: Rate) -> None:
+    mains = [s for s in rate.prices if is_main(s)]
+    zeros = [s for s, p in rate.prices.items() if p == 0]
+    if not zeros:
+        return
+    free = mains and all(rate.prices[s] == 0 for s in mains)
+    told = free and any(f.price == 0 and f.vouched for f in rate.agreeing)
+    gone = [s for s, p in rate.prices.items() if p] if told else (list(rate.prices) if free else zeros)
+    why = (
+        "a price beside a free model's"
+        if told
+        else "a zero nobody calls free: a catalog's placeholder"
+        if free
+        else "a zero beside prices: a catalog's placeholder"
+    )
+    for slot in gone:
+        fact = rate.givers.pop(slot)
+        del rate.prices[slot]
+        for other in rate.agreeing:
+            if slot in other.slots and (other.price == 0 or free) and other.left_out is None:
+                other.left_out = why
+        fact.left_out = fact.left_out or why
+    rate.agreeing = [f for f in rate.agreeing if f.left_out != why]
