@@ -42,15 +42,21 @@ def count_text(text: str, *, model: str, provider: str | None = None, strict: bo
 
 
 def count_request(
-    body: Mapping[str, Any], *, provider: str | None = None, model: str | None = None, api: str | None = None
+    body: Mapping[str, Any],
+    *,
+    provider: str | None = None,
+    model: str | None = None,
+    api: str | None = None,
+    at: str | None = None,
 ) -> TokenCount:
     """Input tokens of a whole request body as sent: messages, roles, tools, schema and media.
 
-    `model` and `api` are read from the body where they are not given.
+    `model` and `api` are read from the body where they are not given; `at` is the ISO date of the call, now where
+    absent, for vendors that changed what they add.
     """
     from tokenmeter.tokens.requests import count_request as count
 
-    return count(body, provider=provider, model=model, api=api)
+    return count(body, provider=provider, model=model, api=api, at=at)
 
 
 def count_output(
@@ -61,11 +67,25 @@ def count_output(
     text: str = "",
     reasoning: str = "",
     tool_calls: Sequence[Mapping[str, Any]] = (),
+    request: Mapping[str, Any] | None = None,
+    at: str | None = None,
 ) -> TokenCount:
-    """Output tokens of an answer: its text, visible reasoning and tool calls, with end marks and wrappers."""
+    """Output tokens of an answer: its text, visible reasoning and tool calls, with end marks and wrappers.
+
+    Given the `request` it answers, what offered tools or a schema change about the answer is counted too.
+    """
     from tokenmeter.tokens.requests import count_output as count
 
-    return count(model=model, provider=provider, api=api, text=text, reasoning=reasoning, tool_calls=tool_calls)
+    return count(
+        model=model,
+        provider=provider,
+        api=api,
+        text=text,
+        reasoning=reasoning,
+        tool_calls=tool_calls,
+        request=request,
+        at=at,
+    )
 
 
 def register(family: str, path: str | os.PathLike[str], *, models: Iterable[str] = ()) -> None:

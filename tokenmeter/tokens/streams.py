@@ -73,6 +73,17 @@ class TextCounter:
         raw, seen = self.raw()
         return self._counter.scaled(raw, seen.script()) if self._counter.method != "ratio" else seen.ratio()[0]
 
+    def count(self) -> TokenCount:
+        """Tokens so far with low and high."""
+        counts = self._counter
+        raw, seen = self.raw()
+        if counts.method == "ratio":
+            tokens, low, high = seen.ratio()
+        else:
+            tokens = counts.scaled(raw, seen.script())
+            low, high = counts.band(tokens, script=seen.script())
+        return TokenCount(tokens, low, high, counts.method, counts.family_name, (), counts.reason)
+
 
 class OutputCounter:
     """Feed it the deltas of a stream; ask it for the count at any time. Not thread safe, as a stream is not."""

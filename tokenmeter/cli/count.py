@@ -1,0 +1,209 @@
+"""`tokenmeter count`: the tokens of a text or of whole requests, with how sure that is."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter.cli import COMMANDS
+from tokenmeter.cli._jsonl import LineError, answer_lines
+from tokenmeter.cli._output import print_json
+from tokenmeter.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tokenmeter.tokens.requests import Explained
+    from tokenmeter.usage import TokenCount
+
+_EPILOG: Final = """\
+a line of --jsonl: {"id", "provider"?, "model", "text"}
+               or: {"id", "provider"?, "model", "api"?, "request": {body as sent},
+                    "output"?: {"text", "reasoning", "tool_calls"}}
+method is that of the worst part: ratio (by script) < stand-in (another vocabulary) < template (overhead by rule) < exact
+"""
+_BLOCK: Final = 1 << 20
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command."""
+    import argparse
+
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "count",
+        help=COMMANDS["count"],
+        description="Tokens as the vendor bills them, counted offline, with the range they lie in.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="the text to count")
+    parser.add_argument("--file", metavar="PATH", help="count a file's text (- is standard input)")
+    parser.add_argument("--request", metavar="PATH", help="count a request body, a JSON file (- is standard input)")
+    parser.add_argument("--jsonl", metavar="FILE", help="answer each line of FILE (- is standard input)")
+    parser.add_argument("--model", metavar="NAME", help="the model as the provider names it")
+    parser.add_argument("--provider", metavar="ID", help="who serves it, where that matters")
+    parser.add_argument("--api", metavar="NAME", help="the wire format of --request; guessed from the body")
+    parser.add_argument("--explain", action="store_true", help="itemise a request's tokens")
+    parser.add_argument("--strict", action="store_true", help="refuse a model no family names")
+    parser.add_argument("--json", action="store_true", help="the contract's JSON instead of text")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Count one text or request, or each line of a file. Raises ConfigurationError for flags that do not fit."""
+    given = [name for name in ("text", "file", "request", "jsonl") if getattr(args, name) is not None]
+    if len(given) != 1:
+        raise ConfigurationError("give one of TEXT, --file PATH, --request PATH and --jsonl FILE")
+    if args.jsonl is not None:
+        return answer_lines(args.jsonl, lambda line: answer(line, explain=args.explain))
+    if args.request is not None:
+        return _request(args)
+    if not args.model:
+        raise ConfigurationError("--model is missing; give the model as its provider names it, such as qwen-plus")
+    if args.strict:
+        from tokenmeter.tokens import count_text
+
+        count_text("", model=args.model, provider=args.provider, strict=True)
+    if args.file is not None:
+        return _show(_count_file(args.file, args.model, args.provider), as_json=args.json)
+    from tokenmeter.tokens import count_text
+
+    return _show(count_text(args.text, model=args.model, provider=args.provider), as_json=args.json)
+
+
+def answer(line: Mapping[str, Any], *, explain: bool = False) -> dict[str, Any]:
+    """The contract's answer to one line. Raises LineError naming the field that cannot be understood."""
+    provider, api = _name(line, "provider"), _name(line, "api")
+    model = _name(line, "model")
+    text, request, output = line.get("text"), line.get("request"), line.get("output")
+    if text is not None and request is not None:
+        raise LineError("a line has text or request, not both", "request")
+    found: dict[str, Any]
+    if text is not None:
+        if not isinstance(text, str):
+            raise LineError("text must be a string", "text")
+        if not model:
+            raise LineError("model must be a name such as 'qwen-plus'", "model")
+        from tokenmeter.tokens import count_text
+
+        found = {"input": shown(count_text(text, model=model, provider=provider))}
+    elif isinstance(request, Mapping):
+        body_model = request.get("model")
+        model = model or (body_model if isinstance(body_model, str) else None)
+        if not model:
+            raise LineError("model must be a name such as 'qwen-plus', in the line or in the request", "model")
+        from tokenmeter.tokens.requests import explain_request
+
+        explained = explain_request(request, provider=provider, model=model, api=api)
+        found = {"input": shown(explained.count)}
+        if explain:
+            found["parts"] = _parts(explained)
+    else:
+        raise LineError('give "text", or "request" with the body as it was sent', "request" if request else "text")
+    return found | {"output": None if output is None else _output(output, model, provider, api, request)}
+
+
+def _output(
+    output: object, model: str, provider: str | None, api: str | None, request: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    from tokenmeter.tokens import count_output
+
+    if not isinstance(output, Mapping):
+        raise LineError('output must be an object such as {"text": "…"}', "output")
+    texts = {name: output.get(name) or "" for name in ("text", "reasoning")}
+    for name, value in texts.items():
+        if not isinstance(value, str):
+            raise LineError(f"output.{name} must be a string", f"output.{name}")
+    calls = output.get("tool_calls") or []
+    if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
+        raise LineError(
+            'output.tool_calls must be a list of objects such as {"name", "arguments"}', "output.tool_calls"
+        )
+    return shown(count_output(model=model, provider=provider, api=api, tool_calls=calls, **texts))
+
+
+def _name(line: Mapping[str, Any], field: str) -> str | None:
+    value = line.get(field)
+    if value is not None and not isinstance(value, str):
+        raise LineError(f"{field} must be a string", field)
+    return value or None
+
+
+def shown(count: TokenCount) -> dict[str, Any]:
+    """A count in the contract's JSON; a reason is added where there is one."""
+    fields: dict[str, Any] = {
+        "tokens": count.tokens,
+        "low": count.low,
+        "high": count.high,
+        "method": count.method,
+        "family": count.family,
+        "skipped": list(count.skipped),
+    }
+    return fields | {"reason": count.reason} if count.reason else fields
+
+
+def _parts(explained: Explained) -> list[dict[str, Any]]:
+    return [{"part": item.part, "tokens": item.tokens, "note": item.note} for item in explained.items]
+
+
+def _count_file(path: str, model: str, provider: str | None) -> TokenCount:
+    """Count a file of any size in blocks; bytes that are not UTF-8 count as U+FFFD and are named."""
+    from dataclasses import replace
+
+    from tokenmeter.tokens.counter import counter
+    from tokenmeter.tokens.streams import TextCounter
+
+    counts = TextCounter(counter(model, provider))
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    bad = 0
+    try:
+        with sys.stdin.buffer if path == "-" else open(path, "rb") as file:
+            while block := file.read(_BLOCK):
+                text = decoder.decode(block)
+                bad += text.count("\ufffd")
+                counts.feed(text)
+    except OSError as error:
+        raise ConfigurationError(f"--file {path}: {error.strerror}") from None
+    counts.feed(decoder.decode(b"", final=True))
+    found = counts.count()
+    return replace(found, skipped=(f"{bad} places that are not UTF-8, counted as U+FFFD",)) if bad else found
+
+
+def _request(args: argparse.Namespace) -> int:
+    from tokenmeter.tokens.requests import explain_request
+
+    try:
+        with sys.stdin if args.request == "-" else open(args.request, encoding="utf-8") as file:
+            body = json.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"--request {args.request}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"--request {args.request}: not JSON ({error})") from None
+    if not isinstance(body, Mapping):
+        raise ConfigurationError(f"--request {args.request}: the body must be an object")
+    if not args.model and not isinstance(body.get("model"), str):
+        raise ConfigurationError("--model is missing, and the body names none")
+    explained = explain_request(body, provider=args.provider, model=args.model, api=args.api)
+    return _show(explained.count, as_json=args.json, explained=explained if args.explain else None)
+
+
+def _show(count: TokenCount, *, as_json: bool, explained: Explained | None = None) -> int:
+    if as_json:
+        print_json({"input": shown(count)} | ({"parts": _parts(explained)} if explained else {}))
+        return 0
+    if count.tokens is None:
+        print(f"unknown: {count.reason}")
+        return 0
+    spread = "" if count.low == count.high == count.tokens else f", between {count.low} and {count.high}"
+    print(f"{count.tokens} tokens ({count.method}, {count.family}{spread})")
+    for note in (*count.skipped, *([count.reason] if count.reason else [])):
+        print(f"  {note}")
+    if explained is not None:
+        from tokenmeter.cli._tables import table
+
+        rows = [[item.part, str(item.tokens), item.note] for item in explained.items]
+        print(table(["part", "tokens", "note"], rows, right=["tokens"]))
+        print(f"rule {explained.rule}: {explained.source}")
+    return 0
