@@ -29,6 +29,7 @@ _STEP: Final = re.compile(r"([^.\[\]]+)(?:\[([^\]=]*)(?:=([^\]]*))?\])?")
 _PLAIN: Final = frozenset((*TOKEN_FIELDS, "total"))
 _LIST: Final = re.compile(r"([^\[]*)\[([^\]]*)\]\.?(.*)")
 _UNKNOWN_MOST: Final = 50
+_ELEMENTS_MOST: Final = 200  # of a list inside a usage object: modalities, iterations, models
 
 
 def getter(path: str) -> Getter:
@@ -169,11 +170,11 @@ class _List:
     __slots__ = ("chosen", "every", "key")
 
     def __init__(self) -> None:
-        self.every: dict[str, _Step] | None = None
+        self.every: _Table | None = None
         self.key: str | None = None
-        self.chosen: dict[str, dict[str, _Step]] = {}
+        self.chosen: dict[str, _Table] = {}
 
-    def table(self, key: str, value: str | None) -> dict[str, _Step]:
+    def table(self, key: str, value: str | None) -> _Table:
         if value is None:
             self.every = self.every if self.every is not None else {}
             return self.every
@@ -183,7 +184,9 @@ class _List:
 
 # (component or None for a field that is known and not counted, its rank among the names of that component,
 #  the table below it or None for a leaf)
-_Step = tuple[str | None, int, "dict[str, _Step] | _List | None"]
+_Step = tuple[str | None, int, "_Table | _List | None"]
+# A token count with one name is put down as its component alone, and read without bookkeeping: the common case.
+_Table = dict[str, _Step | str]
 
 
 class Fields:
@@ -193,39 +196,36 @@ class Fields:
     counted. `pick(usage)` is the pass; `open_` objects hold other things too, so their unknown fields are not said.
     """
 
-    __slots__ = ("_open", "_root", "_special")
+    __slots__ = ("_open", "_root")
 
     def __init__(self, counts: Mapping[str, str], info: Iterable[str] = (), *, open_: bool = False) -> None:
-        self._root: dict[str, _Step] = {}
+        self._root: _Table = {}
         self._open = open_
         seen: dict[str, int] = {}
         for path, component in counts.items():
             rank = seen.get(component, 0)
             seen[component] = rank + 1
             self._declare(path, component, rank)
-        # A token count with one name needs no bookkeeping: by far the most common case.
-        self._special = frozenset(name for name, times in seen.items() if times > 1 or name not in _PLAIN)
         for path in info:
             self._declare(path, None, 0)
+        _simplify(self._root, frozenset(name for name, times in seen.items() if times == 1 and name in _PLAIN))
 
     def _declare(self, path: str, component: str | None, rank: int) -> None:
-        table = self._root
-        steps = [(match[1], match[2], match[3]) for match in _STEP.finditer(path)]
-        for position, (name, key, value) in enumerate(steps):
-            last = position == len(steps) - 1
-            if last and key is None:
-                if not (component is None and name in table):
-                    table[name] = (component, rank, table[name][2] if name in table else None)
-                return
-            held = table.get(name)
+        table: dict[str, Any] = self._root
+        *way, last = [(match[1], match[2], match[3]) for match in _STEP.finditer(path)]
+        for name, key, value in (*way, last) if last[1] is not None else way:
+            held = table.get(name, (None, 0, None))
             if key is None:
-                below = held[2] if held is not None and isinstance(held[2], dict) else {}
-                table[name] = (held[0] if held else None, held[1] if held else 0, below)
+                below = held[2] if isinstance(held[2], dict) else {}
+                table[name] = (held[0], held[1], below)
                 table = below
             else:
-                items = held[2] if held is not None and isinstance(held[2], _List) else _List()
+                items = held[2] if isinstance(held[2], _List) else _List()
                 table[name] = (None, 0, items)
                 table = items.table(key, value)
+        name = last[0]
+        if last[1] is None and not (component is None and name in table):
+            table[name] = (component, rank, table[name][2] if name in table else None)
 
     def pick(self, usage: dict[str, Any]) -> Found:
         """Read every declared field of a usage object."""
@@ -233,33 +233,39 @@ class Fields:
         self._read(usage, self._root, "", found)
         return found
 
-    def _read(self, node: dict[str, Any], table: dict[str, _Step], prefix: str, found: Found) -> None:
+    def _read(self, node: dict[str, Any], table: _Table, prefix: str, found: Found) -> None:
         values = found.values
-        special = self._special
         for key, value in node.items():
-            step = table.get(key)
-            if step is None:
+            try:
+                step = table[key]
+            except KeyError:
                 if not self._open and len(found.unknown) < _UNKNOWN_MOST:
                     found.unknown += (f"{prefix}{key}",)
+                continue
+            if isinstance(step, str):
+                if type(value) is int:
+                    values[step] = value
+                elif value is not None:
+                    found.odd += ((f"{prefix}{key}", step, 0, value),)
                 continue
             component, rank, below = step
             if value is None:
                 continue
             if type(value) is int:
-                if component is None:
-                    if below is not None:
-                        found.odd += ((f"{prefix}{key}", None, 0, value),)
-                elif component in values:
+                if component in values:
                     found.put(component, rank, value, f"{prefix}{key}")
-                else:
+                elif component is not None:
                     values[component] = value
-                    if component in special:
+                    if rank:
                         found.ranks[component] = rank
-                        found.plain = found.plain and component in _PLAIN
+                    if component not in _PLAIN:
+                        found.plain = False
+                elif below is not None:
+                    found.odd += ((f"{prefix}{key}", None, 0, value),)
             elif type(value) is dict and type(below) is dict:
                 self._read(value, below, f"{prefix}{key}.", found)
             elif type(value) is list and type(below) is _List:
-                self._read_list(value, below, f"{prefix}{key}", found)
+                self._read_list(value[:_ELEMENTS_MOST], below, f"{prefix}{key}", found)
             elif component is not None or below is not None:
                 found.odd += ((f"{prefix}{key}", component, rank, value),)
 
@@ -280,10 +286,27 @@ class Fields:
                 continue
             part = Found()
             self._read(item, table if below.key is None else {**table, below.key: (None, 0, None)}, "", part)
-            found.unknown += tuple(f"{prefix}[].{name}" for name in part.unknown)
+            new = (f"{prefix}[].{name}" for name in part.unknown)
+            found.unknown += tuple(name for name in new if name not in found.unknown)
             found.odd += tuple((f"{prefix}[].{name}", *rest) for name, *rest in part.odd)  # type: ignore[misc]
             for component, value in part.values.items():
                 total, _ = sums.get(component, (0, 0))
                 sums[component] = (total + value, part.ranks.get(component, 0))
         for component, (total, rank) in sums.items():
             found.put(component, rank, total, f"{prefix}[]")
+
+
+def _simplify(table: _Table, sole: frozenset[str]) -> None:
+    """Put leaves of components with one name down as the component alone."""
+    for name, step in list(table.items()):
+        if isinstance(step, str):
+            continue
+        component, _, below = step
+        if below is None and component in sole:
+            table[name] = str(component)
+        elif isinstance(below, dict):
+            _simplify(below, sole)
+        elif isinstance(below, _List):
+            for inner in (below.every, *below.chosen.values()):
+                if inner is not None:
+                    _simplify(inner, sole)
