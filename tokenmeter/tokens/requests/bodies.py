@@ -30,6 +30,7 @@ _ROLES: Final = {
 _CALLS: Final = ("tool_use", "toolUse", "functionCall", "function_call", "tool_call", "custom_tool_call")
 _RESULTS: Final = ("tool_result", "toolResult", "functionResponse", "function_response", "function_call_output")
 _THOUGHTS: Final = ("thinking", "reasoning", "reasoning_content", "reasoningContent", "redacted_thinking", "thought")
+_SIGNATURES: Final = ("signature", "thoughtSignature", "thought_signature", "encrypted_content")
 _SILENT: Final = frozenset(("cachePoint", "cache_point", "item_reference", "tool_reference", "guardContent"))
 _BODY_TEXTS: Final = ("prompt", "inputText", "suffix", "Prompt", "Text", "query", "documents", "texts", "Inputs")
 
@@ -172,7 +173,7 @@ def _read_turn(turn: object, prompt: Prompt, path: str) -> None:
         if kind in _RESULTS:
             role = "tool"
     role = role.lower()
-    message = Message(_ROLES.get(role, role))
+    message = Message("reasoning" if kind == "reasoning" else _ROLES.get(role, role))
     content = turn.get("content")
     if type(content) is str:  # the common turn, kept short
         if content:
@@ -241,7 +242,7 @@ def _read_part(part: Mapping[str, Any], message: Message, prompt: Prompt, path: 
     kind = part.get("type")
     if not isinstance(kind, str):
         kind = next((key for key in (*_CALLS, *_RESULTS, *_THOUGHTS[:4]) if isinstance(part.get(key), Mapping)), "")
-    signature = part.get("signature") or part.get("thoughtSignature") or part.get("thought_signature")
+    signature = next((part[key] for key in _SIGNATURES if part.get(key)), None)
     if isinstance(signature, str) and signature:
         message.signatures.append(len(signature))
     text = part.get("text")
@@ -282,8 +283,9 @@ def _read_call(call: object, message: Message, prompt: Prompt, path: str) -> Non
         if inner.get(key) is not None:
             arguments = inner[key]
             break
-    identity = call.get("id") or call.get("toolUseId") or call.get("call_id")
-    message.calls.append(Call(name if isinstance(name, str) else "", arguments, str(identity or "")))
+    identity = call.get("call_id") or call.get("id") or call.get("toolUseId")
+    stored = bool(call.get("call_id") and call.get("id"))
+    message.calls.append(Call(name if isinstance(name, str) else "", arguments, str(identity or ""), stored))
 
 
 def _read_result(part: Mapping[str, Any], message: Message, prompt: Prompt, path: str, depth: int) -> None:
@@ -428,6 +430,8 @@ def _read_switches(body: Mapping[str, Any], prompt: Prompt) -> None:
     effort = body.get("reasoning_effort", reasoning.get("effort") if isinstance(reasoning, Mapping) else None)
     if isinstance(effort, str):
         prompt.effort = effort
+    if isinstance(reasoning, Mapping) and isinstance(reasoning.get("mode"), str):
+        prompt.mode = reasoning["mode"]
 
 
 def _choice(choice: Mapping[str, Any]) -> str:

@@ -212,7 +212,7 @@ class _Sums:
                 frames += count(message.name) + rule.name
             if message.reasoning and (rule.reasoning == "keep" or (rule.reasoning == "last" and at > last_user)):
                 self._add("reasoning", sum(map(count, message.reasoning)), "earlier reasoning sent back")
-            if message.signatures and rule.signature[0]:
+            if message.signatures and rule.signature[0] and (at > last_user or not rule.signature_last):
                 share, less = rule.signature
                 tokens = sum(max(0, round(share * length - less)) for length in message.signatures)
                 self._add("reasoning", tokens, "thoughts inside signatures")
@@ -240,6 +240,8 @@ class _Sums:
             for call in calls
         ]
         tokens = pattern.constant + pattern.each * len(calls)
+        if "stored" in pattern.options:
+            tokens += pattern.options["stored"] * sum(call.stored for call in calls)
         if pattern.parallel and len(calls) > 1:
             tokens = pattern.parallel + pattern.parallel_each * len(calls)
         if pattern.join:
@@ -307,7 +309,9 @@ class _Sums:
             if schema.description and "described" in pattern.options:
                 tokens += self._counts.count(schema.description) + pattern.options["described"]
             _remember(key, tokens)
-        if any(message.role in ("system", "developer") for message in prompt.messages):
+        if prompt.tools and "with_tools" in pattern.options:
+            tokens += pattern.options["with_tools"]
+        elif any(message.role in ("system", "developer") for message in prompt.messages):
             tokens += pattern.with_system
         self._add("schema", tokens, "the answer's schema")
 
@@ -319,8 +323,9 @@ class _Sums:
             if prompt.tools and f"{key}_with_tools" in rule.thinking:
                 key = f"{key}_with_tools"
             self._add("thinking", rule.thinking.get(key, 0), f"thinking {key}")
-            if prompt.effort:
-                self._add("thinking", rule.thinking.get(prompt.effort, 0), f"effort {prompt.effort}")
+            for word in (prompt.effort, prompt.mode):
+                if word:
+                    self._add("thinking", rule.thinking.get(word, 0), f"reasoning: {word}")
 
     def _media(self, prompt: Prompt, model: str) -> tuple[float, float]:
         low = high = 0.0

@@ -20,6 +20,8 @@ class Call:
     name: str
     arguments: Any = ""
     id: str = ""
+    stored: bool = False
+    """The item carries the server's own id beside the call's: it is replayed as the model wrote it."""
 
 
 @dataclass(slots=True)
@@ -100,5 +102,6 @@ class Prompt:
     """Parallel calls are switched off."""
     thinking: bool | None = None
     effort: str | None = None
+    mode: str | None = None
     legacy_functions: bool = False
     skipped: list[str] = field(default_factory=list)

@@ -21,6 +21,8 @@ from tokenmeter.errors import CatalogError
 __all__ = ["Band", "Pattern", "Rule", "find_rule", "load_rules"]
 
 _FOLDER: Final = Path(__file__).with_name("rules")
+_DEEPEST: Final = 8
+_WHERE: Final = frozenset(("providers", "models", "apis", "families", "after", "before"))
 KINDS: Final = ("plain", "tools", "schema", "history", "media", "output", "output_calls")
 
 
@@ -98,6 +100,8 @@ class Rule:
     """Tokens by switch: `on`, `off`, `default`, or an effort by name."""
     signature: tuple[float, float] = (0, 0)
     """Tokens per character of a thinking signature sent back, and tokens less: it holds the thoughts, encrypted."""
+    signature_last: bool = False
+    """Only signatures since the last user message count."""
     reasoning: str = "drop"
     """What of earlier reasoning is sent to the model: `keep`, `drop`, or `last` (since the last user message)."""
     tools: Pattern = field(default_factory=Pattern)
@@ -112,7 +116,7 @@ class Rule:
 
     def frame(self, role: str) -> int:
         """Tokens around one message of a role."""
-        return self.roles.get(role, self.message)
+        return 0 if role == "reasoning" else self.roles.get(role, self.message)
 
 
 _PATTERNS: Final = frozenset(("tools", "calls", "results", "schema", "output", "output_calls"))
@@ -130,10 +134,11 @@ def load_rules() -> tuple[Rule, ...]:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             problems.append(f"requests/rules/{path.name}: {error}")
             continue
-        bases: dict[str, dict[str, Any]] = {}
+        entries = {str(entry.get("id")): entry for entry in data.get("rule", ())}
         for number, entry in enumerate(data.get("rule", ()), 1):
-            entry = _inherit(entry, bases)
-            rule = _rule(entry, f"requests/rules/{path.name}: rule {number} ({entry.get('id')})", problems)
+            if "like" in entry and entry["like"] not in entries:
+                problems.append(f"requests/rules/{path.name}: rule {number}: like: no rule {entry['like']!r} in this file")
+            rule = _rule(_inherit(entry, entries), f"requests/rules/{path.name}: rule {number} ({entry.get('id')})", problems)
             if rule is not None:
                 rules.append(rule)
     if problems:
@@ -141,14 +146,24 @@ def load_rules() -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def _inherit(entry: dict[str, Any], bases: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """`like = "id"` takes everything from an earlier rule of the file but where it applies; tables merge."""
-    base = bases.get(str(entry.pop("like", "")), {})
-    merged = {key: value for key, value in base.items() if key not in ("providers", "models", "apis", "families", "after", "before")}
+def _inherit(entry: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]], depth: int = 0) -> dict[str, Any]:
+    """`like = "id"` takes everything from another rule of the file but where it applies; tables merge."""
+    base = entries.get(str(entry.get("like")))
+    merged: dict[str, Any] = {}
+    if base is not None and depth < _DEEPEST:
+        merged = {key: value for key, value in _inherit(base, entries, depth + 1).items() if key not in _WHERE}
     for key, value in entry.items():
         inherited = merged.get(key)
-        merged[key] = {**inherited, **value} if isinstance(value, dict) and isinstance(inherited, dict) else value
-    bases[str(entry.get("id"))] = merged
+        merged[key] = _merge(inherited, value) if isinstance(value, dict) and isinstance(inherited, dict) else value
+    merged.pop("like", None)
+    return merged
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        inherited = merged.get(key)
+        merged[key] = _merge(inherited, value) if isinstance(value, dict) and isinstance(inherited, dict) else value
     return merged
 
 
