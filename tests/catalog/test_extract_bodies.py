@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import FrozenInstanceError
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tokenmeter.catalog.paths import Fields, collector, getter, number
 from tokenmeter.catalog.providers import load_providers
 from tokenmeter.catalog.streams import StreamReader
 from tokenmeter.cli.extract import answer
-from tokenmeter.usage import Source
+from tokenmeter.usage import TOKEN_FIELDS, Source, checked_usage
 
 RESPONSES = Path(__file__).parent.parent / "data" / "responses"
 FILES = sorted(RESPONSES.glob("*/*.json"))
@@ -213,3 +214,12 @@ def test_elements_of_one_list_add_up_and_say_what_is_new_in_them() -> None:
     )
     assert found.values == {"input_tokens": 5}
     assert found.unknown == ("details[].x", "details[kind=c]")
+
+
+@given(st.dictionaries(st.sampled_from(TOKEN_FIELDS), st.integers(0, 10**9)))
+def test_the_quick_way_to_a_usage_gives_the_same(values: dict[str, int]) -> None:
+    quick = checked_usage(values)
+    assert quick == Usage(**values)
+    assert repr(quick) == repr(Usage(**values))
+    with pytest.raises(FrozenInstanceError):
+        quick.input_tokens = 1  # type: ignore[misc]
