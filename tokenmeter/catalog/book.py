@@ -8,7 +8,6 @@ gives another one, so a running process can change books without a lock.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import re
 import threading
@@ -31,7 +30,6 @@ _SITES_MOST: Final = 4096
 _FIRST: Final = -62_000_000_000.0  # the years 5 to 9884, in which every zone's clock can be read
 _LAST: Final = 250_000_000_000.0
 Overlay = Mapping[str, Any]
-_READ: Final = re.compile(r"^read\s*=\s*([0-9]{4}-[0-9]{2}-[0-9]{2})", re.MULTILINE)
 
 
 class Book:
@@ -219,25 +217,28 @@ def _canonical(provider: str) -> str:
 
 
 def _version(root: Path | None, overlays: tuple[Overlay, ...]) -> str:
-    newest = ""
-    digest = hashlib.sha256()
+    newest, digest = "", ""
     if root is not None:
-        compiled = root / "_compiled" / "book.json"
-        if not (root / "prices").is_dir() and compiled.exists():
-            shipped = read_data("book", root)
-            newest = shipped["read"]
-            digest.update(shipped["digest"].encode())
+        if (root / "prices").is_dir():
+            newest, digest = digest_of(root)
         else:
-            newest, shipped_digest = digest_of(root)
-            digest.update(shipped_digest.encode())
-    for overlay in overlays:
-        digest.update(to_json(overlay).encode())
-        newest = max(newest, str(overlay.get("read", "")))
-    return f"{newest or 'undated'}+{digest.hexdigest()[:12]}"
+            shipped = read_data("book", root)
+            newest, digest = shipped["read"], shipped["digest"]
+    if overlays:
+        import hashlib
+
+        hashed = hashlib.sha256(digest.encode())
+        for overlay in overlays:
+            hashed.update(to_json(overlay).encode())
+            newest = max(newest, str(overlay.get("read", "")))
+        digest = hashed.hexdigest()
+    return f"{newest or 'undated'}+{digest[:12]}"
 
 
 def digest_of(root: Path) -> tuple[str, str]:
     """The newest `read` day of the TOML price files under `root`, and the digest of them with their schema."""
+    import hashlib
+
     newest = ""
     digest = hashlib.sha256()
     for path in [root / "components.toml", *sorted((root / "calendars").glob("*.toml"))]:
@@ -245,8 +246,8 @@ def digest_of(root: Path) -> tuple[str, str]:
     for path in sorted((root / "prices").glob("*.toml")):
         content = path.read_bytes()
         digest.update(path.stem.encode() + b"\0" + content)
-        if match := _READ.search(content[:4096].decode(errors="replace")):
-            newest = max(newest, match[1])
+        if match := re.search(rb"^read\s*=\s*([0-9-]{10})", content[:4096], re.MULTILINE):
+            newest = max(newest, match[1].decode())
     return newest, digest.hexdigest()
 
 
