@@ -59,7 +59,7 @@ def test_a_reply_is_read_in_any_form(meter: Tokenmeter, reply: object) -> None:
 @pytest.mark.parametrize(
     "reply",
     [None, 3, [], "no JSON", b"\xff\xfe", {"choices": [None]}, {"usage": "many"}, {"usage": None}, object()],
-    ids=repr,
+    ids=["None", "number", "list", "text", "bytes", "null choice", "usage is text", "usage is null", "object"],
 )
 def test_a_reply_nobody_can_read_is_noted(meter: Tokenmeter, reply: object) -> None:
     with capture(meter) as records, meter.call(provider="zhipu", model="glm-4.6", api="openai.chat") as call:

@@ -87,7 +87,7 @@ class Block(Generic[_Item]):
 
     def __call__(self, function: _F) -> _F:
         if isinstance(function, staticmethod | classmethod):
-            return type(function)(self(function.__func__))  # type: ignore[return-value]
+            return type(function)(self(function.__func__))
         if inspect.isasyncgenfunction(function):
             wrapper = self._async_generator(function)
         elif inspect.iscoroutinefunction(function):

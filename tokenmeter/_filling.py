@@ -23,7 +23,7 @@ def fill(call: OpenCall, usage: Usage, reading: Reading | None) -> Usage:
         if body is not None:
             from tokenmeter.tokens import count_request
 
-            counts["input_tokens"] = count_request(body, provider=call.provider, model=call.model, api=call.api)
+            counts["input_tokens"] = count_request(body, provider=call.provider, model=call.request_model, api=call.api)
     if usage.output_tokens is None and reading is not None:
         counts["output_tokens"] = reading.output()
     return usage.with_counts(**counts)

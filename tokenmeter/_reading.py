@@ -10,7 +10,9 @@ let go, so a stream of any length takes bounded memory.
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BodyReading", "ObjectReading", "Reading", "StreamReading", "TextReading"]
 
-_FOLD_BYTES: Final = 64 * 1024
+FOLD_BYTES: Final = 64 * 1024
 _BIG_BODY: Final = 256 * 1024
 _KEPT_BODY: Final = 1024 * 1024
+_HEAD: Final = 4096
 _NOTHING: Final = Usage(source=Source.NONE)
 
 
@@ -39,6 +42,11 @@ class Reading:
     extracted: Extracted | None = None
     error: str | None = None
     flags: tuple[str, ...] = ()
+
+    @property
+    def small(self) -> bool:
+        """Whether little enough is kept that it may wait to be read."""
+        return False
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
         """The usage as reported, and why nothing was."""
@@ -106,26 +114,32 @@ class BodyReading(Reading):
         body: bytes = b"",
         decoder: Callable[[bytes], bytes] | None = None,
     ) -> None:
-        self._pieces = [body] if body else []
-        self._size = len(body)
+        self.chunks = [body] if body else []
+        self._head = b""
         self._decode = decoder
         self._provider = provider
         self._api = api
         self._model = model
         self._parsed: object = None
 
-    def feed(self, chunk: bytes) -> None:
+    @property
+    def small(self) -> bool:
+        return sum(map(len, self.chunks)) <= FOLD_BYTES
+
+    def fold(self) -> None:
+        """Past 1 MB, keep the head and the tail."""
         if self._decode is not None:
             with guard("decoding a body"):
-                chunk = self._decode(chunk)
-        self._pieces.append(chunk)
-        self._size += len(chunk)
-        if self._size > _KEPT_BODY and len(self._pieces) > 8:
-            self._size -= sum(map(len, self._pieces[1:-4]))
-            del self._pieces[1:-4]
+                self._head += self._decode(b"".join(self.chunks))
+        else:
+            self._head += b"".join(self.chunks)
+        self.chunks.clear()
+        if len(self._head) > _KEPT_BODY:
+            self._head = self._head[:_HEAD] + self._head[-_KEPT_BODY // 4 :]
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
-        body = b"".join(self._pieces)
+        self.fold()
+        body = self._head
         if len(body) > _BIG_BODY:
             self._parsed = _tail_usage(body)
         if self._parsed is None:
@@ -146,7 +160,7 @@ class BodyReading(Reading):
 
 
 class StreamReading(Reading):
-    """A streamed body. `feed` is the hot path: one append a chunk."""
+    """A streamed body. `chunks` is the hot path: whoever listens appends to it, and calls `fold` past `FOLD_BYTES`."""
 
     def __init__(
         self,
@@ -159,41 +173,41 @@ class StreamReading(Reading):
         self._provider = provider
         self._api = api
         self._model = model
-        self._chunks: list[bytes] = []
-        self._size = 0
+        self.chunks: list[bytes] = []
         self._decode = decoder
         self._splitter = EventSplitter(content_type)
+        self._server_sent = content_type.startswith("text/event-stream")
         self._reader: StreamReader | None = None
         self._counter: OutputCounter | None = None
-        self._events: list[tuple[str | None, Any]] = []
-        self.exhausted = False
-        self.hand_fed = False
+        self._hand_fed = False
 
-    def feed(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        self._size += len(chunk)
-        if self._size > _FOLD_BYTES:
-            with guard("folding a long stream"):
-                self._fold()
+    @property
+    def small(self) -> bool:
+        return self._reader is None and len(self.chunks) < 1000
+
+    def fold(self) -> None:
+        """Read what went by so far in full, count its text, and let it go."""
+        with guard("folding a long stream"):
+            self._read_in_full(self._splitter.feed(self._taken()))
 
     def feed_event(self, event: object) -> None:
         """One event handed over by hand: a mapping, a `data:` string or an SDK's chunk object."""
-        self.hand_fed = True
+        self._hand_fed = True
         self._read_in_full([(None, event if isinstance(event, str) else as_plain(event))])
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
-        events = self._take()
-        events.extend(self._splitter.close())
+        data = self._taken()
         if self._reader is None:
             quick = StreamReader(provider=self._provider, api=self._api)
-            for name, data in events:
-                quick.feed(data, name)  # looks only into events that can carry usage, an error or the end
+            telling = EventSplitter("text/event-stream" if self._server_sent else None)
+            for name, event in (*telling.feed(self._telling(data)), *telling.close()):
+                quick.feed(event, name)
             extracted = quick.result()
-            if _whole(extracted.usage) or not events:
+            if _whole(extracted.usage) or not data:
                 self._reader = quick
                 self.error = quick.error
                 return self._took(extracted)
-        self._read_in_full(events)
+        self._read_in_full((*self._splitter.feed(data), *self._splitter.close()))
         assert self._reader is not None
         self.error = self._reader.error
         return self._took(self._reader.result())
@@ -206,7 +220,7 @@ class StreamReading(Reading):
             return end
         if reader.terminal and end in (End.CLOSED_EARLY, End.DROPPED):
             return End.COMPLETE  # SDKs stop at the terminator and close: the answer was whole
-        if end is End.COMPLETE and not reader.terminal and not self.hand_fed:
+        if end is End.COMPLETE and not reader.terminal and not self._hand_fed:
             extracted = self.extracted
             if extracted is None or not extracted.finish_reasons:
                 self.flags = (*self.flags, "the stream ended without its terminator")
@@ -214,20 +228,32 @@ class StreamReading(Reading):
         return end
 
     def output(self) -> TokenCount | None:
-        if self._counter is None:
-            return None
-        return self._counter.count()
+        return self._counter.count() if self._counter is not None else None
 
-    def _take(self) -> list[tuple[str | None, Any]]:
-        data = b"".join(self._chunks)
-        self._chunks = []
-        self._size = 0
-        if self._decode is not None and data:
-            data = self._decode(data)
-        return list(self._splitter.feed(data))
+    def _taken(self) -> bytes:
+        data = b"".join(self.chunks)
+        self.chunks.clear()
+        return self._decode(data) if self._decode is not None and data else data
 
-    def _fold(self) -> None:
-        self._read_in_full(self._take())
+    def _telling(self, data: bytes) -> bytes:
+        """The events that can carry usage, an error, the model or the end; found without cutting up the others."""
+        reader = reader_for(self._provider, self._api)
+        if not self._server_sent or reader is None or reader.needles is None or b"\r" in data:
+            return data
+        needles = _in_bytes(reader.needles)
+        first = data.find(b"\n\n")
+        last = data.rfind(b"\n\n", 0, data.rfind(b"\n\n", 0, max(0, len(data) - 2)))
+        if first < 0 or last <= first:
+            return data
+        kept = [data[: first + 2]]
+        at = first + 2
+        while (found := needles.search(data, at, last)) is not None:
+            start = data.rfind(b"\n\n", 0, found.start()) + 2
+            stop = data.find(b"\n\n", found.end())
+            at = len(data) if stop < 0 else stop + 2
+            kept.append(data[max(start, first + 2) : at])
+        kept.append(data[max(at, last + 2) :])
+        return b"".join(kept)
 
     def _read_in_full(self, events: Iterable[tuple[str | None, Any]]) -> None:
         if self._reader is None:
@@ -235,6 +261,11 @@ class StreamReading(Reading):
             self._reader = StreamReader(provider=self._provider, api=self._api, on_text=self._counter.feed)
         for name, data in events:
             self._reader.feed(data, name)
+
+
+@functools.cache
+def _in_bytes(pattern: re.Pattern[str]) -> re.Pattern[bytes]:
+    return re.compile(pattern.pattern.encode())
 
 
 def _whole(usage: Usage | None) -> bool:
@@ -247,7 +278,7 @@ def _tail_usage(body: bytes) -> object:
     """The usage of a body of megabytes (embeddings) without parsing its vectors; None if it is not at the end."""
     decoder = json.JSONDecoder()
     found: dict[str, Any] = {}
-    for part in (body[:2048], body[-16384:]):
+    for part in (body[:_HEAD], body[-16384:]):
         text = part.decode("utf-8", "replace")
         for name in ("usage", "model", "service_tier", "object"):
             at = text.rfind(f'"{name}"')

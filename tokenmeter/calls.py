@@ -21,7 +21,7 @@ from tokenmeter.record import End
 from tokenmeter.usage import Usage
 
 if TYPE_CHECKING:
-    from tokenmeter.lifecycle import Lifecycle, OpenCall
+    from tokenmeter.lifecycle import Lifecycle, OpenCall, Route
 
 __all__ = ["Call", "CallBlock"]
 
@@ -46,7 +46,7 @@ class Call:
 
         with guard("observing a reply"):
             call = self._call
-            call.reading = ObjectReading(_parsed(reply), call.provider, call.api, call.model)
+            call.reading = ObjectReading(_parsed(reply), call.provider, call.api, call.request_model)
             call.observed = True
 
     def observe_event(self, event: object) -> None:
@@ -56,7 +56,7 @@ class Call:
         with guard("observing an event"):
             call = self._call
             if not isinstance(call.reading, StreamReading):
-                call.reading = StreamReading(call.provider, call.api, call.model, "text/event-stream")
+                call.reading = StreamReading(call.provider, call.api, call.request_model, "text/event-stream")
                 call.stream = True
             call.observed = True
             call.reading.feed_event(event)
@@ -74,7 +74,9 @@ class Call:
         with guard("observing text"):
             call = self._call
             if not isinstance(call.reading, TextReading):
-                call.reading = TextReading(OutputCounter(model=call.model or "", provider=call.provider, api=call.api))
+                call.reading = TextReading(
+                    OutputCounter(model=call.request_model or "", provider=call.provider, api=call.api)
+                )
             call.observed = True
             call.reading.feed(text)
 
@@ -105,18 +107,24 @@ class CallBlock(Block[Call]):
     def __init__(
         self,
         lifecycle: Callable[[], Lifecycle],
-        describe: Callable[[], Mapping[str, Any]],
+        route: Callable[[], Route],
+        model: str | None,
+        stream: bool,
         request: object,
     ) -> None:
         super().__init__()
         self._lifecycle = lifecycle
-        self._describe = describe
+        self._route = route
+        self._model = model
+        self._stream = stream
         self._request = request
 
     def _open(self) -> Call:
-        lifecycle = self._lifecycle()
-        call = lifecycle.open(scope=SCOPE.get(), tags=TAGS.get(), parent=HAND.get(), **self._describe())
+        call = self._lifecycle().open(
+            self._route(), self._model, stream=self._stream, scope=SCOPE.get(), tags=TAGS.get(), parent=HAND.get()
+        )
         call.by_hand = True
+        call.held = []
         call.request = self._request
         return Call(call)
 

@@ -8,6 +8,9 @@ Who owns a call: a hand-made call, else an SDK call, else a request on the wire.
 call are held until it settles: if it was given a usage of its own they are delegated to it, else it is delegated
 to them. Either way each token is counted once.
 
+Where nobody waits for the record (no scope, no span, no sink but the process's own sums), settling is put off: the
+call is queued as it is and read with others, in a batch, when the queue is full or somebody asks for a number.
+
 Nothing here may fail the host program: steps run under `guard`, apart, so that a call that cannot be priced is
 still recorded, and a sink that breaks does not starve the next one.
 """
@@ -30,9 +33,10 @@ if TYPE_CHECKING:
     from tokenmeter._reading import Reading
     from tokenmeter.pricing import Cost
 
-__all__ = ["Lifecycle", "OpenCall"]
+__all__ = ["Lifecycle", "OpenCall", "Route"]
 
 _NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
+_WAITING_MOST: Final = 64
 NOT_REPORTED: Final = Usage(source=Source.NONE)
 
 
@@ -63,99 +67,108 @@ class ScopeNode(Protocol):
     def settled(self, record: Record) -> None: ...
 
 
-class OpenCall:
-    """One call between its start and its settlement. Mutable, private to the package, touched by one owner."""
+class Route:
+    """Where calls of one kind go: everything about them that does not change from call to call."""
 
-    __slots__ = (
-        "_once",
-        "api",
-        "attempts",
-        "by_hand",
-        "children",
-        "client",
-        "first_chunk_ns",
-        "held",
-        "host",
-        "id",
-        "lifecycle",
-        "model",
-        "observed",
-        "operation",
-        "otel_provider",
-        "params",
-        "parent",
-        "path",
-        "port",
-        "provider",
-        "reading",
-        "region",
-        "request",
-        "scope",
-        "span",
-        "started_mono",
-        "started_ns",
-        "status_code",
-        "stream",
-        "streaming",
-        "tags",
-        "usage_override",
-    )
+    __slots__ = ("api", "asks", "host", "operation", "otel_provider", "path", "port", "provider", "region")
 
     def __init__(
         self,
-        lifecycle: Lifecycle,
         *,
         provider: str | None,
         otel_provider: str | None,
         api: str | None,
         operation: str,
-        model: str | None,
-        host: str | None,
-        port: int | None,
-        path: str | None,
-        region: str | None,
-        stream: bool,
-        scope: ScopeNode | None,
-        tags: Mapping[str, str],
-        parent: OpenCall | None,
-        started_ns: int,
+        host: str | None = None,
+        port: int | None = None,
+        path: str | None = None,
+        region: str | None = None,
+        asks: bool = False,
     ) -> None:
-        self.id = new_id()
-        self.lifecycle = lifecycle
         self.provider = provider
         self.otel_provider = otel_provider
         self.api = api
         self.operation = operation
-        self.model = model
         self.host = host
         self.port = port
         self.path = path
         self.region = region
+        self.asks = asks
+        """Whether stream usage has to be asked for, and the provider takes the question."""
+
+
+class OpenCall:
+    """One call between its start and its settlement. Mutable, private to the package, touched by one owner.
+
+    What most calls never set is a default of the class: opening a call is on the path of every request.
+    """
+
+    client: int = 0
+    """id of the SDK client whose request this is."""
+    by_hand: bool = False
+    observed: bool = False
+    """Given a usage by hand, on purpose: then this call carries it, not the calls inside."""
+    children: int = 0
+    held: list[tuple[OpenCall, Record]] | None = None
+    """Records of calls inside, while this one is open; None for others, and once settled."""
+    first_chunk_ns: int | None = None
+    params: Mapping[str, Any] | None = None
+    request: object = None
+    """The body as sent, for counting; let go at settle."""
+    reading: Reading | None = None
+    """What came back; read and let go at settle."""
+    usage_override: Usage | None = None
+    status_code: int | None = None
+    streaming: bool = False
+    """A body is still being read by the caller: its tee settles the call."""
+    span: SpanHandle | None = None
+    scope: ScopeNode | None = None
+    parent: OpenCall | None = None
+    ended_mono: int = 0
+    error_type: str | None = None
+
+    def __init__(self, lifecycle: Lifecycle, route: Route, model: str | None, stream: bool) -> None:
+        self.lifecycle = lifecycle
+        self.route = route
+        self.request_model = model
         self.stream = stream
-        self.scope = scope
-        self.tags = tags
-        self.parent = parent
-        self.started_ns = started_ns
+        self.started_ns = lifecycle.clock()
         self.started_mono = lifecycle.monotonic()
-        self.first_chunk_ns: int | None = None
         self.attempts: list[Attempt] = []
-        self.params: dict[str, Any] | None = None
-        self.request: object = None  # the body as sent (bytes or mapping), for counting; dropped at settle
-        self.reading: Reading | None = None  # what came back, read at settle
-        self.usage_override: Usage | None = None
-        self.status_code: int | None = None
-        self.streaming = False  # a body is still being read by the caller: its tee settles the call
-        self.client = 0  # id of the SDK client whose request this is
-        self.by_hand = False
-        self.observed = False  # by hand, on purpose: then this call carries the usage, not the calls inside it
-        self.span: SpanHandle | None = None
-        self.children = 0
-        self.held: list[tuple[OpenCall, Record]] | None = []  # None once settled: later calls inside emit themselves
+        self.tags: Mapping[str, str] = _NO_TAGS
         self._once = [None]
 
+    # What spans and readings ask of a call
     @property
-    def request_model(self) -> str | None:
-        return self.model
+    def id(self) -> str:
+        made = self.__dict__.get("_id")
+        if made is None:
+            made = self.__dict__["_id"] = new_id()
+        return str(made)
+
+    @property
+    def provider(self) -> str | None:
+        return self.route.provider
+
+    @property
+    def otel_provider(self) -> str | None:
+        return self.route.otel_provider
+
+    @property
+    def operation(self) -> str:
+        return self.route.operation
+
+    @property
+    def api(self) -> str | None:
+        return self.route.api
+
+    @property
+    def host(self) -> str | None:
+        return self.route.host
+
+    @property
+    def port(self) -> int | None:
+        return self.route.port
 
     @property
     def settled(self) -> bool:
@@ -175,6 +188,7 @@ class Lifecycle:
 
     `spans` makes spans or is None. `price` turns a record into a cost; `fill` completes usage by counting, or is
     None where estimates are off. `clock` gives nanoseconds since the epoch, `monotonic` those of a steady clock.
+    `quiet` says that no sink waits for records.
     """
 
     def __init__(
@@ -186,6 +200,7 @@ class Lifecycle:
         fill: Callable[[OpenCall, Usage, Reading | None], Usage] | None = None,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], int] = time.perf_counter_ns,
+        quiet: Callable[[], bool] | None = None,
     ) -> None:
         self.sinks: tuple[Sink, ...] = tuple(sinks)
         self.spans = spans
@@ -193,33 +208,33 @@ class Lifecycle:
         self.fill = fill
         self.clock = clock
         self.monotonic = monotonic
+        self.quiet = quiet
         self.successor: Lifecycle | None = None
-        # Streams that the collector took: settled by the next one who comes by, never inside a finalizer, since
-        # that may run while this thread holds a lock of a sink.
+        # Calls that are over and not yet read: those nobody waits for, and streams that the collector took, which are
+        # never settled inside a finalizer, since that may run while this thread holds a lock of a sink.
+        self._waiting: deque[tuple[OpenCall, End]] = deque()
         self._dropped: deque[OpenCall] = deque()
         self._sinks_lock = threading.Lock()
         self._held_lock = threading.Lock()
+        _forget_in_children(self)
 
     def add_sink(self, sink: Sink) -> None:
+        self.drain()
         with self._sinks_lock:
             self.sinks = (*self.sinks, sink)
 
     def remove_sink(self, sink: Sink) -> None:
+        self.drain()
         with self._sinks_lock:
             self.sinks = tuple(one for one in self.sinks if one is not sink)
 
+    # Opening ------------------------------------------------------------------------------------------------
+
     def open(
         self,
+        route: Route,
+        model: str | None,
         *,
-        provider: str | None,
-        otel_provider: str | None = None,
-        api: str | None = None,
-        operation: str = "chat",
-        model: str | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        path: str | None = None,
-        region: str | None = None,
         stream: bool = False,
         scope: ScopeNode | None = None,
         tags: Mapping[str, str] = _NO_TAGS,
@@ -227,39 +242,71 @@ class Lifecycle:
     ) -> OpenCall:
         """Begin a call. The caller settles it, whatever happens."""
         if self._dropped:
-            self.settle_dropped()
-        call = OpenCall(
-            self,
-            provider=provider,
-            otel_provider=otel_provider,
-            api=api,
-            operation=operation,
-            model=model,
-            host=host,
-            port=port,
-            path=path,
-            region=region,
-            stream=stream,
-            scope=scope,
-            tags=tags,
-            parent=parent,
-            started_ns=self.clock(),
-        )
+            self.drain()
+        call = OpenCall(self, route, model, stream)
+        if tags:
+            call.tags = tags
         if scope is not None:
+            call.scope = scope
             scope.opened()
         if parent is not None:
+            call.parent = parent
             parent.children += 1
         if self.spans is not None:
             with guard("starting a span"):
                 call.span = self.spans.start(call)
         return call
 
+    # Settling -----------------------------------------------------------------------------------------------
+
     def settle(self, call: OpenCall, end: End, error: BaseException | None = None) -> None:
         """Turn a finished call into a record and hand it on, once; later calls do nothing."""
         if not call.claim():
             return
+        call.ended_mono = self.monotonic()
+        if error is not None:
+            call.error_type = type(error).__qualname__
+        if self._nobody_waits(call):
+            self._waiting.append((call, end))
+            if len(self._waiting) >= _WAITING_MOST:
+                self.drain()
+            return
+        self._settle(call, end)
+        if self._dropped:
+            self.drain()
+
+    def _nobody_waits(self, call: OpenCall) -> bool:
+        if call.span is not None or call.scope is not None or call.parent is not None or call.by_hand:
+            return False
+        if self.quiet is None or not self.quiet():
+            return False
+        reading = call.reading
+        return reading is None or reading.small
+
+    def drop(self, call: OpenCall) -> None:
+        """Note a stream that was collected. Safe inside a finalizer: takes no lock and calls nobody."""
+        self._dropped.append(call)
+
+    def drain(self) -> None:
+        """Settle what was put off: calls that nobody waited for, and streams that were collected."""
+        while self._waiting:
+            try:
+                call, end = self._waiting.popleft()
+            except IndexError:
+                break
+            self._settle(call, end)
+        while self._dropped:
+            try:
+                call = self._dropped.popleft()
+            except IndexError:
+                break
+            if call.claim():
+                call.ended_mono = self.monotonic()
+                self._settle(call, End.DROPPED)
+
+    def _settle(self, call: OpenCall, end: End) -> None:
         with guard("settling a call"):
-            record = self._record(call, end, error)
+            record = self._record(call, end)
             call.request = call.reading = None  # whatever text was kept for counting is let go
             for child, held in self._release(call):
                 self._emit(child, _delegated(held, call) if call.observed else held)
@@ -267,8 +314,6 @@ class Lifecycle:
                 parent = call.parent
                 late = parent is not None and parent.observed
                 self._emit(call, _delegated(record, parent) if parent is not None and late else record)
-        if self._dropped:
-            self.settle_dropped()
 
     def _hold(self, call: OpenCall, record: Record) -> bool:
         """Keep a record until the hand-made call around it settles and says whose usage it is."""
@@ -288,84 +333,76 @@ class Lifecycle:
             held, call.held = call.held, None
         return held or []
 
-    def drop(self, call: OpenCall) -> None:
-        """Note a stream that was collected. Safe inside a finalizer: takes no lock and calls nobody."""
-        self._dropped.append(call)
-
-    def settle_dropped(self) -> None:
-        """Settle the streams that were collected since last time."""
-        while self._dropped:
-            try:
-                call = self._dropped.popleft()
-            except IndexError:
-                return
-            self.settle(call, End.DROPPED)
-
-    def _record(self, call: OpenCall, end: End, error: BaseException | None) -> Record:
-        ended_ns = call.started_ns + (self.monotonic() - call.started_mono)
+    def _record(self, call: OpenCall, end: End) -> Record:
+        route = call.route
         reading = call.reading
         usage, reason = self._usage(call, end, reading)
+        facts: dict[str, Any] = {
+            "id": call.id,
+            "provider": route.provider,
+            "otel_provider": route.otel_provider,
+            "api": route.api,
+            "operation": route.operation,
+            "host": route.host,
+            "port": route.port,
+            "region": route.region,
+            "request_model": call.request_model,
+            "response_model": None,
+            "started_ns": call.started_ns,
+            "ended_ns": call.started_ns + call.ended_mono - call.started_mono,
+            "stream": call.stream,
+            "tags": call.tags,
+            "params": _params(call, None),
+            "status_code": call.status_code,
+            "attempts": _attempts(call.attempts, usage),
+            "pricer": self.price,
+        }
+        flags: tuple[str, ...] = ()
         if reading is not None:
             end = reading.end(end)
-        extracted = reading.extracted if reading is not None else None
-        error_type = _error_type(error, call, reading, end)
+            flags = reading.flags
+            extracted = reading.extracted
+            if extracted is not None:
+                facts.update(
+                    response_model=extracted.model,
+                    usage_raw=extracted.raw,
+                    unknown_fields=extracted.unknown_fields,
+                    service_tier=extracted.service_tier,
+                    vendor_cost=extracted.vendor_cost,
+                    finish_reasons=extracted.finish_reasons,
+                    response_id=extracted.response_id,
+                    params=_params(call, extracted.params),
+                )
+        if call.usage_override is not None:
+            flags = (*flags, *(f"contradiction: {text}" for text in usage.contradictions()))
+        if call.scope is not None:
+            facts["scope"] = call.scope.path
+        if call.parent is not None:
+            facts["parent_id"] = call.parent.id
+        if call.stream and call.first_chunk_ns is not None:
+            facts["time_to_first_chunk"] = (call.first_chunk_ns - call.started_mono) / 1e9
+        if call.span is not None:
+            facts.update(trace_id=call.span.trace_id, span_id=call.span.span_id, telemetry=call.span.telemetry)
+        error_type = _error_type(call, reading, end)
         if call.children and not call.observed:
             end, usage, reason = End.DELEGATED, NOT_REPORTED, "the calls made inside carry the usage"
-        span = call.span
-        return Record(
-            id=call.id,
-            provider=call.provider,
-            otel_provider=call.otel_provider,
-            api=call.api,
-            operation=call.operation,
-            request_model=call.model,
-            response_model=extracted.model if extracted is not None else None,
-            started_ns=call.started_ns,
-            ended_ns=ended_ns,
-            end=end,
-            host=call.host,
-            port=call.port,
-            region=call.region,
-            time_to_first_chunk=None
-            if call.first_chunk_ns is None or not call.stream
-            else (call.first_chunk_ns - call.started_mono) / 1e9,
-            stream=call.stream,
-            usage=usage,
-            usage_raw=extracted.raw if extracted is not None else None,
-            unknown_fields=extracted.unknown_fields if extracted is not None else (),
-            attempts=_attempts(call.attempts, usage),
-            tags=call.tags,
-            scope=call.scope.path if call.scope is not None else (),
-            error_type=error_type,
-            status_code=call.status_code,
-            service_tier=extracted.service_tier if extracted is not None else None,
-            vendor_cost=extracted.vendor_cost if extracted is not None else None,
-            finish_reasons=extracted.finish_reasons if extracted is not None else (),
-            response_id=extracted.response_id if extracted is not None else None,
-            flags=(*reading.flags, *usage.contradictions()) if reading is not None else usage.contradictions(),
-            reason=reason,
-            trace_id=span.trace_id if span is not None else None,
-            span_id=span.span_id if span is not None else None,
-            params=_params(call, extracted.params if extracted is not None else None),
-            parent_id=call.parent.id if call.parent is not None else None,
-            telemetry=span.telemetry if span is not None else "own",
-            pricer=self.price,
-        )
+        facts.update(end=end, usage=usage, reason=reason, error_type=error_type, flags=flags)
+        return Record.of(facts)
 
     def _usage(self, call: OpenCall, end: End, reading: Reading | None) -> tuple[Usage, str | None]:
         if call.usage_override is not None:
             return call.usage_override, None
-        usage = NOT_REPORTED
-        reason: str | None = _no_answer(call)
-        if reading is not None:
-            with guard("reading usage"):
-                usage, reason = reading.usage(end)
-        missing = usage.input_tokens is None or usage.output_tokens is None
-        if missing and self.fill is not None and reading is not None and (call.observed or not call.children):
+        if reading is None:
+            return NOT_REPORTED, _no_answer(call)
+        usage: Usage = NOT_REPORTED
+        reason: str | None = "what came back could not be read"
+        with guard("reading usage"):
+            usage, reason = reading.usage(end)
+        if usage.input_tokens is not None and usage.output_tokens is not None:
+            return usage, reason
+        if self.fill is not None and (call.observed or not call.children):
             with guard("counting what was not reported"):
                 usage = self.fill(call, usage, reading)
-        if usage.input_tokens is not None and usage.output_tokens is not None:
-            return usage, reason if usage.worst_source is not Source.REPORTED else None
         return usage, reason
 
     def _emit(self, call: OpenCall, record: Record) -> None:
@@ -376,8 +413,26 @@ class Lifecycle:
             with guard("adding to a scope"):
                 call.scope.settled(record)
         for sink in (self.successor or self).sinks:
-            with guard(f"writing to {type(sink).__name__}"):
+            with guard("writing to a sink"):
                 sink.write(record)
+
+
+def _forget_in_children(lifecycle: Lifecycle) -> None:
+    """What the parent has yet to settle is the parent's: a forked child would count it twice."""
+    import os
+    import weakref
+
+    if not hasattr(os, "register_at_fork"):
+        return
+    found = weakref.ref(lifecycle)
+
+    def forget() -> None:
+        alive = found()
+        if alive is not None:
+            alive._waiting = deque()
+            alive._dropped = deque()
+
+    os.register_at_fork(after_in_child=forget)
 
 
 def _no_answer(call: OpenCall) -> str:
@@ -388,20 +443,13 @@ def _no_answer(call: OpenCall) -> str:
 
 def _delegated(record: Record, owner: OpenCall) -> Record:
     """The same call, without usage: a hand-made call around it was given the usage."""
-    from dataclasses import replace
-
-    return replace(
-        record,
-        end=End.DELEGATED,
-        usage=NOT_REPORTED,
-        usage_raw=None,
-        reason=f"the call {owner.id} around it carries the usage",
-    )
+    reason = f"the call {owner.id} around it carries the usage"
+    return record.but(end=End.DELEGATED, usage=NOT_REPORTED, usage_raw=None, reason=reason)
 
 
-def _error_type(error: BaseException | None, call: OpenCall, reading: Reading | None, end: End) -> str | None:
-    if error is not None:
-        return type(error).__qualname__
+def _error_type(call: OpenCall, reading: Reading | None, end: End) -> str | None:
+    if call.error_type is not None:
+        return call.error_type
     if reading is not None and reading.error is not None:
         return reading.error
     if end is End.ERROR and call.status_code is not None:
@@ -410,20 +458,17 @@ def _error_type(error: BaseException | None, call: OpenCall, reading: Reading | 
 
 
 def _attempts(attempts: list[Attempt], usage: Usage) -> tuple[Attempt, ...]:
-    """Mark the attempt that carried the usage: the last one, if the vendor reported any."""
-    if not attempts:
-        return ()
-    last = attempts[-1]
-    if last.status is not None and last.status < 400 and usage.source is not Source.NONE:
-        attempts[-1] = Attempt(last.status, last.error, last.started_at, last.duration, last.request_id, True, None)
+    """The attempts, the one that carried the usage marked: the last, if the vendor reported any."""
+    if attempts and usage.source is not Source.NONE:
+        last = attempts[-1]
+        if last.status is not None and last.status < 400:
+            attempts[-1] = last._replace(usage=True, reason=None)
     return tuple(attempts)
 
 
 def _params(call: OpenCall, read: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Facts that pricing needs: those of the request, then those of the answer, which bill."""
-    params: dict[str, Any] = dict(call.params) if call.params else {}
-    if call.region is not None:
-        params.setdefault("region", call.region)
-    if read:
-        params.update(read)
-    return params
+    region = call.route.region
+    if not call.params and region is None:
+        return read or {}
+    return {**({"region": region} if region is not None else {}), **(call.params or {}), **(read or {})}

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tokenmeter._context import HAND, SCOPE, TAGS
 from tokenmeter._filling import fill
@@ -21,7 +21,7 @@ from tokenmeter.catalog.apis import load_apis
 from tokenmeter.catalog.request import request_params
 from tokenmeter.clients import _hooks
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.lifecycle import Lifecycle, OpenCall
+from tokenmeter.lifecycle import Lifecycle, OpenCall, Route
 from tokenmeter.record import End, Record, Sink
 from tokenmeter.scopes import Scope, ScopeBlock, TagsBlock
 from tokenmeter.settings import Settings
@@ -37,18 +37,9 @@ __all__ = ["Tokenmeter", "configure", "default"]
 
 _Client = TypeVar("_Client")
 _UNKNOWN_MODELS_MOST: Final = 1000
+_ROUTES_MOST: Final = 1000
 _ASKABLE: Final = ("openai.chat", "openai.completions")
 """Wire formats whose streams carry usage only if asked for it."""
-
-
-class Address(NamedTuple):
-    """What answers at a host and path."""
-
-    provider_id: str | None
-    region: str | None
-    api: str | None
-    asks: bool
-    """Whether the provider sends stream usage only if asked, and takes the question."""
 
 
 class Tokenmeter:
@@ -75,6 +66,7 @@ class Tokenmeter:
         self._catalog_lock = threading.RLock()
         self._providers: Providers | None = None
         self._book: Book | None = None
+        self._routes: dict[tuple[Any, ...], Route | None] = {}
         self._with_ports = self._hosts_with_ports()
         self._warned: set[tuple[str | None, str | None]] = set()
         if self.settings.prices is not None or self.settings.price_lists:
@@ -92,11 +84,19 @@ class Tokenmeter:
         from tokenmeter.sinks.metrics import Metrics
         from tokenmeter.sinks.otel import Spans
 
+        metrics = Metrics(meter_provider)
+        metrics.before_reading = self._lifecycle.drain
+        self._lifecycle.quiet = lambda: len(self._lifecycle.sinks) == 1 and not metrics.listened_to
         settings = self.settings
-        spans = Spans(tracer_provider, mode=settings.spans, export_estimates=settings.export_estimates)
+        spans = Spans(
+            tracer_provider,
+            mode=settings.spans,
+            export_estimates=settings.export_estimates,
+            dialects=settings.dialects or None,
+        )
         self._scope_spans = spans
         self._lifecycle.spans = spans if settings.spans != "none" else None
-        self._lifecycle.add_sink(Metrics(meter_provider))
+        self._lifecycle.add_sink(metrics)
         if settings.ledger is not None:
             from tokenmeter.sinks.ledger import Ledger
 
@@ -147,68 +147,85 @@ class Tokenmeter:
         """Whether requests to this host may be calls. For hooks; cheap."""
         return self.providers.for_host(host, "") is not None or host in self._with_ports
 
-    def address(self, host: str, port: int | None, path: str, *, any_host: bool = False) -> Address | None:
-        """What answers at an address; None: nothing we know. `any_host`: an unknown host is told by its path alone."""
-        endpoint = self.providers.for_host(f"{host}:{port}", path) if host in self._with_ports else None
-        if endpoint is None:
-            endpoint = self.providers.for_host(host, path)
-        if endpoint is not None:
-            asks = endpoint.stream_usage == "ask"
-            return Address(endpoint.provider_id, endpoint.region, endpoint.api, asks) if endpoint.api else None
-        api = load_apis().for_path(path) if any_host else None
-        return Address(None, None, api, False) if api is not None else None
+    # Routes -------------------------------------------------------------------------------------------------
 
-    # Opening calls ------------------------------------------------------------------------------------------
-
-    def open_call(
+    def route(
         self,
-        address: Address,
-        *,
-        mark: _hooks.Mark | None,
-        model: str | None,
         host: str,
         port: int | None,
+        base: str,
         path: str,
-        stream: bool,
-        body: object,
-    ) -> OpenCall:
-        """Begin a call in the current scope; for hooks. A mark's provider wins over the address."""
+        mark: _hooks.Mark | None,
+        *,
+        query: str = "",
+        any_host: bool,
+    ) -> Route | None:
+        """Where calls to an address go; None: nothing that is a call to a model. For hooks; remembered.
+
+        `path` ends the request's path, `base` precedes it, and `query` (`?api-version=...`) may follow. A mark's provider wins over the address. With
+        `any_host` an unknown host is told by its path alone.
+        """
+        key = (host, port, base, path, query, mark, any_host)
+        try:
+            return self._routes[key]
+        except KeyError:
+            route = self._new_route(*key)
+            if len(self._routes) >= _ROUTES_MOST:
+                self._routes.clear()
+            self._routes[key] = route
+            return route
+
+    def _new_route(
+        self,
+        host: str,
+        port: int | None,
+        base: str,
+        path: str,
+        query: str,
+        mark: _hooks.Mark | None,
+        any_host: bool,
+    ) -> Route | None:
+        providers = self.providers
+        whole = base + path + query
+        endpoint = providers.for_host(f"{host}:{port}", whole) if host in self._with_ports else None
+        endpoint = endpoint or providers.for_host(host, whole)
         named = mark.provider if mark is not None else None
-        region = mark.region if mark is not None and mark.region is not None else address.region
-        known = self.providers.resolve(named, region) if named is not None else self.providers.get(address.provider_id)
-        call = self._lifecycle.open(
+        region = mark.region if mark is not None else None
+        if endpoint is not None:
+            api, asks, region = endpoint.api, endpoint.stream_usage == "ask", region or endpoint.region
+            known = providers.get(endpoint.provider_id)
+        else:
+            api = load_apis().for_path(whole) if any_host or named is not None else None
+            asks, known = False, None
+        if named is not None:
+            known = providers.resolve(named, region)
+            asks = known is not None and known.stream_usage_of(whole) == "ask"
+        if api is None:
+            return None
+        return Route(
             provider=known.id if known is not None else None,
             otel_provider=known.otel_name if known is not None else None,
-            api=address.api,
-            operation=self._operation(address.api),
-            model=model,
+            api=api,
+            operation=self._operation(api),
             host=host,
             port=port,
             path=path,
             region=region,
-            stream=stream,
-            scope=SCOPE.get(),
-            tags=TAGS.get(),
-            parent=HAND.get(),
+            asks=asks and self.settings.ask_usage and api in _ASKABLE,
         )
-        if isinstance(body, dict):
-            call.request = body
-            call.params = request_params(body)
-        return call
-
-    def asks_usage(self, address: Address, call: OpenCall) -> bool:
-        """Whether to ask for usage in this call's stream: switched on, and the provider is known to take it."""
-        if not self.settings.ask_usage or call.api not in _ASKABLE:
-            return False
-        if address.provider_id is None and call.provider is not None:
-            known = self.providers.get(call.provider)
-            return known is not None and known.stream_usage == "ask"
-        return address.asks
 
     @staticmethod
     def _operation(api: str | None) -> str:
         known = load_apis().get(api)
         return known.operation if known is not None else "chat"
+
+    def open_call(self, route: Route, model: str | None, *, stream: bool, body: object) -> OpenCall:
+        """Begin a call in the current scope; for hooks."""
+        call = self._lifecycle.open(route, model, stream=stream, scope=SCOPE.get(), tags=TAGS.get(), parent=HAND.get())
+        if type(body) is dict:
+            call.request = body
+            call.params = request_params(body)
+        return call
 
     # The five verbs -----------------------------------------------------------------------------------------
 
@@ -289,19 +306,18 @@ class Tokenmeter:
     ) -> CallBlock:
         """One call by hand: a context manager and a decorator. `request` is counted where usage is not reported."""
 
-        def describe() -> Mapping[str, Any]:
-            known = self.providers.get(provider)
-            return {
-                "provider": known.id if known is not None else provider,
-                "otel_provider": known.otel_name if known is not None else None,
-                "api": api,
-                "operation": operation or self._operation(api),
-                "model": model if model is not None else _model_of(request),
-                "region": region,
-                "stream": stream,
-            }
+        def route() -> Route:
+            known = self.providers.resolve(provider, region)
+            return Route(
+                provider=known.id if known is not None else provider,
+                otel_provider=known.otel_name if known is not None else None,
+                api=api,
+                operation=operation or self._operation(api),
+                region=region,
+            )
 
-        return CallBlock(lambda: self._lifecycle, describe, request)
+        named = model if model is not None else _model_of(request)
+        return CallBlock(lambda: self._lifecycle, route, named, stream, request)
 
     def tags(self, **tags: Any) -> TagsBlock:
         """Who the spend inside belongs to: a context manager and a decorator."""
@@ -406,7 +422,7 @@ class Tokenmeter:
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Settle dropped streams and deliver all records taken so far; whether all were delivered in time."""
-        self._lifecycle.settle_dropped()
+        self._lifecycle.drain()
         return self._each_sink(timeout, lambda sink, left: sink.flush(left))
 
     def shutdown(self, timeout: float = 5.0) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from tokenmeter.usage import Source, Usage
 
@@ -42,24 +42,34 @@ class End(enum.StrEnum):
     """Other metered calls carry what happened inside; nothing is counted here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One HTTP request. `status` is None where no response came; `error` names the exception's type.
 
-    `duration` is in seconds, up to the response's head for streams. `usage` says whether this attempt carried the
-    vendor's usage; one that did not is not priced and `reason` says why.
+    `started_ns` counts from the epoch; `duration_ns` runs up to the whole body, or to the response's head for
+    streams. `usage` says whether this attempt carried the vendor's usage; one that did not is not priced and
+    `reason` says why.
     """
 
     status: int | None
     error: str | None
-    started_at: datetime
-    duration: float
+    started_ns: int
+    duration_ns: int
     request_id: str | None = None
     usage: bool = False
     reason: str | None = None
 
+    @property
+    def started_at(self) -> datetime:
+        """When the request was sent (UTC)."""
+        return _instant(self.started_ns)
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.duration_ns / 1e9
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Record:
     """One settled call. Instants carry a zone (UTC); durations are seconds; unknown is None.
 
@@ -105,6 +115,17 @@ class Record:
     """Whose span the call has: own, enriched (another instrumentation's) or suppressed. Metrics follow it."""
     pricer: Callable[[Record], Cost] = field(repr=False)
     _cost: Cost | None = field(default=None, init=False, repr=False)
+
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> Record:
+        """A record with these fields. Private: made for every call, and a frozen dataclass sets each field apart."""
+        record = cls.__new__(cls)
+        record.__dict__.update(facts)
+        return record
+
+    def but(self, **changes: Any) -> Record:
+        """The same record with other values in some fields. Private."""
+        return Record.of({**self.__dict__, **changes, "_cost": None})
 
     @property
     def model(self) -> str | None:

@@ -128,7 +128,7 @@ class Scope:
     @property
     def pending(self) -> int:
         """Calls that have started and not settled, such as streams still being read."""
-        self._lifecycle.settle_dropped()
+        self._lifecycle.drain()
         return self._open
 
     @property
@@ -138,7 +138,7 @@ class Scope:
         return not (self._open or self._unpriced or self._unknown)
 
     def _fold(self) -> None:
-        self._lifecycle.settle_dropped()
+        self._lifecycle.drain()
         with self._lock:
             waiting, self._waiting = self._waiting, []
         if not waiting:

@@ -42,6 +42,7 @@ class Settings:
     ask_usage: bool = True
     estimate: bool = True
     export_estimates: bool = False
+    dialects: tuple[str, ...] = ()
     hosts: Mapping[str, str] = field(default_factory=_nothing)
     price_lists: Mapping[str, str] = field(default_factory=_nothing)
     prices: str | None = None
@@ -74,6 +75,8 @@ def _from_text(name: str, text: str, variable: str) -> Any:
         if text.lower() not in _YES:
             raise ConfigurationError(f"{variable}={text!r}: say true or false")
         return _YES[text.lower()]
+    if name == "dialects":
+        return tuple(part.strip() for part in text.split(",") if part.strip())
     if name in ("hosts", "price_lists", "models"):
         pairs = [part.partition("=") for part in text.split(",") if part.strip()]
         wrong = [key for key, equals, value in pairs if not equals or not value.strip()]
@@ -86,6 +89,13 @@ def _from_text(name: str, text: str, variable: str) -> Any:
 def _checked(name: str, value: Any, place: str) -> Any:
     if name == "spans" and value not in _SPANS:
         raise ConfigurationError(f"{place}={value!r}: spans is one of {', '.join(_SPANS)}")
+    if name == "dialects":
+        from tokenmeter.sinks.dialects import DIALECTS
+
+        unknown = [one for one in value if one not in DIALECTS]
+        if unknown or isinstance(value, str):
+            raise ConfigurationError(f"{place}={value!r}: dialects are {', '.join(DIALECTS)}")
+        return tuple(value)
     if name in ("ledger", "prices"):
         if not isinstance(value, str | Path):
             raise ConfigurationError(f"{place}={value!r}: give a path")

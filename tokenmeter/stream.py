@@ -16,10 +16,11 @@ How a body ends says how the call ended:
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._guard import guard
+from tokenmeter._reading import FOLD_BYTES
 from tokenmeter.calls import end_of
 from tokenmeter.record import End
 
@@ -29,24 +30,32 @@ if TYPE_CHECKING:
 
 __all__ = ["BodyTee", "make_tees"]
 
+_READERS: Final = frozenset(("openai", "anthropic", "groq", "volcenginesdkarkruntime", "httpx", "httpx2", "httpcore"))
+
 
 class BodyTee:
     """Listens to one body for one call. The classes made by `make_tees` add the HTTP library's interface."""
 
     _inner: Any
     _call: OpenCall
-    _feed: Callable[[bytes], None]
+    _reading: BodyReading | StreamReading
 
     def listen(self, inner: Any, call: OpenCall, reading: BodyReading | StreamReading) -> None:
         self._inner = inner
         self._call = call
-        self._feed = reading.feed
+        self._reading = reading
         call.reading = reading
         call.streaming = True
 
-    def _first(self) -> None:
+    def _pause(self, size: int) -> int:
+        """What is done at the first chunk and at every 64 KB; the size that is kept after it."""
         call = self._call
-        call.first_chunk_ns = call.lifecycle.monotonic()
+        if call.first_chunk_ns is None:
+            call.first_chunk_ns = call.lifecycle.monotonic()
+        if size <= FOLD_BYTES:
+            return size
+        self._reading.fold()
+        return 0
 
     def _ended(self, end: End, error: BaseException | None = None) -> None:
         call = self._call
@@ -69,7 +78,9 @@ class BodyTee:
             self._ended(End.DROPPED)
         else:
             end = end_of(error)
-            self._ended(end if end is End.CANCELLED else End.CLOSED_EARLY, error if end is End.CANCELLED else None)
+            if end is not End.CANCELLED and not _of_the_stream(error):
+                end = End.CLOSED_EARLY  # the caller left for a reason of its own
+            self._ended(end, None if end is End.CLOSED_EARLY else error)
 
     def __del__(self) -> None:
         call = getattr(self, "_call", None)
@@ -82,19 +93,30 @@ class BodyTee:
         return getattr(self._inner, name)
 
 
+def _of_the_stream(error: BaseException) -> bool:
+    """Whether an exception under way comes out of the SDK's or the HTTP library's own reading of the stream.
+
+    The traceback then begins in their frame; where the caller left a `with` block, it begins in the caller's.
+    """
+    traceback = error.__traceback__
+    if traceback is None:
+        return False
+    module = str(traceback.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+    return module in _READERS
+
+
 def make_tees(sync_base: type, async_base: type) -> tuple[type[BodyTee], type[BodyTee]]:
     """The two tees for one HTTP library (httpx or httpx2), whose own types its responses insist on."""
 
     class Tee(BodyTee, sync_base):  # type: ignore[misc]
         def __iter__(self) -> Iterator[bytes]:
-            feed = self._feed
-            first = True
+            chunks, call, size = self._reading.chunks, self._call, 0
             try:
                 for chunk in self._inner:
-                    if first:
-                        first = False
-                        self._first()
-                    feed(chunk)
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > FOLD_BYTES or call.first_chunk_ns is None:
+                        size = self._pause(size)
                     yield chunk
             except BaseException as error:
                 with guard("settling a stream"):
@@ -112,14 +134,13 @@ def make_tees(sync_base: type, async_base: type) -> tuple[type[BodyTee], type[Bo
 
     class AsyncTee(BodyTee, async_base):  # type: ignore[misc]
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            feed = self._feed
-            first = True
+            chunks, call, size = self._reading.chunks, self._call, 0
             try:
                 async for chunk in self._inner:
-                    if first:
-                        first = False
-                        self._first()
-                    feed(chunk)
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > FOLD_BYTES or call.first_chunk_ns is None:
+                        size = self._pause(size)
                     yield chunk
             except BaseException as error:
                 with guard("settling a stream"):

@@ -158,10 +158,7 @@ class Usage:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form of the command line: integers for tokens, plain strings for fractions, no absent field."""
-        answer: dict[str, Any] = {}
-        for name, value in self.items():
-            if name not in self.quantities:
-                answer[name] = value
+        answer: dict[str, Any] = {name: value for name, value in self.items() if name not in self.quantities}
         if self.quantities:
             answer["quantities"] = {
                 name: value if isinstance(value, int) else plain(value) for name, value in self.quantities.items()

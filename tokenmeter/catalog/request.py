@@ -18,19 +18,32 @@ _Place = tuple[str, tuple[Callable[[Any], Any], ...], Mapping[Any, Any]]
 
 
 @functools.cache
-def _places() -> tuple[_Place, ...]:
+def _declared() -> dict[str, Any]:
     import tomllib
     from pathlib import Path
 
-    data = tomllib.loads(Path(__file__).with_name("request.toml").read_text("utf-8"))
+    return tomllib.loads(Path(__file__).with_name("request.toml").read_text("utf-8"))
+
+
+@functools.cache
+def _places() -> tuple[_Place, ...]:
+    data = _declared()
     words = data.get("values", {})
     return tuple(
         (name, tuple(getter(path) for path in paths), words.get(name, {})) for name, paths in data["places"].items()
     )
 
 
+@functools.cache
+def _roots() -> frozenset[str]:
+    """The top-level fields under which anything is said at all: most requests have none of them."""
+    return frozenset(path.partition(".")[0] for paths in _declared()["places"].values() for path in paths)
+
+
 def request_params(body: Mapping[str, Any]) -> dict[str, Any] | None:
     """The parameters stated by a request body; None where it states none. Never raises."""
+    if _roots().isdisjoint(body):
+        return None
     params: dict[str, Any] | None = None
     for name, getters, words in _places():
         for get in getters:

@@ -13,11 +13,11 @@ import json
 import time
 import zlib
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._context import CALL
 from tokenmeter._guard import guard
+from tokenmeter._reading import BodyReading, StreamReading
 from tokenmeter.calls import end_of
 from tokenmeter.clients import _hooks
 from tokenmeter.record import Attempt, End
@@ -50,15 +50,16 @@ def _hook(library: Any) -> None:
 
 def _sync_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., Any]:
     def metered(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        attempt = _begin(self, request)
-        if attempt is None:
+        call, owns = _join(self, request)
+        if call is None:
             return send(self, request, *args, **kwargs)
+        started = time.time_ns()
         try:
             response = send(self, request, *args, **kwargs)
         except BaseException as error:
-            attempt.failed(error)
+            _failed(call, owns, started, error)
             raise
-        attempt.answered(response, kwargs.get("stream", False), tee)
+        _answered(call, owns, started, response, kwargs.get("stream", False), tee)
         return response
 
     return metered
@@ -66,75 +67,59 @@ def _sync_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., An
 
 def _async_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., Any]:
     async def metered(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        attempt = _begin(self, request)
-        if attempt is None:
+        call, owns = _join(self, request)
+        if call is None:
             return await send(self, request, *args, **kwargs)
+        started = time.time_ns()
         try:
             response = await send(self, request, *args, **kwargs)
         except BaseException as error:
-            attempt.failed(error)
+            _failed(call, owns, started, error)
             raise
-        attempt.answered(response, kwargs.get("stream", False), tee)
+        _answered(call, owns, started, response, kwargs.get("stream", False), tee)
         return response
 
     return metered
 
 
-def _begin(client: Any, request: Any) -> _Attempt | None:
-    """The attempt that this request is, or None: not for us. Most requests of a program are not."""
+_NOT_OURS: Final = (None, False)
+
+
+def _join(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
+    """The call that this request is an attempt of, and whether it is a call of its own; None: not for us."""
     call = CALL.get()
     if call is None:
         meter = _hooks.meter_for(client)
         # Looked up before any guard is set up: a request to a host not in the map pays for this line only.
         if meter is None or not (meter.watches(request.url.host) or _hooks.mark_of(client) is not None):
-            return None
+            return _NOT_OURS
         with guard("opening a call on the wire"):
-            return _open(meter, client, request)
-        return None
+            return _open(meter, client, request), True
+        return _NOT_OURS
     with guard("joining a call"):
-        if request.method == "POST" and _same_request(call, request):
+        path = call.route.path
+        if request.method == "POST" and (path is None or request.url.path.endswith(path)):
             call.request = request
-            return _Attempt(call, False)
+            return call, False
         meter = _hooks.meter_for(client)
         if meter is not None and meter.watches(request.url.host):
-            return _open(meter, client, request)
-    return None
+            return _open(meter, client, request), True
+    return _NOT_OURS
 
 
-def _same_request(call: OpenCall, request: Any) -> bool:
-    url = request.url
-    if call.path is not None and not url.path.endswith(call.path):
-        return False
-    if url.host == call.host:
-        return True
-    if call.attempts:
-        return False
-    call.host = url.host  # an SDK may choose the host while it builds the request (regions, gateways)
-    return True
-
-
-def _open(meter: Tokenmeter, client: Any, request: Any) -> _Attempt | None:
+def _open(meter: Tokenmeter, client: Any, request: Any) -> OpenCall | None:
     if request.method != "POST":
         return None
     url = request.url
-    port = url.port
-    mark = _hooks.mark_of(client)
-    address = meter.address(url.host, port, url.path, any_host=mark is not None and mark.provider is not None)
-    if address is None:
+    path = url.path
+    route = meter.route(url.host, url.port, "", path, _hooks.mark_of(client), any_host=False)
+    if route is None:
         return None
     body = _request_body(request)
-    call = meter.open_call(
-        address,
-        mark=mark,
-        model=_model(body, url.path),
-        host=url.host,
-        port=port,
-        path=url.path,
-        stream=bool(isinstance(body, dict) and body.get("stream")) or ":stream" in url.path,
-        body=body,
-    )
+    stream = ":stream" in path or (isinstance(body, dict) and bool(body.get("stream")))
+    call = meter.open_call(route, _model(body, path), stream=stream, body=body)
     call.request = request
-    return _Attempt(call, True)
+    return call
 
 
 def _request_body(request: Any) -> object:
@@ -161,70 +146,46 @@ def _model(body: object, path: str) -> str | None:
     return None
 
 
-class _Attempt:
-    """One request on the wire. `owns` says whether it settles the call, or an SDK call above it does."""
+def _failed(call: OpenCall, owns: bool, started: int, error: BaseException) -> None:
+    with guard("noting a failed attempt"):
+        reason = "no response: whether the vendor billed it is not known"
+        kind = type(error).__qualname__
+        call.attempts.append(Attempt(None, kind, started, time.time_ns() - started, None, False, reason))
+        call.status_code = None
+        if owns:
+            call.lifecycle.settle(call, end_of(error), error)
 
-    __slots__ = ("call", "owns", "started", "started_at")
 
-    def __init__(self, call: OpenCall, owns: bool) -> None:
-        self.call = call
-        self.owns = owns
-        self.started_at = time.time()
-        self.started = time.perf_counter()
-
-    def failed(self, error: BaseException) -> None:
-        with guard("noting a failed attempt"):
-            self._note(None, type(error).__qualname__, None, "no response: whether the vendor billed it is not known")
-            self.call.status_code = None
-            if self.owns:
-                self.call.lifecycle.settle(self.call, end_of(error), error)
-
-    def answered(self, response: Any, stream: bool, tee: type[BodyTee]) -> None:
-        with guard("noting an attempt"):
-            call = self.call
-            status = response.status_code
-            call.status_code = status
-            reason = f"the vendor answered {status}" if status >= 400 else None
-            self._note(status, None, _request_id(response.headers), reason)
-            if status >= 400:
-                call.reading = None
-                if self.owns:
-                    call.lifecycle.settle(call, End.ERROR)
-                return
-            if stream and not response.is_stream_consumed:
-                _listen(response, call, tee)
-            else:
-                from tokenmeter._reading import BodyReading
-
-                call.reading = BodyReading(call.provider, call.api, call.model, response.content)
-                if self.owns:
-                    call.lifecycle.settle(call, End.COMPLETE)
-
-    def _note(self, status: int | None, error: str | None, request_id: str | None, reason: str | None) -> None:
-        self.call.attempts.append(
-            Attempt(
-                status,
-                error,
-                datetime.fromtimestamp(self.started_at, UTC),
-                time.perf_counter() - self.started,
-                request_id,
-                False,
-                reason,
-            )
-        )
+def _answered(call: OpenCall, owns: bool, started: int, response: Any, stream: bool, tee: type[BodyTee]) -> None:
+    with guard("noting an attempt"):
+        status = call.status_code = response.status_code
+        request_id = _request_id(response.headers)
+        took = time.time_ns() - started
+        if status >= 400:
+            reason = f"the vendor answered {status}"
+            call.attempts.append(Attempt(status, None, started, took, request_id, False, reason))
+            call.reading = None
+            if owns:
+                call.lifecycle.settle(call, End.ERROR)
+            return
+        call.attempts.append(Attempt(status, None, started, took, request_id))
+        if stream and not response.is_stream_consumed:
+            _listen(response, call, tee)
+            return
+        call.reading = BodyReading(call.route.provider, call.route.api, call.request_model, response.content)
+        if owns:
+            call.lifecycle.settle(call, End.COMPLETE)
 
 
 def _listen(response: Any, call: OpenCall, tee: type[BodyTee]) -> None:
-    from tokenmeter._reading import BodyReading, StreamReading
-
     headers = response.headers
     kind = headers.get("content-type", "")
     decoder = _decoder(response, headers.get("content-encoding", ""))
     reading: BodyReading | StreamReading
     if kind.startswith("application/json") and not call.stream:
-        reading = BodyReading(call.provider, call.api, call.model, decoder=decoder)
+        reading = BodyReading(call.provider, call.api, call.request_model, decoder=decoder)
     else:
-        reading = StreamReading(call.provider, call.api, call.model, kind, decoder)
+        reading = StreamReading(call.provider, call.api, call.request_model, kind, decoder)
     listener = tee()
     listener.listen(response.stream, call, reading)
     response.stream = listener

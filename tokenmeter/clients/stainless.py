@@ -142,30 +142,44 @@ def _open(
     open_call = CALL.get()
     if open_call is not None and open_call.client == id(client):
         return None, options, False  # the SDK calls itself for the same request
-    url = client.base_url
-    path = options.url
-    address = meter.address(url.host, url.port, url.path.rstrip("/") + path, any_host=True)
-    if address is None:
+    host, port, base = _address(client.base_url)
+    query = _query(client)
+    route = meter.route(host, port, base, options.url, _hooks.mark_of(client), query=query, any_host=True)
+    if route is None:
         return None, options, False
     body = options.json_data
     extra = getattr(options, "extra_json", None)
     merged = {**body, **extra} if isinstance(extra, dict) and isinstance(body, dict) else body
     stream = bool(kwargs.get("stream"))
-    call = meter.open_call(
-        address,
-        mark=_hooks.mark_of(client),
-        model=_text(merged, "model"),
-        host=url.host,
-        port=url.port,
-        path=path,
-        stream=stream,
-        body=merged,
-    )
+    call = meter.open_call(route, _text(merged, "model"), stream=stream, body=merged)
     call.client = id(client)
-    with guard("asking for stream usage"):
-        if stream and meter.asks_usage(address, call) and _can_hide(options, kwargs, streams):
-            return call, *_ask_usage(options, body, extra)
+    if stream and route.asks:
+        with guard("asking for stream usage"):
+            if _can_hide(options, kwargs, streams):
+                return call, *_ask_usage(options, body, extra)
     return call, options, False
+
+
+_addresses: dict[int, tuple[Any, str, int | None, str]] = {}
+_ADDRESSES_MOST = 256
+
+
+def _address(url: Any) -> tuple[str, int | None, str]:
+    """Host, port and path of a client's base URL, remembered by the URL object, which is kept so its id stays its."""
+    found = _addresses.get(id(url))
+    if found is None or found[0] is not url:
+        found = (url, url.host, url.port, url.path.rstrip("/"))
+        if len(_addresses) >= _ADDRESSES_MOST:
+            _addresses.clear()
+        _addresses[id(url)] = found
+    return found[1], found[2], found[3]
+
+
+def _query(client: Any) -> str:
+    """The API version that a client puts into every query, since what may be asked for depends on it."""
+    every = getattr(client, "_custom_query", None)
+    version = every.get("api-version") if isinstance(every, Mapping) and every else None
+    return f"?api-version={version}" if isinstance(version, str) else ""
 
 
 def _text(body: object, name: str) -> str | None:
@@ -206,7 +220,7 @@ def _answered(call: OpenCall, result: Any, hidden: bool | None) -> None:
         # A transport that we do not see: what the SDK made of the answer is the next best thing.
         from tokenmeter._reading import ObjectReading
 
-        call.reading = ObjectReading(result, call.provider, call.api, call.model)
+        call.reading = ObjectReading(result, call.provider, call.api, call.request_model)
     call.lifecycle.settle(call, End.COMPLETE)
 
 
