@@ -6,12 +6,17 @@ in the provider's own zone.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tokenmeter.catalog.book import load_book
+from tokenmeter.catalog.coverage import coverage
+from tokenmeter.catalog.reference import reference
 from tokenmeter.pricing import Cost
 from tokenmeter.usage import Usage
 
@@ -419,3 +424,30 @@ def test_how_a_rate_is_dated_is_told() -> None:
 
 def test_a_price_past_its_review_day_says_so() -> None:
     assert "past_review" in ask("openai", "gpt-5.6-sol", "2026-11-23", tokens(1)).flags
+
+
+ROOT = Path(__file__).parents[2]
+FACTS = ROOT.parent / "shared" / "prices" / "facts.jsonl"
+
+
+@pytest.mark.skipif(
+    not FACTS.exists(), reason="the fact base is not beside this checkout: ../shared/prices/facts.jsonl"
+)
+def test_the_book_is_what_the_facts_and_decisions_give() -> None:
+    compiler = ROOT / "tools" / "book" / "compile.py"
+    run = subprocess.run([sys.executable, compiler, "--check", FACTS], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.skipif(
+    not FACTS.exists(), reason="the fact base is not beside this checkout: ../shared/prices/facts.jsonl"
+)
+def test_every_fact_is_used_or_left_out_with_a_reason() -> None:
+    covered = coverage(FACTS)
+    assert sum(one.facts for one in covered) == sum(1 for _ in FACTS.open(encoding="utf-8"))
+    assert all(one.used + sum(one.left_out.values()) == one.facts for one in covered)
+    assert not any("without a word" in reason for one in covered for reason in one.left_out)
+
+
+def test_the_tables_of_the_docs_are_current() -> None:
+    assert (ROOT / "docs" / "prices.md").read_text(encoding="utf-8") == reference()

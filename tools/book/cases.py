@@ -10,6 +10,7 @@
     multiply   a number, or one per component
     shares     the price as a share of input, per component: written out as prices, tier by tier
     plain      the same for the price without the condition, where the list shows the conditional one
+    add        instead of a case: prices of components the entries lack
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class ListCase:
         return self.entry.get("has", "") in model.key and not any(part in model.key for part in unlike)
 
     def _give(self, rate: Rate) -> bool:
+        if "add" in self.entry:
+            return self._add(rate)
         when = tuple(sorted((name, str(value).lower()) for name, value in self.entry["when"].items()))
         if any(set(when) <= set(slot.when) for slot in rate.prices):
             return False
@@ -64,6 +67,13 @@ class ListCase:
             rate.multipliers.append((when, self.entry["multiply"]))
             return True
         return self._share(rate, when)
+
+    def _add(self, rate: Rate) -> bool:
+        lacking = {n: p for n, p in self.entry["add"].items() if not any(s.component == n for s in rate.prices)}
+        for name, price in lacking.items():
+            rate.prices[Slot(name)] = Decimal(price)
+            rate.givers[Slot(name)] = self.facts[0]
+        return bool(lacking)
 
     def _share(self, rate: Rate, when: tuple[tuple[str, str], ...]) -> bool:
         inputs = {s.tier: p for s, p in rate.prices.items() if s.component == "input" and not s.when}

@@ -42,6 +42,7 @@ def merge(rates: list[Rate]) -> list[Rate]:
         _vouch(rate)
         _plain_thoughts(rate, outputs)
         _true_discounts(rate)
+        _plain_thinking(rate)
         if not rate.prices:
             continue
         before = answer[-1] if answer else None
@@ -78,6 +79,17 @@ def _plain_thoughts(rate: Rate, outputs: set[Decimal]) -> None:
     for slot in [s for s in rate.prices if s.component == "reasoning_output"]:
         if rate.prices[slot] in outputs or not any(s.component == "output" for s in rate.prices):
             del rate.prices[slot], rate.givers[slot]
+
+
+def _plain_thinking(rate: Rate) -> None:
+    """What thinking does not change needs no second price."""
+    for name in {s.component for s in rate.prices}:
+        thinking = {s.tier: s for s in rate.prices if s.component == name and s.when == (("thinking", "true"),)}
+        if thinking and {t: rate.prices[s] for t, s in thinking.items()} == {
+            s.tier: price for s, price in rate.prices.items() if s.component == name and not s.when
+        }:
+            for slot in thinking.values():
+                del rate.prices[slot], rate.givers[slot]
 
 
 def _vouch(rate: Rate) -> None:

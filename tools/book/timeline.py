@@ -28,6 +28,22 @@ class Story:
             self._tell(run)
             (self._tiers.add if any(slot.tier for slot in run.facts) else self._tiers.discard)(run.family)
 
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """A price known only to end, and seen beyond that end with nothing after it, is from then on an observed one."""
+        card = self.cards[0] if self.cards else None
+        if card is None or card.start or not card.until or (len(self.cards) > 1 and self.cards[1].start == card.until):
+            return
+        lasting = [
+            f for f in card.agreeing if f.start and not f.until and (f.raw.get("observed_to") or "9") > card.until
+        ]
+        if lasting:
+            begin = min(f.start or "" for f in lasting)
+            fresh = Card(begin, False, dict(card.prices), dict(card.givers), lasting, {f.family for f in lasting})
+            card.until = min(card.until, begin)
+            self.cards.insert(1, fresh)
+
     def _tell(self, run: Run) -> None:
         if not self.cards:
             self.cards.append(open_card(run))
