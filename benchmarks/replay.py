@@ -17,6 +17,7 @@ import gzip
 import hashlib
 import inspect
 import json
+import ssl
 import sys
 import time
 from collections import Counter
@@ -77,6 +78,7 @@ class Replay:
         self.server = server
         self.keep = keep
         self.run: Run | None = None
+        self.tls = ssl.create_default_context()
         server.serve(self._answer)
 
     def _answer(self, request: Received) -> Reply:
@@ -86,7 +88,9 @@ class Replay:
         return rebuild(self.run.case, request.json)
 
     def client(self) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.server.origin}/v1", api_key="any", max_retries=0)
+        # One context for all: reading the machine's certificates would take longer than a hundred calls.
+        http = openai.DefaultHttpxClient(verify=self.tls)
+        return openai.OpenAI(base_url=f"{self.server.origin}/v1", api_key="any", max_retries=0, http_client=http)
 
     def once(self, client: openai.OpenAI, run: Run) -> Seen:
         """Make the call and note what the caller saw and what the server got."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,18 @@ import pytest
 from tokenmeter import Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, capture, provider_server
 
+# Reading the machine's certificates takes an SDK 30 ms for each client, and nothing here speaks TLS.
+TLS = ssl.create_default_context()
+
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[ProviderServer]:
+    # Each test collects garbage to settle forgotten streams: what is loaded by now need not be looked through again.
+    gc.collect()
+    gc.freeze()
     with provider_server() as server:
         yield server
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -48,7 +57,8 @@ def bare(server: ProviderServer) -> Callable[..., openai.OpenAI]:
     """Makes an unmetered client: `bare("deepseek", timeout=1)`."""
 
     def make(dialect: str = "openai", **options: Any) -> openai.OpenAI:
-        return openai.OpenAI(base_url=server.url(dialect), api_key="any", **options)
+        http = openai.DefaultHttpxClient(verify=TLS)
+        return openai.OpenAI(base_url=server.url(dialect), api_key="any", http_client=http, **options)
 
     return make
 
@@ -56,7 +66,8 @@ def bare(server: ProviderServer) -> Callable[..., openai.OpenAI]:
 @pytest.fixture
 def bare_async(server: ProviderServer) -> Callable[..., openai.AsyncOpenAI]:
     def make(dialect: str = "openai", **options: Any) -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(base_url=server.url(dialect), api_key="any", **options)
+        http = openai.DefaultAsyncHttpxClient(verify=TLS)
+        return openai.AsyncOpenAI(base_url=server.url(dialect), api_key="any", http_client=http, **options)
 
     return make
 

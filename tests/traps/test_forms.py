@@ -41,8 +41,10 @@ def _copied(meter: Tokenmeter, make: Make) -> Iterator[Any]:
 def _azure(meter: Tokenmeter, make: Make) -> Iterator[Any]:
     client = make()
     root = str(client.base_url).partition("/v/")[0]
-    kind = openai.AsyncAzureOpenAI if isinstance(client, openai.AsyncOpenAI) else openai.AzureOpenAI
-    yield meter.wrap(kind(azure_endpoint=root, api_key="k", api_version="2025-04-01-preview"), provider="openai")
+    azure = openai.AzureOpenAI(
+        azure_endpoint=root, api_key="k", api_version="2025-04-01-preview", http_client=client._client
+    )
+    yield meter.wrap(azure, provider="openai")
 
 
 WAYS = {"wrap": _wrapped, "instrument": _instrumented, "copy of a wrapped client": _copied}
