@@ -73,7 +73,7 @@ def litellm(call):
 
 def model_prices(call):
     import model_prices as peer
-    found = peer.cost(call["model"], input_tokens=call["in"], output_tokens=call["out"], at=call["at"][:10])
+    found = peer.cost(call["model"], input_tokens=call["in"], output_tokens=call["out"], at=call["at"])
     return f"{getattr(found, 'total', found)} USD"
 
 def tokencost(call):
@@ -118,9 +118,9 @@ def main() -> int:
     for call, others in zip(CALLS, theirs, strict=True):
         answer = ours(call)
         wrong += answer != call["true"]
-        print(
-            f"{call['what']:<40} vendor {call['true']:<16} tokenmeter {answer}{'' if answer == call['true'] else '  <-'}"
-        )
+        what = f"{call['model']}, {call['what']}"
+        mark = "" if answer == call["true"] else "  <-"
+        print(f"{what:<40} vendor {call['true']:<16} tokenmeter {answer}{mark}")
         for name, other in others.items():
             print(f"    {name:<14} {other}")
     print(f"{len(CALLS) - wrong} of {len(CALLS)} calls are priced as the vendor does")
