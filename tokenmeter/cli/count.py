@@ -23,7 +23,7 @@ _EPILOG: Final = """\
 a line of --jsonl: {"id", "provider"?, "model", "text"}
                or: {"id", "provider"?, "model", "api"?, "request": {body as sent},
                     "output"?: {"text", "reasoning", "tool_calls"}}
-method is that of the worst part: ratio (by script) < stand-in (another vocabulary) < template (overhead by rule) < exact
+method is that of the worst part: ratio (by script), stand-in (another vocabulary), template (overhead by rule), exact
 """
 _BLOCK: Final = 1 << 20
 
@@ -112,8 +112,8 @@ def _output(
 
     if not isinstance(output, Mapping):
         raise LineError('output must be an object such as {"text": "…"}', "output")
-    texts = {name: output.get(name) or "" for name in ("text", "reasoning")}
-    for name, value in texts.items():
+    text, reasoning = output.get("text") or "", output.get("reasoning") or ""
+    for name, value in (("text", text), ("reasoning", reasoning)):
         if not isinstance(value, str):
             raise LineError(f"output.{name} must be a string", f"output.{name}")
     calls = output.get("tool_calls") or []
@@ -121,7 +121,17 @@ def _output(
         raise LineError(
             'output.tool_calls must be a list of objects such as {"name", "arguments"}', "output.tool_calls"
         )
-    return shown(count_output(model=model, provider=provider, api=api, tool_calls=calls, **texts))
+    return shown(
+        count_output(
+            model=model,
+            provider=provider,
+            api=api,
+            text=text,
+            reasoning=reasoning,
+            tool_calls=calls,
+            request=request,
+        )
+    )
 
 
 def _name(line: Mapping[str, Any], field: str) -> str | None:

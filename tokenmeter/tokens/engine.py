@@ -17,7 +17,7 @@ import re
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
 from tokenmeter.errors import CatalogError
@@ -53,6 +53,7 @@ class BytePairs:
         "_core",
         "_leads",
         "_letters",
+        "_looks_ahead",
         "_nfc",
         "_piece",
         "_plain",
@@ -70,6 +71,7 @@ class BytePairs:
         self._piece: Callable[[bytes], list[int]] = encoding._core_bpe.encode_single_piece
         self._nfc = family.normalize == "NFC"
         self._letters = _letters(tokens) if family.units == "characters" else None
+        self._looks_ahead = "(?!" in family.pattern
         self._whole_before = re.compile(family.whole_space_before) if family.whole_space_before else None
         names = sorted(family.specials, key=len, reverse=True)
         self._specials = re.compile("|".join(map(re.escape, names))) if names else None
@@ -112,12 +114,12 @@ class BytePairs:
         try:
             if self._nfc and not text.isascii():
                 text = unicodedata.normalize("NFC", text)
-            runs = space_runs(text)
+            runs = space_runs(text) if self._looks_ahead else ()
             return self._around(text, runs) if runs else self._core(text)
         except UnicodeEncodeError:
             return self._encode(scalars(text))
 
-    def _around(self, text: str, runs: list[tuple[int, int]]) -> list[int]:
+    def _around(self, text: str, runs: Sequence[tuple[int, int]]) -> list[int]:
         """Encode with long runs of white space as the single pieces that the pattern would make of them."""
         ids: list[int] = []
         done = 0
