@@ -156,8 +156,8 @@ OTHERS = [
     row("zhipu", "glm-3-turbo", "2024-05-11", "1", None, "1"),
     row("zhipu", "glm-4-plus", "2024-10-01", "50", None, "50"),
     row("zhipu", "glm-4-plus", "2026-11-01", "5", None, "5"),
-    row("zhipu", "glm-4-flash", "2024-07-01", "0.1", None, "0.1"),
-    row("zhipu", "glm-4-flash", "2024-09-01", "0", "0", "0"),
+    row("zhipu", "glm-4-flash", "2024-08-26", "0.1", None, "0.1"),
+    row("zhipu", "glm-4-flash", "2024-08-27", "0", "0", "0"),
     row("zhipu", "glm-5", "2026-11-01", "4", "1", "18"),
     row("zhipu", "glm-5.2", "2026-11-01", "8", "2", "28"),
     row("tencent", "hunyuan-standard", "2024-05-21", "10", None, "10"),
@@ -211,6 +211,10 @@ OTHERS = [
     row("openai", "gpt-5.6-sol", "2026-08-20", "5", "0.5", "30"),
     row("openai", "gpt-5.6-sol", "2026-08-21", "4", "0.4", "20"),
     row("openai", "gpt-5.6-sol", "2026-11-20", "8", "0.8", "40", service_tier="priority"),
+    row("openai", "gpt-5.6-sol", "2026-11-20", "8", "0.8", "40", service_tier="fast"),
+    row("openai", "ft:gpt-4o-mini-2024-07-18:acme::x1", "2026-11-01", "0.3", None, "1.2"),
+    row("mistral", "mistral-medium-3", "2026-08-30", "0.4", None, "2"),
+    row("mistral", "mistral-medium-3", "2026-08-31", "1.5", "0.15", "7.5"),
     row("anthropic", "claude-fable-5", "2026-11-01", "10", "1", "50"),
     row("anthropic", "claude-fable-5.1", "2026-11-01", "10", "0.25", "50"),
     row("anthropic", "claude-opus-4-6", "2026-11-01", "30", "3", "150", speed="fast"),
@@ -338,6 +342,15 @@ WHOLE_CALLS = [
         tokens(1_000, 0, cache_write_input_tokens=1_000),
         "0.00375",
     ),
+    case("Omni: text, then audio beside it", "alibaba", "qwen-omni-turbo", NOW, tokens(1_000, 1_000), "0.002"),
+    case(
+        "Omni: audio in makes text out dearer",
+        "alibaba",
+        "qwen-omni-turbo",
+        NOW,
+        tokens(1_000, 1_000, audio_input_tokens=500),
+        "0.0172",
+    ),
     case(
         "explicit cache creation",
         "alibaba",
@@ -420,6 +433,11 @@ def test_how_a_rate_is_dated_is_told() -> None:
     )
     assert [c.dating for c in (open_, official, observed)] == ["open", "official", "observed"]
     assert [c.confidence for c in (open_, official, observed)] == ["official", "official", "corroborated"]
+
+
+def test_a_call_between_the_two_readings_of_k_is_flagged() -> None:
+    assert "tier_edge_128000_or_131072" in ask("alibaba", "qwen-plus", NOW, tokens(130_000)).flags
+    assert ask("alibaba", "qwen-plus", NOW, tokens(131_073)).flags == ()
 
 
 def test_a_price_past_its_review_day_says_so() -> None:

@@ -146,7 +146,7 @@ def compare(card: Prices, other: Prices) -> str:
             verdicts.add("flattened" if set(its.values()) <= set(mine.values()) else "news")
         elif shared := mine.keys() & its.keys():
             verdicts.add("same" if all(mine[s] == its[s] for s in shared) else "news")
-        else:
+        elif not all(_adjoin(m.tier, s.tier) for m in mine for s in its):
             verdicts.add("same" if set(its.values()) <= set(mine.values()) else "news")
     return next((v for v in ("news", "finer", "flattened", "same") if v in verdicts), "more")
 

@@ -60,7 +60,9 @@ class ListCase:
     def _give(self, rate: Rate) -> bool:
         if "add" in self.entry:
             return self._add(rate)
-        when = tuple(sorted((name, str(value).lower()) for name, value in self.entry["when"].items()))
+        when = tuple(sorted((name, str(value).lower()) for name, value in self.entry.get("when", {}).items()))
+        if "plain" not in self.entry and "shares" in self.entry:
+            return self._of_input(rate, when)
         if any(set(when) <= set(slot.when) for slot in rate.prices):
             return False
         if "multiply" in self.entry:
@@ -74,6 +76,15 @@ class ListCase:
             rate.prices[Slot(name)] = Decimal(price)
             rate.givers[Slot(name)] = self.facts[0]
         return bool(lacking)
+
+    def _of_input(self, rate: Rate, when: tuple[tuple[str, str], ...]) -> bool:
+        inputs = {s.tier: p for s, p in rate.prices.items() if s.component == "input" and s.when == when}
+        lacking = [n for n in self.entry["shares"] if not any(s.component == n and s.when == when for s in rate.prices)]
+        for name in lacking:
+            for tier, price in inputs.items():
+                rate.prices[Slot(name, when, tier)] = price * Decimal(self.entry["shares"][name])
+                rate.givers[Slot(name, when, tier)] = self.facts[0]
+        return bool(lacking and inputs)
 
     def _share(self, rate: Rate, when: tuple[tuple[str, str], ...]) -> bool:
         inputs = {s.tier: p for s, p in rate.prices.items() if s.component == "input" and not s.when}

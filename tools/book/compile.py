@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from cards import TODAY, day
 from cases import ListCase, load_cases
-from decisions import decide, load
+from decisions import decide, load, noted
 from emit import Writer, gaps, moment
-from facts import Fact, read_facts
+from facts import Fact, read_fact, read_facts
 from lay import rates_of
 from names import Alias, Model, group
 from plans import plan_lines
@@ -127,7 +127,9 @@ def provider_file(
 def coverage(facts: Sequence[Fact]) -> dict[str, dict[str, Any]]:
     """What became of every fact of a compiled book, by provider: used, or the reason it is left out."""
     fate: dict[int, Fact] = {}
-    for fact in facts:  # a fact told of several models is used if one of them uses it
+    for fact in facts:  # a fact told of several models is used if one of them uses it; line 0 is no line of the base
+        if fact.line == 0:
+            continue
         if fact.line not in fate or fact.used:
             fate[fact.line] = fact
     answer: dict[str, dict[str, Any]] = {}
@@ -180,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--coverage", action="store_true", help="write nothing; print what became of every fact, as JSON"
     )
     args = parser.parse_args(argv)
-    facts = read_facts(args.facts)
+    facts = read_facts(args.facts) + [read_fact(0, row) for row in noted()]
     problems = decide(facts, load()) + load_cases(facts)[1]
     if problems:
         print("\n".join(problems), file=sys.stderr)

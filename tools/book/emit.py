@@ -135,6 +135,13 @@ def confidence_of(rate: Rate) -> str:
     return "single-source"
 
 
+def _value(name: str, value: str) -> str:
+    if name in _YES_NO:
+        return value
+    names = [quoted(each) for each in value.split("|")]
+    return names[0] if len(names) == 1 else f"[{', '.join(names)}]"
+
+
 class Writer:
     """Builds the text of one file."""
 
@@ -166,13 +173,13 @@ class Writer:
         self._remarks(rate)
         for (when, ranges), prices in cases:
             put("[[rate.case]]")
-            asked = [f"{n} = {v if n in _YES_NO else quoted(v)}" for n, v in when]
+            asked = [f"{n} = {_value(n, v)}" for n, v in when]
             asked += [f"{n} = {quoted(v)}" for n, v in ranges]
             put(f"when = {{ {', '.join(asked)} }}")
             self._prices(prices)
         for when, factor in rate.multipliers if "free = true" not in self.lines[-6:] else ():
             put("[[rate.case]]")
-            put(f"when = {{ {', '.join(f'{n} = {v if n in _YES_NO else quoted(v)}' for n, v in when)} }}")
+            put(f"when = {{ {', '.join(f'{n} = {_value(n, v)}' for n, v in when)} }}")
             if isinstance(factor, dict):
                 factor = "{ " + ", ".join(f"{name} = {value}" for name, value in factor.items() if name in base) + " }"
             put(f"multiply = {factor}")

@@ -56,7 +56,7 @@ def merge(rates: list[Rate]) -> list[Rate]:
 
 OTHER_DAYS: Final = "a discount above the plain price, or a surcharge not above it: of other days"
 _CHEAPER: Final = {("batch", "true"), ("service_tier", "flex")}
-_DEARER: Final = {("service_tier", "priority"), ("speed", "fast")}
+_DEARER: Final = {("service_tier", "priority"), ("service_tier", "fast|priority"), ("speed", "fast")}
 
 
 def _true_discounts(rate: Rate) -> None:

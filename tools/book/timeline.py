@@ -24,6 +24,7 @@ class Story:
         self._patient = patient
         self._believed: dict[str, int] = {}
         self._tiers: set[str] = set()
+        self._unheard: list[Run] = []
         for run in runs_of(facts, wanted):
             self._tell(run)
             (self._tiers.add if any(slot.tier for slot in run.facts) else self._tiers.discard)(run.family)
@@ -72,6 +73,7 @@ class Story:
             self._believed[run.family] = len(self.cards) - 1
         else:
             leave(run, "disputed: more sources disagree than agree" if run.question else "disputed by better sources")
+            self._unheard.append(run)
 
     def _ends_tiers(self, run: Run) -> bool:
         """Whether a flat price is the end of tiers: said officially, or by a source that had shown them itself."""
@@ -128,7 +130,18 @@ class Story:
         ):
             self._instead(card, fresh, verdict)
         else:
+            if not fresh.dated:
+                self._heard_after_all(card, fresh)
             self.cards.append(fresh)
+
+    def _heard_after_all(self, card: Card, fresh: Card) -> None:
+        """A weaker source that was first to show what better ones soon confirm was right about the day."""
+        for run in self._unheard:
+            early = run.start is not None and (card.start or "") < run.start < (fresh.start or "")
+            alike = all(fresh.prices.get(slot) == fact.price for slot, fact in run.facts.items())
+            if early and alike and soon(run.start or "", fresh.start):
+                fresh.start = run.start
+                fresh.agreeing += [f for f in run.everything if f not in fresh.agreeing]
 
     def _instead(self, card: Card, fresh: Card, verdict: str) -> None:
         """Two cards of one beginning: the finer, or else the better vouched for, takes the place."""

@@ -88,6 +88,8 @@ _REMARKS: Final = re.compile(
 )
 _PEAK: Final = re.compile(r"^(peak|off_peak).*CN public holidays")
 _NIGHT: Final = re.compile(r"^off_peak (00:30-08:30|16:30-00:30)|^16:30-00:30 UTC|^other hours$")
+#: OpenAI answers to both names; `|` parts the names of one condition.
+PRIORITY: Final = "fast|priority"
 _TIERS: Final[Mapping[str, str]] = {"flex": "flex", "fast": "fast", "ultrafast": "ultrafast", "priority": "priority"}
 
 
@@ -123,7 +125,7 @@ def conditions_of(raw: Mapping[str, Any]) -> dict[str, str] | str:
     if "LoRA" in text or text == "fine-tuned":
         return {"tuned": "true"}
     if text.endswith("; excludes long context"):
-        return {"service_tier": "priority"}
+        return {"service_tier": PRIORITY}
     answer: dict[str, str] = {}
     for part in text.split(";"):
         if reason := _one_condition(part.strip(), answer, raw):
@@ -134,24 +136,29 @@ def conditions_of(raw: Mapping[str, Any]) -> dict[str, str] | str:
 def _one_condition(part: str, answer: dict[str, str], raw: Mapping[str, Any]) -> str | None:
     name, _, value = part.partition("=")
     if name in ("service_tier in flex", "service_tier in fast,priority"):
-        answer["service_tier"] = "flex" if name.endswith("flex") else "priority"
+        answer["service_tier"] = "flex" if name.endswith("flex") else PRIORITY
     elif name == "mode" and value == "batch":
         answer["batch"] = "true"
     elif name == "mode" and value == "thinking":
         answer["thinking"] = "true"
     elif name == "mode" and value in _TIERS:
-        # Catalogs call OpenAI's priority tier "fast": the figures are the same. Elsewhere fast is a speed of its own.
+        # OpenAI's fast and priority are one tier: the figures are the same. Elsewhere fast is a speed of its own.
         if value == "fast" and raw["vendor"] != "openai":
             answer["speed"] = "fast"
         else:
-            answer["service_tier"] = "priority" if value == "fast" else _TIERS[value]
+            answer["service_tier"] = PRIORITY if value == "fast" else _TIERS[value]
     elif name == "service_tier":
-        answer["service_tier"] = "priority" if (value, raw["vendor"]) == ("fast", "openai") else value.partition(",")[0]
+        fast = raw["vendor"] == "openai" and value in ("fast", "priority")
+        answer["service_tier"] = PRIORITY if fast else value.partition(",")[0]
     elif part in ("speed=fast", "speed in fast"):
         answer["speed"] = "fast"
     elif part == "thinking=false":
         pass  # the base price
-    elif name in ("thinking", "ttl", "quality", "size", "tuned"):
+    elif name in ("thinking", "ttl", "quality", "size", "tuned") or name in (
+        "audio_input_tokens",
+        "image_input_tokens",
+        "video_input_tokens",
+    ):
         answer[name] = value
     elif name == "region":
         answer["region"] = value.partition(" ")[0]
