@@ -19,6 +19,7 @@ import argparse
 import gzip
 import hashlib
 import json
+import math
 import re
 import sys
 from collections import Counter, defaultdict
@@ -195,10 +196,11 @@ def answers(cases: list[dict[str, Any]]) -> Iterator[Row]:
             continue
         if case["api"] == "gemini.generate":
             reasoning = ""  # thoughts are billed apart
-        count = requests.count_output(
+        found = requests.explain_output(
             model=model_of(case), provider=provider_of(case), api=case["api"], text=text, reasoning=reasoning,
             tool_calls=calls, request=case["request"],
         )  # fmt: skip
+        count = found.count
         if count.tokens is None:
             continue
         kind = "calls" if calls else "text+thought" if reasoning else "text"
@@ -206,7 +208,7 @@ def answers(cases: list[dict[str, Any]]) -> Iterator[Row]:
             kind = "json text"
         yield Row(
             group_of(case), kind, case["lang"], true, count.tokens, count.low or 0, count.high or 0, str(count.method),
-            "", case,
+            found.rule, case,
         )  # fmt: skip
 
 
@@ -290,43 +292,60 @@ def show(rows: list[Row], group: str, kind: str, most: int) -> None:
         print(row.miss, row.true, row.tokens, row.rule, row.case["vendor"], model_of(row.case), row.case["date"], row.case["flags"], request)
 
 
-def quantile(values: list[float], q: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+SHARES = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)
+BAND_KINDS = {"text": "output", "json text": "output", "text+thought": "output_reasoning", "calls": "output_calls"}
 
 
 def learn(rows: list[Row]) -> tuple[float, float, float, float]:
-    """The narrowest of a few forms (fixed tokens, or fixed plus a share) which holds 97% on each side."""
-    best: tuple[float, tuple[float, float, float, float]] | None = None
-    sides = []
+    """The narrowest of a few forms (fixed tokens plus a share) which leaves out 2.5% on each side at most.
+
+    A prompt half of which nobody sees (a host's own preamble) is left out where it is rare: a band wide enough for it
+    would say nothing of the others. A handful of cases says little of the tails, so small cells get a margin.
+    """
+    usual = [row for row in rows if abs(row.miss) <= max(100, 0.5 * row.true)]
+    rows = usual if len(usual) >= 0.9 * len(rows) else rows
+    floor, margin = (0, 0.0) if len(rows) >= 100 else (1, 0.005) if len(rows) >= 30 else (3, 0.02)
+    sides: list[float] = []
     for sign in (-1, 1):
-        best = None
-        for part in (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1.0):
-            fixed = max(0.0, quantile([sign * row.miss - part * row.tokens for row in rows], 0.975))
-            width = sum(fixed + part * row.tokens for row in rows)
-            if best is None or width < best[0]:
-                best = (width, (fixed, part, 0, 0))
-        assert best is not None
-        sides.append(best[1][:2])
-    return (*sides[0], *sides[1])
+        forms = []
+        for part in SHARES:
+            misses = sorted(sign * row.miss - part * row.tokens for row in rows)
+            fixed = max(float(floor), math.ceil(misses[min(len(misses) - 1, int(0.98 * len(misses)))]))
+            forms.append((sum(fixed + part * row.tokens for row in rows), fixed, part))
+        _, fixed, part = min(forms)
+        sides += [fixed, max(part, margin)]
+    return sides[0], sides[1], sides[2], sides[3]
 
 
-def bands(rows: list[Row]) -> None:
-    cells: dict[tuple[str, str], list[Row]] = defaultdict(list)
+def bands(rows: list[Row], write: Path | None) -> None:
+    """Learn a band for each rule and kind, print how it holds on the other half, and write them all."""
+    cells: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        cells[row.rule or row.group, row.kind].append(row)
-    for (rule, kind), found in sorted(cells.items()):
-        if len(found) < 8:
-            continue
-        first, second = [r for r in found if half(r) == 0], [r for r in found if half(r) == 1]
-        held = []
-        for learnt, tested in ((first, second), (second, first)):
-            if len(learnt) >= 5 and tested:
-                b = learn(learnt)
-                held += [-b[0] - b[1] * r.tokens <= r.miss <= b[2] + b[3] * r.tokens for r in tested]
-        b = learn(found)
-        kept = f"{100 * sum(held) / len(held):.0f}%" if held else "-"
-        print(f"{rule:<28} {kind:<10} n={len(found):<5} held out {kept:>5}   {kind} = [{b[0]:.0f}, {b[1]:g}, {b[2]:.0f}, {b[3]:g}]")
+        cells[row.rule][BAND_KINDS.get(row.kind, row.kind)].append(row)
+    lines = [
+        "# Written by `python benchmarks/truth.py CASES --bands --write`. By rule and kind of request or answer:",
+        "# [tokens below, share below, tokens above, share above] within which 95% of the billed figures lay.",
+    ]
+    kept_all: list[bool] = []
+    for rule, kinds in sorted(cells.items()):
+        lines.append(f'\n["{rule}"]')
+        for kind, found in sorted(kinds.items()):
+            if len(found) < 6 or kind == "media":  # media bring their own range
+                continue
+            halves = [row for row in found if half(row)], [row for row in found if not half(row)]
+            kept = []
+            for learnt, tested in (halves, halves[::-1]):
+                if len(learnt) >= 6:
+                    b = learn(learnt)
+                    kept += [-b[0] - b[1] * row.tokens <= row.miss <= b[2] + b[3] * row.tokens for row in tested]
+            kept_all += kept
+            b = learn(found)
+            lines.append(f"{kind} = [{b[0]:g}, {b[1]:g}, {b[2]:g}, {b[3]:g}]")
+            held = f"{100 * sum(kept) / len(kept):.0f}%" if kept else "-"
+            print(f"{rule:<24} {kind:<17} n={len(found):<5} held out: {held:>5}   {lines[-1]}")
+    print(f"held out in all: {100 * sum(kept_all) / len(kept_all):.1f}% of {len(kept_all)}")
+    if write:
+        write.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -336,6 +355,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--most", type=int, default=30)
     parser.add_argument("--least", type=int, default=5)
     parser.add_argument("--bands", action="store_true")
+    parser.add_argument("--write", action="store_true", help="with --bands: write them into the package")
     parser.add_argument("--no-peers", action="store_true")
     options = parser.parse_args(arguments)
     if not options.cases.exists():
@@ -347,8 +367,7 @@ def main(arguments: list[str] | None = None) -> int:
         show(rows + out, *options.show, options.most)
         return 0
     if options.bands:
-        bands(rows)
-        bands(out)
+        bands(rows + out, Path(requests.__file__).with_name("bands.toml") if options.write else None)
         return 0
     litellm = None if options.no_peers else litellm_peer()
     table("prompts", rows, {"naive": naive, **({"litellm": litellm} if litellm else {})}, options.least)

@@ -7,6 +7,13 @@
 
 from __future__ import annotations
 
-from tokenmeter.tokens.requests.count import Explained, Item, count_output, count_request, explain_request
+from tokenmeter.tokens.requests.count import (
+    Explained,
+    Item,
+    count_output,
+    count_request,
+    explain_output,
+    explain_request,
+)
 
-__all__ = ["Explained", "Item", "count_output", "count_request", "explain_request"]
+__all__ = ["Explained", "Item", "count_output", "count_request", "explain_output", "explain_request"]

@@ -421,7 +421,8 @@ def _read_switches(body: Mapping[str, Any], prompt: Prompt) -> None:
     thinking = body.get("enable_thinking", body.get("think"))
     if isinstance(thinking, bool):
         prompt.thinking = thinking
-    switch = body.get("thinking")
+    extra = body.get("additionalModelRequestFields")
+    switch = body.get("thinking", extra.get("thinking") if isinstance(extra, Mapping) else None)
     if isinstance(switch, Mapping) and isinstance(switch.get("type"), str):
         prompt.thinking = switch["type"] != "disabled"
     elif isinstance(switch, bool):
@@ -430,6 +431,8 @@ def _read_switches(body: Mapping[str, Any], prompt: Prompt) -> None:
     effort = body.get("reasoning_effort", reasoning.get("effort") if isinstance(reasoning, Mapping) else None)
     if isinstance(effort, str):
         prompt.effort = effort
+    if isinstance(reasoning, Mapping) and (reasoning.get("effort") or reasoning.get("max_tokens")):
+        prompt.thinking = reasoning.get("effort") != "none"
     if isinstance(reasoning, Mapping) and isinstance(reasoning.get("mode"), str):
         prompt.mode = reasoning["mode"]
 

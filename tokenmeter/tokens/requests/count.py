@@ -7,12 +7,14 @@ Tool and schema blocks repeat from call to call, so their counts are kept by a d
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final, Protocol
 
 from tokenmeter.tokens.counter import counter
+from tokenmeter.tokens.ratio import script_of
 from tokenmeter.tokens.requests import render
 from tokenmeter.tokens.requests.bands import band_of
 from tokenmeter.tokens.requests.bodies import guess_api, read
@@ -22,11 +24,12 @@ from tokenmeter.tokens.requests.rules import Pattern, Rule, find_rule
 from tokenmeter.tokens.requests.typescript import uncommented
 from tokenmeter.usage import TokenCount
 
-__all__ = ["Explained", "Item", "count_output", "count_request", "explain_request"]
+__all__ = ["Explained", "Item", "count_output", "count_request", "explain_output", "explain_request"]
 
 METHODS: Final = ("exact", "template", "stand-in", "ratio")
 _PLAIN: Final = Rule(id="none", source="no rule is known for this endpoint", message=4, start=3, method="stand-in")
 _MEMO_MOST: Final = 1024
+_SAMPLE: Final = 400
 _memo: dict[bytes, int] = {}
 _memo_lock: Final = Lock()
 
@@ -98,13 +101,12 @@ def explain_request(
         count = TokenCount(None, None, None, None, counts.family_name, tuple(prompt.skipped), "no text in the request")
         return Explained(count, (), rule.id, rule.source)
     kinds = _kinds(prompt)
-    below, above = band_of(rule, kinds, tokens - sums.media)
-    text_low, text_high = counts.band(tokens - sums.media)
-    low = min(tokens - sums.media - below, text_low) + low
-    high = max(tokens - sums.media + above, text_high) + high
+    counted = tokens - sums.media
+    below, above = _spread(rule, kinds, counts, counted, sums.sample)
+    low, high = counted - below + low, counted + above + high
     skipped = (*prompt.skipped, *(f"tools: {one} is the vendor's own tool, its prompt is not in the request" for one in prompt.builtins))
     method = _worst(counts.method, _method(rule, kinds, sums))
-    count = TokenCount(tokens, max(0, int(low)), int(high), method, counts.family_name, skipped)
+    count = TokenCount(tokens, max(0, int(low)), math.ceil(high), method, counts.family_name, skipped)
     return Explained(count, tuple(sums.items), rule.id, rule.source)
 
 
@@ -124,34 +126,61 @@ def count_output(
     Given the `request` it answers, what that changes is counted too: an offered tool or a schema costs some vendors
     an end mark more, and the name of a forced function is not billed again.
     """
-    if request is not None and api is None and isinstance(request, Mapping):
+    return explain_output(
+        model=model, provider=provider, api=api, text=text, reasoning=reasoning, tool_calls=tool_calls,
+        request=request, at=at,
+    ).count  # fmt: skip
+
+
+def explain_output(
+    *,
+    model: str,
+    provider: str | None = None,
+    api: str | None = None,
+    text: str = "",
+    reasoning: str = "",
+    tool_calls: Sequence[Mapping[str, Any]] = (),
+    request: Mapping[str, Any] | None = None,
+    at: str | None = None,
+) -> Explained:
+    """The same count, itemised."""
+    if api is None and isinstance(request, Mapping):
         api = guess_api(request)
     counts: Counts = counter(model, provider)
     rule = find_rule(provider, model, api, counts.family_name, at or "9999") or _PLAIN
     sums = _Sums(counts, rule)
-    message = Message("assistant")
-    prompt = read({"messages": [{"role": "assistant", "content": None, "tool_calls": list(tool_calls)}]})
-    for found in prompt.messages:
-        message.calls.extend(found.calls)
-    sums.output(text, reasoning, message.calls, read(request, api) if request else Prompt())
+    answer = read({"messages": [{"role": "assistant", "content": None, "tool_calls": list(tool_calls)}]})
+    calls = [call for message in answer.messages for call in message.calls]
+    sums.output(text, reasoning, calls, read(request, api) if request else Prompt())
     tokens = max(0, sum(item.tokens for item in sums.items))
-    below, above = band_of(rule, ("output_calls",) if message.calls else ("output",), tokens)
-    text_low, text_high = counts.band(tokens, text)
-    method = _worst(counts.method, rule.method if message.calls or rule.output.each else "exact")
-    low = max(0, int(min(tokens - below, text_low)))
-    return TokenCount(tokens, low, int(max(tokens + above, text_high)), method, counts.family_name, tuple(prompt.skipped))
+    kind = "output_calls" if calls else "output_reasoning" if reasoning else "output"
+    below, above = _spread(rule, (kind,), counts, tokens, text[:_SAMPLE] or reasoning[:_SAMPLE])
+    method = _worst(counts.method, rule.method if calls or rule.output.each else "exact")
+    low, high = max(0, int(tokens - below)), math.ceil(tokens + above)
+    count = TokenCount(tokens, low, high, method, counts.family_name, tuple(answer.skipped))
+    return Explained(count, tuple(sums.items), rule.id, rule.source)
+
+
+def _spread(rule: Rule, kinds: Sequence[str], counts: Counts, tokens: int, sample: str) -> tuple[float, float]:
+    """Below and above: the rule's measured bands, and the counter's own where those were not measured on such text."""
+    below, above, measured = band_of(rule.id, kinds, tokens)
+    if counts.method == "exact" or (measured and script_of(sample) == "en"):
+        return below, above
+    low, high = counts.band(tokens, sample)
+    return below + tokens - low, above + high - tokens
 
 
 class _Sums:
     """Counts the parts of one prompt under one rule."""
 
-    __slots__ = ("_counts", "_rule", "items", "media")
+    __slots__ = ("_counts", "_rule", "items", "media", "sample")
 
     def __init__(self, counts: Counts, rule: Rule) -> None:
         self._counts = counts
         self._rule = rule
         self.items: list[Item] = []
         self.media = 0
+        self.sample = ""
 
     def _add(self, part: str, tokens: int, note: str = "") -> None:
         if tokens:
@@ -223,6 +252,8 @@ class _Sums:
             for result in message.results:
                 bare = result.id in together and bool(result.id)
                 self._add("results", count(result.text) if bare else self._result(result, prompt), "tool result")
+        if self._counts.method != "exact":
+            self.sample = " ".join(one[:_SAMPLE] for message in messages[-4:] for one in message.texts[:2])
         self._add("text", text)
         self._add("frame", frames, f"{len(messages)} messages")
         self._add("system", rule.first_system if system else rule.no_system, "system text" if system else "no system text")
@@ -331,7 +362,7 @@ class _Sums:
         low = high = 0.0
         for message in prompt.messages:
             for medium in message.media:
-                tokens, least, most = media_tokens(self._rule.media, model, medium)
+                tokens, least, most = media_tokens(model, medium)
                 size = f"{medium.width}x{medium.height}" if medium.width else "size unknown"
                 if tokens is None:
                     prompt.skipped.append(f"{medium.kind}: no formula of this vendor is known")

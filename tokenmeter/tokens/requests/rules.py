@@ -18,22 +18,11 @@ from typing import Any, Final
 
 from tokenmeter.errors import CatalogError
 
-__all__ = ["Band", "Pattern", "Rule", "find_rule", "load_rules"]
+__all__ = ["Pattern", "Rule", "find_rule", "load_rules"]
 
 _FOLDER: Final = Path(__file__).with_name("rules")
 _DEEPEST: Final = 8
 _WHERE: Final = frozenset(("providers", "models", "apis", "families", "after", "before"))
-KINDS: Final = ("plain", "tools", "schema", "history", "media", "output", "output_calls")
-
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """How far true counts lie from ours: fixed tokens and a share of the count, below and above."""
-
-    below: float = 0
-    below_share: float = 0
-    above: float = 0
-    above_share: float = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +100,6 @@ class Rule:
     output: Pattern = field(default_factory=Pattern)
     output_calls: Pattern | None = None
     """How calls in an answer are billed, where it differs from calls in the history."""
-    media: str = ""
-    bands: Mapping[str, Band] = field(default_factory=dict)
 
     def frame(self, role: str) -> int:
         """Tokens around one message of a role."""
@@ -176,8 +163,6 @@ def _rule(entry: dict[str, Any], place: str, problems: list[str]) -> Rule | None
             problems.append(f"{place}: {key!r} is not a key of a rule; the keys are {', '.join(sorted(known))}")
         elif key in _PATTERNS:
             values[key] = _pattern(value, f"{place}.{key}", problems)
-        elif key == "bands":
-            values[key] = _bands(value, place, problems)
         else:
             values[key] = tuple(value) if key in _TUPLES else value
     for key in ("id", "source"):
@@ -191,16 +176,6 @@ def _pattern(entry: dict[str, Any], place: str, problems: list[str]) -> Pattern:
     unknown = sorted(set(entry) - known)
     problems.extend(f"{place}: {key!r} is not a key; the keys are {', '.join(sorted(known))}" for key in unknown)
     return Pattern(**{key: value for key, value in entry.items() if key in known})
-
-
-def _bands(entry: dict[str, Any], place: str, problems: list[str]) -> dict[str, Band]:
-    bands = {}
-    for kind, numbers in entry.items():
-        if kind not in KINDS or len(numbers) != 4:
-            problems.append(f"{place}.bands.{kind}: four numbers for one of {', '.join(KINDS)}")
-            continue
-        bands[kind] = Band(*numbers)
-    return bands
 
 
 @lru_cache(maxsize=2048)
