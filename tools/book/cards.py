@@ -113,7 +113,8 @@ def runs_of(facts: Iterable[Fact], wanted: Callable[[Slot], bool]) -> list[Run]:
             if not held:
                 continue
             run = Run(family, at, after, held)
-            if before is not None and prices_of(before) == prices_of(run):
+            promoted = any("promotion" in fact.condition for fact in held.values())
+            if before is not None and prices_of(before) == prices_of(run) and not promoted:
                 before.end = after
                 before.also += [f for f in run.facts.values() if f not in before.also]
                 continue

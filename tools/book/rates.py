@@ -46,7 +46,7 @@ def merge(rates: list[Rate]) -> list[Rate]:
         if not rate.prices:
             continue
         before = answer[-1] if answer else None
-        if before and before.prices == rate.prices and not before.until:
+        if before and before.prices == rate.prices and not before.until and not rate.promotion:
             before.agreeing += [f for f in rate.agreeing if f not in before.agreeing]
             before.families |= rate.families
         else:

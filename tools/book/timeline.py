@@ -32,7 +32,7 @@ class Story:
         self._go_on()
 
     def _go_on(self) -> None:
-        """A price known only to end, but seen beyond that end with nothing after it, is an observed one from then on."""
+        """A price known only to end, but seen beyond that end with nothing after it, is an observed one from then."""
         card = self.cards[0] if self.cards else None
         if card is None or card.start or not card.until or (len(self.cards) > 1 and self.cards[1].start == card.until):
             return
