@@ -283,6 +283,15 @@ NOON = "2026-11-20T12:30:00+08:00"
             mtok("2.5", 1_000) + mtok("15", 1_000),
             id="a priority call the vendor served as default",
         ),
+        pytest.param(
+            "alibaba",
+            "qwen-plus",
+            NOON,
+            io(M, 0),
+            {"service_tier": "batch"},
+            Decimal("2.4"),
+            id="a tier that means batch",
+        ),
         pytest.param("openai", "text-embedding-3-small", NOON, io(M, 0), {}, Decimal("0.02"), id="no output to price"),
         pytest.param(
             "openai",

@@ -98,6 +98,13 @@ def read(text: str) -> dict[str, Any]:
             'did you mean "output"',
             id="multiplies nothing",
         ),
+        pytest.param(
+            HEAD + RATE + "[rate.case]\nwhen = { batch = true }\ninput = 2\n",
+            "with two brackets",
+            id="one bracket short",
+        ),
+        pytest.param(HEAD + RATE + "currency = 5\n", "must be a code", id="currency"),
+        pytest.param(HEAD + RATE.replace("2026-01-01", "true"), "True is not a day or an instant", id="no day at all"),
         pytest.param(HEAD + '[windows.w]\nhours = ["9-12"]\n' + RATE, "is not a span of hours", id="hours"),
         pytest.param(HEAD + '[windows.w]\ndays = "mon-fry"\n' + RATE, "is not a span of days", id="days"),
         pytest.param(HEAD + '[windows.w]\ncalendar = "mars"\n' + RATE, "there is no 'mars'", id="calendar"),

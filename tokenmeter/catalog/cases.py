@@ -201,7 +201,9 @@ class Plan:
                     raise ValueError(f"params.{name}: {value!r} is neither true nor false")
                 yield name, switch
             else:
-                yield name, str(value).lower()
+                word = str(value).lower()
+                other = condition.means.get(word)
+                yield (name, condition.spelled.get(word, word)) if other is None else (other, True)
 
     def _left(self, windows: Collection[str]) -> Iterator[tuple[Case, tuple[Range, ...]]]:
         """The cases that can still apply, each with the ranges that will decide."""

@@ -106,6 +106,13 @@ class _Check:
                 yield f'{key}: needs a calendar, such as calendar = "cn"'
 
     def _rate(self, entry: Mapping[str, Any]) -> Iterator[str]:
+        cases = entry.get("case", [])
+        if not isinstance(cases, list) or not all(isinstance(case, Mapping) for case in cases):
+            yield "case: write [[rate.case]] with two brackets, once for each case"
+            entry = {**entry, "case": []}
+        currency = entry.get("currency", "CNY")
+        if not isinstance(currency, str) or not currency.isupper():
+            yield f'currency: {currency!r} must be a code such as "CNY"'
         yield from self._keys(entry, _RATE)
         if not isinstance(entry.get("model"), str) or not entry["model"]:
             yield '"model" is missing'
@@ -250,7 +257,7 @@ class _Check:
             if found is not None:
                 found.append(instant)
         except (TypeError, ValueError) as error:
-            yield f"{key}: {error or f'{value!r} is not a day or an instant'}"
+            yield f"{key}: {str(error) or f'{value!r} is not a day or an instant'}"
 
     def _alias(self, entry: Mapping[str, Any]) -> Iterator[str]:
         yield from _unknown(entry, _ALIAS)

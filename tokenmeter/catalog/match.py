@@ -102,10 +102,10 @@ class Names:
 
     def _fold_all(self) -> dict[str, set[str]]:
         if self._folded is None:
-            self._folded = {}
-            if self._rules:
-                for name in self.all():
-                    self._folded.setdefault(self._fold(name), set()).add(name)
+            folded: dict[str, set[str]] = {}
+            for name in self.all() if self._rules else ():
+                folded.setdefault(self._fold(name), set()).add(name)
+            self._folded = folded  # only when complete: another thread may be asking
         return self._folded
 
     def near(self, name: str) -> list[str]:

@@ -41,6 +41,8 @@ class Condition(NamedTuple):
     neutral: frozenset[str]
     source: str | None
     refuse_unlisted: bool
+    spelled: Mapping[str, str]
+    means: Mapping[str, str]
 
 
 class Schema:
@@ -58,6 +60,8 @@ class Schema:
                 frozenset(entry.get("neutral", ())),
                 entry.get("from"),
                 entry["unlisted"] == "unpriced",
+                entry.get("spelled", {}),
+                entry.get("means", {}),
             )
             for name, entry in data["condition"].items()
         }
