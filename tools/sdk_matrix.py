@@ -3,8 +3,9 @@
     python tools/sdk_matrix.py [--only openai-1 ...] [-- PYTEST ARGUMENTS]
 
 An environment is made once under `.venvs/` from the package registry, with a cache of downloads beside it, and used
-again while its list of packages stays the same. The table has one row for each way in and call form, one column for
-each environment; a cell says what the traps saw: `once` is one request, one record, and a caller who cannot tell.
+again while its list of packages stays the same. The table has one row for each way in and call form, and one for each
+other trap (all its rows together); a column for each environment. `once` is what the traps ask for: the requests of a
+bare call, one record that is right, and a caller who cannot tell; `-` did not run there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ MATRIX: Final[Mapping[str, tuple[str, ...]]] = {
     "openai-3-langchain": ("openai>=3,<4", "langchain-openai"),
 }
 SHOWN: Final = {"passed": "once", "failed": "FAILED", "skipped": "-"}
+WORSE: Final = ("-", "once", "FAILED")
 
 
 def environment(name: str, packages: Iterable[str]) -> Path:
@@ -45,7 +47,7 @@ def environment(name: str, packages: Iterable[str]) -> Path:
     print(f"{name}: installing {', '.join(packages)}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
     cache = os.environ | {"PIP_CACHE_DIR": str(VENVS / "cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    command = [str(python), "-m", "pip", "install", "--quiet", *wanted, "--editable", str(ROOT)]
+    command = [str(python), "-m", "pip", "install", "-qq", *wanted, "--editable", str(ROOT)]
     subprocess.run(command, check=True, env=cache)
     stamp.write_text(digest)
     return python
@@ -66,7 +68,7 @@ def run(name: str, python: Path, extra: list[str]) -> tuple[dict[str, str], int,
     """The cells of one environment, pytest's exit status and its last line."""
     table = VENVS / f"{name}.jsonl"
     table.unlink(missing_ok=True)
-    command = [str(python), "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "tests/traps", *extra]
+    command = [str(python), "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", "tests/traps", *extra]
     # Names and settings of this machine stay out; the table's file is the only thing said to the tests.
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"TRAPS_TABLE": str(table)}, capture_output=True, text=True, check=False
@@ -78,8 +80,10 @@ def run(name: str, python: Path, extra: list[str]) -> tuple[dict[str, str], int,
     cells: dict[str, str] = {}
     rows = table.read_text(encoding="utf-8").splitlines() if table.exists() else []
     for row in map(json.loads, rows):
-        cells[f"{row['way']} | {row['form']}"] = SHOWN[row["outcome"]]
-    return cells, done.returncode, lines[-1] if lines else done.stderr.strip()
+        name = f"{row['way']} | {row['form']}"
+        cells[name] = max(cells.get(name, "-"), SHOWN[row["outcome"]], key=WORSE.index)
+    summary = [line for line in lines if " passed" in line or " failed" in line]
+    return cells, done.returncode, summary[-1].strip("= ") if summary else done.stderr.strip()[-500:]
 
 
 def print_table(columns: Mapping[str, Mapping[str, str]]) -> None:

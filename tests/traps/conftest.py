@@ -74,14 +74,15 @@ def bare_async(server: ProviderServer) -> Callable[..., openai.AsyncOpenAI]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
-    """Note what came of each cell (way in × call form) for the table of `tools/sdk_matrix.py`."""
+    """Note what came of each cell (way in × call form) and trap for the table of `tools/sdk_matrix.py`."""
     report = yield
-    cell = item.get_closest_marker("cell")
     target = os.environ.get("TRAPS_TABLE")
-    if cell is not None and target and (report.when == "call" or report.outcome == "skipped"):
-        row = {"way": cell.kwargs["way"], "form": cell.kwargs["form"], "outcome": report.outcome}
+    if target and (report.when == "call" or report.outcome == "skipped"):
+        cell = item.get_closest_marker("cell")
+        name = getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ")
+        row = cell.kwargs if cell is not None else {"way": "trap", "form": name}
         with Path(target).open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(row) + "\n")
+            lines.write(json.dumps({**row, "outcome": report.outcome}) + "\n")
     return report
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import openai
 import pytest
 
 from tokenmeter import End, Source, Tokenmeter
@@ -43,8 +44,10 @@ def _check(
     "kind", [pytest.param(kind, marks=pytest.mark.cell(way="langchain-openai", form=kind)) for kind in KINDS]
 )
 def test_langchain(kind: str, everywhere: Records, server: ProviderServer) -> None:
+    # langchain shares one async client among event loops, and a connection of a loop that is gone costs a retry.
+    own = openai.DefaultAsyncHttpxClient()
     chat = pytest.importorskip("langchain_openai").ChatOpenAI(
-        model="gpt-4o", base_url=server.url(), api_key="any", temperature=0
+        model="gpt-4o", base_url=server.url(), api_key="any", temperature=0, http_async_client=own
     )
     match kind:
         case "invoke":
