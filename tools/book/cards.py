@@ -99,8 +99,8 @@ def runs_of(facts: Iterable[Fact], wanted: Callable[[Slot], bool]) -> list[Run]:
     for family, claims in by_family.items():
         opening = [c for c in claims if c[0] is None]
         if opening:
-            facts = {c[2]: c[3] for c in opening}
-            runs.append(Run(family, None, max(c[1] or "" for c in opening), facts, [c[3] for c in opening]))
+            given = {slot: fact for _, _, slot, fact in opening}
+            runs.append(Run(family, None, max(c[1] or "" for c in opening), given, [c[3] for c in opening]))
         marks = sorted({c[0] for c in claims if c[0]} | {c[1] for c in claims if c[0] and c[1]})
         before: Run | None = None
         for at, after in zip_longest(marks, marks[1:]):

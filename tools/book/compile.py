@@ -152,7 +152,7 @@ def summary(book: dict[str, str], covered: dict[str, dict[str, Any]]) -> str:
     lines = ["provider               list  models  rates   facts    used"]
     totals: Counter[str] = Counter()
     for provider, told in covered.items():
-        text = tomllib.loads(book[provider]) if provider in book else {"rate": [], "currency": "-"}
+        text: dict[str, Any] = tomllib.loads(book[provider]) if provider in book else {"currency": "-"}
         models: dict[str, set[str]] = defaultdict(set)
         for rate in text.get("rate", []):
             models[rate.get("currency", text["currency"])].add(rate["model"])

@@ -52,8 +52,8 @@ def _groups(model: Model) -> list[tuple[Callable[[Slot], bool], bool]]:
     conditions = sorted({s.when for s in slots if s.when})
     plain = sorted({s.component for s in slots if not s.when})
     return [
-        *((lambda s, w=when: s.when == w and not is_main(s), True) for when in conditions),  # type: ignore[misc]
-        *((lambda s, n=name: s.component == n and not s.when, False) for name in plain),  # type: ignore[misc]
+        *((lambda s, w=when: s.when == w and not is_main(s), True) for when in conditions),
+        *((lambda s, n=name: s.component == n and not s.when, False) for name in plain),
     ]
 
 
