@@ -16,13 +16,13 @@ SHIPPED = [name for name in family_names() if load_family(name).vocabulary and l
 _SCRIPT = """
 import pathlib, re, sys
 from tokenmeter.tokens.engine import load_tokenizer
-n = 1_200_000
+n, m = 1_200_000, 300_000
 texts = {
     "spaces before a word": " " * n + "x", "spaces": " " * n, "spaces before a line": " " * n + "\\n",
     "tabs": "\\t" * n + "x", "wide spaces": "\\u3000" * n + "x", "lines": "\\n" * n,
-    "spaces and lines": " \\n" * (n // 2) + "x", "letters": "a" * n, "hanzi": "啊" * n, "marks": "a" + "\\u0301" * n,
-    "controls": "\\x01" * n, "digits": "1" * n, "points": "!" * n, "emoji": "👨\\u200d👩\\u200d👧" * (n // 10),
-    "lone surrogates": "\\ud800" * (n // 4), "unassigned": "\\u3040" * n, "less than": "<" * (n // 4),
+    "spaces and lines": " \\n" * (n // 2) + "x", "letters": "a" * m, "hanzi": "啊" * m, "marks": "a" + "\\u0301" * m,
+    "controls": "\\x01" * m, "digits": "1" * m, "points": "!" * m, "emoji": "👨\\u200d👩\\u200d👧" * (n // 10),
+    "lone surrogates": "\\ud800" * (n // 4), "unassigned": "\\u3040" * m, "less than": "<" * (n // 4),
     "special tokens": "<|im_start|>" * (n // 12),
 }
 tokenizer = load_tokenizer(sys.argv[1])

@@ -39,8 +39,10 @@ def test_every_safe_cut_adds_up(family: str) -> None:
 
 
 words = st.sampled_from(
-    ["hello", " world", "it's", "，", "。", "今天", "中国", "\n", "\n\n", "  ", "\t", "!", "/", "😀", "e\u0301"]
-    + ["123", ">", "</", "<think>"]
+    [
+        *("hello", " world", "it's", "，", "。", "今天", "中国", "\n", "\n\n", "  ", "\t", "!", "/", "😀", "e\u0301"),
+        *("123", ">", "</", "<think>"),
+    ]
 )
 texts = st.lists(st.one_of(words, st.text(max_size=4)), max_size=60).map("".join)
 

@@ -116,7 +116,7 @@ def _output(
     for name, value in (("text", text), ("reasoning", reasoning)):
         if not isinstance(value, str):
             raise LineError(f"output.{name} must be a string", f"output.{name}")
-    calls = output.get("tool_calls") or []
+    calls = [] if output.get("tool_calls") is None else output["tool_calls"]
     if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
         raise LineError(
             'output.tool_calls must be a list of objects such as {"name", "arguments"}', "output.tool_calls"
@@ -174,11 +174,13 @@ def _count_file(path: str, model: str, provider: str | None) -> TokenCount:
                 text = decoder.decode(block)
                 bad += text.count("\ufffd")
                 counts.feed(text)
+            rest = decoder.decode(b"", final=True)
     except OSError as error:
         raise ConfigurationError(f"--file {path}: {error.strerror}") from None
-    counts.feed(decoder.decode(b"", final=True))
+    counts.feed(rest)
+    bad += len(rest)
     found = counts.count()
-    return replace(found, skipped=(f"{bad} places that are not UTF-8, counted as U+FFFD",)) if bad else found
+    return replace(found, skipped=(f"{bad} places are not UTF-8 and count as U+FFFD",)) if bad else found
 
 
 def _request(args: argparse.Namespace) -> int:
