@@ -36,6 +36,20 @@ _WINDOW: Final = ("zone", "days", "hours", "calendar", "holidays", "makeup", "no
 _ALIAS: Final = ("model", "of", "from", "until", "source", "note", "confidence")
 _FORM: Final = ("name", "params", "note")
 _DISCOUNT: Final = ("models", "multiply", "from", "until", "note")
+# What each key holds, wherever it stands.
+_SHAPES: Final[Mapping[str, type | tuple[type, ...]]] = {
+    **dict.fromkeys(("provider", "currency", "timezone", "zone", "calendar", "holidays", "makeup", "of", "name"), str),
+    **dict.fromkeys(
+        ("rate", "alias", "form", "plan", "discount", "case", "match", "k", "hours", "models", "drop"), list
+    ),
+    **dict.fromkeys(("stand_in", "assume", "windows", "per", "step", "minimum", "params", "when"), Mapping),
+    **dict.fromkeys(("free", "withdrawn", "promotion", "contract", "stack"), bool),
+    **dict.fromkeys(("effective", "until", "review_by", "from"), (str, date)),
+    "model": str,
+    "observed": list,
+    "days": (str, list),
+}
+_NAMES: Final = {str: "a string", list: "a list", Mapping: "a table", bool: "true or false", date: "a day"}
 _CONFIDENCE: Final = ("official", "corroborated", "single-source")
 
 
@@ -55,7 +69,8 @@ class _Check:
         self.windows = {**below.get("windows", {}), **_table(data.get("windows"))}
 
     def problems(self) -> Iterator[str]:
-        for message in self._head():
+        self.data, misshapen = _shaped(self.data)
+        for message in (*misshapen, *self._head()):
             yield f"{self.place}: {message}"
         if self.zone is None:
             return
@@ -67,7 +82,12 @@ class _Check:
             for index, entry in enumerate(self.data.get(kind, ()), 1):
                 name = _table(entry).get("model") or _table(entry).get("name") or _table(entry).get("id")
                 where = f"{self.place}: {kind} {index}" + (f" ({name})" if name else "")
-                for message in check(entry) if isinstance(entry, Mapping) else [f"must be a [[{kind}]] table"]:
+                if not isinstance(entry, Mapping):
+                    yield f"{where}: must be a [[{kind}]] table"
+                    continue
+                # A plan's keys are free: it is shown and never computed with.
+                sound, found = (entry, []) if kind == "plan" else _shaped(entry)
+                for message in (*found, *check(sound)):
                     yield f"{where}: {message}"
 
     def _head(self) -> Iterator[str]:
@@ -84,8 +104,11 @@ class _Check:
         for name in self.data.get("match", ()):
             if name not in ("case", "dots"):
                 yield f'match: {name!r} is not a rule (rules are "case" and "dots")'
+        if "k" in self.data:
+            yield from _thousands(self.data["k"])
         for name, window in _table(self.data.get("windows")).items():
-            for message in self._window(window):
+            sound, found = _shaped(window) if isinstance(window, Mapping) else ({}, ["must be a table"])
+            for message in (*found, *self._window(sound)):
                 yield f"windows.{name}: {message}"
 
     def _window(self, window: Mapping[str, Any]) -> Iterator[str]:
@@ -106,10 +129,11 @@ class _Check:
                 yield f'{key}: needs a calendar, such as calendar = "cn"'
 
     def _rate(self, entry: Mapping[str, Any]) -> Iterator[str]:
-        cases = entry.get("case", [])
-        if not isinstance(cases, list) or not all(isinstance(case, Mapping) for case in cases):
+        if not all(isinstance(case, Mapping) for case in entry.get("case", ())):
             yield "case: write [[rate.case]] with two brackets, once for each case"
             entry = {**entry, "case": []}
+        if "k" in entry:
+            yield from _thousands(entry["k"])
         currency = entry.get("currency", "CNY")
         if not isinstance(currency, str) or not currency.isupper():
             yield f'currency: {currency!r} must be a code such as "CNY"'
@@ -126,7 +150,8 @@ class _Check:
             for name, value in _table(entry.get(key)).items():
                 yield from self._number(f"{key}.{name}", value, at_least_zero=True)
         for index, case in enumerate(entry.get("case", ()), 1):
-            for message in self._case(case):
+            sound, found = _shaped(case)
+            for message in (*found, *self._case(sound)):
                 yield f"case {index}: {message}"
         yield from self._free(entry)
 
@@ -174,7 +199,7 @@ class _Check:
             yield from self._number(f"multiply{'.' if name else ''}{name}", factor, at_least_zero=True)
             if name and self.schema.component(name) is None:
                 yield f'multiply: "{name}" is not a component{self._mean(name, self.schema.components)}'
-        if multiply is None and "drop" not in case and not any(self._is_price(key) for key in case):
+        if not factors and "drop" not in case and not any(self._is_price(key) for key in case):
             yield "it changes nothing: set a price, multiply or drop"
 
     def _condition(self, key: str, value: Any) -> Iterator[str]:
@@ -182,7 +207,7 @@ class _Check:
         values = value if isinstance(value, list) else [value]
         if key in ("window", "not_window"):
             for name in values:
-                if name not in self.windows:
+                if not isinstance(name, str) or name not in self.windows:
                     yield f"there is no [windows.{name}] in the head"
         elif condition is not None:
             if condition.yes_no and type(value) is not bool:
@@ -236,6 +261,8 @@ class _Check:
         if observed is not None:
             try:
                 first, last = map(as_date, observed)
+                if any(isinstance(day, datetime) for day in observed):
+                    raise TypeError
                 if first > last:
                     yield f"observed: {first} is after {last}"
             except (TypeError, ValueError, AttributeError):
@@ -244,7 +271,9 @@ class _Check:
             yield "no date: give effective, observed or until"
         if "effective" in entry and "until" in entry and len(starts) == 2 and starts[0] >= starts[1]:
             yield "until is not after effective"
-        if "review_by" in entry and not isinstance(entry["review_by"], date | str):
+        try:
+            as_date(entry.get("review_by", date.max))
+        except ValueError:
             yield f"review_by: {entry['review_by']!r} is not a day"
         if entry.get("promotion") and not {"until", "review_by"} & entry.keys():
             yield "a promotion needs until or review_by"
@@ -295,6 +324,26 @@ class _Check:
     @staticmethod
     def _mean(word: object, known: Iterable[str]) -> str:
         return _hint(str(word), known)
+
+
+def _shaped(entry: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """An entry without the keys that hold another kind of thing than they must, and a line for each of these."""
+    sound, found = {}, []
+    for key, value in entry.items():
+        kinds = _SHAPES.get(key)
+        if kinds is None or isinstance(value, kinds):
+            sound[key] = value
+        elif key == "case":
+            found.append("case: write [[rate.case]] with two brackets, once for each case")
+        else:
+            wanted = " or ".join(_NAMES[kind] for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+            found.append(f"{key}: {value!r} must be {wanted}")
+    return sound, found
+
+
+def _thousands(k: list[Any]) -> Iterator[str]:
+    if len(k) != 2 or not all(type(size) is int and size > 0 for size in k):
+        yield f"k: {k!r} must be the two sizes K is read as, [1000, 1024]"
 
 
 def _table(value: Any) -> Mapping[str, Any]:
