@@ -482,6 +482,9 @@ def default() -> Tokenmeter:
         return _default if _default is not None else _make_default({})
 
 
+_hooks.default_meter = default
+
+
 def configure(**settings: Any) -> Tokenmeter:
     """Replace the default `Tokenmeter`; arguments are those of `Tokenmeter`. The one before is flushed first.
 

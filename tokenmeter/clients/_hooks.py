@@ -26,6 +26,8 @@ __all__ = ["MARK", "Mark", "mark", "meter_for", "on_import", "patch", "set_instr
 
 MARK: Final = "_tokenmeter_mark"
 _instrumented: Tokenmeter | None = None
+default_meter: Callable[[], Tokenmeter]
+"""Set by `tokenmeter.meter`: the process's default meter, looked up anew since `configure` replaces it."""
 _lock = threading.Lock()
 _watched: set[str] = set()
 
@@ -33,27 +35,36 @@ _watched: set[str] = set()
 class Mark:
     """Says which meter an object belongs to, and what the user said about the object."""
 
-    __slots__ = ("_meter", "provider", "region")
+    __slots__ = ("_meter", "of_sdk", "provider", "region")
 
-    def __init__(self, meter: Tokenmeter | None, provider: str | None = None, region: str | None = None) -> None:
+    def __init__(
+        self,
+        meter: Tokenmeter | None,
+        provider: str | None = None,
+        region: str | None = None,
+        *,
+        of_sdk: bool = False,
+    ) -> None:
         self._meter = meter
         self.provider = provider
         self.region = region
+        self.of_sdk = of_sdk
+        """The marked object is an SDK's: what it posts to a host not in the map is told by its path."""
 
     @property
     def meter(self) -> Tokenmeter:
-        if self._meter is not None:
-            return self._meter
-        from tokenmeter.meter import default
-
-        return default()
+        return self._meter if self._meter is not None else default_meter()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A meter does not travel: in another process the object belongs to that process's default meter.
-        return (Mark, (None, self.provider, self.region))
+        return (_mark_again, (self.provider, self.region, self.of_sdk))
 
     def __deepcopy__(self, memo: object) -> Mark:
         return self
+
+
+def _mark_again(provider: str | None, region: str | None, of_sdk: bool) -> Mark:
+    return Mark(None, provider, region, of_sdk=of_sdk)
 
 
 def set_instrumented(meter: Tokenmeter | None) -> Tokenmeter | None:
