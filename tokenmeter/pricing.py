@@ -150,6 +150,7 @@ class Cost:
 
     @property
     def status(self) -> Status:
+        """`priced`, `free` or `unpriced`."""
         return self._status
 
     @property
@@ -159,10 +160,12 @@ class Cost:
 
     @property
     def currency(self) -> str | None:
+        """The currency of the list (ISO 4217); None if no list was found."""
         return self._offer.list
 
     @property
     def total(self) -> Money | None:
+        """The exact sum of the charges; None if unpriced."""
         return None if self._amount is None else Money(self._amount, self._offer.list or "")
 
     @property
@@ -181,54 +184,67 @@ class Cost:
 
     @property
     def offer(self) -> Offer:
+        """The entry of the book that answers."""
         return self._offer
 
     @property
     def provider(self) -> str:
+        """Who bills."""
         return self._offer.provider
 
     @property
     def model(self) -> str | None:
+        """The model billed, as the book names it; None if it knows none."""
         return self._offer.model
 
     @property
     def rate_id(self) -> str | None:
+        """The entry's id, `provider/model@start`."""
         return self._offer.rate_id
 
     @property
     def effective_from(self) -> datetime | None:
+        """Where the book lets the rate begin; None where it reaches back without limit."""
         return self._offer.effective_from
 
     @property
     def dating(self) -> str | None:
+        """`official`, `observed` or `open`."""
         return self._offer.dating
 
     @property
     def confidence(self) -> str | None:
+        """`official`, `corroborated` or `single-source`."""
         return self._offer.confidence
 
     @property
     def list(self) -> str | None:
+        """The provider's price list, by its currency."""
         return self._offer.list
 
     @property
     def book(self) -> str | None:
+        """The version of the book."""
         return self._offer.book
 
     @property
     def at(self) -> datetime:
+        """The instant priced."""
         return self._at
 
     @property
     def flags(self) -> tuple[str, ...]:
+        """What a reader should know, such as `past_review` or `assumed_thinking=true`."""
         return self._flags
 
     @property
     def reason(self) -> str | None:
+        """Why there is no price; None if there is one."""
         return self._reason
 
     @property
     def covered_by(self) -> str | None:
+        """The plan the call was made under."""
         return self._covered_by
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,14 +1,12 @@
-"""`tokenmeter prices`: look into the price book, compare two days of it, check it, lay an update over it."""
+"""`tokenmeter prices`: look into the price book and compare two days of it; `_prices_upkeep` checks and updates it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter.cli import COMMANDS
-from tokenmeter.cli._output import print_json
-from tokenmeter.errors import CatalogError, ConfigurationError
+from tokenmeter.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
@@ -63,16 +61,17 @@ def run(args: argparse.Namespace) -> int:
     """Answer one question about the book. Raises ConfigurationError or CatalogError with the remedy."""
     from tokenmeter.catalog.book import load_book
 
-    if args.what == "check":
-        return _check(args)
-    if args.what == "update":
-        return _update(args)
+    if args.what in ("check", "update"):
+        from tokenmeter.cli import _prices_upkeep
+
+        return _prices_upkeep.check(args) if args.what == "check" else _prices_upkeep.update(args)
     book = load_book()
     answers = {"list": _list, "show": _show, "history": _history, "diff": _diff}
     return answers[args.what](args, book)
 
 
-def _providers(args: argparse.Namespace, book: Book) -> tuple[str, ...]:
+def providers_asked(args: argparse.Namespace, book: Book) -> tuple[str, ...]:
+    """The providers `--provider` leaves. Raises ConfigurationError for one the book does not have."""
     if args.provider is None:
         return book.providers
     shelf = book.shelf(args.provider)
@@ -91,7 +90,7 @@ def _instant(text: str | None, book: Book, provider: str, flag: str) -> datetime
         raise ConfigurationError(f"{flag}: {error}") from None
 
 
-def _print_rows(rows: Iterable[dict[str, Any]]) -> None:
+def print_rows(rows: Iterable[dict[str, Any]]) -> None:
     """A JSON array with an entry per line, so that counting lines counts entries."""
     from tokenmeter.cli._output import to_json
 
@@ -122,12 +121,12 @@ def _list(args: argparse.Namespace, book: Book) -> int:
 
     rates = [
         rate
-        for provider in _providers(args, book)
+        for provider in providers_asked(args, book)
         for rate in in_force(book, provider, _instant(args.at, book, provider, "--at").timestamp())
         if _wanted(args, rate.list)
     ]
     if args.json:
-        _print_rows(map(_row, rates))
+        print_rows(map(_row, rates))
         return 0
     for rate in rates:
         row = _row(rate)
@@ -149,7 +148,7 @@ def _named(args: argparse.Namespace, book: Book) -> Iterator[tuple[str, str]]:
     from tokenmeter.catalog.match import Names
 
     found = False
-    for provider in _providers(args, book):
+    for provider in providers_asked(args, book):
         names = list(Names(files_of(book, provider)).all())
         matches = [name for name in names if name == args.model] or [
             name for name in names if name.lower() == args.model.lower()
@@ -212,7 +211,7 @@ def _history(args: argparse.Namespace, book: Book) -> int:
         if _wanted(args, run[0].list)
     ]
     if args.json:
-        _print_rows(_row(rate) for run in runs for rate in run)
+        print_rows(_row(rate) for run in runs for rate in run)
         return 0
     for run in runs:
         print(f"{run[0].file.provider} {run[0].model}, {run[0].list}")
@@ -234,7 +233,7 @@ def _diff(args: argparse.Namespace, book: Book) -> int:
 
     found = [
         change
-        for provider in _providers(args, book)
+        for provider in providers_asked(args, book)
         for change in changes(
             book,
             provider,
@@ -244,7 +243,7 @@ def _diff(args: argparse.Namespace, book: Book) -> int:
         if _wanted(args, change.list)
     ]
     if args.json:
-        _print_rows(
+        print_rows(
             {
                 "provider": change.provider,
                 "model": change.model,
@@ -265,106 +264,4 @@ def _diff(args: argparse.Namespace, book: Book) -> int:
         for name, before, after in change.prices:
             print(f"    {name:<44} {before or 'new':>10} -> {after or 'gone':<10} {percent(before, after)}".rstrip())
     print(f"{len(found)} models changed between {args.first} and {args.last}; book {book.version}")
-    return 0
-
-
-def _check(args: argparse.Namespace) -> int:
-    from datetime import UTC, datetime
-
-    from tokenmeter.catalog.audit import audit
-    from tokenmeter.catalog.book import Book, load_book
-
-    book = Book.of(*args.files) if args.files else load_book()
-    book.check()
-    findings = [
-        finding
-        for provider in _providers(args, book)
-        for file in book.files(provider)
-        for finding in audit(file, datetime.now(UTC).date())
-    ]
-    problems = [finding for finding in findings if finding.severity == "problem"]
-    if args.coverage:
-        return _coverage(args, book)
-    if args.json:
-        print_json([json.loads(json.dumps(finding, default=lambda one: one.__getstate__())) for finding in findings])
-        return 1 if problems else 0
-    for finding in findings if args.notices else problems:
-        print(f"{finding.severity} ({finding.kind}): {finding.place}: {finding.message}")
-    kinds: dict[str, int] = {}
-    for finding in findings:
-        kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
-    told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
-    providers = _providers(args, book)
-    rates = sum(len(file.data.get("rate", ())) for provider in providers for file in book.files(provider))
-    notices = len(findings) - len(problems)
-    print(f"{rates} rates of {len(providers)} providers: {len(problems)} problems, {notices} notices ({told})")
-    return 1 if problems else 0
-
-
-def _coverage(args: argparse.Namespace, book: Book) -> int:
-    """What became of every fact: the compiler's account, and beside it what the book answers when asked."""
-    from pathlib import Path
-
-    from tokenmeter.catalog.coverage import coverage
-    from tokenmeter.catalog.reproduce import HELD, reproduced
-
-    facts = Path(args.coverage)
-    held = reproduced(book, facts)
-    rows: list[dict[str, Any]] = [
-        {
-            "provider": one.provider,
-            "facts": one.facts,
-            "used": one.used,
-            "held": held[one.provider][HELD],
-            "left_out": dict(one.left_out),
-        }
-        for one in coverage(facts)
-        if args.provider in (None, one.provider)
-    ]
-    if args.json:
-        _print_rows(rows)
-        return 0
-    for row in rows:
-        left = "; ".join(
-            f"{count} {reason}" for reason, count in sorted(row["left_out"].items(), key=lambda one: -one[1])
-        )
-        print(f"{row['provider']:<22} {row['facts']:>6} facts {row['used']:>6} used {row['held']:>6} held")
-        if left:
-            print(f"    left out: {left}")
-    total, used, kept = (sum(row[key] for row in rows) for key in ("facts", "used", "held"))
-    print(
-        f"{total} facts: {used} used, {total - used} left out with a reason; the book itself gives {kept} of them back"
-    )
-    return 0
-
-
-def _update(args: argparse.Namespace) -> int:
-    import hashlib
-    import os
-    from pathlib import Path
-
-    from tokenmeter.catalog.book import Book, read_overlays
-
-    source = Path(args.source)
-    if not source.exists():
-        raise ConfigurationError(f"--from: {source} does not exist")
-    files = sorted(source.glob("*.toml")) if source.is_dir() else [source]
-    if args.sha256:
-        digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-        if digest != args.sha256.lower():
-            raise CatalogError([f"{source}: its digest is {digest}, not the published {args.sha256}: get it again"])
-    overlays = read_overlays(files, Book())
-    target = args.to or os.environ.get("TOKENMETER_PRICES")
-    if not target:
-        raise ConfigurationError("where to? Give --to FOLDER, or set TOKENMETER_PRICES to a folder")
-    folder = Path(target)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigurationError(f"{folder} is a file: an update needs a folder of price files")
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        waiting = folder / f".{file.name}.new"
-        waiting.write_bytes(file.read_bytes())
-        waiting.replace(folder / file.name)  # whole or not at all: a process may be reading the folder
-    rates = sum(len(overlay.get("rate", ())) for overlay in overlays)
-    print(f"{len(files)} files with {rates} rates are in {folder}; set TOKENMETER_PRICES={folder} to use them")
     return 0

@@ -1,0 +1,119 @@
+"""`tokenmeter prices check` and `prices update`: what keeps the price book true."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from tokenmeter.cli._output import print_json
+from tokenmeter.cli.prices import print_rows, providers_asked
+from tokenmeter.errors import CatalogError, ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tokenmeter.catalog.book import Book
+
+
+def check(args: argparse.Namespace) -> int:
+    """Tell what is wrong or odd: 1 if something is almost surely a mistake. Raises CatalogError for a broken file."""
+    from datetime import UTC, datetime
+
+    from tokenmeter.catalog.audit import audit
+    from tokenmeter.catalog.book import Book, load_book
+
+    book = Book.of(*args.files) if args.files else load_book()
+    book.check()
+    findings = [
+        finding
+        for provider in providers_asked(args, book)
+        for file in book.files(provider)
+        for finding in audit(file, datetime.now(UTC).date())
+    ]
+    problems = [finding for finding in findings if finding.severity == "problem"]
+    if args.coverage:
+        return _coverage(args, book)
+    if args.json:
+        print_json([dataclasses.asdict(finding) for finding in findings])
+        return 1 if problems else 0
+    for finding in findings if args.notices else problems:
+        print(f"{finding.severity} ({finding.kind}): {finding.place}: {finding.message}")
+    kinds: dict[str, int] = {}
+    for finding in findings:
+        kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
+    providers = providers_asked(args, book)
+    rates = sum(len(file.data.get("rate", ())) for provider in providers for file in book.files(provider))
+    notices = len(findings) - len(problems)
+    print(f"{rates} rates of {len(providers)} providers: {len(problems)} problems, {notices} notices ({told})")
+    return 1 if problems else 0
+
+
+def _coverage(args: argparse.Namespace, book: Book) -> int:
+    """What became of every fact: the compiler's account, and beside it what the book answers when asked."""
+    from pathlib import Path
+
+    from tokenmeter.catalog.coverage import coverage
+    from tokenmeter.catalog.reproduce import HELD, reproduced
+
+    facts = Path(args.coverage)
+    held = reproduced(book, facts)
+    rows: list[dict[str, Any]] = [
+        {
+            "provider": one.provider,
+            "facts": one.facts,
+            "used": one.used,
+            "held": held[one.provider][HELD],
+            "left_out": dict(one.left_out),
+        }
+        for one in coverage(facts)
+        if args.provider in (None, one.provider)
+    ]
+    if args.json:
+        print_rows(rows)
+        return 0
+    for row in rows:
+        left = "; ".join(
+            f"{count} {reason}" for reason, count in sorted(row["left_out"].items(), key=lambda one: -one[1])
+        )
+        print(f"{row['provider']:<22} {row['facts']:>6} facts {row['used']:>6} used {row['held']:>6} held")
+        if left:
+            print(f"    left out: {left}")
+    total, used, kept = (sum(row[key] for row in rows) for key in ("facts", "used", "held"))
+    print(
+        f"{total} facts: {used} used, {total - used} left out with a reason; the book itself gives {kept} of them back"
+    )
+    return 0
+
+
+def update(args: argparse.Namespace) -> int:
+    """Put price files that are sound, and are what was published, where TOKENMETER_PRICES finds them."""
+    import hashlib
+    import os
+    from pathlib import Path
+
+    from tokenmeter.catalog.book import Book, read_overlays
+
+    source = Path(args.source)
+    if not source.exists():
+        raise ConfigurationError(f"--from: {source} does not exist")
+    files = sorted(source.glob("*.toml")) if source.is_dir() else [source]
+    if args.sha256:
+        digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+        if digest != args.sha256.lower():
+            raise CatalogError([f"{source}: its digest is {digest}, not the published {args.sha256}: get it again"])
+    overlays = read_overlays(files, Book())
+    target = args.to or os.environ.get("TOKENMETER_PRICES")
+    if not target:
+        raise ConfigurationError("where to? Give --to FOLDER, or set TOKENMETER_PRICES to a folder")
+    folder = Path(target)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"{folder} is a file: an update needs a folder of price files")
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        waiting = folder / f".{file.name}.new"
+        waiting.write_bytes(file.read_bytes())
+        waiting.replace(folder / file.name)  # whole or not at all: a process may be reading the folder
+    rates = sum(len(overlay.get("rate", ())) for overlay in overlays)
+    print(f"{len(files)} files with {rates} rates are in {folder}; set TOKENMETER_PRICES={folder} to use them")
+    return 0
