@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tokenmeter import _guard
 
@@ -12,3 +18,21 @@ for _name in [name for name in os.environ if name.startswith(("TOKENMETER_", "OT
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 _guard.raise_failures(True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    """Note what came of each cell (way in × call form) and trap for the table of `tools/sdk_matrix.py`."""
+    report = yield
+    target = os.environ.get("TRAPS_TABLE")
+    if target and (report.when == "call" or report.outcome == "skipped"):
+        cell = item.get_closest_marker("cell")
+        name = getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ")
+        row = cell.kwargs if cell is not None else {"way": "trap", "form": name}
+        with Path(target).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({**row, "outcome": report.outcome}) + "\n")
+    return report
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cell(way, form): a cell of the SDK matrix's table")

@@ -30,6 +30,7 @@ MATRIX: Final[Mapping[str, tuple[str, ...]]] = {
     "openai-2": ("openai>=2,<3", "langchain-openai", "litellm"),
     "openai-3": ("openai>=3,<4", "httpx"),
     "openai-3-langchain": ("openai>=3,<4", "langchain-openai"),
+    "vendors": ("openai>=3,<4", "anthropic", "google-genai", "dashscope", "cohere", "ollama", "boto3"),
 }
 SHOWN: Final = {"passed": "once", "failed": "FAILED", "skipped": "-"}
 WORSE: Final = ("-", "once", "FAILED")
@@ -68,7 +69,7 @@ def run(name: str, python: Path, extra: list[str]) -> tuple[dict[str, str], int,
     """The cells of one environment, pytest's exit status and its last line."""
     table = VENVS / f"{name}.jsonl"
     table.unlink(missing_ok=True)
-    command = [str(python), "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", "tests/traps", *extra]
+    command = [str(python), "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", "tests/traps", "tests/sdks", *extra]
     # Names and settings of this machine stay out; the table's file is the only thing said to the tests.
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"TRAPS_TABLE": str(table)}, capture_output=True, text=True, check=False

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gc
-import json
-import os
 import ssl
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -70,21 +67,3 @@ def bare_async(server: ProviderServer) -> Callable[..., openai.AsyncOpenAI]:
         return openai.AsyncOpenAI(base_url=server.url(dialect), api_key="any", http_client=http, **options)
 
     return make
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
-    """Note what came of each cell (way in × call form) and trap for the table of `tools/sdk_matrix.py`."""
-    report = yield
-    target = os.environ.get("TRAPS_TABLE")
-    if target and (report.when == "call" or report.outcome == "skipped"):
-        cell = item.get_closest_marker("cell")
-        name = getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ")
-        row = cell.kwargs if cell is not None else {"way": "trap", "form": name}
-        with Path(target).open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({**row, "outcome": report.outcome}) + "\n")
-    return report
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "cell(way, form): a cell of the SDK matrix's table")
