@@ -224,7 +224,10 @@ def table(title: str, rows: list[Row], peers: Mapping[str, Callable[[Row], int |
     cells: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         cells[row.group, row.kind, "zh" if row.lang == "zh" else "en"].append(row)
-    print(f"\n{title:<21}{'kind':<13}{'':<4}{'n':>5} {'exact':>6} {'in 2':>6} {'in 5%':>6} {'bias':>7} {'cover':>6} {'width':>6}", end="")
+    print(
+        f"\n{title:<21}{'kind':<13}{'':<4}{'n':>5} {'exact':>6} {'in 2':>6} {'in 5%':>6} {'bias':>7} {'cover':>6} {'width':>6}",
+        end="",
+    )
     print("".join(f" {name:>8}" for name in peers))
     for (group, kind, lang), found in sorted(cells.items()):
         if len(found) < least:
@@ -271,7 +274,9 @@ def litellm_peer() -> Callable[[Row], int | None] | None:
         if not isinstance(body.get("messages"), list):
             return None
         try:
-            return int(litellm.token_counter(model=model_of(row.case), messages=body["messages"], tools=body.get("tools")))
+            return int(
+                litellm.token_counter(model=model_of(row.case), messages=body["messages"], tools=body.get("tools"))
+            )
         except Exception:  # noqa: BLE001 - a peer's failure is its score
             return None
 
@@ -289,7 +294,17 @@ def show(rows: list[Row], group: str, kind: str, most: int) -> None:
     print(Counter(row.miss for row in found).most_common(25))
     for row in sorted(found, key=lambda one: -abs(one.miss) / one.true)[:most]:
         request = json.dumps(row.case["request"], ensure_ascii=False)[:600]
-        print(row.miss, row.true, row.tokens, row.rule, row.case["vendor"], model_of(row.case), row.case["date"], row.case["flags"], request)
+        print(
+            row.miss,
+            row.true,
+            row.tokens,
+            row.rule,
+            row.case["vendor"],
+            model_of(row.case),
+            row.case["date"],
+            row.case["flags"],
+            request,
+        )
 
 
 SHARES = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tokenmeter.errors import CatalogError
 from tokenmeter.tokens.requests.prompt import Media
@@ -62,7 +62,8 @@ def load_formulas() -> tuple[Formula, ...]:
             wrong.append(f"{place}: shape {entry.get('shape')!r} is none of {', '.join(_SHAPES)}")
         problems += wrong
         if not wrong:
-            formulas.append(Formula(**{key: tuple(one) if isinstance(one, list) else one for key, one in entry.items()}))
+            values: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in entry.items()}
+            formulas.append(Formula(**values))
     if problems:
         raise CatalogError(problems)
     return tuple(formulas)

@@ -6,11 +6,11 @@ plain and mutable because they live for one count only: one of them per part of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Call", "Media", "Message", "Prompt", "Result", "Schema", "Tool"]
+__all__ = ["Call", "Media", "Message", "Prompt", "Result", "Schema", "Tool", "called", "merged"]
 
 
 @dataclass(slots=True)
@@ -105,3 +105,32 @@ class Prompt:
     mode: str | None = None
     legacy_functions: bool = False
     skipped: list[str] = field(default_factory=list)
+
+
+def merged(messages: Iterable[Message]) -> list[Message]:
+    """Adjacent messages of one role as one, joined by a newline."""
+    found: list[Message] = []
+    for message in messages:
+        last = found[-1] if found else None
+        if last is None or last.role != message.role or message.role == "tool" or last.calls or message.calls:
+            found.append(message)
+            continue
+        found[-1] = Message(
+            last.role,
+            ["\n".join([*last.texts, *message.texts])],
+            last.name,
+            [*last.reasoning, *message.reasoning],
+            results=[*last.results, *message.results],
+            media=[*last.media, *message.media],
+        )
+    return found
+
+
+def called(prompt: Prompt, identity: str) -> str:
+    """The name of the call a result answers."""
+    if identity:
+        for message in prompt.messages:
+            for call in message.calls:
+                if call.id == identity:
+                    return call.name
+    return ""

@@ -1,8 +1,9 @@
 """The few ways vendors write tools, calls and schemas into a prompt.
 
-Each renderer returns text in which `\\0` stands for a mark of the family (a special token): one token that merges with
-nothing; `\\1` is such a border without a token. What varies between families is data in the rules; what is here is the shape: a TypeScript namespace
-(OpenAI), JSON (Qwen, GLM, Kimi, Mistral …), Gemma's declarations, argument tags (GLM, DeepSeek), bare sums.
+Each renderer returns text in which `\\0` stands for a mark of the family (a special token): one token that merges
+with nothing; `\\1` is such a border without a token. What varies between families is data in the rules; what is here
+is the shape: a TypeScript namespace (OpenAI), JSON (Qwen, GLM, Kimi, Mistral …), Gemma's declarations, argument tags
+(GLM, DeepSeek), bare sums.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ def _gemma_schema(schema: Mapping[str, Any], depth: int) -> str:
         fields.append("nullable:true")
     properties = schema.get("properties")
     if isinstance(properties, Mapping) and properties and depth < _DEEPEST:
-        inner = (f"{name}:{_gemma_schema(one, depth + 1)}" for name, one in properties.items() if isinstance(one, Mapping))
+        inner = (
+            f"{name}:{_gemma_schema(one, depth + 1)}" for name, one in properties.items() if isinstance(one, Mapping)
+        )
         fields.append(f"properties:{{{','.join(inner)}}}")
     if isinstance(schema.get("required"), list) and schema["required"]:
         fields.append(f"required:[{','.join(_quoted(one) for one in schema['required'])}]")
@@ -138,7 +141,7 @@ def _slots_tool(tool: Tool, options: Mapping[str, Any]) -> str:
 def _slots(schema: object, options: Mapping[str, Any], depth: int) -> str:
     if not isinstance(schema, Mapping) or depth > _DEEPEST:
         return ""
-    text = []
+    text: list[str] = []
     properties = schema.get("properties")
     required = schema.get("required")
     for name, one in properties.items() if isinstance(properties, Mapping) else ():
@@ -180,7 +183,7 @@ def arguments(style: str, call: Call, options: Mapping[str, Any]) -> str:
         try:
             value = json.loads(value) if value.strip() else {}
         except (ValueError, RecursionError):
-            return call.arguments
+            return str(value)
     if style == "json":
         return as_json(value, options)
     if not isinstance(value, Mapping):
@@ -190,9 +193,11 @@ def arguments(style: str, call: Call, options: Mapping[str, Any]) -> str:
     if style == "gemma":
         return ",".join(f"{key}:{_gemma_value(one, 0)}" for key, one in value.items())
     if style == "words":
-        return "\1".join(f"{key}\1{one if isinstance(one, str) else as_json(one, options)}" for key, one in value.items())
-    form = options.get("argument", "")
-    return options.get("between", "").join(
+        return "\1".join(
+            f"{key}\1{one if isinstance(one, str) else as_json(one, options)}" for key, one in value.items()
+        )
+    form = str(options.get("argument", ""))
+    return str(options.get("between", "")).join(
         form.replace("{key}", str(key))
         .replace("{string}", "true" if isinstance(one, str) else "false")
         .replace("{value}", one if isinstance(one, str) else as_json(one, options))

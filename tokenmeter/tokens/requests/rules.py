@@ -124,8 +124,12 @@ def load_rules() -> tuple[Rule, ...]:
         entries = {str(entry.get("id")): entry for entry in data.get("rule", ())}
         for number, entry in enumerate(data.get("rule", ()), 1):
             if "like" in entry and entry["like"] not in entries:
-                problems.append(f"requests/rules/{path.name}: rule {number}: like: no rule {entry['like']!r} in this file")
-            rule = _rule(_inherit(entry, entries), f"requests/rules/{path.name}: rule {number} ({entry.get('id')})", problems)
+                problems.append(
+                    f"requests/rules/{path.name}: rule {number}: like: no rule {entry['like']!r} in this file"
+                )
+            rule = _rule(
+                _inherit(entry, entries), f"requests/rules/{path.name}: rule {number} ({entry.get('id')})", problems
+            )
             if rule is not None:
                 rules.append(rule)
     if problems:
@@ -165,9 +169,7 @@ def _rule(entry: dict[str, Any], place: str, problems: list[str]) -> Rule | None
             values[key] = _pattern(value, f"{place}.{key}", problems)
         else:
             values[key] = tuple(value) if key in _TUPLES else value
-    for key in ("id", "source"):
-        if not values.get(key):
-            problems.append(f"{place}: {key!r} is missing")
+    problems.extend(f"{place}: {key!r} is missing" for key in ("id", "source") if not values.get(key))
     return Rule(**values) if len(problems) == count else None
 
 

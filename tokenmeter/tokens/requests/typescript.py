@@ -41,7 +41,9 @@ def uncommented(tool: Tool) -> bool:
     properties = tool.parameters.get("properties") if isinstance(tool.parameters, Mapping) else None
     if not isinstance(properties, Mapping) or not properties:
         return False
-    return not any(isinstance(one, Mapping) and (one.get("title") or one.get("description")) for one in properties.values())
+    return not any(
+        isinstance(one, Mapping) and (one.get("title") or one.get("description")) for one in properties.values()
+    )
 
 
 def _comment(text: object) -> list[str]:

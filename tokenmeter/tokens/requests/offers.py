@@ -1,0 +1,120 @@
+"""Read what a request offers and asks for: tools, the answer's schema, and which tool must be called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from tokenmeter.tokens.requests.prompt import Prompt, Schema, Tool
+
+__all__ = ["items", "read_choice", "read_offers", "read_schema", "read_tools", "skip"]
+
+_DEEPEST: Final = 6
+_MOST_SKIPPED: Final = 50
+
+
+def read_offers(body: Mapping[str, Any], prompt: Prompt) -> None:
+    config = body.get("toolConfig")
+    for key, value in (
+        ("tools", body.get("tools")),
+        ("functions", body.get("functions")),
+        ("toolConfig.tools", config.get("tools") if isinstance(config, Mapping) else None),
+    ):
+        if value:
+            prompt.legacy_functions |= key == "functions"
+            read_tools(value, prompt, key)
+
+
+def read_tools(value: object, prompt: Prompt, path: str, depth: int = 0) -> None:
+    for index, tool in enumerate(items(value)):
+        where = f"{path}[{index}]"
+        if not isinstance(tool, Mapping) or depth > _DEEPEST:
+            skip(prompt, where, tool)
+            continue
+        nested = tool.get("functionDeclarations", tool.get("function_declarations"))
+        if nested is None and tool.get("type") in ("namespace", "tool_search_output"):
+            nested = tool.get("tools")
+        if nested is not None:
+            read_tools(nested, prompt, where, depth + 1)
+            continue
+        inner = next((tool[key] for key in ("function", "toolSpec") if isinstance(tool.get(key), Mapping)), tool)
+        name = inner.get("name")
+        kind = tool.get("type")
+        if not isinstance(name, str) or (kind not in (None, "function", "custom") and inner is tool):
+            prompt.builtins.append(str(kind or next(iter(tool), "tool")))
+            continue
+        prompt.tools.append(_tool(name, inner))
+
+
+def _tool(name: str, inner: Mapping[str, Any]) -> Tool:
+    parameters: Any = None
+    for key in ("parameters", "input_schema", "inputSchema", "parametersJsonSchema", "parameters_json_schema"):
+        if inner.get(key) is not None:
+            parameters = inner[key]
+            break
+    if isinstance(parameters, Mapping) and isinstance(parameters.get("json"), Mapping):
+        parameters = parameters["json"]  # Bedrock wraps the schema
+    description = inner.get("description")
+    return Tool(
+        name, description if isinstance(description, str) else "", parameters, inner, inner.get("strict") is True
+    )
+
+
+def read_schema(body: Mapping[str, Any], prompt: Prompt) -> None:
+    for given in _schema_places(body):
+        if not isinstance(given, Mapping):
+            continue
+        if given.get("type") == "json_object":
+            prompt.json_mode = True
+        inner = given.get("json_schema", given.get("jsonSchema", given))
+        inner = inner if isinstance(inner, Mapping) else given
+        value = inner.get("schema", None if inner is given and "schema" not in given else inner)
+        if inner is given and given.get("type") not in ("json_schema", "json_object", "text"):
+            value = given if value is None else value
+        if value is not None and (isinstance(value, str) or value):
+            name, description = inner.get("name"), inner.get("description")
+            prompt.schema = Schema(
+                name if isinstance(name, str) else "",
+                description if isinstance(description, str) and inner is not value else "",
+                value,
+                inner.get("strict") is True,
+            )
+            return
+
+
+def _schema_places(body: Mapping[str, Any]) -> Iterator[object]:
+    yield body.get("response_format")
+    yield body.get("output_format")
+    for outer, keys in (
+        ("text", ("format",)),
+        ("output_config", ("format",)),
+        ("generationConfig", ("responseSchema", "responseJsonSchema", "response_schema", "response_json_schema")),
+        ("outputConfig", ("textFormat",)),
+    ):
+        value = body.get(outer)
+        if isinstance(value, Mapping):
+            for key in keys:
+                inner = value.get(key)
+                yield inner.get("structure", inner) if isinstance(inner, Mapping) else inner
+    yield body.get("format")
+
+
+def read_choice(choice: Mapping[str, Any]) -> str:
+    inner = choice.get("function", choice.get("tool", choice))
+    if isinstance(inner, Mapping) and isinstance(inner.get("name"), str):
+        return f"={inner['name']}"
+    if choice.get("type") == "any" or "any" in choice:
+        return "required"
+    return str(choice.get("type") or "auto")
+
+
+def items(value: object) -> list[Any]:
+    """A list as it is, one value as a list of it, nothing as an empty list."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def skip(prompt: Prompt, path: str, value: object) -> None:
+    """Name what could not be read; a hostile body cannot make the list long."""
+    if len(prompt.skipped) < _MOST_SKIPPED:
+        kind = value.get("type") if isinstance(value, Mapping) else None
+        prompt.skipped.append(f"{path}: {kind if isinstance(kind, str) else type(value).__name__}")
