@@ -10,9 +10,13 @@ contradicts. What is not input or output text (caches, batch, service tiers, med
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from cards import Card, Prices, Run, compare, day, join, leave, lowest_of, open_card, prices_of, runs_of, soon
 from facts import Fact, Slot
+
+#: Below this rank a figure most others contradict is left out, even where it came first.
+TRUSTED: Final = 50
 
 
 class Story:
@@ -47,6 +51,10 @@ class Story:
 
     def _tell(self, run: Run) -> None:
         if not self.cards:
+            if run.question and not run.forced and run.rank < TRUSTED:
+                leave(run, "disputed: more sources disagree than agree")
+                self._unheard.append(run)
+                return
             self.cards.append(open_card(run))
             self._believed[run.family] = 0
             return
