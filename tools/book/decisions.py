@@ -42,7 +42,7 @@ class Decision:
         """Do to the fact what the answer says."""
         for name, value in self.then.items():
             if name == "drop":
-                fact.left_out = f"decided: {self.answer}"
+                fact.left_out = f"decided: {self.question} {self.answer}"
             elif name == "keep":
                 fact.forced = True
             elif name in ("model", "effective", "until", "first", "last"):
