@@ -17,7 +17,7 @@ from tokenmeter.usage import Usage
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "price-format.md"
 BLOCK = re.compile(
-    r"^#+ (?P<title>.*)$|^```(?P<kind>toml head|toml|jsonl)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL
+    r"^#+ (?P<title>[^\n]*)$|^```(?P<kind>toml head|toml|jsonl)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL
 )
 WHEN = "2026-11-20T20:00:00+08:00"  # the instant of an example that names none
 
@@ -53,6 +53,12 @@ def test_example(source: str, line: str) -> None:
     for key in ("status", "flags", "dating", "covered_by"):
         if key in call:
             assert answer[key] == call[key]
+
+
+def test_no_example_is_overlooked() -> None:
+    lines = re.findall(r'^\{"model"', DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert len(list(examples())) == len(lines) > 60
 
 
 def test_every_rule_has_an_example() -> None:
