@@ -28,14 +28,19 @@ def expected_usage(case: Mapping[str, Any], form: str, *, silent: bool) -> Expec
             return Expected(usage, usage["input_tokens"], usage["output_tokens"])
         case "openai.embeddings":
             return Expected(usage, usage.get("prompt_tokens", usage.get("total_tokens")), 0)
-    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    details = usage.get("completion_tokens_details") or {}
-    reasoning = details.get("reasoning_tokens") or 0
+    read, written, total = (usage.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
+    if written is None and total is not None:
+        written = total - read  # an answer of no tokens: the legacy endpoint leaves the figure out
+    reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    # Mistral's sound stands beside the prompt, and only the total holds it.
+    sound = (usage.get("prompt_tokens_details") or {}).get("audio_tokens") or 0
+    if case["vendor"] == "mistral" and sound and total == read + written + sound:
+        read += sound
     # xAI and Google leave reasoning out of the completion; only the total holds it.
-    if reasoning and usage.get("total_tokens") == (read or 0) + (written or 0) + reasoning:
+    if reasoning and total == read + written + reasoning:
         written += reasoning
-    elif case["vendor"] == "google" and written is not None:
-        written = usage["total_tokens"] - read
+    elif case["vendor"] == "google":
+        written = total - read
     return Expected(usage, read, written)
 
 

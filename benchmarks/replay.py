@@ -136,6 +136,8 @@ def _call(client: openai.OpenAI, run: Run) -> tuple[Callable[..., Any], dict[str
     body.setdefault("model", run.case["model_requested"] or "unknown")
     if run.streamed:
         body["stream"] = True
+        if run.case["request"] is None and run.form == "recorded" and _was_asked(run.case):
+            body["stream_options"] = {"include_usage": True}
     else:
         body.pop("stream", None)
         body.pop("stream_options", None)
@@ -143,6 +145,12 @@ def _call(client: openai.OpenAI, run: Run) -> tuple[Callable[..., Any], dict[str
     arguments = {name: value for name, value in body.items() if name in known}
     extra = {name: value for name, value in body.items() if name not in known}
     return method, {**arguments, "extra_body": extra} if extra else arguments
+
+
+def _was_asked(case: Case) -> bool:
+    """Whether a recorded stream ends with the chunk that its lost request must have asked for."""
+    events = [json.loads(event) for event in case["stream_events"] if event.startswith("{")]
+    return any(event.get("usage") and event.get("choices") == [] for event in events)
 
 
 _PARAMETERS: dict[str, frozenset[str]] = {}
@@ -294,8 +302,7 @@ def _print(
         f"metered     {counts['calls']} calls, {counts['records']} records; asked for usage {counts['asked for usage']}"
     )
     for arm in ARMS[1:]:
-        rate = len(runs) / took[arm]
-        print(f"{arm:11} {rate:.0f} records per second, {took[arm] / took['bare']:.2f} of the bare client's time")
+        print(f"{arm:11} {len(runs) / took[arm]:.0f} records per second")
     kinds = Counter(kind for _, _, kind, _ in found)
     print(f"mismatches  {len(found)}" + (f" ({dict(kinds)})" if found else ""))
     for arm, run, kind, detail in found[:show]:
