@@ -225,7 +225,8 @@ def table(title: str, rows: list[Row], peers: Mapping[str, Callable[[Row], int |
     for row in rows:
         cells[row.group, row.kind, "zh" if row.lang == "zh" else "en"].append(row)
     print(
-        f"\n{title:<21}{'kind':<13}{'':<4}{'n':>5} {'exact':>6} {'in 2':>6} {'in 5%':>6} {'bias':>7} {'cover':>6} {'width':>6}",
+        f"\n{title:<21}{'kind':<13}{'':<4}{'n':>5} {'exact':>6} {'in 2':>6} {'in 5%':>6} {'bias':>7} "
+        f"{'cover':>6} {'width':>6}",
         end="",
     )
     print("".join(f" {name:>8}" for name in peers))
@@ -237,7 +238,8 @@ def table(title: str, rows: list[Row], peers: Mapping[str, Callable[[Row], int |
         print(
             f"{group:<21}{kind:<13}{lang:<4}{len(found):>5} {share(found, lambda r: r.miss == 0)} "
             f"{share(found, lambda r: abs(r.miss) <= 2)} {share(found, lambda r: near(r, r.tokens))} "
-            f"{100 * bias:>+6.1f}% {share(found, lambda r: r.low <= r.true <= r.high)} {100 * widths[len(widths) // 2]:>5.0f}%"
+            f"{100 * bias:>+6.1f}% {share(found, lambda r: r.low <= r.true <= r.high)} "
+            f"{100 * widths[len(widths) // 2]:>5.0f}%"
             + "".join(f" {share(found, lambda r, peer=peer: near(r, peer(r))):>8}" for peer in peers.values())
         )
 
@@ -336,7 +338,8 @@ def bands(rows: list[Row], write: Path | None) -> None:
     """Learn a band for each rule and kind, print how it holds on the other half, and write them all."""
     cells: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        cells[row.rule][BAND_KINDS.get(row.kind, row.kind)].append(row)
+        if row.rule != "none":
+            cells[row.rule][BAND_KINDS.get(row.kind, row.kind)].append(row)
     lines = [
         "# Written by `python benchmarks/truth.py CASES --bands --write`. By rule and kind of request or answer:",
         "# [tokens below, share below, tokens above, share above] within which 95% of the billed figures lay.",

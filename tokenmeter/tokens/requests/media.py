@@ -100,7 +100,7 @@ def _payload(value: object, depth: int) -> tuple[str, str]:
         match = _DATA_URL.match(value)
         if match:
             return match[1], value[match.end() :] if match[2] else ""
-        if depth == 0 or (len(value) > 80 and "://" not in value[:12]):
+        if depth == 0 or (len(value) > 24 and "://" not in value[:12]):
             return "", value
         return "", ""
     if not isinstance(value, Mapping) or depth > 4:

@@ -1,0 +1,156 @@
+"""Images, sounds and pages: sizes from bytes, and each vendor's formula on sizes a reader can work out by hand."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenmeter.tokens.requests import count_request
+from tokenmeter.tokens.requests.formulas import find_formula, load_formulas, media_tokens
+from tokenmeter.tokens.requests.media import describe, find, image_size
+from tokenmeter.tokens.requests.prompt import Media
+
+
+def png(width: int, height: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", width, height) + bytes(9)
+
+
+def jpeg(width: int, height: int) -> bytes:
+    comment = b"\xff\xfe" + struct.pack(">H", 6) + b"note"
+    return b"\xff\xd8" + comment + b"\xff\xc0" + struct.pack(">HBHHB", 11, 8, height, width, 1) + bytes(8)
+
+
+def gif(width: int, height: int) -> bytes:
+    return b"GIF89a" + struct.pack("<HH", width, height) + bytes(4)
+
+
+def webp(width: int, height: int) -> bytes:
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"RIFF" + bytes(4) + b"WEBPVP8X" + bytes(8) + size + bytes(4)
+
+
+def wav(seconds: float, rate: int = 16_000) -> bytes:
+    head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 0, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16, b"data", 0)
+    return head + bytes(int(seconds * rate * 2))
+
+
+PDF = b"%PDF-1.4\n1 0 obj<</Type/Pages/Count 2>>\n2 0 obj<</Type/Page>>\n3 0 obj<</Type /Page >>\n"
+
+
+def base(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@pytest.mark.parametrize("make", [png, jpeg, gif, webp], ids=lambda make: make.__name__)
+@given(width=st.integers(1, 16_000), height=st.integers(1, 16_000))
+def test_the_size_is_in_the_first_bytes(make: Any, width: int, height: int) -> None:
+    assert image_size(make(width, height)) == (width, height)
+
+
+@given(st.binary(max_size=64))
+def test_no_bytes_raise(data: bytes) -> None:
+    for head in (b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF0000WEBP", b"GIF8"):
+        image_size(head + data)
+
+
+IMAGE = base(png(640, 480))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{IMAGE}"}}, id="chat"),
+        pytest.param({"type": "input_image", "image_url": f"data:image/png;base64,{IMAGE}"}, id="responses"),
+        pytest.param(
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": IMAGE}}, id="anthropic"
+        ),
+        pytest.param({"inlineData": {"mimeType": "image/png", "data": IMAGE}}, id="gemini"),
+        pytest.param({"image": {"format": "png", "source": {"bytes": IMAGE}}}, id="bedrock"),
+        pytest.param({"image": f"data:image/png;base64,{IMAGE}"}, id="dashscope"),
+    ],
+)
+def test_every_vendors_image_part_is_measured(part: dict[str, Any]) -> None:
+    found = find(part)
+    assert found is not None
+    medium, texts = found
+    assert medium is not None
+    assert (medium.kind, medium.width, medium.height, texts) == ("image", 640, 480, [])
+
+
+def test_pages_seconds_and_inline_text() -> None:
+    pdf = describe("document", {"source": {"media_type": "application/pdf", "data": base(PDF)}})
+    assert (pdf.kind, pdf.pages) == ("document", 2)
+    sound = describe("audio", {"input_audio": {"data": base(wav(1.5)), "format": "wav"}})
+    assert sound.kind == "audio"
+    assert sound.seconds == pytest.approx(1.5, abs=0.01)
+    text = find({"type": "document", "source": {"type": "text", "data": "hello"}, "title": "a"})
+    assert text == (None, ["a", "hello"])
+
+
+@pytest.mark.parametrize(
+    ("model", "medium", "tokens"),
+    [
+        pytest.param("gpt-4o", Media("image", 640, 480), 85 + 2 * 170, id="two tiles"),
+        pytest.param("gpt-4o", Media("image", 2048, 4096), 85 + 6 * 170, id="fitted to 768 by 1536: six tiles"),
+        pytest.param("gpt-4o", Media("image", 640, 480, detail="low"), 85, id="low detail"),
+        pytest.param("gpt-4o-mini", Media("image", 640, 480), 2833 + 2 * 5667, id="mini tiles"),
+        pytest.param("gpt-5", Media("image", 640, 480), 70 + 2 * 140, id="gpt-5 tiles"),
+        pytest.param("o4-mini", Media("image", 640, 480), 517, id="20 by 15 patches times 1.72, and one"),
+        pytest.param("claude-sonnet-4-5", Media("image", 560, 280), 20 * 10 + 3, id="28-pixel patches"),
+        pytest.param("gemini-2.5-flash", Media("image", 640, 480), 258, id="one tile"),
+        pytest.param(
+            "gemini-2.0-flash", Media("image", 640, 480), 5 * 258, id="two by two crops of 320, and the whole"
+        ),
+        pytest.param("gemini-2.0-flash", Media("image", 300, 300), 258, id="small"),
+        pytest.param("gemini-2.5-flash", Media("audio", seconds=10.0), 320, id="32 a second"),
+        pytest.param("gemini-2.5-flash", Media("document", pages=3), 774, id="a page is a tile"),
+        pytest.param("qwen-vl-plus", Media("image", 280, 280), 102, id="ten by ten and two marks"),
+        pytest.param("mistral-medium-latest", Media("image", 56, 56), 6, id="two rows of two and a mark each"),
+    ],
+)
+def test_formulas(model: str, medium: Media, tokens: int) -> None:
+    found = media_tokens(model, medium)
+    assert found[0] == tokens
+    assert found[1] <= tokens <= found[2]
+
+
+def test_an_unknown_size_gives_the_default_between_least_and_most() -> None:
+    body = {
+        "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}]}]
+    }
+    count = count_request(body, provider="openai", model="gpt-4o", api="openai.chat")
+    assert count.tokens == 3 + 4 + 425
+    assert count.low is not None
+    assert count.high is not None
+    assert count.low <= 92
+    assert count.high >= 1452
+
+
+def test_media_no_formula_knows_are_named() -> None:
+    body = {
+        "messages": [
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "x"}, {"type": "input_audio", "input_audio": {"data": "AAAA"}}],
+            }
+        ]
+    }
+    count = count_request(body, provider="moonshot", model="kimi-k2")
+    assert count.tokens is not None
+    assert "audio: no formula of this vendor is known" in count.skipped
+
+
+@given(width=st.integers(1, 20_000), height=st.integers(1, 20_000))
+def test_every_formula_stays_within_its_most(width: int, height: int) -> None:
+    for formula in load_formulas():
+        model = formula.models[0].replace("*", "")
+        if formula.kind == "image" and find_formula("image", model) is formula:
+            tokens = media_tokens(model, Media("image", width, height))[0]
+            assert tokens is not None
+            if formula.shape in ("patches", "flat") and formula.factor == 1 and not formula.factors:
+                assert tokens <= max(formula.unknown[2], formula.base + formula.most_patches + 4 * formula.row * 100)

@@ -1,0 +1,83 @@
+"""The rules, bands and formulas are data: well formed, reasoned, and each one reachable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tokenmeter.errors import CatalogError
+from tokenmeter.tokens.requests import rules
+from tokenmeter.tokens.requests.bands import KINDS, band_of, load_bands
+from tokenmeter.tokens.requests.formulas import load_formulas
+from tokenmeter.tokens.requests.rules import find_rule, load_rules
+
+
+def test_every_rule_says_where_it_comes_from_and_has_a_name_of_its_own() -> None:
+    found = load_rules()
+    assert len({rule.id for rule in found}) == len(found)
+    assert all(rule.source for rule in found)
+    assert all(rule.models or rule.providers or rule.apis or rule.families for rule in found)
+
+
+def test_every_band_belongs_to_a_rule() -> None:
+    names = {rule.id for rule in load_rules()}
+    assert set(load_bands()) <= names
+    assert all(min(band) >= 0 for kinds in load_bands().values() for band in kinds.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unmeasured_rule_has_a_wide_band(kind: str) -> None:
+    below, above, measured = band_of("nobody", (kind,), 1000)
+    assert not measured
+    assert below >= 30
+    assert above >= 100
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "api", "rule"),
+    [
+        pytest.param("openai", "gpt-4o-2024-08-06", "openai.chat", "openai-4-chat", id="dated name"),
+        pytest.param("openai", "gpt-5-mini", "openai.responses", "openai-5-responses", id="gpt-5"),
+        pytest.param("openrouter", "openai/gpt-5", "openai.chat", "openai-5-gateway", id="gateway"),
+        pytest.param("azure-openai", "my-deployment", "openai.chat", "openai-any-chat", id="a deployment's own name"),
+        pytest.param("google", "gemini-2.5-pro", "gemini.generate", "gemini-2.5", id="AI Studio"),
+        pytest.param("google-vertex", "gemini-2.5-pro", "gemini.generate", "gemini-words", id="Vertex AI"),
+        pytest.param("alibaba", "qwen-max", "openai.chat", "qwen-hosted-max", id="qwen-max"),
+        pytest.param("deepseek", "deepseek-chat", "openai.chat", "deepseek-v4", id="DeepSeek now"),
+        pytest.param(
+            "aws-bedrock", "us.anthropic.claude-sonnet-4-5-v1:0", "bedrock.converse", "claude-4.5", id="Bedrock"
+        ),
+    ],
+)
+def test_the_rule_of_an_endpoint(provider: str, model: str, api: str, rule: str) -> None:
+    found = find_rule(provider, model, api, "any")
+    assert found is not None
+    assert found.id == rule
+
+
+def test_rules_are_dated() -> None:
+    at = {
+        date: find_rule("deepseek", "deepseek-chat", "openai.chat", "any", date)
+        for date in ("2025-01", "2025-10", "2026-09")
+    }
+    assert [rule.id for rule in at.values() if rule] == ["deepseek-v3", "deepseek-v3.1", "deepseek-v4"]
+
+
+def test_problems_in_a_rule_file_are_shown_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.toml").write_text(
+        '[[rule]]\nid = "a"\nstrat = 3\ntools = { stile = "json" }\n[[rule]]\nid = "b"\nsource = "s"\nlike = "c"\n'
+    )
+    monkeypatch.setattr(rules, "_FOLDER", tmp_path)
+    load_rules.cache_clear()
+    try:
+        with pytest.raises(CatalogError) as caught:
+            load_rules()
+    finally:
+        load_rules.cache_clear()
+    assert len(caught.value.problems) == 4
+    assert any("'strat' is not a key" in problem for problem in caught.value.problems)
+
+
+def test_every_formula_has_an_ordered_range() -> None:
+    assert all(formula.unknown[1] <= formula.unknown[0] <= formula.unknown[2] for formula in load_formulas())
