@@ -23,7 +23,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 VENVS: Final = ROOT / ".venvs"
-COMMON: Final = ("pytest>=8", "pytest-xdist>=3.6", "opentelemetry-sdk>=1.27")
+COMMON: Final = ("pytest>=8", "pytest-xdist>=3.6", "opentelemetry-sdk>=1.27", "opentelemetry-distro>=0.48b0")
 # Frameworks are pinned by the SDK under them: litellm allows openai below 3 only, langchain-openai follows slowly.
 MATRIX: Final[Mapping[str, tuple[str, ...]]] = {
     "openai-1": ("openai==1.109.1", "langchain-openai", "litellm<1.80"),
