@@ -14,6 +14,7 @@ from typing import Final
 
 from cards import Card, Prices, Run, compare, day, join, leave, lowest_of, open_card, prices_of, runs_of, soon
 from facts import Fact, Slot
+from rates import is_main
 
 #: Below this rank a figure most others contradict is left out, even where it came first.
 TRUSTED: Final = 50
@@ -26,6 +27,7 @@ class Story:
         """`patient`: what is told finer, or more of, was so from the beginning of its card."""
         self.cards: list[Card] = []
         self._patient = patient
+        self._main = wanted is is_main
         self._believed: dict[str, int] = {}
         self._tiers: set[str] = set()
         self._unheard: list[Run] = []
@@ -134,7 +136,8 @@ class Story:
             card.until = card.until or run.start
             self.cards.append(fresh)
         elif day(card.start) == day(run.start or "") or (
-            verdict == "finer" and (self._patient or (len(self.cards) == 1 and soon(card.start, run.start)))
+            verdict == "finer"
+            and (self._patient or (self._main and len(self.cards) == 1 and soon(card.start, run.start)))
         ):
             self._instead(card, fresh, verdict)
         else:
