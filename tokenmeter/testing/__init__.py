@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from tokenmeter.testing.captured import capture as capture
     from tokenmeter.testing.clock import FixedClock as FixedClock
     from tokenmeter.testing.faults import Faults as Faults
+    from tokenmeter.testing.listener import Received as Received
     from tokenmeter.testing.reply import Reply as Reply
     from tokenmeter.testing.reply import json_reply as json_reply
     from tokenmeter.testing.reply import sse as sse
     from tokenmeter.testing.reply import sse_reply as sse_reply
     from tokenmeter.testing.server import ProviderServer as ProviderServer
-    from tokenmeter.testing.server import Received as Received
     from tokenmeter.testing.server import provider_server as provider_server
 
 _HOME = {
     "Faults": "faults",
     "FixedClock": "clock",
     "ProviderServer": "server",
-    "Received": "server",
+    "Received": "listener",
     "Records": "captured",
     "Reply": "reply",
     "capture": "captured",

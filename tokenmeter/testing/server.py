@@ -16,14 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import select
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -31,43 +28,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from tokenmeter.testing.ask import Ask
 from tokenmeter.testing.dialects import DIALECTS, Dialect, dialect_of_host
 from tokenmeter.testing.faults import Faults, UnknownKnob
-from tokenmeter.testing.reply import Dropped, Reply, json_reply, pieces, spoiled
+from tokenmeter.testing.listener import Handler, Listener, Received
+from tokenmeter.testing.reply import Reply, json_reply, spoiled
 from tokenmeter.testing.wire import Wire, wire_for
 
 __all__ = ["ProviderServer", "Received", "provider_server"]
-
-
-@dataclass(slots=True, eq=False)
-class Received:
-    """One request as it came over the wire, and how its answer ended."""
-
-    method: str
-    path: str
-    """As sent, with the query; without scheme and host."""
-    host: str
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: bytes
-    dialect: str = "openai"
-    api: str | None = None
-    status: int | None = None
-    """Of the answer; None if the connection was cut before it."""
-    disconnected: bool = False
-    """The client went before the answer was whole."""
-    done: threading.Event = field(default_factory=threading.Event, repr=False)
-
-    @property
-    def json(self) -> Any:
-        """The body read as JSON. Raises ValueError where it is not JSON."""
-        return json.loads(self.body)
-
-    @property
-    def model(self) -> str | None:
-        """The model named in the body, with its suffix."""
-        with contextlib.suppress(ValueError):
-            body = self.json
-            return body.get("model") if isinstance(body, dict) else None
-        return None
 
 
 Answerer = Callable[[Received], Reply]
@@ -88,7 +53,7 @@ class ProviderServer:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self.closing = threading.Event()
-        self._http = _Http(("127.0.0.1", 0), _Handler)
+        self._http = Listener(("127.0.0.1", 0), Handler)
         self._http.provider = self
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
 
@@ -151,16 +116,18 @@ class ProviderServer:
     ) -> None:
         self.stop()
 
-    def _received(self, request: Received) -> None:
+    def received(self, request: Received) -> None:
+        """Keep a request; for the listener."""
         with self._lock:
             self.requests.append(request)
 
-    def _connected(self, connection: socket.socket, opened: bool) -> None:
+    def connected(self, connection: socket.socket, opened: bool) -> None:
+        """Keep count of connections, to cut them at the end; for the listener."""
         with self._lock:
             (self._open.add if opened else self._open.discard)(connection)
 
-    def _reply(self, request: Received) -> tuple[Reply, Faults]:
-        """The answer to a request, and the faults to play it under."""
+    def reply(self, request: Received) -> tuple[Reply, Faults]:
+        """The answer to a request, and the faults to play it under; for the listener."""
         if self._answer is not None:
             return self._answer(request), self.faults
         dialect, path = _dialect(request)
@@ -239,120 +206,3 @@ def _refusal(wire: Wire, status: int) -> Reply:
     # SDKs that read these headers try again at once, so that tests of retries are quick.
     again = {"retry-after-ms": "1", "retry-after": "0", "x-request-id": "req_refused"}
     return json_reply(wire.refuse(status, message), status, **again)
-
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-    provider: ProviderServer
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client may go at any moment, and the interpreter end; anything else is a mistake in a test's own answer.
-        import sys
-
-        error = sys.exception()
-        if not isinstance(error, OSError) and not self.provider.closing.is_set():
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    server: _Http
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.provider._connected(self.connection, True)
-
-    def finish(self) -> None:
-        self.server.provider._connected(self.connection, False)
-        with contextlib.suppress(OSError):
-            super().finish()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the tests read `requests`."""
-
-    def do_POST(self) -> None:
-        request = self._read()
-        self.server.provider._received(request)
-        try:
-            reply, faults = self.server.provider._reply(request)
-            self._play(request, reply, faults)
-        except Dropped:
-            self.close_connection = True
-        except OSError:
-            request.disconnected = True
-            self.close_connection = True
-        finally:
-            request.done.set()
-
-    do_GET = do_PUT = do_PATCH = do_DELETE = do_POST
-
-    def _read(self) -> Received:
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        target = urlsplit(self.path)
-        path = target._replace(scheme="", netloc="").geturl() if target.scheme else self.path
-        if headers.get("transfer-encoding", "").lower() == "chunked":
-            body = self._chunked_body()
-        else:
-            body = self.rfile.read(int(headers.get("content-length") or 0))
-        return Received(self.command, path, target.netloc or headers.get("host", ""), headers, body)
-
-    def _chunked_body(self) -> bytes:
-        parts: list[bytes] = []
-        while size := int(self.rfile.readline().partition(b";")[0], 16):
-            parts.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return b"".join(parts)
-
-    def _play(self, request: Received, reply: Reply, faults: Faults) -> None:
-        if faults.drop == 0:
-            raise Dropped
-        if faults.hang == 0:
-            self._wait(None)
-        if faults.ttft:
-            self._wait(faults.ttft)
-        whole: Sequence[bytes] | None = None
-        if not (reply.streamed or faults.drop or faults.hang):
-            whole = list(pieces(reply, faults, self._wait))
-        self._head(request, reply, faults, None if whole is None else sum(map(len, whole)))
-        for piece in whole if whole is not None else pieces(reply, faults, self._wait):
-            self.wfile.write(piece if whole is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
-            self.wfile.flush()
-        if whole is None:
-            self.wfile.write(b"0\r\n\r\n")
-        self.wfile.flush()
-
-    def _head(self, request: Received, reply: Reply, faults: Faults, length: int | None) -> None:
-        request.status = reply.status
-        self.send_response_only(reply.status)
-        self.send_header("content-type", reply.content_type)
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        if faults.gzip:
-            self.send_header("content-encoding", "gzip")
-        if length is None:
-            self.send_header("transfer-encoding", "chunked")
-        else:
-            self.send_header("content-length", str(length))
-        self.end_headers()
-        if length != 0:
-            self.wfile.flush() if length is None else None
-
-    def _wait(self, milliseconds: float | None) -> None:
-        """Let time pass; raises ConnectionError as soon as the client goes or the server stops."""
-        self.wfile.flush()
-        deadline = None if milliseconds is None else time.monotonic() + milliseconds / 1000
-        while deadline is None or (left := deadline - time.monotonic()) > 0:
-            if self.server.provider.closing.is_set():
-                raise Dropped
-            slice_ = 0.02 if deadline is None else min(0.02, left)
-            readable, _, _ = select.select([self.connection], [], [], slice_)
-            if readable and not self.connection.recv(1, socket.MSG_PEEK):
-                raise ConnectionResetError("the client has gone")
-            if readable and deadline is not None:  # a pipelined request: let the time pass all the same
-                time.sleep(max(0.0, deadline - time.monotonic()))
-                return
