@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 from tokenmeter.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from tokenmeter.clients._group import Group
     from tokenmeter.lifecycle import OpenCall
     from tokenmeter.scopes import Scope
 
@@ -30,7 +31,7 @@ NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 SCOPE: Final[ContextVar[Scope | None]] = ContextVar("tokenmeter.scope", default=None)
 TAGS: Final[ContextVar[Mapping[str, str]]] = ContextVar("tokenmeter.tags", default=NO_TAGS)
 HAND: Final[ContextVar[OpenCall | None]] = ContextVar("tokenmeter.hand_made_call", default=None)
-CALL: Final[ContextVar[OpenCall | None]] = ContextVar("tokenmeter.call", default=None)
+CALL: Final[ContextVar[OpenCall | Group | None]] = ContextVar("tokenmeter.call", default=None)
 
 
 def leave(variable: ContextVar[_T], ours: object, previous: _T) -> None:

@@ -105,6 +105,10 @@ class OpenCall:
 
     client: int = 0
     """id of the SDK client whose request this is."""
+    sender: object = None
+    """The HTTP client of that SDK client: what it sends for this call is this call's, whatever its path."""
+    span_due: bool = False
+    """The SDK makes a span of its own before it sends: whose span the call has is decided at the first request."""
     by_hand: bool = False
     observed: bool = False
     """Given a usage by hand, on purpose: then this call carries it, not the calls inside."""
@@ -239,8 +243,9 @@ class Lifecycle:
         scope: ScopeNode | None = None,
         tags: Mapping[str, str] = _NO_TAGS,
         parent: OpenCall | None = None,
+        span_later: bool = False,
     ) -> OpenCall:
-        """Begin a call. The caller settles it, whatever happens."""
+        """Begin a call. The caller settles it, whatever happens. With `span_later` the caller also starts its span."""
         if self._dropped:
             self.drain()
         call = OpenCall(self, route, model, stream)
@@ -253,9 +258,19 @@ class Lifecycle:
             call.parent = parent
             parent.children += 1
         if self.spans is not None:
+            if span_later:
+                call.span_due = True
+            else:
+                with guard("starting a span"):
+                    call.span = self.spans.start(call)
+        return call
+
+    def start_span(self, call: OpenCall) -> None:
+        """Start a span that was put off: our own, or the one that the SDK has made by now."""
+        call.span_due = False
+        if self.spans is not None:
             with guard("starting a span"):
                 call.span = self.spans.start(call)
-        return call
 
     # Settling -----------------------------------------------------------------------------------------------
 
@@ -263,6 +278,8 @@ class Lifecycle:
         """Turn a finished call into a record and hand it on, once; later calls do nothing."""
         if not call.claim():
             return
+        if call.span_due:
+            self.start_span(call)  # nothing was sent
         call.ended_mono = self.monotonic()
         if error is not None:
             call.error_type = type(error).__qualname__

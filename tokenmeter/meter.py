@@ -30,6 +30,7 @@ from tokenmeter.usage import TokenCount, Usage
 if TYPE_CHECKING:
     from tokenmeter.catalog.book import Book
     from tokenmeter.catalog.providers import Providers
+    from tokenmeter.clients import Adapter
     from tokenmeter.estimating import Estimate
     from tokenmeter.pricing import Cost
 
@@ -40,6 +41,8 @@ _UNKNOWN_MODELS_MOST: Final = 1000
 _ROUTES_MOST: Final = 1000
 _ASKABLE: Final = ("openai.chat", "openai.completions")
 """Wire formats whose streams carry usage only if asked for it."""
+_FREE_OPERATIONS: Final = ("count_tokens",)
+"""What no model answers and nobody bills."""
 
 
 class Tokenmeter:
@@ -200,13 +203,14 @@ class Tokenmeter:
         if named is not None:
             known = providers.resolve(named, region)
             asks = known is not None and known.stream_usage_of(whole) == "ask"
-        if api is None:
+        operation = self._operation(api)
+        if api is None or operation in _FREE_OPERATIONS:
             return None
         return Route(
             provider=known.id if known is not None else None,
             otel_provider=known.otel_name if known is not None else None,
             api=api,
-            operation=self._operation(api),
+            operation=operation,
             host=host,
             port=port,
             path=path,
@@ -219,9 +223,19 @@ class Tokenmeter:
         known = load_apis().get(api)
         return known.operation if known is not None else "chat"
 
-    def open_call(self, route: Route, model: str | None, *, stream: bool, body: object) -> OpenCall:
+    def open_call(
+        self, route: Route, model: str | None, *, stream: bool, body: object, span_later: bool = False
+    ) -> OpenCall:
         """Begin a call in the current scope; for hooks."""
-        call = self._lifecycle.open(route, model, stream=stream, scope=SCOPE.get(), tags=TAGS.get(), parent=HAND.get())
+        call = self._lifecycle.open(
+            route,
+            model,
+            stream=stream,
+            scope=SCOPE.get(),
+            tags=TAGS.get(),
+            parent=HAND.get(),
+            span_later=span_later,
+        )
         if type(body) is dict:
             call.request = body
             call.params = request_params(body)
@@ -241,10 +255,9 @@ class Tokenmeter:
 
     @staticmethod
     def _install() -> None:
-        from tokenmeter.clients import http, stainless
+        from tokenmeter.clients import install_all
 
-        http.install()
-        stainless.install()
+        install_all()
 
     def wrap(self, client: _Client, *, provider: str | None = None, region: str | None = None) -> _Client:
         """Meter one client and return the same object.
@@ -259,28 +272,25 @@ class Tokenmeter:
             )
         if not hasattr(client, "__dict__") or isinstance(client, type):
             raise ConfigurationError(f"wrap takes a client object, not {client!r}")
+        adapter = self._adapter_of(client)
         self._install()
-        self._check_client(client)
-        _hooks.mark(client, _hooks.Mark(self._mark_meter(), provider, region))
-        from tokenmeter.clients.stainless import mark_copies
-
-        mark_copies(client)
+        adapter.mark(client, _hooks.Mark(self._mark_meter(), provider, region))
         return client
 
     def _mark_meter(self) -> Tokenmeter | None:
         return None if self is _default else self
 
     @staticmethod
-    def _check_client(client: object) -> None:
-        from tokenmeter.clients import http, stainless
+    def _adapter_of(client: object) -> Adapter:
+        from tokenmeter.clients import adapter_of, known_roots
 
-        roots = {owner.__module__.partition(".")[0] for owner in type(client).__mro__}
-        if not roots & {*http.LIBRARIES, *stainless.SDKS}:
+        adapter = adapter_of(client)
+        if adapter is None:
             raise ConfigurationError(
                 f"wrap does not know {type(client).__module__}.{type(client).__qualname__}; it knows clients of "
-                f"{', '.join(sorted({*http.LIBRARIES, *stainless.SDKS}))}. "
-                "For anything else: tokenmeter.call(provider=..., model=...)"
+                f"{', '.join(known_roots())}. For anything else: tokenmeter.call(provider=..., model=...)"
             )
+        return adapter
 
     def scope(self, name: str, **tags: Any) -> ScopeBlock:
         """A named unit of work that sums the calls inside it: a context manager and a decorator."""

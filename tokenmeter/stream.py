@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["BodyTee", "make_tees"]
 
-_READERS: Final = frozenset(("openai", "anthropic", "groq", "volcenginesdkarkruntime", "httpx", "httpx2", "httpcore"))
+_READERS: Final = frozenset(
+    (
+        *("openai", "anthropic", "groq", "volcenginesdkarkruntime"),
+        *("mistralai", "cohere", "zai", "zhipuai", "ollama", "huggingface_hub", "litellm"),
+        *("httpx", "httpx2", "httpcore", "httpcore2", "json"),
+    )
+)
 
 
 class BodyTee:

@@ -17,12 +17,12 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._guard import guard
+from tokenmeter._guard import guard, logger
 
 if TYPE_CHECKING:
     from tokenmeter.meter import Tokenmeter
 
-__all__ = ["MARK", "Mark", "mark", "meter_for", "on_import", "patch", "set_instrumented"]
+__all__ = ["MARK", "Mark", "mark", "meter_for", "on_import", "patch", "set_instrumented", "unknown_version"]
 
 MARK: Final = "_tokenmeter_mark"
 _instrumented: Tokenmeter | None = None
@@ -30,6 +30,7 @@ default_meter: Callable[[], Tokenmeter]
 """Set by `tokenmeter.meter`: the process's default meter, looked up anew since `configure` replaces it."""
 _lock = threading.Lock()
 _watched: set[str] = set()
+_unknown: set[str] = set()
 
 
 class Mark:
@@ -50,6 +51,10 @@ class Mark:
         self.region = region
         self.of_sdk = of_sdk
         """The marked object is an SDK's: what it posts to a host not in the map is told by its path."""
+
+    def for_sdk(self) -> Mark:
+        """The same mark for a part of an SDK's client."""
+        return Mark(self._meter, self.provider, self.region, of_sdk=True)
 
     @property
     def meter(self) -> Tokenmeter:
@@ -109,6 +114,24 @@ def patch(owner: type, name: str, make: Callable[[Callable[..., Any]], Callable[
         replacement.__tokenmeter__ = True  # type: ignore[attr-defined]
         setattr(owner, name, replacement)
         return True
+
+
+def unknown_version(package: str, missing: str) -> None:
+    """Say, once for each SDK, that it is not built as we know it."""
+    if package in _unknown:
+        return
+    _unknown.add(package)
+    logger.warning(
+        "this version of %s has no %s as tokenmeter knows it: its calls are metered by their HTTP requests, "
+        "so an attempt that the SDK repeats counts as a call of its own",
+        package,
+        missing,
+    )
+
+
+def is_unknown(package: str) -> bool:
+    """Whether an SDK turned out to be built otherwise than we know it."""
+    return package in _unknown
 
 
 def on_import(module: str, hook: Callable[[Any], None]) -> None:

@@ -20,14 +20,16 @@ from tokenmeter._guard import guard
 from tokenmeter._reading import BodyReading, StreamReading
 from tokenmeter.calls import end_of
 from tokenmeter.clients import _hooks
+from tokenmeter.clients._group import Group
 from tokenmeter.record import Attempt, End
 from tokenmeter.stream import BodyTee, make_tees
+from tokenmeter.usage import Source
 
 if TYPE_CHECKING:
     from tokenmeter.lifecycle import OpenCall
     from tokenmeter.meter import Tokenmeter
 
-__all__ = ["LIBRARIES", "install"]
+__all__ = ["LIBRARIES", "install", "mark"]
 
 LIBRARIES: Final = ("httpx", "httpx2")
 _REQUEST_IDS: Final = frozenset(
@@ -40,6 +42,11 @@ def install() -> None:
     """Put the hooks in place, now or when the libraries are imported."""
     for library in LIBRARIES:
         _hooks.on_import(library, _hook)
+
+
+def mark(client: Any, made: _hooks.Mark) -> None:
+    """Meter this HTTP client's requests to known endpoints."""
+    _hooks.mark(client, made)
 
 
 def _hook(library: Any) -> None:
@@ -94,25 +101,49 @@ def _join(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
         if meter is None or not (meter.watches(request.url.host) or _hooks.mark_of(client) is not None):
             return _NOT_OURS
         with guard("opening a call on the wire"):
-            return _open(meter, client, request), True
+            return _open(meter, _hooks.mark_of(client), request), True
         return _NOT_OURS
     with guard("joining a call"):
-        path = call.route.path
-        if request.method == "POST" and (path is None or request.url.path.endswith(path)):
+        if isinstance(call, Group):
+            return _in_group(call, client, request)
+        if _is_attempt(call, client, request):
             call.request = request
+            if call.span_due:
+                call.lifecycle.start_span(call)
             return call, False
         meter = _hooks.meter_for(client)
         if meter is not None and meter.watches(request.url.host):
-            return _open(meter, client, request), True
+            return _open(meter, _hooks.mark_of(client), request), True
     return _NOT_OURS
 
 
-def _open(meter: Tokenmeter, client: Any, request: Any) -> OpenCall | None:
+def _is_attempt(call: OpenCall, client: Any, request: Any) -> bool:
+    # SDKs for a cloud write another path than they are asked for; what their own client posts meanwhile is the call.
+    if request.method != "POST":
+        return False
+    path = call.route.path
+    if path is None or request.url.path.endswith(path):
+        return True
+    return call.sender is not None and call.sender is client
+
+
+def _in_group(group: Group, client: Any, request: Any) -> tuple[OpenCall | None, bool]:
+    call = group.call
+    if call is not None and not call.settled:
+        if _is_attempt(call, client, request):
+            call.request = request
+            return call, False
+        return _open(group.meter, group.mark, request, any_host=True), True
+    group.call = _open(group.meter, group.mark, request, any_host=True)
+    return group.call, False
+
+
+def _open(meter: Tokenmeter, mark: _hooks.Mark | None, request: Any, *, any_host: bool = False) -> OpenCall | None:
     if request.method != "POST":
         return None
     url = request.url
     path = url.path
-    route = meter.route(url.host, url.port, "", path, _hooks.mark_of(client), any_host=False)
+    route = meter.route(url.host, url.port, "", path, mark, any_host=any_host or (mark is not None and mark.of_sdk))
     if route is None:
         return None
     body = _request_body(request)
@@ -173,8 +204,16 @@ def _answered(call: OpenCall, owns: bool, started: int, response: Any, stream: b
             _listen(response, call, tee)
             return
         call.reading = BodyReading(call.route.provider, call.route.api, call.request_model, response.content)
-        if owns:
+        if owns or _ends_now(call):
             call.lifecycle.settle(call, End.COMPLETE)
+
+
+def _ends_now(call: OpenCall) -> bool:
+    # Another instrumentation's span may end before the SDK's method does; a cost must be on it by then.
+    if call.span is None or call.span.telemetry != "enriched" or call.reading is None:
+        return False
+    usage, _ = call.reading.usage(End.COMPLETE)
+    return usage.source is not Source.NONE
 
 
 def _listen(response: Any, call: OpenCall, tee: type[BodyTee]) -> None:

@@ -1,19 +1,25 @@
 """Meter the SDKs that Stainless generates: one `request` method that every call of theirs passes once.
 
-`SyncAPIClient.request` and its async twin are the choke point of openai 1.26 to 3.x (and of anthropic, groq and ark,
-which have a file of their own here only if they differ): `create`, `parse`, the stream helpers, raw and streaming
-responses, and the module-level client all go through it, also resources made before the hook. Hidden retries happen
-below it, at the attempt level (`http.py`), which also sees the bodies.
+`SyncAPIClient.request` and its async twin are the choke point of openai, anthropic and groq in every major, and of
+Volcengine's Ark, which was made from one of them: `create`, `parse`, the stream helpers, raw and streaming responses,
+and the module-level client all go through it, also resources made before the hook. Hidden retries happen below it, at
+the attempt level (`http.py`), which also sees the bodies. A further SDK of this make is a row of `SDKS`.
 
 What this level adds: one call per call, the provider by `base_url`, and, where the provider allows it, the question
 for stream usage, whose extra chunk is hidden again from a caller who did not ask.
+
+Clients for a cloud (Bedrock, Vertex) write another path and body than they are given; the call is what was given, so
+the provider is told by their host and the wire format by the path they were asked for. Of an SDK that turns out to be
+built otherwise the HTTP client is marked instead: its requests are metered one by one.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._context import CALL, leave
 from tokenmeter._guard import guard
@@ -22,14 +28,42 @@ from tokenmeter.clients import _hooks
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
+    from tokenmeter.clients._group import Group
     from tokenmeter.lifecycle import OpenCall
 
-__all__ = ["SDKS", "install", "mark_copies"]
+__all__ = ["SDKS", "install", "mark"]
 
-SDKS: Mapping[str, tuple[str, ...]] = {"openai": ("_client", "lib.azure")}
-"""Package: the modules whose client classes have a `copy` of their own."""
 
-_RAW_HEADER = "X-Stainless-Raw-Response"
+@dataclass(frozen=True, slots=True)
+class Sdk:
+    """How one SDK differs from the others."""
+
+    body: str = "json_data"
+    """Where the options of a request hold its body, and what the caller adds to it."""
+    extra: str = "extra_json"
+    address: str = "base_url"
+    """The client's attribute with its base URL, as a URL object."""
+    own_spans: bool = False
+    """Newer versions make a span of their own inside `request`: who owns the call's span is decided below it."""
+
+
+SDKS: Final[Mapping[str, Sdk]] = {
+    "openai": Sdk(),
+    "anthropic": Sdk(own_spans=True),
+    "groq": Sdk(),
+    "volcenginesdkarkruntime": Sdk(body="body", extra="extra_body", address="_base_url"),
+}
+
+_RAW_HEADER: Final = "X-Stainless-Raw-Response"
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """An SDK in this process: its row, and the classes of its streams."""
+
+    package: str
+    sdk: Sdk
+    streams: tuple[type, ...]
 
 
 def install() -> None:
@@ -38,22 +72,44 @@ def install() -> None:
         _hooks.on_import(f"{package}._base_client", _hook)
 
 
+def mark(client: object, made: _hooks.Mark) -> None:
+    """Mark a client, and have `copy()` and `with_options()` give marked clients."""
+    _hooks.mark(client, made)
+    _mark_copies(client)
+    packages = {owner.__module__.partition(".")[0] for owner in type(client).__mro__}
+    if any(_hooks.is_unknown(package) for package in packages):
+        _by_attempts(client)
+
+
 def _hook(module: Any) -> None:
     package = module.__name__.partition(".")[0]
-    streams = _stream_classes(package)
-    _hooks.patch(module.SyncAPIClient, "request", lambda request: _sync_request(request, streams))
-    _hooks.patch(module.AsyncAPIClient, "request", lambda request: _async_request(request, streams))
+    loaded = _Loaded(package, SDKS[package], _stream_classes(package))
+    for owner, wrapped in (("SyncAPIClient", _sync_request), ("AsyncAPIClient", _async_request)):
+        found = getattr(module, owner, None)
+        if found is None or not _hooks.patch(found, "request", functools.partial(wrapped, loaded=loaded)):
+            _hooks.unknown_version(package, f"{owner}.request")
 
 
 def _stream_classes(package: str) -> tuple[type, ...]:
+    """The classes of the streams that usage may be asked for in; none of them in a version we do not know."""
     import importlib
 
-    module = importlib.import_module(f"{package}._streaming")
-    return (module.Stream, module.AsyncStream)
+    try:
+        module = importlib.import_module(f"{package}._streaming")
+    except ImportError:
+        return ()
+    return tuple(getattr(module, name) for name in ("Stream", "AsyncStream") if hasattr(module, name))
 
 
-def mark_copies(client: object) -> None:
-    """Make `copy()` and `with_options()` of a marked client give a marked client."""
+def _by_attempts(client: Any) -> None:
+    """Leave a marked client's calls to the attempt level."""
+    made = _hooks.mark_of(client)
+    http = getattr(client, "_client", None)
+    if made is not None and http is not None:
+        _hooks.mark(http, made.for_sdk())
+
+
+def _mark_copies(client: object) -> None:
     for owner in type(client).__mro__:
         for name in ("copy", "with_options"):
             if name in vars(owner) and not owner.__module__.startswith("builtins"):
@@ -72,11 +128,11 @@ def _marking(method: Callable[..., Any]) -> Callable[..., Any]:
     return marked
 
 
-def _sync_request(request: Callable[..., Any], streams: tuple[type, ...]) -> Callable[..., Any]:
+def _sync_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[..., Any]:
     def metered(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         call = hidden = None
         with guard("opening a call"):
-            call, options, hidden = _open(self, options, kwargs, streams)
+            call, options, hidden = _open(self, options, kwargs, loaded)
         if call is None:
             return request(self, cast_to, options, *args, **kwargs)
         before = _enter(call)
@@ -94,11 +150,11 @@ def _sync_request(request: Callable[..., Any], streams: tuple[type, ...]) -> Cal
     return metered
 
 
-def _async_request(request: Callable[..., Any], streams: tuple[type, ...]) -> Callable[..., Any]:
+def _async_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[..., Any]:
     async def metered(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         call = hidden = None
         with guard("opening a call"):
-            call, options, hidden = _open(self, options, kwargs, streams)
+            call, options, hidden = _open(self, options, kwargs, loaded)
         if call is None:
             return await request(self, cast_to, options, *args, **kwargs)
         before = _enter(call)
@@ -116,7 +172,7 @@ def _async_request(request: Callable[..., Any], streams: tuple[type, ...]) -> Ca
     return metered
 
 
-def _enter(call: OpenCall) -> OpenCall | None:
+def _enter(call: OpenCall) -> OpenCall | Group | None:
     before = CALL.get()
     CALL.set(call)
     if call.span is not None:
@@ -125,38 +181,45 @@ def _enter(call: OpenCall) -> OpenCall | None:
     return before
 
 
-def _leave(call: OpenCall, before: OpenCall | None) -> None:
+def _leave(call: OpenCall, before: OpenCall | Group | None) -> None:
     leave(CALL, call, before)
     if call.span is not None:
         with guard("detaching a span"):
             call.span.detach()
 
 
-def _open(
-    client: Any, options: Any, kwargs: Mapping[str, Any], streams: tuple[type, ...]
-) -> tuple[OpenCall | None, Any, bool]:
+def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded) -> tuple[OpenCall | None, Any, bool]:
     """The call that this request is (None: not ours), the options to send, and whether a chunk must be hidden."""
     meter = _hooks.meter_for(client)
-    if meter is None or options.method.lower() != "post":
+    if meter is None:
+        return None, options, False
+    sdk = loaded.sdk
+    try:
+        method, url, body = options.method, options.url, getattr(options, sdk.body)
+        host, port, base = _address(getattr(client, sdk.address))
+    except AttributeError as missing:
+        _hooks.unknown_version(loaded.package, missing.name or "request options")
+        _by_attempts(client)
+        return None, options, False
+    if method.lower() != "post":
         return None, options, False
     open_call = CALL.get()
     if open_call is not None and open_call.client == id(client):
         return None, options, False  # the SDK calls itself for the same request
-    host, port, base = _address(client.base_url)
-    query = _query(client)
-    route = meter.route(host, port, base, options.url, _hooks.mark_of(client), query=query, any_host=True)
+    path, _, query = url.partition("?")
+    route = meter.route(host, port, base, path, _hooks.mark_of(client), query=_version(client, query), any_host=True)
     if route is None:
         return None, options, False
-    body = options.json_data
-    extra = getattr(options, "extra_json", None)
+    extra = getattr(options, sdk.extra, None)
     merged = {**body, **extra} if isinstance(extra, dict) and isinstance(body, dict) else body
     stream = bool(kwargs.get("stream"))
-    call = meter.open_call(route, _text(merged, "model"), stream=stream, body=merged)
+    call = meter.open_call(route, _text(merged, "model"), stream=stream, body=merged, span_later=sdk.own_spans)
     call.client = id(client)
+    call.sender = getattr(client, "_client", None)
     if stream and route.asks:
         with guard("asking for stream usage"):
-            if _can_hide(options, kwargs, streams):
-                return call, *_ask_usage(options, body, extra)
+            if _can_hide(options, kwargs, loaded.streams):
+                return call, *_ask_usage(options, sdk.body, body, extra)
     return call, options, False
 
 
@@ -175,11 +238,11 @@ def _address(url: Any) -> tuple[str, int | None, str]:
     return found[1], found[2], found[3]
 
 
-def _query(client: Any) -> str:
+def _version(client: Any, query: str) -> str:
     """The API version that a client puts into every query, since what may be asked for depends on it."""
     every = getattr(client, "_custom_query", None)
     version = every.get("api-version") if isinstance(every, Mapping) and every else None
-    return f"?api-version={version}" if isinstance(version, str) else ""
+    return f"?api-version={version}" if isinstance(version, str) else f"?{query}" if "api-version=" in query else ""
 
 
 def _text(body: object, name: str) -> str | None:
@@ -197,7 +260,7 @@ def _can_hide(options: Any, kwargs: Mapping[str, Any], streams: tuple[type, ...]
     return isinstance(origin, type) and issubclass(origin, streams)
 
 
-def _ask_usage(options: Any, body: object, extra: object) -> tuple[Any, bool]:
+def _ask_usage(options: Any, name: str, body: object, extra: object) -> tuple[Any, bool]:
     """A copy of the options that asks for usage, unless the caller already said something about it."""
     if not isinstance(body, dict) or (isinstance(extra, dict) and "stream_options" in extra):
         return options, False
@@ -205,7 +268,7 @@ def _ask_usage(options: Any, body: object, extra: object) -> tuple[Any, bool]:
     if said is not None and (not isinstance(said, Mapping) or "include_usage" in said):
         return options, False
     asked = copy.copy(options)
-    asked.json_data = {**body, "stream_options": {**(said or {}), "include_usage": True}}
+    setattr(asked, name, {**body, "stream_options": {**(said or {}), "include_usage": True}})
     return asked, True
 
 

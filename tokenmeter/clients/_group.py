@@ -1,0 +1,110 @@
+"""One call of an SDK of which we know where it begins, and nothing else.
+
+Many SDKs try again above the HTTP library: what is one call to the user is several requests on the wire. A group is
+open while the SDK's own method runs; the first request to a model's endpoint inside it (`http.py`) says what the call
+is, and those after it are further attempts of the same call. Nothing of the SDK is read but the name of that method,
+so this is also what is left where a newer version of an SDK has hidden the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tokenmeter._context import CALL, leave
+from tokenmeter._guard import guard
+from tokenmeter.calls import end_of
+from tokenmeter.clients import _hooks
+from tokenmeter.record import End
+
+if TYPE_CHECKING:
+    from tokenmeter.lifecycle import OpenCall
+    from tokenmeter.meter import Tokenmeter
+
+__all__ = ["Group", "async_grouped", "grouped"]
+
+Find = Callable[[Any], Any]
+
+
+class Group:
+    """The requests of one call of an SDK, before and after it is known what the call is."""
+
+    __slots__ = ("call", "client", "mark", "meter")
+
+    def __init__(self, meter: Tokenmeter, client: int, mark: _hooks.Mark | None) -> None:
+        self.meter = meter
+        self.client = client
+        self.mark = mark
+        self.call: OpenCall | None = None
+
+    def close(self, end: End, error: BaseException | None = None) -> None:
+        """The SDK's method is over. A body that is still being read settles the call by itself."""
+        call = self.call
+        if call is None or (call.streaming and error is None):
+            return
+        if error is None and (call.status_code is None or call.status_code >= 400):
+            end = End.ERROR  # the SDK raises further up
+        call.lifecycle.settle(call, end, error)
+
+
+def open_group(client: Any, marked: Any) -> Group | None:
+    """A group for a call of `client`; None where it is not metered, or calls itself for the same request."""
+    meter = _hooks.meter_for(marked)
+    if meter is None:
+        return None
+    outer = CALL.get()
+    if outer is not None and outer.client == id(client):
+        return None
+    return Group(meter, id(client), _hooks.mark_of(marked))
+
+
+def grouped(method: Callable[..., Any], marked: Find) -> Callable[..., Any]:
+    """The same method, whose requests are one call. `marked(client)` is the object that `wrap` has marked."""
+
+    def metered(self: Any, *args: Any, **kwargs: Any) -> Any:
+        group = None
+        with guard("opening a group of requests"):
+            group = open_group(self, marked(self))
+        if group is None:
+            return method(self, *args, **kwargs)
+        before = CALL.get()
+        CALL.set(group)
+        try:
+            result = method(self, *args, **kwargs)
+        except BaseException as error:
+            leave(CALL, group, before)
+            with guard("closing a group of requests"):
+                group.close(end_of(error), error)
+            raise
+        leave(CALL, group, before)
+        with guard("closing a group of requests"):
+            group.close(End.COMPLETE)
+        return result
+
+    return metered
+
+
+def async_grouped(method: Callable[..., Any], marked: Find) -> Callable[..., Any]:
+    """The same for a coroutine method."""
+
+    async def metered(self: Any, *args: Any, **kwargs: Any) -> Any:
+        group = None
+        with guard("opening a group of requests"):
+            group = open_group(self, marked(self))
+        if group is None:
+            return await method(self, *args, **kwargs)
+        before = CALL.get()
+        CALL.set(group)
+        try:
+            result = await method(self, *args, **kwargs)
+        except BaseException as error:
+            leave(CALL, group, before)
+            with guard("closing a group of requests"):
+                group.close(end_of(error), error)
+            raise
+        leave(CALL, group, before)
+        with guard("closing a group of requests"):
+            group.close(End.COMPLETE)
+        return result
+
+    return metered
