@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tokenmeter.usage import TokenCount, Usage
+from tokenmeter.usage import Source, TokenCount, Usage
 
 if TYPE_CHECKING:
     from tokenmeter._reading import Reading
@@ -24,7 +24,8 @@ def fill(call: OpenCall, usage: Usage, reading: Reading | None) -> Usage:
             from tokenmeter.tokens import count_request
 
             counts["input_tokens"] = count_request(body, provider=call.provider, model=call.request_model, api=call.api)
-    if usage.output_tokens is None and reading is not None:
+    unfinished = usage.output_tokens is None or usage.source_of("output_tokens") is Source.PARTIAL
+    if unfinished and reading is not None:
         counts["output_tokens"] = reading.output()
     return usage.with_counts(**counts)
 

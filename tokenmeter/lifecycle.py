@@ -415,7 +415,8 @@ class Lifecycle:
         reason: str | None = "what came back could not be read"
         with guard("reading usage"):
             usage, reason = reading.usage(end)
-        if usage.input_tokens is not None and usage.output_tokens is not None:
+        whole = usage.input_tokens is not None and usage.output_tokens is not None
+        if whole and usage.source_of("output_tokens") is not Source.PARTIAL:
             return usage, reason
         if self.fill is not None and (call.observed or not call.children):
             with guard("counting what was not reported"):

@@ -191,13 +191,18 @@ class Usage:
     def with_counts(self, **counts: TokenCount | None) -> Usage:
         """This usage with missing totals filled from counts made here; what is reported stays.
 
-        Keys are `input_tokens` and `output_tokens`; each filled component carries its own source and range.
+        Keys are `input_tokens` and `output_tokens`; each filled component carries its own source and range. A running
+        count of a stream that was cut (`partial`) gives way where the text received is certainly longer: Anthropic's
+        first event says 1, and the next number comes at the end.
         """
         filled: dict[str, Any] = {}
         sources = dict(self.sources)
         ranges = dict(self.ranges)
         for name, count in counts.items():
-            if count is None or count.tokens is None or getattr(self, name) is not None:
+            if count is None or count.tokens is None:
+                continue
+            known = getattr(self, name)
+            if known is not None and (self.source_of(name) is not Source.PARTIAL or (count.low or 0) <= known):
                 continue
             filled[name] = count.tokens
             sources[name] = count.source
