@@ -44,6 +44,7 @@ def test_an_unmeasured_rule_has_a_wide_band(kind: str) -> None:
         pytest.param("google", "gemini-2.5-pro", "gemini.generate", "gemini-2.5", id="AI Studio"),
         pytest.param("google-vertex", "gemini-2.5-pro", "gemini.generate", "gemini-words", id="Vertex AI"),
         pytest.param("alibaba", "qwen-max", "openai.chat", "qwen-hosted-max", id="qwen-max"),
+        pytest.param("zhipuai", "glm-4.7", "openai.chat", "glm-4.7", id="another name of a provider"),
         pytest.param("deepseek", "deepseek-chat", "openai.chat", "deepseek-v4", id="DeepSeek now"),
         pytest.param(
             "aws-bedrock", "us.anthropic.claude-sonnet-4-5-v1:0", "bedrock.converse", "claude-4.5", id="Bedrock"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Call", "Media", "Message", "Prompt", "Result", "Schema", "Tool", "called", "merged"]
+__all__ = ["Call", "Item", "Media", "Message", "Prompt", "Result", "Schema", "Tool", "called", "merged"]
 
 
 @dataclass(slots=True)
@@ -105,6 +105,15 @@ class Prompt:
     mode: str | None = None
     legacy_functions: bool = False
     skipped: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One part of a count: what it is, its tokens, and what they come from."""
+
+    part: str
+    tokens: int
+    note: str = ""
 
 
 def merged(messages: Iterable[Message]) -> list[Message]:

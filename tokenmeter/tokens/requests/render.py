@@ -72,12 +72,33 @@ def _text_tool(tool: Tool, options: Mapping[str, Any]) -> str:
     )
 
 
+def _inlined(schema: Any, definitions: Mapping[str, Any] | None = None, depth: int = 0) -> Any:
+    """A schema with each `$ref` replaced by what it names, as deep as a prompt would show it."""
+    if isinstance(schema, list):
+        return [_inlined(one, definitions, depth + 1) for one in schema] if depth < _DEEPEST else []
+    if not isinstance(schema, Mapping) or depth > _DEEPEST:
+        return schema
+    if definitions is None:
+        definitions = {}
+        for key in ("$defs", "definitions"):
+            found = schema.get(key)
+            definitions = {**definitions, **found} if isinstance(found, Mapping) else definitions
+        if not definitions:
+            return schema
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        return _inlined(definitions.get(reference.rpartition("/")[2]), definitions, depth + 2)
+    return {
+        key: _inlined(one, definitions, depth + 1) for key, one in schema.items() if key not in ("$defs", "definitions")
+    }
+
+
 def _gemma_tool(tool: Tool, options: Mapping[str, Any]) -> str:
     fields = []
     if tool.description:
         fields.append(f"description:{_quoted(tool.description)}")
     if isinstance(tool.parameters, Mapping):
-        fields.append(f"parameters:{_gemma_schema(tool.parameters, 0)}")
+        fields.append(f"parameters:{_gemma_schema(_inlined(tool.parameters), 0)}")
     return f"\0declaration:{tool.name}{{{','.join(fields)}}}\0"
 
 
@@ -113,19 +134,23 @@ def _quoted(text: object) -> str:
 
 
 def _words_tool(tool: Tool, options: Mapping[str, Any]) -> str:
-    """Every name and description apart: endpoints that bill the declaration's words and none of its syntax."""
-    return "\1".join(words for words in (tool.name, tool.description, *_words(tool.parameters, 0)) if words)
+    """Every name, description and type apart: endpoints that bill a declaration's words and none of its syntax."""
+    schema = tool.parameters
+    words = [tool.name, tool.description, *_words(schema, 0)]
+    if isinstance(schema, Mapping) and "parameters" in tool.raw and isinstance(schema.get("type"), str):
+        words.append(schema["type"])  # a JSON schema given as such is not counted so
+    return "\1".join(word for word in words if word)
 
 
 def _words(schema: object, depth: int) -> Iterable[str]:
     if not isinstance(schema, Mapping) or depth > _DEEPEST:
         return
-    if depth and isinstance(schema.get("description"), str):
-        yield schema["description"]
-    if depth and isinstance(schema.get("type"), str):
-        yield schema["type"]
-    for one in schema.get("enum") or () if isinstance(schema.get("enum"), list) else ():
-        yield str(one)
+    for key in ("description", "type") if depth else ():
+        if isinstance(schema.get(key), str):
+            yield schema[key]
+    for key in ("enum", "required"):
+        if isinstance(schema.get(key), list):
+            yield from map(str, schema[key])
     properties = schema.get("properties")
     for name, one in properties.items() if isinstance(properties, Mapping) else ():
         yield str(name)
@@ -135,7 +160,7 @@ def _words(schema: object, depth: int) -> Iterable[str]:
 
 def _slots_tool(tool: Tool, options: Mapping[str, Any]) -> str:
     """Names and descriptions, and marks in the number measured for each parameter's syntax."""
-    return f"{tool.name}\1{tool.description}\1{_slots(tool.parameters, options, 0)}"
+    return f"{tool.name}\1{tool.description}\1{_slots(_inlined(tool.parameters), options, 0)}"
 
 
 def _slots(schema: object, options: Mapping[str, Any], depth: int) -> str:
@@ -160,8 +185,8 @@ def _slots(schema: object, options: Mapping[str, Any], depth: int) -> str:
             marks += options.get("described", 0)
             text.append(described + "\1")
         text.append(f"\1{name}" + "\0" * max(0, marks))
-        text.append(_slots(one, options, depth + 1))
-        text.append(_slots(one.get("items"), options, depth + 1))
+        nested = [inner for inner in (one, one.get("items")) if isinstance(inner, Mapping) and inner.get("properties")]
+        text.extend("\0" * options.get("object", 0) + _slots(inner, options, depth + 1) for inner in nested)
     return "".join(text)
 
 

@@ -84,6 +84,8 @@ class Rule:
     """Adjacent call items share one frame."""
     merge_results: int = 0
     """Tokens around each run of tool results."""
+    chained: bool = False
+    """Calls that follow results, and their own results, stay in the turn before: they open no frame."""
     hidden: int = 0
     thinking: Mapping[str, int] = field(default_factory=dict)
     """Tokens by switch: `on`, `off`, `default`, or an effort by name."""
@@ -184,6 +186,7 @@ def _pattern(entry: dict[str, Any], place: str, problems: list[str]) -> Pattern:
 def find_rule(provider: str | None, model: str, api: str | None, family: str, at: str = "9999") -> Rule | None:
     """The first rule that fits; None where nothing is known of the endpoint. `at` is an ISO date."""
     name = model.lower().rpartition("/")[2]
+    provider = _known(provider)
     for rule in load_rules():
         if (
             (not rule.providers or provider in rule.providers)
@@ -195,3 +198,13 @@ def find_rule(provider: str | None, model: str, api: str | None, family: str, at
         ):
             return rule
     return None
+
+
+def _known(provider: str | None) -> str | None:
+    """The provider's id, for one of its other names."""
+    if provider is None or any(provider in rule.providers for rule in load_rules()):
+        return provider
+    from tokenmeter.catalog.providers import load_providers
+
+    found = load_providers().get(provider)
+    return provider if found is None else found.id

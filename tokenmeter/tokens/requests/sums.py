@@ -7,12 +7,11 @@ are kept by a digest of the block, never its text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from tokenmeter.tokens.requests import memo, render
 from tokenmeter.tokens.requests.formulas import media_tokens
-from tokenmeter.tokens.requests.prompt import Call, Message, Prompt, Result, Tool, called, merged
+from tokenmeter.tokens.requests.prompt import Call, Item, Message, Prompt, Result, Tool, called, merged
 from tokenmeter.tokens.requests.rules import Pattern, Rule
 from tokenmeter.tokens.requests.typescript import uncommented
 
@@ -34,15 +33,6 @@ class Counts(Protocol):
     def count(self, text: str, *, markers: bool = False) -> int: ...
 
     def band(self, tokens: int, text: str = "") -> tuple[int, int]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One part of a count: what it is, its tokens, and what they come from."""
-
-    part: str
-    tokens: int
-    note: str = ""
 
 
 class Sums:
@@ -125,6 +115,8 @@ class Sums:
     def _shared_frame(self, message: Message, before: Message | None) -> int:
         """Less where neighbouring call items share a frame, more where a run of results opens one."""
         rule = self._rule
+        if rule.chained and message.calls and before is not None and before.results:
+            return -rule.frame(message.role) - rule.merge_results
         if rule.merge_calls and message.calls and before is not None and before.calls and not message.texts:
             return -rule.frame(message.role)
         if rule.merge_results and message.results and not (before is not None and before.results):
@@ -254,7 +246,8 @@ class Sums:
     def _switches(self, prompt: Prompt) -> None:
         rule = self._rule
         self._add("hidden", rule.hidden, "the endpoint's own prompt")
-        if rule.thinking:
+        # A conversation that ends with the assistant's own words is continued: no new think block is opened.
+        if rule.thinking and not (prompt.messages and prompt.messages[-1].role == "assistant"):
             key = "default" if prompt.thinking is None else "on" if prompt.thinking else "off"
             if prompt.tools and f"{key}_with_tools" in rule.thinking:
                 key = f"{key}_with_tools"
