@@ -33,12 +33,14 @@ class CompileCatalog(BuildHookInterface):
         if version == "editable":
             return
         _package()
+        from tokenmeter.catalog._load import Problems, read_folder
         from tokenmeter.catalog.book import Book, digest_of
         from tokenmeter.catalog.files import compile_folder, data_names, to_json
 
         Book(CATALOG).check()
         names = [
             "components",
+            "request",
             *(f"{folder}/{name}" for folder in ("prices", "calendars") for name in data_names(folder)),
         ]
         target = Path(self.directory) / "compiled-catalog"
@@ -46,5 +48,12 @@ class CompileCatalog(BuildHookInterface):
         read, digest = digest_of(CATALOG)
         book = target / "book.json"
         book.write_text(to_json({"read": read, "digest": digest}), encoding="utf-8")
+        for folder in ("providers", "apis"):
+            problems = Problems()
+            files = read_folder(CATALOG / folder, problems)
+            problems.done()
+            whole = target / f"{folder}.json"
+            whole.write_text(to_json(files), encoding="utf-8")
+            written.append(whole)
         for path in [*written, book]:
             build_data["force_include"][str(path)] = f"tokenmeter/catalog/_compiled/{path.relative_to(target)}"

@@ -7,11 +7,7 @@ import sys
 
 import tokenmeter
 
-NAMES = """
-Attempt Call CatalogError Charge ConfigurationError Cost CurrencyMismatch End Estimate MissingExtra Money Record Scope
-Sink Source TokenCount Tokenmeter TokenmeterError Usage UsageError __version__ add_sink call carry configure count
-current default estimate flush instrument price remove_sink scope shutdown tags uninstrument wrap
-""".split()
+NAMES = ["Attempt", "Call", "CatalogError", "Charge", "ConfigurationError", "Cost", "CurrencyMismatch", "End", "Estimate", "MissingExtra", "Money", "Record", "Scope", "Sink", "Source", "TokenCount", "Tokenmeter", "TokenmeterError", "Usage", "UsageError", "__version__", "add_sink", "call", "carry", "configure", "count", "current", "default", "estimate", "flush", "instrument", "price", "remove_sink", "scope", "shutdown", "tags", "uninstrument", "wrap"]
 
 
 def test_the_public_names_are_these() -> None:
@@ -28,7 +24,8 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_importing_loads_nothing_but_itself() -> None:
-    assert {name for name in loaded_by("import tokenmeter") if not name.startswith("_")} == {"tokenmeter"}
+    loaded = {name for name in loaded_by("import tokenmeter") if not name.startswith("_")}
+    assert loaded == {"tokenmeter", "tokenmeter._version"}
 
 
 HEAVY = {

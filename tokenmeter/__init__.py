@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tokenmeter._version import __version__
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from tokenmeter.record import Attempt, End, Record, Sink
     from tokenmeter.scopes import Scope, ScopeBlock, TagsBlock
     from tokenmeter.usage import Source, TokenCount, Usage
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Attempt",
@@ -190,7 +190,9 @@ def current() -> Scope | None:
 
 def count(text: str, *, model: str, provider: str | None = None) -> TokenCount:
     """Count the tokens of a text, offline; the answer says how far to trust it (`low`, `high`, `method`)."""
-    return _meter().count(text, model=model, provider=provider)
+    from tokenmeter.tokens import count_text
+
+    return count_text(text, model=model, provider=provider)
 
 
 def estimate(
@@ -207,6 +209,14 @@ def price(usage: Usage, *, provider: str, model: str, at: datetime | str | None 
     facts of the request that prices may depend on, such as `thinking=True`. Nothing is raised for an unknown model:
     `cost.total` is None and `cost.reason` says why.
     """
+    import os
+    import sys
+
+    meter = sys.modules.get("tokenmeter.meter")
+    if (meter is None or not meter.is_configured()) and not os.environ.get("TOKENMETER_PRICE_LISTS"):
+        from tokenmeter.catalog.book import load_book  # a price needs no meter
+
+        return load_book().price(usage, provider=provider, model=model, at=at, params=params)
     return _meter().price(usage, provider=provider, model=model, at=at, **params)
 
 

@@ -373,9 +373,7 @@ class Tokenmeter:
         **params: Any,
     ) -> Cost:
         """What a usage costs at an instant (default: now). Unknown models are an answer: `cost.total` is None."""
-        known = self.providers.get(provider)
-        name = known.id if known is not None else provider
-        return self.book.price(usage, provider=name, model=model, at=at, params=params)
+        return self.book.price(usage, provider=provider, model=model, at=at, params=params)
 
     def _price_record(self, record: Record) -> Cost:
         if record.end is End.DELEGATED:
@@ -493,6 +491,11 @@ def default() -> Tokenmeter:
 
 
 _hooks.default_meter = default
+
+
+def is_configured() -> bool:
+    """Whether there is a default meter yet."""
+    return _default is not None
 
 
 def configure(**settings: Any) -> Tokenmeter:

@@ -7,6 +7,7 @@ the key and the nearest key there is.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -57,7 +58,14 @@ class Problems:
 
 
 def read_folder(folder: Path, problems: Problems) -> dict[str, dict[str, Any]]:
-    """Every TOML file of a folder by its place (`providers/deepseek.toml`), in the order of their names."""
+    """Every TOML file of a folder by its place (`providers/deepseek.toml`), in the order of their names.
+
+    An installed wheel holds one compiled file for the folder instead: a process needs all of them at its first call.
+    """
+    compiled = folder.parent / "_compiled" / f"{folder.name}.json"
+    if not folder.is_dir() and compiled.is_file():
+        found: dict[str, dict[str, Any]] = json.loads(compiled.read_bytes())
+        return found
     import tomllib
 
     files: dict[str, dict[str, Any]] = {}

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tokenmeter.catalog.files import read_data
 from tokenmeter.catalog.paths import getter
 
 __all__ = ["request_params"]
@@ -19,10 +20,7 @@ _Place = tuple[str, tuple[Callable[[Any], Any], ...], Mapping[Any, Any]]
 
 @functools.cache
 def _declared() -> dict[str, Any]:
-    import tomllib
-    from pathlib import Path
-
-    return tomllib.loads(Path(__file__).with_name("request.toml").read_text("utf-8"))
+    return read_data("request")
 
 
 @functools.cache

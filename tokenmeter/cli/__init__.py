@@ -41,9 +41,9 @@ def _installed() -> Iterator[str]:
 
 
 def _version() -> str:
-    from importlib.metadata import version
+    from tokenmeter._version import __version__
 
-    return f"tokenmeter {version('tokenmeter-sdk')}"
+    return f"tokenmeter {__version__}"
 
 
 def _parser(command: str | None) -> tuple[argparse.ArgumentParser, ModuleType | None]:

@@ -16,6 +16,8 @@ import os
 from functools import cache
 from typing import Final
 
+from tokenmeter._version import __version__
+
 CONVENTIONS_READ: Final = "2026-11-21"
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 SCOPE_NAME: Final = "tokenmeter"
@@ -24,12 +26,7 @@ SCOPE_NAME: Final = "tokenmeter"
 @cache
 def scope_version() -> str:
     """The version of this package, as the version of our instrumentation scope."""
-    from importlib.metadata import PackageNotFoundError, version  # on first use: it is slow to load
-
-    try:
-        return version("tokenmeter-sdk")
-    except PackageNotFoundError:  # a bare source tree
-        return "0"
+    return __version__
 
 
 def sdk_disabled() -> bool:
