@@ -148,7 +148,7 @@ def test_an_unknown_model_is_refused_when_strict() -> None:
 
 
 def _billed_by_token() -> list[tuple[str, str]]:
-    """Every (provider, model) of the price book that has a rate per token."""
+    """Every (provider, model) of the price book that has a rate per token, and every alias."""
     found = set()
     for path in sorted((ROOT / "tokenmeter/catalog/prices").glob("*.toml")):
         with path.open("rb") as file:
@@ -158,7 +158,7 @@ def _billed_by_token() -> list[tuple[str, str]]:
             item = stack.pop()
             if isinstance(item, dict):
                 names = item.get("model", item.get("models", item.get("id")))
-                if "input" in item or "output" in item:
+                if "input" in item or "output" in item or {"of", "model"} <= item.keys():
                     listed = names if isinstance(names, list) else [names]
                     found.update((path.stem, name) for name in listed if isinstance(name, str))
                 stack.extend(item.values())
