@@ -186,11 +186,14 @@ def test_a_call_around_others_is_delegated_to_them(meter: Tokenmeter) -> None:
 
 
 def test_a_call_around_others_that_was_observed_carries_the_usage(meter: Tokenmeter) -> None:
-    with capture(meter) as records, meter.scope("work") as scope:
-        with meter.call(provider="zhipu", model="glm-4.6") as call:
-            inner(meter)
-            call.observe_usage(Usage(input_tokens=7, output_tokens=1))
-            inner(meter)
+    with (
+        capture(meter) as records,
+        meter.scope("work") as scope,
+        meter.call(provider="zhipu", model="glm-4.6") as call,
+    ):
+        inner(meter)
+        call.observe_usage(Usage(input_tokens=7, output_tokens=1))
+        inner(meter)
     assert sorted(record.end for record in records) == [End.COMPLETE, End.DELEGATED, End.DELEGATED]
     assert scope.calls == 1
     assert scope.usage == {"input_tokens": 7, "output_tokens": 1}

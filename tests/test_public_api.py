@@ -7,7 +7,46 @@ import sys
 
 import tokenmeter
 
-NAMES = ["Attempt", "Call", "CatalogError", "Charge", "ConfigurationError", "Cost", "CurrencyMismatch", "End", "Estimate", "MissingExtra", "Money", "Record", "Scope", "Sink", "Source", "TokenCount", "Tokenmeter", "TokenmeterError", "Usage", "UsageError", "__version__", "add_sink", "call", "carry", "configure", "count", "current", "default", "estimate", "flush", "instrument", "price", "remove_sink", "scope", "shutdown", "tags", "uninstrument", "wrap"]
+NAMES = [
+    "Attempt",
+    "Call",
+    "CatalogError",
+    "Charge",
+    "ConfigurationError",
+    "Cost",
+    "CurrencyMismatch",
+    "End",
+    "Estimate",
+    "MissingExtra",
+    "Money",
+    "Record",
+    "Scope",
+    "Sink",
+    "Source",
+    "TokenCount",
+    "Tokenmeter",
+    "TokenmeterError",
+    "Usage",
+    "UsageError",
+    "__version__",
+    "add_sink",
+    "call",
+    "carry",
+    "configure",
+    "count",
+    "current",
+    "default",
+    "estimate",
+    "flush",
+    "instrument",
+    "price",
+    "remove_sink",
+    "scope",
+    "shutdown",
+    "tags",
+    "uninstrument",
+    "wrap",
+]
 
 
 def test_the_public_names_are_these() -> None:
@@ -18,7 +57,8 @@ def test_the_public_names_are_these() -> None:
 
 
 def loaded_by(code: str) -> set[str]:
-    program = f"import sys\nimport opentelemetry.trace\nbefore = set(sys.modules)\n{code}\nprint(*(set(sys.modules) - before))"
+    program = f"import sys\nimport opentelemetry.trace\nbefore = set(sys.modules)\n{code}\n"
+    program += "print(*(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 

@@ -165,8 +165,8 @@ class Tokenmeter:
     ) -> Route | None:
         """Where calls to an address go; None: nothing that is a call to a model. For hooks; remembered.
 
-        `path` ends the request's path, `base` precedes it, and `query` (`?api-version=...`) may follow. A mark's provider wins over the address. With
-        `any_host` an unknown host is told by its path alone.
+        `path` ends the request's path, `base` precedes it, and `query` (`?api-version=...`) may follow. A mark's
+        provider wins over the address. With `any_host` an unknown host is told by its path alone.
         """
         key = (host, port, base, path, query, mark, any_host)
         try:

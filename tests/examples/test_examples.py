@@ -19,7 +19,9 @@ EXAMPLES = ROOT / "examples"
 
 
 def run(*command: str, **environment: str) -> str:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "TOKENMETER_", "OPENAI_"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "TOKENMETER_", "OPENAI_"))
+    }
     done = subprocess.run(
         command, capture_output=True, text=True, env={**clean, **environment}, cwd=ROOT, timeout=120, check=False
     )
@@ -78,9 +80,8 @@ def test_fastapi_app_with_a_streaming_endpoint(monkeypatch: pytest.MonkeyPatch) 
     testclient = pytest.importorskip("fastapi.testclient", reason="FastAPI's test client needs httpx")
     openai = pytest.importorskip("openai")
     monkeypatch.syspath_prepend(str(ROOT))
-    from examples import fastapi_app
-
     import tokenmeter
+    from examples import fastapi_app
 
     try:
         with provider_server() as server, capture() as records:

@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["MARK", "Mark", "mark", "meter_for", "on_import", "patch", "set_instrumented", "unknown_version"]
 
 MARK: Final = "_tokenmeter_mark"
+
+
+def _none_yet() -> Tokenmeter:
+    raise RuntimeError("tokenmeter.meter is not loaded: no hook can have been put in place")
+
+
 _instrumented: Tokenmeter | None = None
-default_meter: Callable[[], Tokenmeter]
+default_meter: Callable[[], Tokenmeter] = _none_yet
 """Set by `tokenmeter.meter`: the process's default meter, looked up anew since `configure` replaces it."""
 _lock = threading.Lock()
 _watched: set[str] = set()
