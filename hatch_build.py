@@ -14,7 +14,6 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).parent
-CATALOG = ROOT / "tokenmeter" / "catalog"
 
 
 def _package() -> None:
@@ -33,27 +32,8 @@ class CompileCatalog(BuildHookInterface):
         if version == "editable":
             return
         _package()
-        from tokenmeter.catalog._load import Problems, read_folder
-        from tokenmeter.catalog.book import Book, digest_of
-        from tokenmeter.catalog.files import compile_folder, data_names, to_json
+        from tokenmeter.catalog.compiling import compile_book, compile_identities
 
-        Book(CATALOG).check()
-        names = [
-            "components",
-            "request",
-            *(f"{folder}/{name}" for folder in ("prices", "calendars") for name in data_names(folder)),
-        ]
         target = Path(self.directory) / "compiled-catalog"
-        written = compile_folder(CATALOG, names, target)
-        read, digest = digest_of(CATALOG)
-        book = target / "book.json"
-        book.write_text(to_json({"read": read, "digest": digest}), encoding="utf-8")
-        for folder in ("providers", "apis"):
-            problems = Problems()
-            files = read_folder(CATALOG / folder, problems)
-            problems.done()
-            whole = target / f"{folder}.json"
-            whole.write_text(to_json(files), encoding="utf-8")
-            written.append(whole)
-        for path in [*written, book]:
+        for path in [*compile_book(target), *compile_identities(target)]:
             build_data["force_include"][str(path)] = f"tokenmeter/catalog/_compiled/{path.relative_to(target)}"

@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tokenmeter.catalog.files import CATALOG, data_names, read_data, read_toml, to_json
+from tokenmeter.catalog.files import CATALOG, SCHEMA, data_names, read_data, read_toml, to_json
 from tokenmeter.catalog.rates import PriceFile, Span
 from tokenmeter.catalog.shelf import Shelf, read_moment
 from tokenmeter.errors import CatalogError, ConfigurationError
@@ -282,9 +282,30 @@ def _head_below(below: Book | None, provider: object) -> Mapping[str, Any]:
     return last.head
 
 
+def newest_root(beside: str = "tokenmeter_prices") -> Path:
+    """Where the newest installed book is: in this package, or in a data-only release installed beside it.
+
+    Prices move every few weeks, code does not: `pip install -U tokenmeter-prices` brings a book of a later day. One
+    that is older, of another format or damaged is left alone.
+    """
+    from importlib.util import find_spec
+
+    spec = find_spec(beside)
+    places = list(spec.submodule_search_locations or ()) if spec is not None else []
+    if not places:
+        return CATALOG
+    root = Path(places[0])
+    try:
+        theirs = read_data("book", root)
+    except CatalogError:
+        return CATALOG
+    ours = _version(CATALOG, ()).partition("+")[0]
+    return root if theirs.get("schema") == SCHEMA and str(theirs.get("read", "")) > ours else CATALOG
+
+
 @functools.cache
 def _shipped(overlay: str | None) -> Book:
-    book = Book()
+    book = Book(newest_root())
     if not overlay:
         return book
     paths = [Path(part) for part in overlay.split(os.pathsep) if part]

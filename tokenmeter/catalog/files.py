@@ -17,10 +17,12 @@ from typing import Any, Final
 
 from tokenmeter.errors import CatalogError
 
-__all__ = ["CATALOG", "compile_folder", "data_names", "read_data", "read_toml", "to_json"]
+__all__ = ["CATALOG", "SCHEMA", "compile_folder", "data_names", "read_data", "read_toml", "to_json"]
 
 CATALOG: Final = Path(__file__).parent
 _COMPILED: Final = "_compiled"
+SCHEMA: Final = 1
+"""The format of compiled price files. A book of another number is not read."""
 
 
 def read_data(name: str, root: Path = CATALOG) -> dict[str, Any]:

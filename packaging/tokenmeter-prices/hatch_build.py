@@ -1,0 +1,36 @@
+"""Build the data-only wheel: the compiled catalog of the checkout, under the name `tokenmeter_prices`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+
+def version() -> str:
+    """The newest day a source was read, as a version: 2026.11.21."""
+    from tokenmeter.catalog.book import digest_of
+
+    return ".".join(str(int(part)) for part in digest_of(ROOT / "tokenmeter" / "catalog")[0].split("-"))
+
+
+class CompilePrices(BuildHookInterface):
+    """Puts the compiled files into the wheel."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Write the files under the build directory and name them."""
+        from tokenmeter.catalog.compiling import compile_book
+
+        target = Path(self.directory) / "compiled-prices"
+        for path in compile_book(target):
+            build_data["force_include"][str(path)] = f"tokenmeter_prices/_compiled/{path.relative_to(target)}"
+        marker = target / "__init__.py"
+        marker.write_text('"""The price book of tokenmeter, as data."""\n', encoding="utf-8")
+        build_data["force_include"][str(marker)] = "tokenmeter_prices/__init__.py"

@@ -1,0 +1,94 @@
+"""The wheels hold what an installation needs, and a newer data-only book takes the place of the built-in one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytest.importorskip("hatchling", reason="builds the wheels")
+
+
+def build(project: Path, folder: Path) -> Path:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=project, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data-only wheel, unpacked."""
+    folder = tmp_path_factory.mktemp("prices")
+    wheel = build(ROOT / "packaging" / "tokenmeter-prices", folder)
+    zipfile.ZipFile(wheel).extractall(folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the SDK, unpacked."""
+    folder = tmp_path_factory.mktemp("sdk")
+    wheel = build(ROOT, folder)
+    assert wheel.stat().st_size < 15 * 1024 * 1024
+    zipfile.ZipFile(wheel).extractall(folder / "site")
+    return folder / "site"
+
+
+def run(code: str, *paths: Path) -> str:
+    program = f"import sys; sys.path[:0] = {[str(path) for path in paths]!r}\n{code}"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+PRICE = """
+import tokenmeter
+from tokenmeter import Usage
+cost = tokenmeter.price(Usage(input_tokens=10**6, output_tokens=0), provider="dashscope", model="qwen-long", at="2024-06-01")
+print(cost.total, cost.book.partition("+")[0], tokenmeter.__file__)
+"""
+
+
+def test_an_installed_wheel_prices_and_counts(sdk: Path) -> None:
+    out = run(PRICE, sdk)
+    assert out.startswith("0.5 CNY 2026-")
+    assert str(sdk) in out
+    names = {str(path.relative_to(sdk)) for path in sdk.rglob("*") if path.is_file()}
+    assert "tokenmeter/catalog/_compiled/providers.json" in names
+    assert not {name for name in names if name.startswith("tokenmeter/catalog/") and name.endswith(".toml")}
+    assert not {name for name in names if name.startswith("tokenizers/")}, "that name belongs to others"
+    code = 'import tokenmeter; print(tokenmeter.count("你好，世界", model="qwen-plus"))'
+    assert "method='exact'" in run(code, sdk)
+
+
+def test_the_compiled_book_is_the_book(sdk: Path) -> None:
+    code = """
+from tokenmeter.catalog.book import load_book
+from tokenmeter.catalog.providers import load_providers
+print(load_book().version, len(load_providers().by_id))
+"""
+    assert run(code, sdk) == run(code, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("read", "schema", "taken"),
+    [
+        pytest.param("2099-01-01", 1, True, id="newer"),
+        pytest.param("2020-01-01", 1, False, id="older"),
+        pytest.param("2099-01-01", 2, False, id="another format"),
+    ],
+)
+def test_a_newer_book_beside_the_package_is_used(prices: Path, read: str, schema: int, taken: bool) -> None:
+    book = prices / "tokenmeter_prices" / "_compiled" / "book.json"
+    whole = json.loads(book.read_text("utf-8"))
+    assert whole["schema"] == 1
+    book.write_text(json.dumps({**whole, "read": read, "schema": schema}), "utf-8")
+    out = run(PRICE, prices, ROOT)
+    assert out.startswith("0.5 CNY")
+    assert (f" {read} " in out) is taken
