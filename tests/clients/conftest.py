@@ -1,0 +1,60 @@
+"""A provider and a meter for the tests of one SDK each, and a note of every cell for `tools/sdk_matrix_clients.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tokenmeter import Tokenmeter
+from tokenmeter.testing import ProviderServer, Records, capture, provider_server
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[ProviderServer]:
+    with provider_server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: ProviderServer) -> Iterator[ProviderServer]:
+    running.clear()
+    yield running
+    running.serve(None)
+
+
+@pytest.fixture
+def meter() -> Iterator[Tokenmeter]:
+    made = Tokenmeter(spans="none")
+    yield made
+    made.uninstrument()
+    made.shutdown()
+
+
+@pytest.fixture
+def records(meter: Tokenmeter) -> Iterator[Records]:
+    with capture(meter) as found:
+        yield found
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest, server: ProviderServer, records: Records) -> Iterator[None]:
+    """After a test of the matrix: which case it was, what was sent and what was recorded."""
+    yield
+    target = os.environ.get("CLIENTS_TABLE")
+    if not target:
+        return
+    row = {
+        "sdk": request.cls.sdk.package,
+        "case": request.node.originalname.removeprefix("test_").replace("_", " "),
+        "calls": len(records),
+        "requests": len(server.requests),
+        "usage": [[record.usage.input_tokens, record.usage.output_tokens] for record in records],
+        "source": [str(record.usage_source) for record in records],
+        "end": [str(record.end) for record in records],
+    }
+    with Path(target).open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(row) + "\n")

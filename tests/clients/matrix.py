@@ -1,0 +1,259 @@
+"""The cases that every SDK's client goes through, bare and metered: plain, streams, sync and async, and every end.
+
+A test file says in an `Sdk` how its SDK is called, and gets the cases by a class:
+
+    class TestGroq(Matrix):
+        sdk = Sdk("groq", provider="groq", ...)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+
+from tokenmeter import End, Source, Tokenmeter
+from tokenmeter.testing import ProviderServer, Records
+
+MESSAGES: Any = [{"role": "user", "content": "今天天气怎么样？ What is the price of a call?"}]
+LONG = "chunks=300;delay=2"
+"""A stream that is still coming while a test leaves it."""
+
+
+@dataclass(frozen=True)
+class Sdk:
+    """How an SDK is called. Functions take a client (or the server) and a model; None where the SDK has no such form.
+
+    `closed` are the ends that leaving a stream may have: a generator of the SDK's may only be collected.
+    """
+
+    package: str
+    provider: str
+    model: str
+    make: Callable[[ProviderServer], Any]
+    ask: Callable[[Any, str], Any]
+    stream: Callable[[Any, str], Any]
+    amake: Callable[[ProviderServer], Any] | None = None
+    aask: Callable[[Any, str], Awaitable[Any]] | None = None
+    astream: Callable[[Any, str], Any] | None = None
+    api: str = "openai.chat"
+    closed: tuple[End, ...] = (End.CLOSED_EARLY,)
+    early: tuple[Source, ...] = (Source.COUNTED, Source.ESTIMATED)
+    """Where the output of a stream that was left comes from."""
+    hides: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a caller saw, and how often the provider was asked."""
+
+    shown: tuple[str, ...]
+    error: str | None
+    requests: int
+
+
+def shown(thing: Any) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__} {thing!r}"
+
+
+def named(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}: {error}"
+
+
+class Matrix:
+    """The cases. Each compares a metered client with a bare one, then looks at the one record."""
+
+    sdk: ClassVar[Sdk]
+    pytestmark = pytest.mark.usefixtures("note")
+
+    # What callers do ----------------------------------------------------------------------------------------
+
+    def _sync(self, client: Any, server: ProviderServer, suffix: str, *, stream: bool, most: int | None = None) -> Seen:
+        server.clear()
+        model = f"{self.sdk.model};{suffix}" if suffix else self.sdk.model
+        seen: list[str] = []
+        error = None
+        try:
+            if stream:
+                with _closing(self.sdk.stream(client, model)) as got:
+                    seen.append(type(got).__qualname__)
+                    for chunk in got:
+                        seen.append(shown(chunk))
+                        if len(seen) == most:
+                            break
+                        del chunk
+            else:
+                seen.append(shown(self.sdk.ask(client, model)))
+        except Exception as raised:  # noqa: BLE001 the comparison is about whatever comes
+            error = named(raised)
+        gc.collect()
+        server.settled()
+        return Seen(tuple(seen), error, len(server.requests))
+
+    def _async(self, make: Callable[[], Any], server: ProviderServer, suffix: str, *, stream: bool) -> Seen:
+        async def run() -> Seen:
+            server.clear()
+            client = make()
+            model = f"{self.sdk.model};{suffix}" if suffix else self.sdk.model
+            seen: list[str] = []
+            error = None
+            try:
+                if stream:
+                    assert self.sdk.astream is not None
+                    async for chunk in await _awaited(self.sdk.astream(client, model)):
+                        seen.append(shown(chunk))
+                else:
+                    assert self.sdk.aask is not None
+                    seen.append(shown(await self.sdk.aask(client, model)))
+            except Exception as raised:  # noqa: BLE001
+                error = named(raised)
+            server.settled()
+            return Seen(tuple(seen), error, len(server.requests))
+
+        return asyncio.run(run())
+
+    def _asynchronous(self) -> None:
+        if self.sdk.amake is None:
+            pytest.skip(f"{self.sdk.package} has no async client")
+
+    def _both(self, meter: Tokenmeter, server: ProviderServer, suffix: str, *, stream: bool) -> Seen:
+        bare = self._sync(self.sdk.make(server), server, suffix, stream=stream)
+        client = self.sdk.make(server)
+        assert meter.wrap(client, provider=self.sdk.provider) is client
+        metered = self._sync(client, server, suffix, stream=stream)
+        assert metered == bare
+        return metered
+
+    def _complete(self, records: Records, *, stream: bool) -> None:
+        record = records.only()
+        assert record.end is End.COMPLETE
+        assert (record.usage.input_tokens, record.usage.output_tokens) == (24, 12)
+        assert record.usage_source is Source.REPORTED
+        assert (record.provider, record.api, record.stream) == (self.sdk.provider, self.sdk.api, stream)
+        assert record.attempts[-1].usage
+
+    # Cases --------------------------------------------------------------------------------------------------
+
+    def test_plain(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        assert self._both(meter, server, "", stream=False).error is None
+        self._complete(records, stream=False)
+
+    def test_stream(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        assert self._both(meter, server, "frag=7;lang=zh", stream=True).error is None
+        self._complete(records, stream=True)
+
+    def test_async(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        self._asynchronous()
+        self._both_async(meter, server, stream=False)
+        self._complete(records, stream=False)
+
+    def test_async_stream(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        self._asynchronous()
+        self._both_async(meter, server, stream=True)
+        self._complete(records, stream=True)
+
+    def _both_async(self, meter: Tokenmeter, server: ProviderServer, *, stream: bool) -> None:
+        make = self.sdk.amake
+        assert make is not None
+        bare = self._async(lambda: make(server), server, "", stream=stream)
+        wrapped = lambda: meter.wrap(make(server), provider=self.sdk.provider)  # noqa: E731
+        assert self._async(wrapped, server, "", stream=stream) == bare
+        assert bare.error is None
+
+    def test_instrumented(self, server: ProviderServer) -> None:
+        meter = Tokenmeter(spans="none", hosts={server.host: self.sdk.provider})
+        meter.instrument()
+        try:
+            from tokenmeter.testing import capture
+
+            with capture(meter) as found:
+                client = self.sdk.make(server)
+                self._sync(client, server, "", stream=False)
+                self._sync(client, server, "", stream=True)
+                found.drain()
+        finally:
+            meter.uninstrument()
+        assert [record.usage.output_tokens for record in found] == [12, 12]
+
+    def test_early_close(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        client = meter.wrap(self.sdk.make(server), provider=self.sdk.provider)
+        left = self._sync(client, server, LONG, stream=True, most=9)
+        assert (left.error, left.requests) == (None, 1)
+        record = records.only()
+        assert record.end in self.sdk.closed
+        assert record.usage.source_of("output_tokens") in self.sdk.early
+        assert record.usage.output_tokens
+
+    def test_cancel(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        self._asynchronous()
+        sdk = self.sdk
+
+        async def run() -> None:
+            assert sdk.amake is not None
+            client = meter.wrap(sdk.amake(server), provider=sdk.provider)
+            begun = asyncio.Event()
+
+            async def read() -> None:
+                assert sdk.astream is not None
+                async for _ in await _awaited(sdk.astream(client, f"{sdk.model};hang=4")):
+                    begun.set()
+
+            task = asyncio.create_task(read())
+            await asyncio.wait_for(begun.wait(), 10)
+            await asyncio.sleep(0.02)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            assert task.cancelled()
+
+        asyncio.run(run())
+        assert records.only().end is End.CANCELLED
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+    def test_error(self, stream: bool, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        seen = self._both(meter, server, "status=401", stream=stream)
+        assert seen.error is not None
+        record = records.only()
+        assert (record.end, record.status_code) == (End.ERROR, 401)
+        assert len(record.attempts) == seen.requests == 1
+        assert record.error_type
+        assert record.cost.total is None
+
+    def test_error_in_stream(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        seen = self._both(meter, server, "drop=4", stream=True)
+        assert seen.error is not None
+        assert records.only().end is End.ERROR
+
+    def test_retry(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        """What the SDK tries again is one call, however often; one that does not try again fails once."""
+        seen = self._both(meter, server, "fail=1;status=503", stream=False)
+        record = records.only()
+        assert len(record.attempts) == seen.requests
+        assert [attempt.status for attempt in record.attempts] == [request.status for request in server.requests]
+        assert record.end is (End.COMPLETE if seen.error is None else End.ERROR)
+        assert record.usage.output_tokens == (12 if seen.error is None else None)
+
+
+@contextlib.contextmanager
+def _closing(stream: Any) -> Any:
+    """Use a stream the way its SDK has it: a context manager, something to close, or neither."""
+    if hasattr(stream, "__exit__"):
+        with stream as entered:
+            yield stream if entered is None else entered
+        return
+    try:
+        yield stream
+    finally:
+        if hasattr(stream, "close"):
+            stream.close()
+
+
+async def _awaited(made: Any) -> Any:
+    """An async stream, whether the SDK has it awaited first or not."""
+    return await made if asyncio.iscoroutine(made) else made
