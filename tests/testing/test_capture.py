@@ -84,8 +84,10 @@ def test_a_clock_needs_an_offset() -> None:
 
 def test_the_plugin_loads_nothing_of_ours_until_asked() -> None:
     code = (
-        "import sys, tokenmeter.testing.pytest_plugin\n"
-        "loaded = {name for name in sys.modules if name.startswith('tokenmeter')}\n"
-        "assert loaded == {'tokenmeter', 'tokenmeter.testing', 'tokenmeter.testing.pytest_plugin'}, loaded\n"
+        "import sys, tokenmeter.testing\n"
+        "before = set(sys.modules)\n"
+        "import tokenmeter.testing.pytest_plugin\n"
+        "ours = {name for name in set(sys.modules) - before if name.startswith('tokenmeter')}\n"
+        "assert ours == {'tokenmeter.testing.pytest_plugin'}, ours\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
