@@ -70,7 +70,7 @@ class ScopeNode(Protocol):
 class Route:
     """Where calls of one kind go: everything about them that does not change from call to call."""
 
-    __slots__ = ("api", "asks", "host", "operation", "otel_provider", "path", "port", "provider", "region")
+    __slots__ = ("api", "asks", "asks_null", "host", "operation", "otel_provider", "path", "port", "provider", "region")
 
     def __init__(
         self,
@@ -84,6 +84,7 @@ class Route:
         path: str | None = None,
         region: str | None = None,
         asks: bool = False,
+        asks_null: bool = False,
     ) -> None:
         self.provider = provider
         self.otel_provider = otel_provider
@@ -95,6 +96,8 @@ class Route:
         self.region = region
         self.asks = asks
         """Whether stream usage has to be asked for, and the provider takes the question."""
+        self.asks_null = asks_null
+        """Whether the question puts a null usage into every other chunk."""
 
 
 class OpenCall:

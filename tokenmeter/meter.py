@@ -216,6 +216,7 @@ class Tokenmeter:
             path=path,
             region=region,
             asks=asks and self.settings.ask_usage and api in _ASKABLE,
+            asks_null=known is not None and known.null_usage_if_asked,
         )
 
     @staticmethod

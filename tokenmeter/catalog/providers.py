@@ -8,6 +8,7 @@ of the host program, so a host we do not know costs one dict probe and a known o
     timezone                     where a price day begins
     clock                        which instant of a call is priced: its "end" or its "start"
     stream_usage                 how usage comes in a stream: "ask" for it, "always", asking is "refuse"d, "unknown"
+    null_usage_if_asked          asking puts `usage: null` into every other chunk, where none would be
     stream_usage_since           the first api-version (a query parameter) that takes stream_options
     apis                         wire formats, the most likely first
     sites                        region -> the provider that bills it (`ap-southeast-1` of alibaba is alibaba-intl)
@@ -34,7 +35,7 @@ __all__ = ["Endpoint", "Provider", "Providers", "load_providers", "read_provider
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 _SCHEMA: Final[dict[str, type]] = {
     "id": str, "name": str, "aliases": list, "otel_name": str, "timezone": str, "clock": str, "stream_usage": str,
-    "stream_usage_since": str, "apis": list, "sites": dict, "paths": dict, "endpoint": list, "usage": dict,
+    "stream_usage_since": str, "null_usage_if_asked": bool, "apis": list, "sites": dict, "paths": dict, "endpoint": list, "usage": dict,
 }  # fmt: skip
 _ENDPOINT: Final[dict[str, type]] = {
     "host": str, "region": str, "currency": str, "stream_usage": str, "paths": dict, "note": str,
@@ -79,6 +80,7 @@ class Provider:
     aliases: tuple[str, ...] = ()
     stream_usage: str = "unknown"
     stream_usage_since: str | None = None
+    null_usage_if_asked: bool = False
     at: str = "end"
     apis: tuple[str, ...] = ()
     sites: Mapping[str, str] = field(default_factory=dict)
@@ -260,6 +262,7 @@ def _provider(place: str, entry: dict[str, Any], apis: Apis, problems: Problems)
         aliases=tuple(entry.get("aliases", ())),
         stream_usage=entry["stream_usage"],
         stream_usage_since=entry.get("stream_usage_since"),
+        null_usage_if_asked=entry.get("null_usage_if_asked", False),
         at=entry.get("clock", "end"),
         apis=tuple(entry.get("apis", ("openai.chat", "openai.embeddings"))),
         sites=entry.get("sites", {}),

@@ -25,6 +25,7 @@ from tokenmeter._context import CALL, leave
 from tokenmeter._guard import guard
 from tokenmeter.calls import end_of
 from tokenmeter.clients import _hooks
+from tokenmeter.clients._hiding import hide_usage
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ def _ask_usage(options: Any, name: str, body: object, extra: object) -> tuple[An
 def _answered(call: OpenCall, result: Any, hidden: bool | None) -> None:
     if call.streaming:
         if hidden:
-            _hide_usage(result)
+            hide_usage(result, nulls=call.route.asks_null)
         return
     if call.settled:
         return
@@ -285,55 +286,3 @@ def _answered(call: OpenCall, result: Any, hidden: bool | None) -> None:
 
         call.reading = ObjectReading(result, call.provider, call.api, call.request_model)
     call.lifecycle.settle(call, End.COMPLETE)
-
-
-def _hide_usage(stream: Any) -> None:
-    inner = stream._iterator
-    stream._iterator = _HidingAsync(inner) if hasattr(inner, "__anext__") else _Hiding(inner)
-
-
-def _only_usage(chunk: Any) -> bool:
-    return getattr(chunk, "usage", None) is not None and getattr(chunk, "choices", None) == []
-
-
-class _Hiding:
-    """The SDK's own iterator, without the chunk that only we asked for."""
-
-    # No generator: it would add a finalizer, and with it another moment at which a dropped stream ends.
-    __slots__ = ("_inner",)
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    def __iter__(self) -> _Hiding:
-        return self
-
-    def __next__(self) -> Any:
-        chunk = next(self._inner)
-        while _only_usage(chunk):
-            chunk = next(self._inner)
-        return chunk
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-
-class _HidingAsync:
-    """The same for an async stream."""
-
-    __slots__ = ("_inner",)
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    def __aiter__(self) -> _HidingAsync:
-        return self
-
-    async def __anext__(self) -> Any:
-        chunk = await self._inner.__anext__()
-        while _only_usage(chunk):
-            chunk = await self._inner.__anext__()
-        return chunk
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)

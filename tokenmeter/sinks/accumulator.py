@@ -4,8 +4,8 @@ Sums are kept here and not in synchronous instruments, because a counter of the 
 per call, and knows nothing of calls made before a `MeterProvider` was set. Money is summed as `Decimal`.
 
 Taking a record costs an append. It is folded into the sums (and priced, if nobody asked before) when the sums are
-read, or by a later call once `PENDING_MOST` are waiting: one in, one out, so no call pays for a batch. Writers
-never wait for the lock; only a reader does.
+read, or by a later call once `PENDING_MOST` are waiting: all of them at once, since work done in a row costs a third
+of the same work done between two calls to a vendor. Writers never wait for the lock; only a reader does.
 
 Sums are kept per set of attributes, and both are bounded: a model or tag that shows more than `values_most` values
 becomes `OVERFLOW_VALUE` in further ones, and beyond `series_most` sets a call is summed under OpenTelemetry's own
@@ -31,7 +31,7 @@ from tokenmeter.usage import Source, Usage
 
 __all__ = ["Accumulator", "Folded", "Row", "disjoint", "exact_sum", "source_of_call"]
 
-PENDING_MOST: Final = 256
+PENDING_MOST: Final = 64
 _ZERO: Final = Decimal(0)
 _INPUT_PARTS: Final = (
     ("cache_read", "cache_read_input_tokens"),
@@ -125,7 +125,7 @@ class Accumulator:
         if len(self._pending) <= PENDING_MOST or not self._lock.acquire(blocking=False):
             return []
         try:
-            return self._fold(PENDING_MOST)
+            return self._fold(0)
         finally:
             self._lock.release()
 
