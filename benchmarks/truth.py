@@ -19,7 +19,9 @@ import argparse
 import gzip
 import hashlib
 import json
+import logging
 import math
+import os
 import re
 import sys
 from collections import Counter, defaultdict
@@ -86,6 +88,7 @@ GROUPS = (
     ("DeepSeek", r"deepseek", r""),
     ("GLM", r"zhipu|zai", r""),
     ("Kimi", r"moonshot", r""),
+    ("Mistral embeddings", r"mistral", r"embed"),
     ("Mistral", r"mistral", r""),
     ("xAI", r"xai", r""),
     ("Cohere", r"cohere", r""),
@@ -266,10 +269,13 @@ def _o200k() -> Any:
 
 
 def litellm_peer() -> Callable[[Row], int | None] | None:
+    # Offline: it would fetch vocabularies and images, and wait for each.
+    os.environ.update(HF_HUB_OFFLINE="1", LITELLM_LOCAL_MODEL_COST_MAP="True")
     try:
         import litellm
     except ImportError:
         return None
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
 
     def count(row: Row) -> int | None:
         body = row.case["request"]
@@ -277,7 +283,12 @@ def litellm_peer() -> Callable[[Row], int | None] | None:
             return None
         try:
             return int(
-                litellm.token_counter(model=model_of(row.case), messages=body["messages"], tools=body.get("tools"))
+                litellm.token_counter(
+                    model=model_of(row.case),
+                    messages=body["messages"],
+                    tools=body.get("tools"),
+                    use_default_image_token_count=True,
+                )
             )
         except Exception:  # noqa: BLE001 - a peer's failure is its score
             return None

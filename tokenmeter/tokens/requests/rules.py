@@ -80,6 +80,8 @@ class Rule:
     """Adjacent messages of one role become one."""
     system_newline: bool = False
     """With tools, the first system text gets a newline before it is tokenised."""
+    strip_think: bool = False
+    """Thoughts written into an earlier answer's text (up to `</think>`) are not shown to the model again."""
     merge_calls: bool = False
     """Adjacent call items share one frame."""
     merge_results: int = 0

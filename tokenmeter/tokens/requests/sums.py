@@ -86,6 +86,8 @@ class Sums:
         for message in messages:
             frames += frame(message.role)
             texts = message.texts
+            if rule.strip_think and texts and message.role == "assistant":
+                texts = [one.rpartition("</think>")[2].lstrip("\n") for one in texts]
             if texts:
                 text += count(texts[0]) if len(texts) == 1 else self._joined(texts)
                 if rule.edge and texts[0][:1].isspace():
