@@ -17,8 +17,12 @@ __all__ = ["ADAPTERS", "Adapter", "adapter_of", "install_all", "known_roots"]
 
 ADAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "http": ("httpx", "httpx2"),
+    "requests": ("requests",),
+    "aiohttp": ("aiohttp",),
     "stainless": ("openai", "anthropic", "groq", "volcenginesdkarkruntime"),
     "by_wire": ("mistralai", "cohere", "zai", "zhipuai", "ollama", "huggingface_hub"),
+    "google_genai": ("google.genai",),
+    "dashscope": ("dashscope",),
 }
 """Module of this package: the packages whose client classes it meters, dotted where a package is shared."""
 

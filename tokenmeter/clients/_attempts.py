@@ -31,7 +31,19 @@ if TYPE_CHECKING:
     from tokenmeter.lifecycle import OpenCall
     from tokenmeter.meter import Tokenmeter
 
-__all__ = ["SENDING", "Sending", "Sent", "answered", "ends_now", "failed", "gunzip", "join", "reading_of", "request_id"]
+__all__ = [
+    "SENDING",
+    "Sending",
+    "Sent",
+    "answered",
+    "concerns",
+    "ends_now",
+    "failed",
+    "gunzip",
+    "join",
+    "reading_of",
+    "request_id",
+]
 
 _ID_NAMES: Final = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-tt-logid", "x-ds-trace-id")
 _REQUEST_IDS: Final = frozenset((*_ID_NAMES, *(name.encode() for name in _ID_NAMES)))
@@ -64,13 +76,21 @@ class Sent:
     __slots__ = ("_content", "host", "method", "path", "port", "url")
 
     def __init__(self, method: str, url: str, content: object) -> None:
-        parts = urlsplit(url)
         self.method = method
-        self.host = parts.hostname or ""
-        self.port = parts.port
-        self.path = parts.path
         self.url = self
+        try:
+            parts = urlsplit(url)
+            self.host, self.port, self.path = parts.hostname or "", parts.port, parts.path
+        except ValueError:  # the library says so itself, when it gets there
+            self.host, self.port, self.path = "", None, ""
         self._content = content.encode() if isinstance(content, str) else content
+
+
+def concerns(client: Any, method: object) -> bool:
+    """Whether a request may be of interest at all; asked before it is looked at."""
+    if not isinstance(method, str) or method.upper() != "POST":
+        return False
+    return CALL.get() is not None or _hooks.meter_for(client) is not None
 
 
 def join(client: Any, request: Any) -> tuple[OpenCall | None, bool]:

@@ -1,0 +1,253 @@
+"""Meter DashScope's own SDK: the classes with `call`, and the `dashscope.Client` of 2.0.
+
+`HttpRequest.call` and `aio_call` are what Generation, MultiModalConversation, TextEmbedding, TextReRank and the tasks
+have in common; `SyncTransport` and `AsyncTransport` are what the client has. Both try again above the HTTP library
+(requests, aiohttp, httpx), where the bodies are read. A refusal is a return value here, not an exception.
+
+Images and videos are tasks: the answer to the request names a task, and the usage stands in the finished one. Such a
+call stays open until this process sees the task finished, in `wait`, `fetch` or the client's polling; what was begun
+elsewhere is not counted, since the task may be fetched any number of times.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter._context import CALL, leave
+from tokenmeter._guard import guard
+from tokenmeter._reading import ObjectReading
+from tokenmeter.calls import end_of
+from tokenmeter.clients import _hooks
+from tokenmeter.clients._group import Group, open_group
+from tokenmeter.clients._lazy import async_lazily, lazily
+from tokenmeter.record import End
+
+if TYPE_CHECKING:
+    from tokenmeter.lifecycle import OpenCall
+
+__all__ = ["install", "mark"]
+
+_TASKS_MOST: Final = 1000
+_FINISHED: Final = ("SUCCEEDED", "FAILED", "CANCELED", "UNKNOWN")
+_tasks: OrderedDict[str, OpenCall] = OrderedDict()
+_tasks_lock = threading.Lock()
+
+
+def install() -> None:
+    """Put the hooks in place, now or when the SDK is imported."""
+    _hooks.on_import("dashscope.api_entities.http_request", _hook_classes)
+    _hooks.on_import("dashscope.api_entities.aiohttp_request", _hook_old_async)
+    _hooks.on_import("dashscope.client.base_api", _hook_tasks)
+    _hooks.on_import("dashscope.v2.transport.http", _hook_client)
+    _hooks.on_import("dashscope.v2.client", _hook_copies)
+
+
+def mark(client: Any, made: _hooks.Mark) -> None:
+    """Mark a `dashscope.Client` and its HTTP client, which copies share."""
+    _hooks.mark(client, made)
+    http = _http_of(getattr(client, "_transport", None))
+    if http is not None:
+        _hooks.mark(http, made.for_sdk())
+
+
+def _http_of(transport: Any) -> Any:
+    return getattr(transport, "_client", None)
+
+
+def _itself(request: Any) -> Any:
+    return request
+
+
+# Where the hooks are --------------------------------------------------------------------------------------------
+
+
+def _hook_classes(module: Any) -> None:
+    if not _hooks.patch(module.HttpRequest, "call", lambda call: _held(call, _itself, _class_answer)):
+        _hooks.unknown_version("dashscope", "HttpRequest.call")
+    _hooks.patch(module.HttpRequest, "aio_call", lambda call: _async_held(call, _itself, _class_answer))
+
+
+def _hook_old_async(module: Any) -> None:
+    owner = getattr(module, "AioHttpRequest", None)  # 1.14; later versions have HttpRequest.aio_call
+    if owner is not None:
+        _hooks.patch(owner, "aio_call", lambda call: _async_held(call, _itself, _class_answer))
+
+
+def _hook_tasks(module: Any) -> None:
+    for owner, make in (("AsyncTaskGetMixin", _fetched), ("AsyncAioTaskGetMixin", _async_fetched)):
+        found = getattr(module, owner, None)
+        if found is not None and not _hooks.patch(found, "_get", make):
+            _hooks.unknown_version("dashscope", f"{owner}._get")
+
+
+def _hook_client(module: Any) -> None:
+    for owner, make in (("SyncTransport", _held), ("AsyncTransport", _async_held)):
+        found = getattr(module, owner, None)
+        for name in ("request", "open_stream"):
+            method = lambda method, make=make: make(method, _http_of, _client_answer)  # noqa: E731
+            if found is None or not _hooks.patch(found, name, method):
+                _hooks.unknown_version("dashscope", f"{owner}.{name}")
+
+
+def _hook_copies(module: Any) -> None:
+    for owner in ("Client", "AsyncClient"):
+        found = getattr(module, owner, None)
+        if found is not None:
+            _hooks.patch(found, "with_options", _marking)
+
+
+def _marking(with_options: Callable[..., Any]) -> Callable[..., Any]:
+    def marked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        made = with_options(self, *args, **kwargs)
+        with guard("marking a copied client"):
+            found = _hooks.mark_of(self)
+            if found is not None:
+                mark(made, found)
+        return made
+
+    return marked
+
+
+# One call -------------------------------------------------------------------------------------------------------
+
+Answer = Callable[[Any, Group, Any, tuple[Any, ...], Mapping[str, Any]], None]
+
+
+def _held(method: Callable[..., Any], marked: Callable[[Any], Any], answer: Answer) -> Callable[..., Any]:
+    def metered(self: Any, *args: Any, **kwargs: Any) -> Any:
+        group = None
+        with guard("opening a group of requests"):
+            group = open_group(self, marked(self))
+        if group is None:
+            return method(self, *args, **kwargs)
+        before = CALL.get()
+        CALL.set(group)
+        try:
+            result = method(self, *args, **kwargs)
+        except BaseException as error:
+            leave(CALL, group, before)
+            with guard("closing a group of requests"):
+                group.close(end_of(error), error)
+            raise
+        leave(CALL, group, before)
+        if inspect.isgenerator(result):
+            return lazily(group, result)
+        with guard("closing a group of requests"):
+            answer(self, group, result, args, kwargs)
+        return result
+
+    return metered
+
+
+def _async_held(method: Callable[..., Any], marked: Callable[[Any], Any], answer: Answer) -> Callable[..., Any]:
+    async def metered(self: Any, *args: Any, **kwargs: Any) -> Any:
+        group = None
+        with guard("opening a group of requests"):
+            group = open_group(self, marked(self))
+        if group is None:
+            return await method(self, *args, **kwargs)
+        before = CALL.get()
+        CALL.set(group)
+        try:
+            result = await method(self, *args, **kwargs)
+        except BaseException as error:
+            leave(CALL, group, before)
+            with guard("closing a group of requests"):
+                group.close(end_of(error), error)
+            raise
+        leave(CALL, group, before)
+        if inspect.isasyncgen(result):
+            return async_lazily(group, result)
+        with guard("closing a group of requests"):
+            answer(self, group, result, args, kwargs)
+        return result
+
+    return metered
+
+
+def _class_answer(request: Any, group: Group, result: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """A class's answer: an object that says as its fields what the JSON said."""
+    if getattr(request, "async_request", False) and _hold(group, result):
+        return
+    group.close(End.COMPLETE)
+
+
+def _client_answer(transport: Any, group: Group, result: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """The client's answer: the HTTP library's response."""
+    method = kwargs.get("method", args[0] if args else "")
+    path = kwargs.get("path", args[1] if len(args) > 1 else "")
+    if method == "GET" and "/tasks/" in path:
+        _finish(_json(result))
+    elif _asked_async(kwargs.get("headers")) and _hold(group, _json(result)):
+        return
+    group.close(End.COMPLETE)
+
+
+def _asked_async(headers: object) -> bool:
+    return isinstance(headers, Mapping) and any(str(name).lower() == "x-dashscope-async" for name in headers)
+
+
+def _json(response: Any) -> Any:
+    return response.json() if response.is_stream_consumed and response.status_code < 400 else None
+
+
+# Tasks ----------------------------------------------------------------------------------------------------------
+
+
+def _field(answer: Any, name: str) -> Any:
+    return answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name, None)
+
+
+def _hold(group: Group, answer: Any) -> bool:
+    """Keep the call of a submitted task open; False if there is no task to wait for."""
+    call, output = group.call, _field(answer, "output")
+    task = _field(output, "task_id") if output else None
+    if call is None or call.settled or not isinstance(task, str) or _field(output, "task_status") in _FINISHED:
+        return False
+    with _tasks_lock:
+        _tasks[task] = call
+        oldest = _tasks.popitem(last=False)[1] if len(_tasks) > _TASKS_MOST else None
+    if oldest is not None:
+        oldest.lifecycle.settle(oldest, End.DROPPED)
+    return True
+
+
+def _finish(answer: Any) -> None:
+    """Settle the call of a task that turns out to be over."""
+    output = _field(answer, "output")
+    status = _field(output, "task_status") if output else None
+    if status not in _FINISHED:
+        return
+    with _tasks_lock:
+        call = _tasks.pop(_field(output, "task_id") or "", None)
+    if call is None:
+        return
+    body = {name: _field(answer, name) for name in ("output", "usage", "request_id")}
+    call.reading = ObjectReading(body, call.provider, call.api, call.request_model)
+    if status != "SUCCEEDED":
+        call.error_type = str(_field(output, "code") or status)
+    call.lifecycle.settle(call, End.COMPLETE if status == "SUCCEEDED" else End.ERROR)
+
+
+def _fetched(get: Any) -> Any:
+    def metered(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = get.__get__(None, cls)(*args, **kwargs)
+        with guard("reading a task"):
+            _finish(answer)
+        return answer
+
+    return classmethod(metered)
+
+
+def _async_fetched(get: Any) -> Any:
+    async def metered(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = await get.__get__(None, cls)(*args, **kwargs)
+        with guard("reading a task"):
+            _finish(answer)
+        return answer
+
+    return classmethod(metered)
