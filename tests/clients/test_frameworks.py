@@ -1,0 +1,196 @@
+"""Frameworks over a vendor's SDK: each call to a model is counted once, by the lowest layer that sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tokenmeter import End, Record, Tokenmeter
+from tokenmeter.testing import ProviderServer, Records, capture
+
+REASON = "needs {}; `make test-sdks` has it"
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def instrumented(server: ProviderServer) -> Iterator[Callable[[str], Records]]:
+    """Meters the whole process, with the local server as this provider."""
+    meters: list[Any] = []
+
+    def start(provider: str) -> Records:
+        meter = Tokenmeter(spans="none", hosts={server.host: provider})
+        capturing = capture(meter)
+        records = capturing.__enter__()
+        meters.append((meter, capturing))
+        meter.instrument()
+        return records
+
+    yield start
+    for meter, capturing in meters:
+        meter.uninstrument()
+        capturing.__exit__(None, None, None)
+
+
+def package(name: str) -> Any:
+    return pytest.importorskip(name, reason=REASON.format(name))
+
+
+def litellm_openai(server: ProviderServer, stream: bool) -> None:
+    got = package("litellm").completion(
+        model="openai/gpt-4o",
+        messages=[{"role": "user", "content": "hi"}],
+        api_base=server.url("openai"),
+        api_key="k",
+        stream=stream,
+    )
+    list(got if stream else [got])
+
+
+def litellm_openai_async(server: ProviderServer, stream: bool) -> None:
+    async def run() -> None:
+        got = await package("litellm").acompletion(
+            model="openai/gpt-4o",
+            messages=[{"role": "user", "content": "hi"}],
+            api_base=server.url("openai"),
+            api_key="k",
+            stream=stream,
+        )
+        if stream:
+            async for _ in got:
+                pass
+
+    asyncio.run(run())
+
+
+def litellm_anthropic(server: ProviderServer, stream: bool) -> None:
+    got = package("litellm").completion(
+        model="anthropic/claude-sonnet-5-5",
+        messages=[{"role": "user", "content": "hi"}],
+        api_base=f"{server.origin}/v/anthropic",
+        api_key="k",
+        stream=stream,
+    )
+    list(got if stream else [got])
+
+
+def litellm_anthropic_async(server: ProviderServer, stream: bool) -> None:
+    async def run() -> None:
+        got = await package("litellm").acompletion(
+            model="anthropic/claude-sonnet-5-5",
+            messages=[{"role": "user", "content": "hi"}],
+            api_base=f"{server.origin}/v/anthropic",
+            api_key="k",
+            stream=stream,
+        )
+        if stream:
+            async for _ in got:
+                pass
+
+    asyncio.run(run())
+
+
+def langchain_openai(server: ProviderServer, stream: bool) -> None:
+    model = package("langchain_openai").ChatOpenAI(model="gpt-4o", base_url=server.url("openai"), api_key="k")
+    list(model.stream("hi")) if stream else model.invoke("hi")
+
+
+def langchain_openai_async(server: ProviderServer, stream: bool) -> None:
+    model = package("langchain_openai").ChatOpenAI(model="gpt-4o", base_url=server.url("openai"), api_key="k")
+
+    async def run() -> None:
+        if stream:
+            async for _ in model.astream("hi"):
+                pass
+        else:
+            await model.ainvoke("hi")
+
+    asyncio.run(run())
+
+
+def langchain_anthropic(server: ProviderServer, stream: bool) -> None:
+    model = package("langchain_anthropic").ChatAnthropic(
+        model="claude-sonnet-5-5", base_url=f"{server.origin}/v/anthropic", api_key="k"
+    )
+    list(model.stream("hi")) if stream else model.invoke("hi")
+
+
+def llama_index(server: ProviderServer, stream: bool) -> None:
+    model = package("llama_index.llms.openai").OpenAI(model="gpt-4o", api_base=server.url("openai"), api_key="k")
+    list(model.stream_complete("hi")) if stream else model.complete("hi")
+
+
+def pydantic_ai(server: ProviderServer, stream: bool) -> None:
+    package("pydantic_ai")
+    anthropic = package("pydantic_ai.models.anthropic")
+    provider = package("pydantic_ai.providers.anthropic").AnthropicProvider(
+        base_url=f"{server.origin}/v/anthropic", api_key="k"
+    )
+    agent = package("pydantic_ai").Agent(anthropic.AnthropicModel("claude-sonnet-5-5", provider=provider))
+
+    async def run() -> None:
+        if not stream:
+            await agent.run("hi")
+            return
+        async with agent.run_stream("hi") as result:
+            async for _ in result.stream_text():
+                pass
+
+    asyncio.run(run())
+
+
+def openai_agents(server: ProviderServer, stream: bool) -> None:
+    agents = package("agents")
+    openai = package("openai")
+    agents.set_tracing_disabled(True)
+
+    async def run() -> None:
+        client = openai.AsyncOpenAI(base_url=server.url("openai"), api_key="k")
+        model = agents.OpenAIChatCompletionsModel(model="gpt-4o", openai_client=client)
+        agent = agents.Agent(name="a", instructions="be brief", model=model)
+        if not stream:
+            await agents.Runner.run(agent, "hi")
+            return
+        async for _ in agents.Runner.run_streamed(agent, "hi").stream_events():
+            pass
+
+    asyncio.run(run())
+
+
+def _once(records: Records, server: ProviderServer, provider: str) -> Record:
+    record = records.only()
+    assert len(server.requests) == 1
+    assert (record.provider, record.end) == (provider, End.COMPLETE)
+    return record
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize(
+    ("call", "provider"),
+    [
+        pytest.param(litellm_openai, "openai", id="litellm over openai"),
+        pytest.param(litellm_openai_async, "openai", id="litellm over openai, async"),
+        pytest.param(litellm_anthropic, "anthropic", id="litellm to anthropic"),
+        pytest.param(litellm_anthropic_async, "anthropic", id="litellm to anthropic, async"),
+        pytest.param(langchain_openai, "openai", id="langchain over openai"),
+        pytest.param(langchain_openai_async, "openai", id="langchain over openai, async"),
+        pytest.param(langchain_anthropic, "anthropic", id="langchain over anthropic"),
+        pytest.param(llama_index, "openai", id="llama-index over openai"),
+        pytest.param(pydantic_ai, "anthropic", id="pydantic-ai over anthropic"),
+        pytest.param(openai_agents, "openai", id="openai-agents over openai"),
+    ],
+)
+def test_a_frameworks_call_is_counted_once(
+    call: Callable[[ProviderServer, bool], None],
+    provider: str,
+    stream: bool,
+    instrumented: Callable[[str], Records],
+    server: ProviderServer,
+) -> None:
+    records = instrumented(provider)
+    call(server, stream)
+    record = _once(records, server, provider)
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (24, 12)
+    assert record.stream is stream

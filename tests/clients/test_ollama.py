@@ -1,0 +1,38 @@
+"""ollama: lines of JSON; a stream is a generator that sends when it is first read."""
+
+from __future__ import annotations
+
+import pytest
+
+from tokenmeter import End, Tokenmeter
+from tokenmeter.testing import ProviderServer, Records
+
+from .matrix import MESSAGES, Matrix, Sdk
+
+ollama = pytest.importorskip("ollama", reason="needs ollama; `make test-sdks` has it")
+
+
+class TestOllama(Matrix):
+    sdk = Sdk(
+        "ollama",
+        provider="ollama",
+        model="qwen3",
+        api="ollama.chat",
+        make=lambda server: ollama.Client(host=f"{server.origin}/v/ollama"),
+        amake=lambda server: ollama.AsyncClient(host=f"{server.origin}/v/ollama"),
+        ask=lambda client, model: client.chat(model=model, messages=MESSAGES),
+        aask=lambda client, model: client.chat(model=model, messages=MESSAGES),
+        stream=lambda client, model: client.chat(model=model, messages=MESSAGES, stream=True),
+        astream=lambda client, model: client.chat(model=model, messages=MESSAGES, stream=True),
+        closed=(End.CLOSED_EARLY, End.DROPPED),
+    )
+
+
+def test_an_address_nobody_knows_is_metered_and_said_to_be_unpriced(
+    meter: Tokenmeter, records: Records, server: ProviderServer
+) -> None:
+    client = meter.wrap(ollama.Client(host=f"{server.origin}/v/ollama"))
+    client.generate(model="qwen3", prompt="hi")
+    record = records.only()
+    assert (record.provider, record.usage.output_tokens) == (None, 12)
+    assert "hosts" in (record.cost.reason or "")

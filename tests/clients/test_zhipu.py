@@ -1,0 +1,54 @@
+"""zai-sdk and zhipuai: one vendor, two SDKs of one make; sync only, retried above the HTTP library."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+
+from tokenmeter import End
+from tokenmeter.testing import ProviderServer
+
+from .matrix import MESSAGES, Matrix, Sdk
+
+
+def ask(client: Any, model: str) -> Any:
+    return client.chat.completions.create(model=model, messages=MESSAGES)
+
+
+def stream(client: Any, model: str) -> Any:
+    return client.chat.completions.create(model=model, messages=MESSAGES, stream=True)
+
+
+def made(package: str, kind: str, dialect: str) -> Any:
+    def make(server: ProviderServer) -> Any:
+        pytest.importorskip(package, reason=f"needs {package}; `make test-sdks` has it")
+        client = getattr(importlib.import_module(package), kind)
+        return client(base_url=f"{server.origin}/v/{dialect}/api/paas/v4", api_key="k" * 32 + ".secret")
+
+    return make
+
+
+class TestZai(Matrix):
+    sdk = Sdk(
+        "zai",
+        provider="zai",
+        model="glm-4.6",
+        make=made("zai", "ZaiClient", "zai"),
+        ask=ask,
+        stream=stream,
+        closed=(End.DROPPED, End.CLOSED_EARLY),  # its streams have no close()
+    )
+
+
+class TestZhipuAi(Matrix):
+    sdk = Sdk(
+        "zhipuai",
+        provider="zhipu",
+        model="glm-4.6",
+        make=made("zhipuai", "ZhipuAI", "zhipu"),
+        ask=ask,
+        stream=stream,
+        closed=(End.DROPPED, End.CLOSED_EARLY),
+    )
