@@ -104,6 +104,44 @@ def non_streaming(rounds: int, otel: bool) -> None:
     row(name, plain, added, "bound 110 (goal 70)" if otel else "bound 25")
 
 
+def bare_telemetry(rounds: int) -> None:
+    """What OpenTelemetry's own SDK takes for a span of as many attributes and one histogram, around the same call."""
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+    class Nowhere(SpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            return SpanExportResult.SUCCESS
+
+    def handler(request: Any) -> Any:
+        return httpx2.Response(200, json=BODY)
+
+    httpx2, make = clients(handler)
+    tracing = TracerProvider()
+    tracing.add_span_processor(BatchSpanProcessor(Nowhere()))
+    tracer = tracing.get_tracer("bare")
+    histogram = MeterProvider([InMemoryMetricReader()]).get_meter("bare").create_histogram("duration", "s")
+    first = {f"gen_ai.start.{number}": "value" for number in range(6)}
+    rest: dict[str, Any] = {f"gen_ai.end.{number}": "value" for number in range(20)}
+    few = {f"gen_ai.{number}": "value" for number in range(5)}
+    client = make()
+
+    def call() -> None:
+        client.chat.completions.create(model="deepseek-chat", messages=MESSAGES)
+
+    def traced() -> None:
+        span = tracer.start_span("chat", attributes=first)
+        call()
+        span.set_attributes(rest)
+        span.end()
+        histogram.record(0.1, few)
+
+    plain, added = paired(call, traced, rounds)
+    row("  the same span and histogram, by the bare SDK", plain, added, "for comparison")
+
+
 def unknown_host(rounds: int) -> None:
     import httpx2
 
@@ -173,6 +211,7 @@ def main() -> None:
     print(f"{'':<52} {'bare us':>10} {'added us':>10} {'ratio':>9}")
     non_streaming(rounds, otel=False)
     non_streaming(rounds, otel=True)
+    bare_telemetry(rounds)
     unknown_host(rounds * 5)
     streaming(rounds)
     importing()

@@ -7,6 +7,7 @@ replaced by `configure`. Libraries and tests make one of their own and touch not
 from __future__ import annotations
 
 import atexit
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -395,7 +396,7 @@ class Tokenmeter:
             provider=record.provider,
             model=models.get(asked, asked),
             response_model=models.get(answered, answered) if answered is not None else None,
-            at=record.started_at if self._clock_is_start(record.provider) else record.ended_at,
+            at=record.started_at if record.provider in self._clock_is_start else record.ended_at,
             params=_price_params(record),
         )
         if cost.amount is not None and not usage.quantities:
@@ -406,9 +407,10 @@ class Tokenmeter:
             self._warn_unpriced(record, cost)
         return cost
 
-    def _clock_is_start(self, provider: str) -> bool:
-        known = self.providers.get(provider)
-        return known is not None and known.at == "start"
+    @functools.cached_property
+    def _clock_is_start(self) -> frozenset[str]:
+        """The providers whose prices are those of a call's start; all others bill by its completion."""
+        return frozenset(one.id for one in self.providers.by_id.values() if one.at == "start")
 
     def _warn_unpriced(self, record: Record, cost: Cost) -> None:
         key = (record.provider, record.response_model or record.request_model)

@@ -26,6 +26,7 @@ from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvid
 from tokenmeter._guard import guard
 from tokenmeter.record import End, Record
 from tokenmeter.sinks import semconv
+from tokenmeter.sinks._globals import meter_provider
 from tokenmeter.sinks.accumulator import Accumulator, Folded, Row, exact_sum
 from tokenmeter.sinks.attributes import text
 from tokenmeter.usage import Source
@@ -74,7 +75,8 @@ class Metrics:
         """Whether a provider is there that could read the sums; if not, records need not come at once."""
         if self._silent:
             return False
-        return not _is_stand_in(self._given if self._given is not None else metrics.get_meter_provider())
+        provider = self._given if self._given is not None else meter_provider()
+        return provider is not None and not _is_stand_in(provider)
 
     def write(self, record: Record) -> None:
         """Take a record. Its sums are made later, so this costs an append."""

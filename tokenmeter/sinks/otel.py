@@ -28,6 +28,7 @@ from tokenmeter._guard import guard
 from tokenmeter.money import plain
 from tokenmeter.record import End, Record
 from tokenmeter.sinks import semconv
+from tokenmeter.sinks._globals import tracer_provider
 from tokenmeter.sinks.attributes import (
     TEXT_MOST,
     Attributes,
@@ -197,7 +198,9 @@ class Spans:
 
     def _tracing(self) -> Tracer | None:
         """A tracer that records somewhere, or None."""
-        provider = self._given if self._given is not None else trace.get_tracer_provider()
+        provider = self._given if self._given is not None else tracer_provider()
+        if provider is None:
+            return None
         if provider is not self._provider:
             tracer = provider.get_tracer(semconv.SCOPE_NAME, semconv.scope_version(), semconv.SCHEMA_URL)
             # The API's own tracers do nothing. A proxy's provider is replaced when a real one is set.
