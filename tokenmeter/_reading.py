@@ -214,12 +214,12 @@ class StreamReading(Reading):
 
     def end(self, end: End) -> End:
         reader = self._reader
-        if self.error is not None and end in (End.COMPLETE, End.CLOSED_EARLY):
+        if self.error is not None and end in (End.COMPLETE, End.CLOSED_EARLY, End.DROPPED):
             return End.ERROR
         if reader is None:
             return end
-        if reader.terminal and end in (End.CLOSED_EARLY, End.DROPPED):
-            return End.COMPLETE  # SDKs stop at the terminator and close: the answer was whole
+        if end in (End.CLOSED_EARLY, End.DROPPED) and (reader.terminal or self._said_all()):
+            return End.COMPLETE  # SDKs stop at the terminator, some at the finish reason: the answer was whole
         if end is End.COMPLETE and not reader.terminal and not self._hand_fed:
             extracted = self.extracted
             if extracted is None or not extracted.finish_reasons:
@@ -229,6 +229,10 @@ class StreamReading(Reading):
 
     def output(self) -> TokenCount | None:
         return self._counter.count() if self._counter is not None else None
+
+    def _said_all(self) -> bool:
+        extracted = self.extracted
+        return extracted is not None and bool(extracted.finish_reasons) and _whole(extracted.usage)
 
     def _taken(self) -> bytes:
         data = b"".join(self.chunks)
