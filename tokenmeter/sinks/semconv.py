@@ -202,6 +202,7 @@ GENAI_SCOPES: Final = frozenset(
         "langsmith",
         "litellm",
         "logfire",
+        "mistralai_sdk_tracer",
         "openinference",
         "openlit",
         "opentelemetry.instrumentation.alephalpha",
