@@ -20,9 +20,8 @@ def answer(ask: Ask) -> Reply:
     """Candidates, whole or as a stream of events."""
     if not ask.path.endswith(":streamGenerateContent"):
         return json_reply(_body(ask, _parts(ask), "STOP", ask.numbers))
-    words = ask.words()
-    tool = ask.tool()
-    steps = [[{"text": word}] for word in words] if tool is None else [_parts(ask)]
+    parts = _parts(ask)
+    steps = [[{"text": word}] for word in ask.words()] if "text" in parts[0] else [parts]
     bodies = [
         _body(ask, parts, "STOP" if number == len(steps) else None, ask.numbers.so_far(number, len(steps)))
         for number, parts in enumerate(steps, 1)
