@@ -6,11 +6,14 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tokenmeter import Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, capture, provider_server
+
+OUTCOME = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +43,14 @@ def records(meter: Tokenmeter) -> Iterator[Records]:
         yield found
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    report = yield
+    if report.when == "call":
+        item.stash[OUTCOME] = report.outcome
+    return report
+
+
 @pytest.fixture
 def note(request: pytest.FixtureRequest, server: ProviderServer, records: Records) -> Iterator[None]:
     """After a test of the matrix: which case it was, what was sent and what was recorded."""
@@ -49,7 +60,8 @@ def note(request: pytest.FixtureRequest, server: ProviderServer, records: Record
         return
     row = {
         "sdk": request.cls.sdk.package,
-        "case": request.node.originalname.removeprefix("test_").replace("_", " "),
+        "case": request.node.name.removeprefix("test_").replace("_", " "),
+        "outcome": request.node.stash.get(OUTCOME, "skipped"),
         "calls": len(records),
         "requests": len(server.requests),
         "usage": [[record.usage.input_tokens, record.usage.output_tokens] for record in records],

@@ -94,7 +94,9 @@ def _streaming(client: Any) -> list[Any]:
 @pytest.mark.parametrize(
     ("form", "streams"),
     [
-        pytest.param(lambda client: [client.beta.messages.create(model=MODEL, betas=["x"], **ARGUMENTS)], False, id="beta"),
+        pytest.param(
+            lambda client: [client.beta.messages.create(model=MODEL, betas=["x"], **ARGUMENTS)], False, id="beta"
+        ),
         pytest.param(lambda client: _helper(client.messages), True, id="helper"),
         pytest.param(lambda client: _helper(client.beta.messages), True, id="beta helper"),
         pytest.param(lambda client: _raw(client, stream=False), False, id="raw"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tokenmeter import End, Tokenmeter
-from tokenmeter.testing import ProviderServer, Records
+from tokenmeter.testing import ProviderServer, Records, capture
 
 from .matrix import MESSAGES, Matrix, Sdk
 
@@ -44,3 +48,26 @@ def test_its_own_retries_are_one_call(meter: Tokenmeter, records: Records, serve
     assert record.end is End.COMPLETE
     assert [attempt.status for attempt in record.attempts] == [503, 503, 200]
     assert record.usage.output_tokens == 12
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_its_own_span_gets_the_cost(asynchronous: bool, server: ProviderServer) -> None:
+    tracing = importlib.import_module("mistralai.extra.observability")
+    if not hasattr(tracing, "set_tracer_provider"):
+        pytest.skip("1.x does not make its span the current one: there ours stands beside it")
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    meter = Tokenmeter(tracer_provider=provider)
+    client = meter.wrap(make(server), provider="mistral")
+    tracing.set_tracer_provider(client, provider)
+    with capture(meter) as records:
+        if asynchronous:
+            asyncio.run(client.chat.complete_async(model="mistral-large-2512", messages=MESSAGES))
+        else:
+            client.chat.complete(model="mistral-large-2512", messages=MESSAGES)
+        record = records.only()
+    (span,) = exporter.get_finished_spans()
+    assert span.instrumentation_scope.name == "mistralai_sdk_tracer"
+    assert span.attributes["tokenmeter.cost.amount"] == record.cost.to_dict()["cost"]["amount"]
+    assert record.telemetry == "enriched"

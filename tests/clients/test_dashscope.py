@@ -1,0 +1,256 @@
+"""DashScope's own SDK: the classes with `call`, whose refusals are return values, tasks, and the client of 2.0."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tokenmeter import End, Source, Tokenmeter
+from tokenmeter.testing import ProviderServer, Received, Records, Reply, json_reply
+
+from .matrix import MESSAGES, Matrix, Sdk
+
+dashscope = pytest.importorskip("dashscope", reason="needs dashscope; `make test-sdks` has it")
+MODEL = "qwen-plus"
+VERSION = tuple(int(part) for part in dashscope.version.__version__.split(".")[:2])
+ASYNC = hasattr(dashscope, "AioGeneration")
+
+
+class Instrumenting(Tokenmeter):
+    """The classes have no client that could be wrapped: `instrument` stands in for `wrap`."""
+
+    def wrap(self, client: Any, **_: Any) -> Any:
+        self.instrument()
+        return client
+
+
+@pytest.fixture
+def classes(server: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dashscope, "base_http_api_url", server.url("dashscope-native"))
+    monkeypatch.setattr(dashscope, "api_key", "k")
+
+
+@pytest.fixture
+def meter(server: ProviderServer, classes: None) -> Iterator[Tokenmeter]:
+    made = Instrumenting(spans="none", hosts={server.host: "alibaba"})
+    yield made
+    made.uninstrument()
+    made.shutdown()
+
+
+def shown(answer: Any) -> dict[str, Any]:
+    """An answer without what differs from request to request."""
+    return {name: value for name, value in answer.items() if name != "headers"} | {"type": type(answer).__qualname__}
+
+
+def _generate(_: Any, model: str) -> Any:
+    return shown(dashscope.Generation.call(model=model, messages=MESSAGES, result_format="message"))
+
+
+def _generate_stream(_: Any, model: str) -> Any:
+    stream = dashscope.Generation.call(model=model, messages=MESSAGES, result_format="message", stream=True)
+    assert type(stream).__name__ == "generator"
+    return (shown(answer) for answer in stream)
+
+
+async def _generate_async(_: Any, model: str) -> Any:
+    return shown(await dashscope.AioGeneration.call(model=model, messages=MESSAGES, result_format="message"))
+
+
+async def _generate_async_stream(_: Any, model: str) -> Any:
+    stream = await dashscope.AioGeneration.call(model=model, messages=MESSAGES, result_format="message", stream=True)
+    async for answer in stream:
+        yield shown(answer)
+
+
+class TestClasses(Matrix):
+    """`Generation.call` and `AioGeneration.call`."""
+
+    sdk = Sdk(
+        "dashscope",
+        provider="alibaba",
+        model=MODEL,
+        api="dashscope.generation",
+        make=lambda server: None,
+        amake=(lambda server: None) if ASYNC else None,
+        ask=_generate,
+        aask=_generate_async,
+        stream=_generate_stream,
+        astream=_generate_async_stream,
+        closed=(End.CLOSED_EARLY, End.DROPPED),
+        early=(Source.PARTIAL, Source.COUNTED),
+    )
+
+    @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+    def test_error(self, stream: bool, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        """A refusal is returned, and is an error all the same."""
+        seen = self._both(meter, server, "status=429", stream=stream)
+        assert seen.error is None
+        assert "Throttling.RateQuota" in seen.shown[-1]
+        record = records.only()
+        assert (record.end, record.status_code) == (End.ERROR, 429)
+        assert len(record.attempts) == seen.requests == 1
+        assert record.cost.total is None
+
+    def test_retry(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        """A refusal is not tried again."""
+        assert self._both(meter, server, "fail=1;status=503", stream=False).requests == 1
+        assert (records.only().end, len(records[0].attempts)) == (End.ERROR, 1)
+
+
+def test_a_cut_connection_is_tried_again_in_the_same_call(
+    meter: Tokenmeter, records: Records, server: ProviderServer
+) -> None:
+    if VERSION < (1, 27):
+        pytest.skip("older versions of the SDK do not send again")
+    cut = iter((True, False))
+
+    def answer(request: Received) -> Reply:
+        if next(cut):
+            raise ConnectionResetError
+        return json_reply({"output": {"text": "hi"}, "usage": {"input_tokens": 24, "output_tokens": 12}})
+
+    server.serve(answer)
+    meter.instrument()
+    assert dashscope.Generation.call(model=MODEL, prompt="hi").status_code == 200
+    record = records.only()
+    assert [attempt.status for attempt in record.attempts] == [None, 200]
+    assert (record.end, record.usage.output_tokens, len(server.requests)) == (End.COMPLETE, 12, 2)
+
+
+def test_running_totals_and_texts_are_not_added_up(meter: Tokenmeter, records: Records) -> None:
+    meter.instrument()
+    for incremental in (False, True):
+        stream = dashscope.Generation.call(
+            model=f"{MODEL};chunks=40;out=80", prompt="hi", stream=True, incremental_output=incremental
+        )
+        assert len(list(stream)) == 40
+    assert [record.usage.output_tokens for record in records.drain()] == [80, 80]
+
+
+CONTENT: Any = [{"role": "user", "content": [{"text": "hi"}]}]
+
+
+@pytest.mark.parametrize(
+    ("call", "api", "operation", "output"),
+    [
+        pytest.param(
+            lambda: dashscope.MultiModalConversation.call(model="qwen-vl-plus", messages=CONTENT),
+            "dashscope.multimodal",
+            "chat",
+            12,
+            id="MultiModalConversation",
+        ),
+        pytest.param(
+            lambda: dashscope.TextEmbedding.call(model="text-embedding-v4", input=["a", "b"]),
+            "dashscope.embeddings",
+            "embeddings",
+            0,
+            id="TextEmbedding",
+        ),
+        pytest.param(
+            lambda: dashscope.TextReRank.call(model="gte-rerank-v2", query="q", documents=["a", "b"]),
+            "dashscope.rerank",
+            "rerank",
+            0,
+            id="TextReRank",
+        ),
+    ],
+)
+def test_the_other_classes(
+    call: Callable[[], Any],
+    api: str,
+    operation: str,
+    output: int,
+    meter: Tokenmeter,
+    records: Records,
+    server: ProviderServer,
+) -> None:
+    if api == "dashscope.rerank":
+        results = [{"index": 0, "relevance_score": 0.9}]
+        server.serve(lambda request: json_reply({"output": {"results": results}, "usage": {"total_tokens": 24}}))
+    meter.instrument()
+    assert call().status_code == 200
+    record = records.only()
+    assert (record.api, record.operation, record.end) == (api, operation, End.COMPLETE)
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (24, output)
+    assert len(server.requests) == 1
+
+
+# Tasks ----------------------------------------------------------------------------------------------------------
+
+
+def studio(steps: int, status: str = "SUCCEEDED") -> Callable[[Received], Reply]:
+    """Takes an order for an image, and has it ready after so many questions."""
+    asked = iter(range(1000))
+
+    def answer(request: Received) -> Reply:
+        if request.method == "POST":
+            return json_reply({"output": {"task_id": "t-1", "task_status": "PENDING"}, "request_id": "r"})
+        output: dict[str, Any] = {"task_id": "t-1", "task_status": "RUNNING"}
+        if next(asked) + 1 < steps:
+            return json_reply({"output": output, "request_id": "r"})
+        if status == "SUCCEEDED":
+            output |= {"task_status": status, "results": [{"url": "http://127.0.0.1/a.png"}]}
+            return json_reply({"output": output, "usage": {"image_count": 2}, "request_id": "r"})
+        return json_reply({"output": output | {"task_status": status, "code": "DataInspection"}, "request_id": "r"})
+
+    return answer
+
+
+def test_a_task_is_one_call_with_the_usage_of_its_end(
+    meter: Tokenmeter, records: Records, server: ProviderServer
+) -> None:
+    server.serve(studio(1))
+    meter.instrument()
+    with meter.scope("poster") as scope:
+        done = dashscope.ImageSynthesis.call(model="wanx-v1", prompt="a cat")
+    assert done.usage.image_count == 2
+    record = records.only()
+    assert (record.api, record.request_model, record.end) == ("dashscope.images", "wanx-v1", End.COMPLETE)
+    assert dict(record.usage.quantities) == {"images": 2}
+    assert (scope.calls, scope.pending) == (1, 0)
+
+
+def test_a_task_fetched_twice_is_counted_once(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+    server.serve(studio(2))
+    meter.instrument()
+    task = dashscope.ImageSynthesis.async_call(model="wanx-v1", prompt="a cat")
+    assert records.drain() == []
+    for _ in range(4):
+        dashscope.ImageSynthesis.fetch(task)
+    assert dict(records.only().usage.quantities) == {"images": 2}
+
+
+def test_a_task_that_fails_is_an_error(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+    server.serve(studio(1, "FAILED"))
+    meter.instrument()
+    dashscope.ImageSynthesis.call(model="wanx-v1", prompt="a cat")
+    record = records.only()
+    assert (record.end, record.error_type) == (End.ERROR, "DataInspection")
+
+
+def test_a_refused_task_is_an_error_at_once(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+    server.serve(lambda request: json_reply({"code": "InvalidApiKey", "message": "no", "request_id": "r"}, 401))
+    meter.instrument()
+    assert dashscope.ImageSynthesis.async_call(model="wanx-v1", prompt="a cat").status_code == 401
+    assert records.only().end is End.ERROR
+
+
+# The client of 2.0 ----------------------------------------------------------------------------------------------
+
+
+def client(server: ProviderServer, kind: str = "Client", **options: Any) -> Any:
+    if not hasattr(dashscope, kind):
+        pytest.skip(f"dashscope {dashscope.version.__version__} has no {kind}")
+    return getattr(dashscope, kind)(api_key="k", base_url=server.url("dashscope-native"), **options)
+
+
+@pytest.fixture
+def own(server: ProviderServer) -> Iterator[Tokenmeter]:
+    made = Tokenmeter(spans="none")
+    yield made
+    made.shutdown()

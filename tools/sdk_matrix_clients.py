@@ -1,0 +1,114 @@
+"""Run every SDK's cases against every major of it, each set in an environment of its own, and print what was metered.
+
+    python tools/sdk_matrix_clients.py [--only current ...] [-- PYTEST ARGUMENTS]
+
+Environments are made as in `sdk_matrix.py`. An environment holds one major of several SDKs, so that each pair of an
+SDK's major and a case is run once. The table has a block for each SDK and version, and in it a row for each case: the
+calls recorded, the requests at the server, the tokens in and out and where they come from, and how the call ended.
+`ok` is what the tests ask for: all that, and a caller who sees what a bare call shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from sdk_matrix import ROOT, VENVS, environment
+
+MATRIX: Final[Mapping[str, tuple[str, ...]]] = {
+    "older": ("anthropic[bedrock]==0.125.0", "mistralai==1.12.4"),
+    "middle": (
+        "anthropic[bedrock]==1.17.0", "cohere==5.21.1", "groq==0.37.1", "huggingface_hub==1.33.0", "mistralai==2.10.1",
+        "zhipuai",
+    ),
+    "current": (
+        "anthropic[bedrock,vertex]>=2,<3", "cohere>=7,<8", "groq>=1,<2", "huggingface_hub>=2,<3", "mistralai>=3,<4",
+        "ollama", "zai-sdk",
+    ),
+    "ark": ("volcengine-ark-runtime",),
+    "litellm": ("litellm",),
+    "frameworks": (
+        "langchain-anthropic", "langchain-openai", "llama-index-llms-openai", "openai-agents",
+        "pydantic-ai-slim[anthropic,openai]",
+    ),
+}  # fmt: skip
+DISTRIBUTIONS: Final = {"volcenginesdkarkruntime": "volcengine-ark-runtime", "zai": "zai-sdk"}
+SHOWN: Final = {"passed": "ok", "failed": "FAILED", "skipped": "-"}
+
+
+def installed(python: Path) -> dict[str, str]:
+    """Every distribution of an environment and its version."""
+    code = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
+    answer = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True).stdout
+    return {name.lower().replace("_", "-"): version for name, version in json.loads(answer).items()}
+
+
+def run(name: str, python: Path, extra: list[str]) -> tuple[list[dict[str, Any]], int, str]:
+    """The rows of one environment, pytest's exit status and its last line."""
+    table = VENVS / f"clients-{name}.jsonl"
+    table.unlink(missing_ok=True)
+    command = [str(python), "-m", "pytest", "-n", "2", "-rfE", "-p", "no:cacheprovider", "tests/clients", *extra]
+    environ = os.environ | {"CLIENTS_TABLE": str(table), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    lines = done.stdout.strip().splitlines()
+    for line in lines:
+        if line.startswith(("FAILED", "ERROR")):
+            print(f"  {name}: {line}")
+    rows = [json.loads(row) for row in table.read_text(encoding="utf-8").splitlines()] if table.exists() else []
+    return rows, done.returncode, lines[-1] if lines else done.stderr.strip()
+
+
+def version(sdk: str, found: Mapping[str, str]) -> str:
+    """An SDK as it is called in the tests, with the version that was installed."""
+    package = sdk.partition(" ")[0]
+    return f"{sdk} {found.get(DISTRIBUTIONS.get(package, package).lower().replace('_', '-'), '?')}"
+
+
+def print_table(blocks: Mapping[str, list[dict[str, Any]]]) -> None:
+    """One block for each SDK and version, one row for each case."""
+    head = f"{'case':26}{'calls':>6}{'requests':>10}  {'in / out':16}{'source':22}{'end':22}"
+    for title, rows in sorted(blocks.items()):
+        print(f"\n{title}\n  {head}")
+        for row in sorted(rows, key=lambda row: str(row["case"])):
+            if row["outcome"] == "skipped":
+                print(f"  {row['case']:26}{'-':>6}{'-':>10}  the SDK has no such form")
+                continue
+            usage = ", ".join(" / ".join("-" if part is None else str(part) for part in pair) for pair in row["usage"])
+            source, end = ", ".join(row["source"]), ", ".join(row["end"])
+            print(
+                f"  {row['case']:26}{row['calls']:>6}{row['requests']:>10}  {usage:16}{source:22}{end:22}"
+                f"{SHOWN[row['outcome']]}"
+            )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the matrix; 0 if every environment passed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(MATRIX), default=list(MATRIX))
+    parser.add_argument("rest", nargs="*", help="arguments for pytest, after --")
+    arguments = parser.parse_args(argv)
+    blocks: dict[str, list[dict[str, Any]]] = {}
+    ends: dict[str, tuple[int, str]] = {}
+    for name in arguments.only:
+        python = environment(f"clients-{name}", MATRIX[name])
+        found = installed(python)
+        rows, status, last = run(name, python, arguments.rest)
+        for row in rows:
+            blocks.setdefault(version(row["sdk"], found), []).append(row)
+        ends[name] = (status, last)
+    # An environment without an SDK skips its cases: what another one has run is what counts.
+    print_table({title: rows for title, rows in blocks.items() if any(row["outcome"] != "skipped" for row in rows)})
+    print()
+    for name, (status, last) in ends.items():
+        print(f"{name}: {'ok' if status == 0 else 'FAILED'}: {last}")
+    return 0 if all(status == 0 for status, _ in ends.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
