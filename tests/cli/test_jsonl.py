@@ -219,6 +219,8 @@ sys.exit(answer_lines(sys.argv[1], handler))
 
 def start(path: str = "-", **options: Any) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", SCRIPT, path]
+    if os.name == "posix":  # a shell starts background jobs with interrupts ignored, and children inherit that
+        options.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
