@@ -116,8 +116,11 @@ def patch(owner: type, name: str, make: Callable[[Callable[..., Any]], Callable[
             return False
         if getattr(found, "__tokenmeter__", False):
             return True
-        replacement = functools.wraps(found)(make(found))
-        replacement.__tokenmeter__ = True  # type: ignore[attr-defined]
+        method = found.__func__ if isinstance(found, classmethod) else found
+        replacement: Any = functools.wraps(method)(make(method))
+        if isinstance(found, classmethod):
+            replacement = classmethod(replacement)
+        replacement.__tokenmeter__ = True
         setattr(owner, name, replacement)
         return True
 

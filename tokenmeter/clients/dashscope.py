@@ -233,21 +233,21 @@ def _finish(answer: Any) -> None:
     call.lifecycle.settle(call, End.COMPLETE if status == "SUCCEEDED" else End.ERROR)
 
 
-def _fetched(get: Any) -> Any:
+def _fetched(get: Callable[..., Any]) -> Callable[..., Any]:
     def metered(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        answer = get.__get__(None, cls)(*args, **kwargs)
+        answer = get(cls, *args, **kwargs)
         with guard("reading a task"):
             _finish(answer)
         return answer
 
-    return classmethod(metered)
+    return metered
 
 
-def _async_fetched(get: Any) -> Any:
+def _async_fetched(get: Callable[..., Any]) -> Callable[..., Any]:
     async def metered(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        answer = await get.__get__(None, cls)(*args, **kwargs)
+        answer = await get(cls, *args, **kwargs)
         with guard("reading a task"):
             _finish(answer)
         return answer
 
-    return classmethod(metered)
+    return metered
