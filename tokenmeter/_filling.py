@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 from tokenmeter.usage import Source, TokenCount, Usage
 
 if TYPE_CHECKING:
+    from tokenmeter._calibrating import Calibrator
     from tokenmeter._reading import Reading
     from tokenmeter.lifecycle import OpenCall
 
 __all__ = ["fill", "request_body"]
 
 
-def fill(call: OpenCall, usage: Usage, reading: Reading | None) -> Usage:
+def fill(call: OpenCall, usage: Usage, reading: Reading | None, calibrator: Calibrator | None = None) -> Usage:
     """The usage with missing totals counted, each with its own source and range; what is reported stays."""
     counts: dict[str, TokenCount | None] = {}
+    body = None
     if usage.input_tokens is None:
         body = request_body(call.request)
         if body is not None:
@@ -27,6 +29,11 @@ def fill(call: OpenCall, usage: Usage, reading: Reading | None) -> Usage:
     unfinished = usage.output_tokens is None or usage.source_of("output_tokens") is Source.PARTIAL
     if unfinished and reading is not None:
         counts["output_tokens"] = reading.output()
+    if calibrator is not None:
+        counts = calibrator.corrected(
+            counts, provider=call.provider, model=call.request_model, api=call.api, body=body, reading=reading
+        )
+        call.calibrated = tuple(name for name, count in counts.items() if count is not None and count.calibrated)
     return usage.with_counts(**counts)
 
 

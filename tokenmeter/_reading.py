@@ -42,6 +42,7 @@ class Reading:
     extracted: Extracted | None = None
     error: str | None = None
     flags: tuple[str, ...] = ()
+    _counter: OutputCounter | None = None
 
     @property
     def small(self) -> bool:
@@ -58,7 +59,11 @@ class Reading:
 
     def output(self) -> TokenCount | None:
         """A count of the text that came back; None where there is no text to be seen."""
-        return None
+        return self._counter.count() if self._counter is not None else None
+
+    def heard(self) -> tuple[str, set[str]] | None:
+        """Script and kinds of the text that `output` counted; None where it counted none."""
+        return self._counter.heard() if self._counter is not None else None
 
     def _took(self, extracted: Extracted) -> tuple[Usage, str | None]:
         self.extracted = extracted
@@ -80,7 +85,8 @@ class ObjectReading(Reading):
         return self._took(extract(self._reply, provider=self._provider, api=self._api))
 
     def output(self) -> TokenCount | None:
-        return _count_texts(self._reply, self._provider, self._api, self._model)
+        self._counter = _counter_of(self._reply, self._provider, self._api, self._model)
+        return super().output()
 
 
 class TextReading(Reading):
@@ -88,15 +94,13 @@ class TextReading(Reading):
 
     def __init__(self, counter: OutputCounter) -> None:
         self._counter = counter
+        self._feed = counter.feed
 
     def feed(self, text: str) -> None:
-        self._counter.feed("text", text)
+        self._feed("text", text)
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
         return _NOTHING, "the usage was not given, only the text"
-
-    def output(self) -> TokenCount | None:
-        return self._counter.count()
 
 
 class BodyReading(Reading):
@@ -156,7 +160,8 @@ class BodyReading(Reading):
         return super().end(end)
 
     def output(self) -> TokenCount | None:
-        return _count_texts(self._parsed, self._provider, self._api, self._model)
+        self._counter = _counter_of(self._parsed, self._provider, self._api, self._model)
+        return super().output()
 
 
 class StreamReading(Reading):
@@ -178,8 +183,8 @@ class StreamReading(Reading):
         self._splitter = EventSplitter(content_type)
         self._server_sent = content_type.startswith("text/event-stream")
         self._reader: StreamReader | None = None
-        self._counter: OutputCounter | None = None
         self._hand_fed = False
+        self._unheard = b""
 
     @property
     def small(self) -> bool:
@@ -205,6 +210,7 @@ class StreamReading(Reading):
             extracted = quick.result()
             if _whole(extracted.usage) or not data:
                 self._reader = quick
+                self._unheard = data
                 self.error = quick.error
                 return self._took(extracted)
         self._read_in_full((*self._splitter.feed(data), *self._splitter.close()))
@@ -228,7 +234,10 @@ class StreamReading(Reading):
         return end
 
     def output(self) -> TokenCount | None:
-        return self._counter.count() if self._counter is not None else None
+        if self._unheard:  # asked although the vendor said it all: nobody has looked at the text yet
+            data, self._unheard, self._reader = self._unheard, b"", None
+            self._read_in_full((*self._splitter.feed(data), *self._splitter.close()))
+        return super().output()
 
     def _said_all(self) -> bool:
         extracted = self.extracted
@@ -299,8 +308,8 @@ def _tail_usage(body: bytes) -> object:
     return found if "usage" in found else None
 
 
-def _count_texts(body: object, provider: str | None, api: str | None, model: str | None) -> TokenCount | None:
-    """A count of everything a whole answer says; None where its format is not known."""
+def _counter_of(body: object, provider: str | None, api: str | None, model: str | None) -> OutputCounter | None:
+    """A counter fed with everything a whole answer says; None where its format is not known."""
     if not isinstance(body, dict):
         return None
     reader = reader_for(provider, api, body)
@@ -309,7 +318,7 @@ def _count_texts(body: object, provider: str | None, api: str | None, model: str
     counter = _counter(provider, api, model)
     for kind, text in reader.api.texts(body):
         counter.feed(kind, text)
-    return counter.count()
+    return counter
 
 
 def _counter(provider: str | None, api: str | None, model: str | None) -> OutputCounter:

@@ -58,6 +58,12 @@ class Spans(Protocol):
     def start(self, call: OpenCall) -> SpanHandle | None: ...
 
 
+class Calibrates(Protocol):
+    """Learns from calls whose usage is reported; what it says is noted on the record."""
+
+    def seen(self, call: OpenCall, usage: Usage, end: End) -> tuple[str, ...]: ...
+
+
 class ScopeNode(Protocol):
     """What a call needs of the scope it runs in."""
 
@@ -125,6 +131,8 @@ class OpenCall:
     reading: Reading | None = None
     """What came back; read and let go at settle."""
     usage_override: Usage | None = None
+    calibrated: tuple[str, ...] = ()
+    """Totals counted here that were corrected by what the user's own traffic taught."""
     status_code: int | None = None
     streaming: bool = False
     """A body is still being read by the caller: its tee settles the call."""
@@ -216,6 +224,7 @@ class Lifecycle:
         self.clock = clock
         self.monotonic = monotonic
         self.quiet = quiet
+        self.calibrator: Calibrates | None = None  # set where the user asked for it
         self.successor: Lifecycle | None = None
         # Calls that are over and not yet read: those nobody waits for, and streams that the collector took, which are
         # never settled inside a finalizer, since that may run while this thread holds a lock of a sink.
@@ -406,6 +415,9 @@ class Lifecycle:
         error_type = _error_type(call, reading, end)
         if call.children and not call.observed:
             end, usage, reason = End.DELEGATED, NOT_REPORTED, "the calls made inside carry the usage"
+        if self.calibrator is not None:
+            with guard("calibrating"):
+                flags = (*flags, *self.calibrator.seen(call, usage, end))
         facts.update(end=end, usage=usage, reason=reason, error_type=error_type, flags=flags)
         return Record.of(facts)
 

@@ -29,6 +29,7 @@ from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
 
 if TYPE_CHECKING:
+    from tokenmeter._calibrating import Calibrator
     from tokenmeter.catalog.book import Book
     from tokenmeter.catalog.providers import Providers
     from tokenmeter.clients import Adapter
@@ -82,7 +83,27 @@ class Tokenmeter:
             clock=clock,
             monotonic=monotonic,
         )
+        self._calibrator: Final = self._calibrating(clock, monotonic)
         self._connect(tracer_provider, meter_provider, tuple(sinks))
+
+    def _calibrating(self, clock: Callable[[], int], monotonic: Callable[[], int]) -> Calibrator | None:
+        settings = self.settings
+        if not settings.calibrate and settings.calibration is None:
+            return None
+        from tokenmeter._calibrating import Calibrator
+        from tokenmeter.tokens.calibration import Calibration
+        from tokenmeter.tokens.calibration_store import FileStore
+
+        store = settings.calibration
+        if isinstance(store, str):
+            store = FileStore(store)
+        made = Calibrator(
+            Calibration(store, now=lambda: clock() / 1e9), learns=settings.calibrate, monotonic=monotonic
+        )
+        self._lifecycle.calibrator = made
+        if settings.estimate:
+            self._lifecycle.fill = functools.partial(fill, calibrator=made)
+        return made
 
     def _connect(self, tracer_provider: Any, meter_provider: Any, sinks: tuple[Sink, ...]) -> None:
         from tokenmeter.sinks.metrics import Metrics
@@ -105,6 +126,8 @@ class Tokenmeter:
             from tokenmeter.sinks.ledger import Ledger
 
             self._lifecycle.add_sink(Ledger(settings.ledger))
+        if self._calibrator is not None and self._calibrator.learns:
+            self._lifecycle.add_sink(self._calibrator)
         for sink in sinks:
             self._lifecycle.add_sink(sink)
 

@@ -9,6 +9,8 @@ export_estimates TOKENMETER_EXPORT_ESTIMATES    counted numbers under gen_ai.usa
 hosts           TOKENMETER_HOSTS                "llm.corp.lan=deepseek,10.0.0.7:8000=alibaba"
 price_lists     TOKENMETER_PRICE_LISTS          "deepseek=USD": which of a provider's own lists bills
 prices          TOKENMETER_PRICES               file or folder of rates that add to or replace the book's
+calibrate       TOKENMETER_CALIBRATE            learn from reported usage how far our counts are off (default off)
+calibration     TOKENMETER_CALIBRATION          file of what was learnt: used, and added to where calibrate is on
 models          TOKENMETER_MODELS               "ep-2024...=doubao-pro-32k": deployment or endpoint id to model
 """
 
@@ -26,6 +28,7 @@ from tokenmeter.errors import ConfigurationError
 __all__ = ["Settings"]
 
 _SPANS: Final = ("auto", "own", "enrich", "none")
+_SWITCHES: Final = ("ask_usage", "estimate", "export_estimates", "calibrate")
 _YES: Final = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -47,6 +50,8 @@ class Settings:
     price_lists: Mapping[str, str] = field(default_factory=_nothing)
     prices: str | None = None
     models: Mapping[str, str] = field(default_factory=_nothing)
+    calibrate: bool = False
+    calibration: Any = None
 
     @classmethod
     def read(cls, given: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Settings:
@@ -71,7 +76,7 @@ class Settings:
 
 
 def _from_text(name: str, text: str, variable: str) -> Any:
-    if name in ("ask_usage", "estimate", "export_estimates"):
+    if name in _SWITCHES:
         if text.lower() not in _YES:
             raise ConfigurationError(f"{variable}={text!r}: say true or false")
         return _YES[text.lower()]
@@ -100,7 +105,11 @@ def _checked(name: str, value: Any, place: str) -> Any:
         if not isinstance(value, str | Path):
             raise ConfigurationError(f"{place}={value!r}: give a path")
         return os.fspath(value)
-    if name in ("ask_usage", "estimate", "export_estimates") and not isinstance(value, bool):
+    if name == "calibration" and not callable(getattr(value, "load", None)):
+        if not isinstance(value, str | Path):
+            raise ConfigurationError(f"{place}={value!r}: give a path, or a store with load, add, mark and forget")
+        return os.fspath(value)
+    if name in _SWITCHES and not isinstance(value, bool):
         raise ConfigurationError(f"{place}={value!r}: give True or False")
     if name in ("hosts", "price_lists", "models"):
         if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):

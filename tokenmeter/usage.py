@@ -52,7 +52,8 @@ class TokenCount:
     """A count made here: `tokens` lies in [low, high] for 95% of real texts of its kind.
 
     `method` is the worst part of exact > template > stand-in > ratio; `tokens`, `low` and `high` are None where
-    nothing could be counted, and `reason` says why. `skipped` names what could not be read.
+    nothing could be counted, and `reason` says why. `skipped` names what could not be read. `calibrated` says what
+    was learnt from the user's own traffic and is in the numbers (`×1.04, from 60 calls`); `method` stays what it was.
     """
 
     tokens: int | None
@@ -62,6 +63,7 @@ class TokenCount:
     family: str | None = None
     skipped: tuple[str, ...] = ()
     reason: str | None = None
+    calibrated: str | None = None
 
     @property
     def source(self) -> Source:

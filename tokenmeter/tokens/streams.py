@@ -12,7 +12,7 @@ from typing import Final
 
 from tokenmeter.tokens.counter import Counter, counter
 from tokenmeter.tokens.cuts import FORCED, last_cut
-from tokenmeter.tokens.ratio import RatioTally
+from tokenmeter.tokens.ratio import RatioTally, Script
 from tokenmeter.usage import TokenCount
 
 __all__ = ["OutputCounter", "TextCounter"]
@@ -102,6 +102,13 @@ class OutputCounter:
             if part is None:
                 part = self._kinds[kind] = TextCounter(self._counter)
             part.feed(delta)
+
+    def heard(self) -> tuple[Script, set[str]]:
+        """The script of what was fed so far, and its kinds."""
+        seen = RatioTally()
+        for part in self._kinds.values():
+            seen.add(part.raw()[1])
+        return seen.script(), set(self._kinds)
 
     def count(self) -> TokenCount:
         """Tokens so far with low and high, end marks and wrappers of calls included."""
