@@ -20,6 +20,7 @@ from tokenmeter._version import __version__
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from threading import Thread
 
     from tokenmeter._context import carry
     from tokenmeter.calls import Call, CallBlock
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from tokenmeter.estimating import Estimate
+    from tokenmeter.exchange import Converted, ExchangeRate, ExchangeRates
     from tokenmeter.meter import Tokenmeter, configure, default
     from tokenmeter.money import Money
     from tokenmeter.pricing import Charge, Cost
@@ -45,10 +47,13 @@ __all__ = [
     "CatalogError",
     "Charge",
     "ConfigurationError",
+    "Converted",
     "Cost",
     "CurrencyMismatch",
     "End",
     "Estimate",
+    "ExchangeRate",
+    "ExchangeRates",
     "MissingExtra",
     "Money",
     "Record",
@@ -71,6 +76,7 @@ __all__ = [
     "estimate",
     "flush",
     "instrument",
+    "preload",
     "price",
     "remove_sink",
     "scope",
@@ -89,10 +95,13 @@ _HOMES = {
     "CatalogError": "errors",
     "Charge": "pricing",
     "ConfigurationError": "errors",
+    "Converted": "exchange",
     "Cost": "pricing",
     "CurrencyMismatch": "errors",
     "End": "record",
     "Estimate": "estimating",
+    "ExchangeRate": "exchange",
+    "ExchangeRates": "exchange",
     "MissingExtra": "errors",
     "Money": "money",
     "Record": "record",
@@ -196,10 +205,30 @@ def count(text: str, *, model: str, provider: str | None = None) -> TokenCount:
 
 
 def estimate(
-    request: Any, *, provider: str, model: str | None = None, api: str | None = None, **params: Any
+    request: Any,
+    *,
+    provider: str,
+    model: str | None = None,
+    api: str | None = None,
+    at: datetime | str | None = None,
+    output_limit: int | None = None,
+    **params: Any,
 ) -> Estimate:
-    """The range in which a request's cost will lie, before it is sent."""
-    return _meter().estimate(request, provider=provider, model=model, api=api, **params)
+    """The range in which a request's cost will lie, before it is sent.
+
+    `request` is a body or a text; `output_limit` (tokens) wins over the limit the body sets; `at` and `params` are
+    those of `price`. Raises ConfigurationError where no model is named.
+    """
+    return _meter().estimate(
+        request, provider=provider, model=model, api=api, at=at, output_limit=output_limit, **params
+    )
+
+
+def preload(*names: str) -> Thread:
+    """Load the vocabularies of families or models (`"qwen"`, `"gpt-4o"`) in the background; join the thread to wait."""
+    from tokenmeter.tokens import preload as load
+
+    return load(*names)
 
 
 def price(usage: Usage, *, provider: str, model: str, at: datetime | str | None = None, **params: Any) -> Cost:

@@ -62,6 +62,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--batch", action="store_true", default=None, help="a call of a batch job")
     for name in _PARAMS:
         parser.add_argument(f"--{name.replace('_', '-')}", metavar="NAME", help=f"params.{name}")
+    parser.add_argument("--convert", metavar="CURRENCY", help="show the cost in this currency too; needs --rates")
+    parser.add_argument("--rates", metavar="FILE", help="your dated exchange rates (TOML); none is ever assumed")
     parser.add_argument("--json", action="store_true", help="the contract's JSON instead of a table")
 
 
@@ -143,11 +145,37 @@ def _one(args: argparse.Namespace, book: Book) -> int:
         raise ConfigurationError(f"--{error}") from None
     params = {name: getattr(args, name) for name in (*_PARAMS, "thinking", "batch") if getattr(args, name) is not None}
     cost = book.price(_usage(args), provider=args.provider, model=args.model, at=moment, params=params)
+    converted = _converted(args, cost)
     if args.json:
-        print_json(cost.to_dict())
-    else:
-        _show(cost)
+        print_json({**cost.to_dict(), **({"converted": converted} if args.convert else {})})
+        return 0
+    _show(cost)
+    if converted is not None:
+        old = " (stale)" if converted["stale"] else ""
+        print(
+            f"converted {converted['amount']} {converted['currency']} at {converted['pair']} {converted['rate']}"
+            f" of {converted['rate_day']}{old}, {converted['rate_source']}"
+        )
     return 0
+
+
+def _converted(args: argparse.Namespace, cost: Cost) -> dict[str, Any] | None:
+    """The cost in the currency asked for, at the user's own rate of that day; None where it is not priced."""
+    if not args.convert:
+        return None
+    if not args.rates:
+        raise ConfigurationError("--convert needs --rates FILE: no exchange rate is assumed")
+    from tokenmeter.exchange import ExchangeRates
+
+    rates = ExchangeRates.read(args.rates)
+    if cost.total is None:
+        return None
+    converted = rates.convert(cost.total, args.convert, cost.at)
+    if converted is None:
+        raise ConfigurationError(
+            f"{args.rates}: no rate between {cost.total.currency} and {args.convert} on or before {cost.at.date()}"
+        )
+    return converted.to_dict()
 
 
 def _parse(text: str) -> datetime:

@@ -1,0 +1,108 @@
+"""Converting is a step of its own, at the user's dated rates, and says so."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tokenmeter import CatalogError, ConfigurationError, ExchangeRates, Money
+from tokenmeter.cli import main
+
+TABLE = """
+[[rate]]
+base = "USD"
+quote = "CNY"
+day = 2024-05-06
+rate = 7.1
+source = "a bank"
+[[rate]]
+base = "USD"
+quote = "CNY"
+day = 2024-06-03
+rate = 7.2
+source = "a bank"
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "rates.toml"
+    path.write_text(TABLE, "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("money", "to", "day", "expected", "rate_day", "stale"),
+    [
+        pytest.param(Money(Decimal(2), "USD"), "CNY", date(2024, 5, 6), "14.2", date(2024, 5, 6), False, id="that day"),
+        pytest.param(
+            Money(Decimal(2), "USD"), "CNY", date(2024, 6, 2), "14.2", date(2024, 5, 6), True, id="weeks later"
+        ),
+        pytest.param(
+            Money(Decimal(2), "USD"), "CNY", date(2024, 6, 3), "14.4", date(2024, 6, 3), False, id="next rate"
+        ),
+        pytest.param(Money(Decimal("7.2"), "CNY"), "USD", date(2024, 6, 4), "1", date(2024, 6, 3), False, id="inverse"),
+    ],
+)
+def test_the_last_rate_on_or_before_the_day(
+    table: Path, money: Money, to: str, day: date, expected: str, rate_day: date, stale: bool
+) -> None:
+    converted = ExchangeRates.read(table).convert(money, to, day)
+    assert converted is not None
+    assert (converted.amount.amount, converted.amount.currency) == (Decimal(expected), to)
+    assert (converted.original, converted.rate.day, converted.stale) == (money, rate_day, stale)
+
+
+def test_no_rate_is_made_up(table: Path) -> None:
+    rates = ExchangeRates.read(table)
+    assert rates.convert(Money(Decimal(1), "USD"), "CNY", date(2024, 5, 5)) is None
+    assert rates.convert(Money(Decimal(1), "EUR"), "CNY", date(2024, 6, 5)) is None
+    with pytest.raises(TypeError, match="no zone"):
+        rates.convert(Money(Decimal(1), "USD"), "CNY", datetime(2024, 6, 5))  # noqa: DTZ001 - that is the point
+    assert rates.convert(Money(Decimal(1), "USD"), "CNY", datetime(2024, 6, 5, tzinfo=UTC)) is not None
+
+
+def test_a_table_says_everything_that_is_wrong_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "rates.toml"
+    path.write_text('[[rate]]\nbase = "USD"\nqoute = "CNY"\nday = "2024"\nrate = -1\nsource = ""\n', "utf-8")
+    with pytest.raises(CatalogError) as caught:
+        ExchangeRates.read(path)
+    text = str(caught.value)
+    for part in (
+        '"quote" is missing',
+        '"qoute" is not a key',
+        '"day" is a date',
+        '"rate" is a number',
+        '"source" is text',
+    ):
+        assert part in text
+    assert all(line.startswith(f"{path}: rate 1") for line in caught.value.problems)
+    with pytest.raises(ConfigurationError, match="cannot read"):
+        ExchangeRates.read(tmp_path / "missing.toml")
+
+
+ASK = [
+    "price",
+    "--provider",
+    "openai",
+    "--model",
+    "gpt-4o",
+    "--at",
+    "2024-06-01",
+    "--input",
+    "1000000",
+    "--output",
+    "0",
+]
+
+
+def test_the_command_line_converts_only_with_the_users_rates(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*ASK, "--convert", "CNY", "--rates", str(table)]) == 0
+    assert "converted 35.5 CNY at USD/CNY 7.1 of 2024-05-06 (stale), a bank" in capsys.readouterr().out
+    assert main([*ASK, "--convert", "CNY"]) == 2
+    assert "no exchange rate is assumed" in capsys.readouterr().err
+    assert main([*ASK, "--convert", "EUR", "--rates", str(table)]) == 2
+    assert "no rate between USD and EUR" in capsys.readouterr().err
