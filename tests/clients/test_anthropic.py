@@ -143,6 +143,13 @@ def test_counting_tokens_and_batches_are_no_calls(meter: Tokenmeter, records: Re
     server.serve(lambda request: json_reply({"input_tokens": 9}))
     assert client.messages.count_tokens(model=MODEL, messages=MESSAGES).input_tokens == 9
     assert client.beta.messages.count_tokens(model=MODEL, messages=MESSAGES).input_tokens == 9
+    batch = {"custom_id": "a", "params": {"model": MODEL, **ARGUMENTS}}
+    client.messages.batches.create(requests=[batch])
+    assert [request.path.partition("?")[0].rpartition("/")[2] for request in server.requests] == [
+        "count_tokens",
+        "count_tokens",
+        "batches",
+    ]
     assert records.drain() == []
 
 
@@ -163,6 +170,46 @@ def test_vertex(meter: Tokenmeter, records: Records, server: ProviderServer) -> 
         f"{MODEL}@20260101",
     )
     assert (record.usage.input_tokens, record.usage.output_tokens) == (7, 6)
+
+
+@pytest.mark.parametrize(
+    ("host", "kind", "options", "model", "provider", "region"),
+    [
+        pytest.param("api.anthropic.com", "Anthropic", {"api_key": "k"}, MODEL, "anthropic", None, id="anthropic"),
+        pytest.param(
+            "bedrock-runtime.eu-west-1.amazonaws.com",
+            "AnthropicBedrock",
+            {"aws_region": "eu-west-1", "aws_access_key": "a", "aws_secret_key": "b"},
+            "eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "aws-bedrock",
+            "eu-west-1",
+            id="bedrock",
+        ),
+    ],
+)
+def test_who_bills_is_told_by_the_host(
+    host: str,
+    kind: str,
+    options: dict[str, Any],
+    model: str,
+    provider: str,
+    region: str | None,
+    meter: Tokenmeter,
+    records: Records,
+    server: ProviderServer,
+) -> None:
+    if kind == "AnthropicBedrock":
+        pytest.importorskip("botocore", reason="needs anthropic[bedrock]; `make test-sdks` has it")
+    through = anthropic.DefaultHttpxClient(proxy=server.origin)
+    client = getattr(anthropic, kind)(base_url=f"http://{host}", http_client=through, **options)
+    meter.instrument()
+    ask(client, model)
+    list(stream(client, model))
+    assert len(server.requests) == 2
+    found = {(record.provider, record.region, record.host, record.request_model) for record in records.drain()}
+    assert found == {(provider, region, host, model)}
+    assert [record.usage.output_tokens for record in records] == [12, 12]
+    assert all(record.cost.total is not None and record.cost.total.currency == "USD" for record in records)
 
 
 def spans_of(call: Callable[[Any], Any], server: ProviderServer, **options: Any) -> tuple[list[Any], Any]:

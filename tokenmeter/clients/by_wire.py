@@ -51,11 +51,12 @@ def _both(module: str, owner: str, name: str, async_owner: str | None = None, as
 
 
 SDKS: Final[Mapping[str, Sdk]] = {
-    # Every resource has a BaseSDK of its own; what they share is the configuration. 1.x has it one package higher.
+    # Every resource is a BaseSDK of its own; what they share is the configuration. The first home is that of 1.x.
     "mistralai": Sdk(
-        methods=(
-            *_both("mistralai.basesdk", "BaseSDK", "do_request", "BaseSDK", "do_request_async"),
-            *_both("mistralai.client.basesdk", "BaseSDK", "do_request", "BaseSDK", "do_request_async"),
+        methods=tuple(
+            method
+            for home in ("mistralai", "mistralai.client", "mistralai.azure.client", "mistralai.gcp.client")
+            for method in _both(f"{home}.basesdk", "BaseSDK", "do_request", "BaseSDK", "do_request_async")
         ),
         carrier="sdk_configuration",
         marked=("sdk_configuration", "sdk_configuration.client", "sdk_configuration.async_client"),
