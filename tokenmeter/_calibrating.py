@@ -168,6 +168,13 @@ class Calibrator:
                 answer[name] = self.calibration.correct(count, provider=provider, model=model, script=script, part=part)
         return answer
 
+    def corrected_input(
+        self, count: TokenCount, *, provider: str | None, model: str | None, api: str | None, body: Mapping[str, Any]
+    ) -> TokenCount:
+        """The count of a request that has not been sent, with what was learnt of its kind."""
+        counts = self.corrected({"input_tokens": count}, provider=provider, model=model, api=api, body=body)
+        return counts["input_tokens"] or count
+
     # On the worker ------------------------------------------------------------------------------------------
 
     def _work(self, samples: queue.Queue[_Sample | None]) -> None:

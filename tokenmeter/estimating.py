@@ -1,11 +1,18 @@
-"""The cost of a request before it is sent, as a range."""
+"""The cost of a request before it is sent, as a range.
+
+The least is the input alone, at the low end of its count; the most adds the greatest output the request allows to the
+high end. Both are at list price without a cache hit, which nobody knows beforehand. What changes a rate and stands in
+the request (thinking, batch, tier) is read from it, as it is at settle.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+from tokenmeter.catalog.request import request_params
 from tokenmeter.usage import Source, TokenCount, Usage
 
 if TYPE_CHECKING:
@@ -14,7 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Estimate", "estimate"]
 
-_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens", "maxOutputTokens", "max_tokens_to_sample")
+_LIMITS = (
+    "max_completion_tokens", "max_output_tokens", "max_tokens", "maxOutputTokens", "max_tokens_to_sample", "maxTokens",
+    "num_predict", "maxTokenCount", "max_new_tokens",
+)  # fmt: skip
+_PARTS = ("parameters", "generationConfig", "generation_config", "inferenceConfig", "textGenerationConfig", "options")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +51,60 @@ def estimate(
     provider: str,
     model: str,
     api: str | None,
-    price: Any,
+    price: Callable[[Usage, Mapping[str, Any]], Cost],
     output_limit: int | None = None,
+    at: datetime | date | str | None = None,
+    corrected: Callable[[TokenCount, Mapping[str, Any]], TokenCount] | None = None,
 ) -> Estimate:
-    """Count the request and price both ends of the range with `price(usage)`."""
+    """Count the request (a body, or a text) and price both ends of the range with `price(usage, params)`.
+
+    `params` are the facts of the request that prices depend on; `corrected` applies what was learnt about counting.
+    """
     from tokenmeter.tokens import count_request, count_text
 
+    params: Mapping[str, Any] = {}
     if isinstance(request, str):
         counted = count_text(request, model=model, provider=provider)
+    elif isinstance(request, Mapping):
+        counted = count_request(request, provider=provider, model=model, api=api, at=_day(at))
+        if corrected is not None:
+            counted = corrected(counted, request)
+        output_limit = output_limit if output_limit is not None else _limit(request)
+        params = request_params(request) or {}
     else:
-        body = request if isinstance(request, Mapping) else {}
-        counted = count_request(body, provider=provider, model=model, api=api)
-        output_limit = output_limit if output_limit is not None else _limit(body)
-    low = price(_usage(counted.low, 0))
-    high = price(_usage(counted.high, output_limit)) if output_limit is not None else None
+        reason = f"a request is a body or a text, not a {type(request).__name__}"
+        counted = TokenCount(None, None, None, None, reason=reason)
+    low = _cost(counted, counted.low, 0, price, params)
+    high = _cost(counted, counted.high, output_limit, price, params) if output_limit is not None else None
     return Estimate(counted, output_limit, low, high)
 
 
-def _usage(input_tokens: int | None, output_tokens: int | None) -> Usage:
-    return Usage(input_tokens=input_tokens, output_tokens=output_tokens, source=Source.ESTIMATED)
+def _cost(
+    counted: TokenCount,
+    tokens: int | None,
+    output: int,
+    price: Callable[[Usage, Mapping[str, Any]], Cost],
+    params: Mapping[str, Any],
+) -> Cost:
+    cost = price(Usage(input_tokens=tokens, output_tokens=output, source=Source.ESTIMATED), params)
+    if tokens is not None or cost.amount is None:
+        return cost
+    from tokenmeter.pricing import Cost
+
+    return Cost(cost.offer, "unpriced", None, (), cost.at, reason=f"input_tokens is not known: {counted.reason}")
+
+
+def _day(at: datetime | date | str | None) -> str | None:
+    """The ISO day of an instant, for vendors that changed what they add to a request."""
+    if isinstance(at, datetime):
+        return at.astimezone(UTC).date().isoformat()
+    return at[:10] if isinstance(at, str) else at.isoformat() if at is not None else None
 
 
 def _limit(body: Mapping[str, Any]) -> int | None:
-    places = [
-        body,
-        *(part for part in (body.get("parameters"), body.get("generationConfig")) if isinstance(part, Mapping)),
-    ]
-    for place in places:
+    for place in (body, *(body.get(name) for name in _PARTS)):
+        if not isinstance(place, Mapping):
+            continue
         for name in _LIMITS:
             value = place.get(name)
             if type(value) is int and value >= 0:

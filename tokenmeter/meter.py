@@ -14,16 +14,17 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from tokenmeter._billing import Billing
 from tokenmeter._context import HAND, SCOPE, TAGS
 from tokenmeter._filling import fill
 from tokenmeter._guard import guard
+from tokenmeter._routing import Routing
 from tokenmeter.calls import CallBlock
-from tokenmeter.catalog.apis import load_apis
 from tokenmeter.catalog.request import request_params
 from tokenmeter.clients import _hooks
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.lifecycle import Lifecycle, OpenCall, Route
-from tokenmeter.record import End, Record, Sink
+from tokenmeter.record import Sink
 from tokenmeter.scopes import Scope, ScopeBlock, TagsBlock
 from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
@@ -39,12 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Tokenmeter", "configure", "default"]
 
 _Client = TypeVar("_Client")
-_UNKNOWN_MODELS_MOST: Final = 1000
-_ROUTES_MOST: Final = 1000
-_ASKABLE: Final = ("openai.chat", "openai.completions")
-"""Wire formats whose streams carry usage only if asked for it."""
-_FREE_OPERATIONS: Final = ("count_tokens",)
-"""What no model answers and nobody bills."""
 
 
 class Tokenmeter:
@@ -68,17 +63,16 @@ class Tokenmeter:
         **settings: Any,
     ) -> None:
         self.settings: Final = Settings.read(settings)
-        self._catalog_lock = threading.RLock()
-        self._providers: Providers | None = None
-        self._book: Book | None = None
-        self._routes: dict[tuple[Any, ...], Route | None] = {}
-        self._with_ports = self._hosts_with_ports()
-        self._warned: set[tuple[str | None, str | None]] = set()
+        self._routing: Final = Routing(self.settings)
+        self._billing: Final = Billing(self.settings, self._routing)
+        # For hooks, on the path of every request
+        self.watches: Final = self._routing.watches
+        self.route: Final = self._routing.route
         if self.settings.prices is not None or self.settings.price_lists:
             _ = self.book
         self._scope_spans: Any = None
         self._lifecycle: Final = Lifecycle(
-            price=self._price_record,
+            price=self._billing.price,
             fill=fill if self.settings.estimate else None,
             clock=clock,
             monotonic=monotonic,
@@ -97,9 +91,7 @@ class Tokenmeter:
         store = settings.calibration
         if isinstance(store, str):
             store = FileStore(store)
-        made = Calibrator(
-            Calibration(store, now=lambda: clock() / 1e9), learns=settings.calibrate, monotonic=monotonic
-        )
+        made = Calibrator(Calibration(store, now=lambda: clock() / 1e9), learns=settings.calibrate, monotonic=monotonic)
         self._lifecycle.calibrator = made
         if settings.estimate:
             self._lifecycle.fill = functools.partial(fill, calibrator=made)
@@ -136,117 +128,12 @@ class Tokenmeter:
     @property
     def providers(self) -> Providers:
         """Who serves and bills, and at which endpoints: the catalog's and the user's `hosts`."""
-        if self._providers is None:
-            with self._catalog_lock:
-                if self._providers is None:
-                    from tokenmeter.catalog.providers import load_providers
-
-                    providers = load_providers()
-                    if self.settings.hosts:
-                        providers = providers.with_hosts(self.settings.hosts)
-                    self._providers = providers
-        return self._providers
-
-    def _hosts_with_ports(self) -> frozenset[str]:
-        # Only where the user names hosts is the catalog read now: a bad name is said here, not at the first call.
-        hosts = set(self.settings.hosts) | {"localhost:11434"}
-        if self.settings.hosts:
-            _ = self.providers
-        return frozenset(host.rpartition(":")[0].lower() for host in hosts if host.rpartition(":")[2].isdigit())
+        return self._routing.providers
 
     @property
     def book(self) -> Book:
         """The price book: the catalog's and the user's `prices`."""
-        if self._book is None:
-            with self._catalog_lock:
-                if self._book is None:
-                    from tokenmeter.catalog.book import load_book
-
-                    book = load_book()
-                    if self.settings.prices is not None:
-                        book = book.with_overlay(self.settings.prices)
-                    if self.settings.price_lists:
-                        book = book.with_lists(self.settings.price_lists)
-                    self._book = book
-        return self._book
-
-    def watches(self, host: str) -> bool:
-        """Whether requests to this host may be calls. For hooks; cheap."""
-        return self.providers.for_host(host, "") is not None or host in self._with_ports
-
-    # Routes -------------------------------------------------------------------------------------------------
-
-    def route(
-        self,
-        host: str,
-        port: int | None,
-        base: str,
-        path: str,
-        mark: _hooks.Mark | None,
-        *,
-        query: str = "",
-        any_host: bool,
-    ) -> Route | None:
-        """Where calls to an address go; None: nothing that is a call to a model. For hooks; remembered.
-
-        `path` ends the request's path, `base` precedes it, and `query` (`?api-version=...`) may follow. A mark's
-        provider wins over the address. With `any_host` an unknown host is told by its path alone.
-        """
-        key = (host, port, base, path, query, mark, any_host)
-        try:
-            return self._routes[key]
-        except KeyError:
-            route = self._new_route(*key)
-            if len(self._routes) >= _ROUTES_MOST:
-                self._routes.clear()
-            self._routes[key] = route
-            return route
-
-    def _new_route(
-        self,
-        host: str,
-        port: int | None,
-        base: str,
-        path: str,
-        query: str,
-        mark: _hooks.Mark | None,
-        any_host: bool,
-    ) -> Route | None:
-        providers = self.providers
-        whole = base + path + query
-        endpoint = providers.for_host(f"{host}:{port}", whole) if host in self._with_ports else None
-        endpoint = endpoint or providers.for_host(host, whole)
-        named = mark.provider if mark is not None else None
-        region = mark.region if mark is not None else None
-        if endpoint is not None:
-            api, asks, region = endpoint.api, endpoint.stream_usage == "ask", region or endpoint.region
-            known = providers.get(endpoint.provider_id)
-        else:
-            api = load_apis().for_path(whole) if any_host or named is not None else None
-            asks, known = False, None
-        if named is not None:
-            known = providers.resolve(named, region)
-            asks = known is not None and known.stream_usage_of(whole) == "ask"
-        operation = self._operation(api)
-        if api is None or operation in _FREE_OPERATIONS:
-            return None
-        return Route(
-            provider=known.id if known is not None else None,
-            otel_provider=known.otel_name if known is not None else None,
-            api=api,
-            operation=operation,
-            host=host,
-            port=port,
-            path=path,
-            region=region,
-            asks=asks and self.settings.ask_usage and api in _ASKABLE,
-            asks_null=known is not None and known.null_usage_if_asked,
-        )
-
-    @staticmethod
-    def _operation(api: str | None) -> str:
-        known = load_apis().get(api)
-        return known.operation if known is not None else "chat"
+        return self._billing.book
 
     def open_call(
         self, route: Route, model: str | None, *, stream: bool, body: object, span_later: bool = False
@@ -347,7 +234,7 @@ class Tokenmeter:
                 provider=known.id if known is not None else provider,
                 otel_provider=known.otel_name if known is not None else None,
                 api=api,
-                operation=operation or self._operation(api),
+                operation=operation or self._routing.operation(api),
                 region=region,
             )
 
@@ -372,7 +259,15 @@ class Tokenmeter:
         return count_text(text, model=model, provider=provider)
 
     def estimate(
-        self, request: object, *, provider: str, model: str | None = None, api: str | None = None, **params: Any
+        self,
+        request: object,
+        *,
+        provider: str,
+        model: str | None = None,
+        api: str | None = None,
+        at: datetime | str | None = None,
+        output_limit: int | None = None,
+        **params: Any,
     ) -> Estimate:
         """The range in which a request's cost will lie. Raises ConfigurationError where no model is named."""
         from tokenmeter.estimating import estimate
@@ -380,12 +275,20 @@ class Tokenmeter:
         named = model if model is not None else _model_of(request)
         if named is None:
             raise ConfigurationError("estimate needs a model: pass model=…, or a request that names one")
+        calibrator = self._calibrator
         return estimate(
             request,
             provider=provider,
             model=named,
             api=api,
-            price=lambda usage: self.price(usage, provider=provider, model=named, **params),
+            price=lambda usage, said: self.price(usage, provider=provider, model=named, at=at, **{**said, **params}),
+            output_limit=output_limit,
+            at=at,
+            corrected=None
+            if calibrator is None
+            else lambda count, body: calibrator.corrected_input(
+                count, provider=provider, model=named, api=api, body=body
+            ),
         )
 
     def price(
@@ -399,50 +302,6 @@ class Tokenmeter:
     ) -> Cost:
         """What a usage costs at an instant (default: now). Unknown models are an answer: `cost.total` is None."""
         return self.book.price(usage, provider=provider, model=model, at=at, params=params)
-
-    def _price_record(self, record: Record) -> Cost:
-        if record.end is End.DELEGATED:
-            return _unpriced(record, record.reason or "delegated")
-        if record.provider is None:
-            return _unpriced(
-                record,
-                f"no provider is known for the host {record.host}: "
-                "name it in configure(hosts={...}) or wrap(client, provider=...)",
-            )
-        usage = record.usage
-        if usage.input_tokens is None and usage.output_tokens is None and not usage.quantities:
-            return _unpriced(record, f"no usage: {record.reason or 'none was reported'}")
-        models = self.settings.models
-        asked, answered = record.request_model or "", record.response_model
-        cost = self.book.price(
-            usage,
-            provider=record.provider,
-            model=models.get(asked, asked),
-            response_model=models.get(answered, answered) if answered is not None else None,
-            at=record.started_at if record.provider in self._clock_is_start else record.ended_at,
-            params=_price_params(record),
-        )
-        if cost.amount is not None and not usage.quantities:
-            for name in ("input_tokens", "output_tokens"):
-                if getattr(usage, name) is None:  # what is not known is not free
-                    cost = _without_total(cost, f"{name} is not known: {record.reason or 'it was not reported'}")
-        if cost.amount is None:
-            self._warn_unpriced(record, cost)
-        return cost
-
-    @functools.cached_property
-    def _clock_is_start(self) -> frozenset[str]:
-        """The providers whose prices are those of a call's start; all others bill by its completion."""
-        return frozenset(one.id for one in self.providers.by_id.values() if one.at == "start")
-
-    def _warn_unpriced(self, record: Record, cost: Cost) -> None:
-        key = (record.provider, record.response_model or record.request_model)
-        if key in self._warned or len(self._warned) >= _UNKNOWN_MODELS_MOST:
-            return
-        self._warned.add(key)
-        from tokenmeter._guard import logger
-
-        logger.warning("calls of %s %s are not priced: %s", key[0], key[1], cost.reason)
 
     # Sinks, and the end -------------------------------------------------------------------------------------
 
@@ -474,26 +333,6 @@ class Tokenmeter:
                 delivered = act(sink, max(0.0, until - time.monotonic()))
             done = done and delivered is not False
         return done
-
-
-def _unpriced(record: Record, reason: str) -> Cost:
-    from tokenmeter.pricing import Cost, Offer
-
-    offer = Offer(provider=record.provider or "", model=record.response_model or record.request_model)
-    return Cost(offer, "unpriced", None, (), record.ended_at, reason=reason)
-
-
-def _without_total(cost: Cost, reason: str) -> Cost:
-    """The charges that are known, and no sum: a part of the call is not known."""
-    from tokenmeter.pricing import Cost
-
-    return Cost(cost.offer, "unpriced", None, cost._lines, cost.at, cost.flags, reason)
-
-
-def _price_params(record: Record) -> Mapping[str, Any]:
-    if record.service_tier is None:
-        return record.params
-    return {**record.params, "service_tier": record.service_tier}
 
 
 def _model_of(request: object) -> str | None:

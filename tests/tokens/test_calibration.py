@@ -29,7 +29,8 @@ from tokenmeter.tokens.calibration_fit import (
 )
 from tokenmeter.tokens.calibration_store import Change, FileStore, Key, MemoryStore, Store
 
-START = 1_767_225_600
+START = 1_767_225_600_000_000
+"""2026-01-01 (UTC), in microseconds."""
 ZH = ["模型", "调用", "价格", "今天", "天气很好", "我们", "计算", "词元", "，", "。", "请解释", "为什么", "杭州"]
 EN = ["the ", "price ", "of ", "a call ", "is known. ", "why ", "does it ", "cost more", "? ", "please explain "]
 
@@ -43,7 +44,7 @@ def counted(words: list[str], rng: random.Random, model: str = "qwen-plus", prov
 
 class Clock:
     def __init__(self) -> None:
-        self.now = float(START)
+        self.now = START / 1e6
 
     def __call__(self) -> float:
         self.now += 60
@@ -261,7 +262,7 @@ import sys
 from tokenmeter.tokens.calibration_store import FileStore, Key, Pair
 store = FileStore(sys.argv[1])
 for number in range(40):
-    store.add(Key("p", "m", "zh", "input", "v"), Pair(1_767_225_600 + number, int(sys.argv[2]), number))
+    store.add(Key("p", "m", "zh", "input", "v"), Pair(1_767_225_600_000_000 + number, int(sys.argv[2]), number))
 """
 
 

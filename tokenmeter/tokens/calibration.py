@@ -22,10 +22,10 @@ from tokenmeter.tokens.calibration_fit import Fit, Pair, fit, shifted
 from tokenmeter.tokens.calibration_store import Change, Key, MemoryStore, Store
 from tokenmeter.usage import TokenCount
 
-__all__ = ["Calibration", "Entry"]
+__all__ = ["Calibration", "Entry", "instant_text"]
 
-NOTED: Final = 14 * 86_400
-"""Seconds for which records say that a vendor changed how it counts."""
+NOTED: Final = 14 * 86_400_000_000
+"""Microseconds for which records say that a vendor changed how it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Entry:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON; instants as RFC 3339 in UTC."""
         known = self.fit
-        answer: dict[str, Any] = {**self.key._asdict(), "used": self.used, "changed_at": _instant(self.changed_at)}
+        answer: dict[str, Any] = {**self.key._asdict(), "used": self.used, "changed_at": instant_text(self.changed_at)}
         if known is None:
             return {**answer, "pairs": 0}
         return {
@@ -52,8 +52,8 @@ class Entry:
             "share_off": round(known.share_off, 4),
             "range_by": "share" if known.by_share else "tokens",
             "counted": [known.least, known.most],
-            "since": _instant(known.since),
-            "until": _instant(known.until),
+            "since": instant_text(known.since),
+            "until": instant_text(known.until),
         }
 
 
@@ -62,7 +62,7 @@ class Calibration:
 
     def __init__(self, store: Store | None = None, *, now: Callable[[], float] = time.time) -> None:
         self.store: Final[Store] = store if store is not None else MemoryStore()
-        self._now = now
+        self._clock = now
         self._lock = threading.Lock()
         pairs, changes = self.store.load()
         self._fits: dict[Key, Fit] = {key: fit(found) for key, found in pairs.items() if found}
@@ -70,13 +70,16 @@ class Calibration:
         for change in changes:
             self._changes[change.key] = change.at
 
+    def _now(self) -> int:
+        return int(self._clock() * 1_000_000)
+
     def learn(self, count: TokenCount, reported: int, *, provider: str, model: str, script: str, part: str) -> bool:
         """Take in what a vendor reported beside a count of ours, as it was made; whether the vendor has changed."""
         if count.tokens is None:
             return False
         key = _key(count, provider, model, script, part)
         with self._lock:
-            pairs = self.store.add(key, Pair(int(self._now()), count.tokens, reported))
+            pairs = self.store.add(key, Pair(self._now(), count.tokens, reported))
             at = shifted(pairs)
             if at is not None:
                 self._note(Change(key, at), pairs)
@@ -98,7 +101,7 @@ class Calibration:
             key.part,
             key.model,
             key.script,
-            _instant(change.at),
+            instant_text(change.at),
             _in_words(before),
             _in_words(after),
         )
@@ -120,7 +123,7 @@ class Calibration:
             return ()
         recent = self._now() - NOTED
         return tuple(
-            f"calibration: {key.part} tokens ({key.script}) are counted in another way since {_instant(at)}"
+            f"calibration: {key.part} tokens ({key.script}) are counted in another way since {instant_text(at)}"
             for key, at in list(self._changes.items())
             if at > recent and key.provider == provider and key.model == model
         )
@@ -151,9 +154,10 @@ def _in_words(known: Fit) -> str:
     return " ".join(parts)
 
 
-def _instant(at: int | None) -> str | None:
+def instant_text(at: int | None) -> str | None:
+    """An instant of a pair or change as RFC 3339, in UTC."""
     if at is None:
         return None
     from datetime import UTC, datetime
 
-    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+    return datetime.fromtimestamp(at // 1_000_000, UTC).isoformat().replace("+00:00", "Z")

@@ -20,8 +20,8 @@ from typing import Final, NamedTuple
 
 __all__ = ["FACTOR", "HALF_LIFE", "LEAST_PAIRS", "OVERHEAD", "WINDOW", "Fit", "Pair", "fit", "shifted"]
 
-HALF_LIFE: Final = 14 * 86_400
-"""Seconds in which a pair loses half its weight."""
+HALF_LIFE: Final = 14 * 86_400_000_000
+"""Microseconds in which a pair loses half its weight."""
 WINDOW: Final = 128
 """Pairs kept, the newest ones."""
 LEAST_PAIRS: Final = 20
@@ -43,7 +43,7 @@ _SLACK: Final = 0.5  # counts are whole numbers
 
 
 class Pair(NamedTuple):
-    """One call: when it settled (seconds since the epoch), what we counted, and what was reported."""
+    """One call: when it settled (microseconds since the epoch), what we counted, and what was reported."""
 
     at: int
     counted: int

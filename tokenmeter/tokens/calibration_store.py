@@ -37,7 +37,7 @@ class Key(NamedTuple):
 
 
 class Change(NamedTuple):
-    """From this instant (seconds since the epoch) on the vendor's counts are others; pairs before it are not used."""
+    """From an instant on (microseconds since the epoch) a vendor counts otherwise; pairs before it are not used."""
 
     key: Key
     at: int

@@ -1,0 +1,103 @@
+"""`tokenmeter calibration`: read, export and forget what was learnt about counting.
+
+Works on the file that `configure(calibration="file")` names; programs may be using it meanwhile. Switching calibration
+off needs no command: leave `calibrate` and `calibration` unset.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter.cli import COMMANDS
+from tokenmeter.cli._output import print_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tokenmeter.tokens.calibration import Entry
+
+_EPILOG: Final = """\
+our count x factor + overhead = what the vendor reports, for 95% of calls within the range shown. A line is used for
+counts made by this version where enough recent calls stand behind it; numbers a vendor reports are never changed.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command."""
+    import argparse
+
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "calibration",
+        help=COMMANDS["calibration"],
+        description="What was learnt from usage reported in your own traffic.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = actions.add_parser("show", help="what is known, by model, part and script")
+    show.add_argument("--json", action="store_true", help="JSON instead of a table")
+    export = actions.add_parser("export", help="everything kept, the pairs of counts included, as JSON Lines")
+    forget = actions.add_parser("forget", help="remove what was learnt")
+    chosen = forget.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("--model", metavar="NAME", help="of one model, as requests name it")
+    chosen.add_argument("--all", action="store_true", help="of all models")
+    for action in (show, export, forget):
+        action.add_argument("file", metavar="FILE", help="the file that the setting calibration names")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read or empty a calibration file. Raises ConfigurationError where it is not one."""
+    from tokenmeter.tokens.calibration import Calibration
+    from tokenmeter.tokens.calibration_store import FileStore
+
+    store = FileStore(args.file, create=False)
+    if args.action == "forget":
+        gone = store.forget(args.model)
+        print(f"{gone} pairs forgotten")
+        return 0
+    if args.action == "export":
+        return _export(store)
+    entries = Calibration(store).entries()
+    if args.json:
+        print_json([entry.to_dict() for entry in entries])
+    elif entries:
+        _show(entries)
+    else:
+        print("nothing was learnt yet: one call in fifty of each model is counted while calibrate is on")
+    return 0
+
+
+def _export(store: Any) -> int:
+    from tokenmeter.cli._output import to_json
+    from tokenmeter.tokens.calibration import instant_text
+
+    pairs, changes = store.load()
+    for key, kept in pairs.items():
+        for pair in kept:
+            line = {**key._asdict(), "at": instant_text(pair.at), "counted": pair.counted, "reported": pair.reported}
+            sys.stdout.write(to_json(line) + "\n")
+    for change in changes:
+        sys.stdout.write(to_json({**change.key._asdict(), "changed_at": instant_text(change.at)}) + "\n")
+    return 0
+
+
+def _show(entries: list[Entry]) -> None:
+    from tokenmeter.cli._tables import table
+
+    headers = ["provider", "model", "part", "script", "calls", "overhead", "factor", "95% within", "used", "note"]
+    print(table(headers, [_row(entry) for entry in entries], right=["calls", "overhead", "factor", "95% within"]))
+
+
+def _row(entry: Entry) -> list[str]:
+    key, known = entry.key, entry.fit
+    told = entry.to_dict()
+    notes = [f"changed {told['changed_at']}"] if entry.changed_at is not None else []
+    names = [key.provider, key.model, key.part, key.script]
+    if known is None:
+        return [*names, "0", "", "", "", "no", "; ".join(notes)]
+    if not entry.used:
+        notes.append("too few calls, too old, or counted by another version")
+    off = f"{known.share_off:.1%}" if known.by_share else f"{known.tokens_off:.0f} tokens"
+    figures = [str(known.pairs), f"{known.overhead:+.0f}", f"{known.factor:.3f}", off]
+    return [*names, *figures, "yes" if entry.used else "no", "; ".join(notes)]
