@@ -101,12 +101,13 @@ def _official(card: Card) -> bool:
 
 
 def _lasts(card: Card, begin: str) -> bool:
-    """Whether some source still carried it shortly after `begin`."""
+    """Whether some source still carried it shortly after `begin`, or says that it ended later."""
     if (card.start or "") >= begin:
         return True
     for fact in card.agreeing:
         ended = fact.until or fact.raw.get("observed_to")
-        if ended is None or (not within(begin, ended, timedelta(days=3)) and day(ended) > day(begin)):
+        stated = fact.until is not None and fact.until > begin
+        if ended is None or stated or (not within(begin, ended, timedelta(days=3)) and day(ended) > day(begin)):
             return True
     return False
 
