@@ -57,6 +57,9 @@ def test_a_line_is_answered_with_every_field_of_the_contract(tmp_path: Path, cap
         pytest.param({"model": "gpt-9"}, {"status": "unpriced", "cost": None}, id="an unknown model is an answer"),
         pytest.param({"provider": "nobody"}, {"status": "unpriced", "charges": []}, id="an unknown provider too"),
         pytest.param({"usage": {}}, {"status": "unpriced", "reason": "no usage is known"}, id="and missing usage"),
+        pytest.param(
+            {"usage": None}, {"status": "unpriced", "reason": "no usage is known"}, id="as extract tells missing usage"
+        ),
         pytest.param({"usage": {"input_tokens": -1}}, {"reason": "input_tokens is negative"}, id="a negative number"),
         pytest.param(
             {"params": {"currency": "USD"}, "at": "2026-01-01"},
@@ -87,7 +90,7 @@ def test_a_call_that_can_be_understood_is_answered(
     [
         pytest.param({"provider": None}, "provider", id="no provider"),
         pytest.param({"model": 5}, "model", id="a model that is no name"),
-        pytest.param({"usage": None}, "usage", id="no usage"),
+        pytest.param({"usage": 5}, "usage", id="usage that is a number"),
         pytest.param({"usage": {"inputs": 5}}, "usage.inputs", id="no such component"),
         pytest.param({"usage": {"input_tokens": 1.5}}, "usage.input_tokens", id="a fraction of a token"),
         pytest.param({"usage": {"input_tokens": "5"}}, "usage.input_tokens", id="a string"),
@@ -151,3 +154,19 @@ def test_people_get_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_bad_flags_end_with_two(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["price", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_own_names_and_lists_of_the_environment_are_the_command_lines_too(
+    tmp_path: Path, capfdbinary: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = call(model="ep-20240601-abcde")
+    _, (before,) = answers(tmp_path, capfdbinary, unknown)
+    monkeypatch.setenv("TOKENMETER_MODELS", "ep-20240601-abcde=deepseek-chat")
+    _, (after,) = answers(tmp_path, capfdbinary, unknown)
+    monkeypatch.setenv("TOKENMETER_PRICE_LISTS", "deepseek=USD")
+    _, (dollars,) = answers(tmp_path, capfdbinary, call(at="2026-01-01"))
+
+    assert before["status"] == "unpriced"
+    assert "TOKENMETER_MODELS=" in before["reason"]
+    assert after["cost"] == {"amount": "1", "currency": "CNY"}
+    assert dollars["cost"] == {"amount": "0.28", "currency": "USD"}

@@ -255,8 +255,13 @@ class Shelf:
         if any(model in file.entries for file in self.files):
             return self._why_no_rate(model, None, instant)
         near = self.names.near(model)
-        hint = f" (near names: {', '.join(near)})" if near else ""
-        return f"{self.provider} has no model {model!r} in this book{hint}"
+        # Endpoint and deployment ids (ep-2024…) are the customer's own: nothing in a book is near them.
+        hint = (
+            f"near names: {', '.join(near)}"
+            if near
+            else "a name of your own? say its model: TOKENMETER_MODELS=name=model"
+        )
+        return f"{self.provider} has no model {model!r} in this book ({hint})"
 
     def _why_no_rate(self, model: str, name: str | None, instant: float) -> str:
         lists = dict.fromkeys(one for file in self.files for one in file.lists(model))

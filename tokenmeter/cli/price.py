@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.cli import COMMANDS
@@ -34,6 +36,7 @@ _TOKENS: Final = {
     "video_input": "video_input_tokens",
 }
 _PARAMS: Final = ("service_tier", "region", "deployment", "cache", "cache_ttl", "currency", "plan", "speed")
+_ENVIRONMENT: Final = ("TOKENMETER_MODELS", "TOKENMETER_PRICE_LISTS")
 _EPILOG: Final = """\
 a line of --jsonl: {"id", "provider", "model", "at"?, "response_model"?, "usage": {"input_tokens", ...}, "params"?}
 an instant is RFC 3339 with offset; a bare day is midnight where the provider is; without one it is now.
@@ -69,15 +72,23 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Price one call, or each line of a file. Raises ConfigurationError for flags that cannot be understood."""
-    from tokenmeter.catalog.book import load_book
-
-    book = load_book()
+    book, own_names = _configured()
     if args.jsonl:
-        return answer_lines(args.jsonl, line_handler(book))
-    return _one(args, book)
+        return answer_lines(args.jsonl, line_handler(book, own_names))
+    return _one(args, book, own_names)
 
 
-def line_handler(book: Book) -> Callable[[dict[str, Any]], str]:
+def _configured() -> tuple[Book, Mapping[str, str]]:
+    """The book with the lists, and the user's own names of models, that the environment names for the SDK too."""
+    from tokenmeter.catalog.book import load_book
+    from tokenmeter.settings import Settings
+
+    settings = Settings.read({}, {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ})
+    book = load_book()
+    return (book.with_lists(settings.price_lists) if settings.price_lists else book), settings.models
+
+
+def line_handler(book: Book, own_names: Mapping[str, str] = MappingProxyType({})) -> Callable[[dict[str, Any]], str]:
     """The answer to one line; raises LineError naming the field that cannot be understood."""
     from datetime import datetime
 
@@ -92,7 +103,9 @@ def line_handler(book: Book) -> Callable[[dict[str, Any]], str]:
             raise LineError("provider must be a name such as 'deepseek'", "provider")
         if type(model) is not str or not model:
             raise LineError("model must be a name such as 'deepseek-chat'", "model")
-        if type(usage) is not dict:
+        if usage is None:  # what `extract` answers where nothing was reported
+            usage = {}
+        elif type(usage) is not dict:
             raise LineError('usage must be an object such as {"input_tokens": 1000, "output_tokens": 50}', "usage")
         if params is not None and type(params) is not dict:
             raise LineError('params must be an object such as {"thinking": true}', "params")
@@ -103,11 +116,15 @@ def line_handler(book: Book) -> Callable[[dict[str, Any]], str]:
             raise LineError(message, message.partition(":")[0]) from None
         moment = None if at is None else _moment(at, book, provider, parse)
         response_model = line.get("response_model")
+        if type(response_model) is not str:
+            response_model = None
+        if own_names:
+            model, response_model = own_names.get(model, model), own_names.get(response_model or "", response_model)
         cost = price(
             quantities,
             provider=provider,
             model=model,
-            response_model=response_model if type(response_model) is str else None,
+            response_model=response_model,
             at=moment,
             params=params,
         )
@@ -135,7 +152,7 @@ def _moment(at: Any, book: Book, provider: str, parse: Callable[[str], datetime]
         raise LineError(f"at: {error}", "at") from None
 
 
-def _one(args: argparse.Namespace, book: Book) -> int:
+def _one(args: argparse.Namespace, book: Book, own_names: Mapping[str, str]) -> int:
     for flag in ("provider", "model"):
         if not getattr(args, flag):
             raise ConfigurationError(f"--{flag} is missing (or give --jsonl FILE)")
@@ -144,7 +161,8 @@ def _one(args: argparse.Namespace, book: Book) -> int:
     except LineError as error:
         raise ConfigurationError(f"--{error}") from None
     params = {name: getattr(args, name) for name in (*_PARAMS, "thinking", "batch") if getattr(args, name) is not None}
-    cost = book.price(_usage(args), provider=args.provider, model=args.model, at=moment, params=params)
+    model = own_names.get(args.model, args.model)
+    cost = book.price(_usage(args), provider=args.provider, model=model, at=moment, params=params)
     converted = _converted(args, cost)
     if args.json:
         print_json({**cost.to_dict(), **({"converted": converted} if args.convert else {})})
