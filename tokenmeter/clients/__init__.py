@@ -23,6 +23,7 @@ ADAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "by_wire": ("mistralai", "cohere", "zai", "zhipuai", "ollama", "huggingface_hub"),
     "google_genai": ("google.genai",),
     "dashscope": ("dashscope",),
+    "boto3": ("botocore",),
 }
 """Module of this package: the packages whose client classes it meters, dotted where a package is shared."""
 
