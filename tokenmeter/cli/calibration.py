@@ -75,7 +75,7 @@ def _export(store: Any) -> int:
     pairs, changes = store.load()
     for key, kept in pairs.items():
         for pair in kept:
-            line = {**key._asdict(), "at": instant_text(pair.at), "counted": pair.counted, "reported": pair.reported}
+            line = {**key._asdict(), **pair._asdict(), "at": instant_text(pair.at)}
             sys.stdout.write(to_json(line) + "\n")
     for change in changes:
         sys.stdout.write(to_json({**change.key._asdict(), "changed_at": instant_text(change.at)}) + "\n")

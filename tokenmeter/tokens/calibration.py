@@ -48,6 +48,7 @@ class Entry:
             "pairs": known.pairs,
             "overhead": round(known.overhead, 2),
             "factor": round(known.factor, 4),
+            "inside": round(known.inside, 3),
             "tokens_off": round(known.tokens_off, 1),
             "share_off": round(known.share_off, 4),
             "range_by": "share" if known.by_share else "tokens",
@@ -79,7 +80,8 @@ class Calibration:
             return False
         key = _key(count, provider, model, script, part)
         with self._lock:
-            pairs = self.store.add(key, Pair(self._now(), count.tokens, reported))
+            inside = (count.low or 0) <= reported <= (count.high or 0)
+            pairs = self.store.add(key, Pair(self._now(), count.tokens, reported, inside))
             at = shifted(pairs)
             if at is not None:
                 self._note(Change(key, at), pairs)
@@ -113,7 +115,7 @@ class Calibration:
         known = self._fits.get(_key(count, provider, model, script, part))
         if known is None or not known.holds(self._now()):
             return count
-        tokens, low, high = known.apply(count.tokens)
+        tokens, low, high = known.range(count.tokens, count.low or 0, count.high or count.tokens)
         said = f"{_in_words(known)}, from {known.pairs} calls"
         return replace(count, tokens=tokens, low=low, high=high, calibrated=said)
 

@@ -2,13 +2,14 @@
 
     reported ≈ overhead + factor × counted
 
-The simplest account that explains the pairs wins: tokens added to each request alone, a factor alone, and only then
-both, so that a handful of requests of one length does not invent a factor. Medians throughout: one cached prompt or one
-request with a hidden page in it moves nothing. A pair's weight halves in `HALF_LIFE`, so what is no longer seen fades
-until it is not used. Both figures are bounded: beyond the bounds it is not our count that is off.
+The simplest account that explains the pairs wins: our count as it is, tokens added to each request alone, a factor
+alone, and only then both, so that a handful of requests of one length does not invent a factor. Medians throughout:
+one request with a hidden page in it moves nothing. A pair's weight halves in `HALF_LIFE`, so what is no longer seen
+fades until it is not used. Both figures are bounded: beyond the bounds it is not our count that is off.
 
 The range is that of the pairs themselves: as far as 95% of them lie from the line, in tokens or as a share, whichever
-is narrower where requests of that size were seen, and the wider of the two elsewhere.
+is narrower where requests of that size were seen, and the wider of the two elsewhere. Where our count is right as it is
+and our own range holds, that range stays, until there are pairs enough to say that it may be narrower.
 """
 
 from __future__ import annotations
@@ -38,16 +39,23 @@ RECENT_OFF: Final = 7
 """How many of them must lie beyond the range, on one side: by chance about once in 10¹⁰."""
 
 _COVER: Final = 0.97  # a little above 95%: the line was drawn through the same pairs
-_SIMPLER: Final = 1.25  # how much worse a simpler account may be, and half a token
+_HOLDS: Final = 0.95
+_NARROWS: Final = 60  # decayed pairs from which a range may be narrower than our own
+_AS_IS: Final = 1.3  # how much worse than the best account our count as it is may be, and half a token
+_SIMPLER: Final = 1.25  # how much worse than both figures one of them alone may be, and half a token
 _SLACK: Final = 0.5  # counts are whole numbers
 
 
 class Pair(NamedTuple):
-    """One call: when it settled (microseconds since the epoch), what we counted, and what was reported."""
+    """One call: when it settled (microseconds since the epoch), what we counted, and what was reported.
+
+    `inside` says whether the range of our own count held what was reported.
+    """
 
     at: int
     counted: int
     reported: int
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,8 @@ class Fit:
     share_off: float
     by_share: bool
     """Whether the share is the narrower range for requests of the size seen."""
+    inside: float
+    """The share of pairs that our own range held."""
     pairs: int
     weight: float
     least: int
@@ -75,8 +85,15 @@ class Fit:
         """Whether there are pairs enough, and young enough, to correct by."""
         return self.pairs >= LEAST_PAIRS and self.weight_at(now) >= LEAST_WEIGHT
 
+    def range(self, counted: int, low: int, high: int) -> tuple[int, int, int]:
+        """The corrected count with low and high, given our own."""
+        best, least, most = self.apply(counted)
+        if self.overhead or self.factor != 1.0 or self.inside < _HOLDS:
+            return best, least, most
+        return (best, max(low, least), min(high, most)) if self.weight >= _NARROWS else (best, low, high)
+
     def apply(self, counted: int) -> tuple[int, int, int]:
-        """The corrected count with low and high."""
+        """The corrected count with the low and high that the pairs have."""
         best = max(0.0, self.overhead + self.factor * counted)
         by_share = self.share_off * best
         off = by_share if self.by_share else self.tokens_off
@@ -92,7 +109,7 @@ def fit(pairs: Sequence[Pair]) -> Fit:
     overhead, factor = _line(pairs, weights)
     lines = [max(1.0, overhead + factor * pair.counted) for pair in pairs]
     away = [abs(pair.reported - line) for pair, line in zip(pairs, lines, strict=True)]
-    wider = 1 + 2 / len(pairs)  # the fewer pairs, the more the line has bent to meet them
+    wider = 1 + 5 / len(pairs)  # the fewer pairs, the more the line has bent to meet them
     tokens_off = wider * _quantile(away, weights, _COVER) + _SLACK
     share_off = wider * _quantile([off / line for off, line in zip(away, lines, strict=True)], weights, _COVER)
     share_off += _SLACK / max(lines)
@@ -102,6 +119,7 @@ def fit(pairs: Sequence[Pair]) -> Fit:
         tokens_off=tokens_off,
         share_off=share_off,
         by_share=share_off * _mean(lines, weights) < tokens_off,
+        inside=_mean([float(pair.inside) for pair in pairs], weights),
         pairs=len(pairs),
         weight=sum(weights),
         least=min(pair.counted for pair in pairs),
@@ -141,14 +159,18 @@ def _line(pairs: Sequence[Pair], weights: Sequence[float]) -> tuple[float, float
     both = (_within(rest, OVERHEAD), slope)
     off = _off(pairs, weights)
     best = min(simple, key=off)
+    if off((0.0, 1.0)) <= _AS_IS * min(off(best), off(both)) + _SLACK:
+        return 0.0, 1.0
     return best if off(best) <= _SIMPLER * off(both) + _SLACK else both
 
 
 def _off(pairs: Sequence[Pair], weights: Sequence[float]) -> Callable[[tuple[float, float]], float]:
-    def mean(line: tuple[float, float]) -> float:
-        return _mean([abs(pair.reported - line[0] - line[1] * pair.counted) for pair in pairs], weights)
+    """How far the pairs lie from a line: three in four within this, so that the odd ones have no say."""
 
-    return mean
+    def off(line: tuple[float, float]) -> float:
+        return _quantile([abs(pair.reported - line[0] - line[1] * pair.counted) for pair in pairs], weights, 0.75)
+
+    return off
 
 
 def _slope(pairs: Sequence[Pair], weights: Sequence[float], otherwise: float) -> float:

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.tokens.calibration_fit import WINDOW, Pair
@@ -100,7 +100,7 @@ _VERSION: Final = 1
 _KEY: Final = "provider, model, script, part, counted_by"
 _SCHEMA: Final = f"""
 CREATE TABLE pairs ({_KEY.replace(",", " TEXT NOT NULL,")} TEXT NOT NULL,
-    at INTEGER NOT NULL, counted INTEGER NOT NULL, reported INTEGER NOT NULL);
+    at INTEGER NOT NULL, counted INTEGER NOT NULL, reported INTEGER NOT NULL, inside INTEGER NOT NULL);
 CREATE INDEX pairs_by_key ON pairs ({_KEY}, at);
 CREATE TABLE changes ({_KEY.replace(",", " TEXT NOT NULL,")} TEXT NOT NULL, at INTEGER NOT NULL,
     PRIMARY KEY ({_KEY}, at));
@@ -154,8 +154,11 @@ class FileStore:
         """Everything kept."""
         pairs: dict[Key, list[Pair]] = {}
         with self._open(writing=False) as connection:
-            for row in connection.execute(f"SELECT {_KEY}, at, counted, reported FROM pairs ORDER BY at, rowid"):  # noqa: S608 - constants
-                pairs.setdefault(Key(*row[:5]), []).append(Pair(*row[5:]))
+            kept: Iterable[tuple[Any, ...]] = connection.execute(
+                f"SELECT at, counted, reported, inside, {_KEY} FROM pairs ORDER BY at, rowid"  # noqa: S608 - constants
+            )
+            for row in kept:
+                pairs.setdefault(Key(*row[4:]), []).append(_pair(row))
             rows: Iterable[tuple[str, str, str, str, str, int]] = connection.execute(
                 f"SELECT {_KEY}, at FROM changes ORDER BY at"  # noqa: S608 - constants
             )
@@ -165,13 +168,13 @@ class FileStore:
     def add(self, key: Key, pair: Pair) -> list[Pair]:
         """Keep a pair and the newest ones beside it; those of its key."""
         with self._open() as connection:
-            connection.execute("INSERT INTO pairs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *pair))
+            connection.execute("INSERT INTO pairs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *pair))
             rows = connection.execute(
-                f"SELECT rowid, at, counted, reported FROM pairs WHERE {_OF_KEY} ORDER BY at, rowid",  # noqa: S608 - constants
+                f"SELECT at, counted, reported, inside, rowid FROM pairs WHERE {_OF_KEY} ORDER BY at, rowid",  # noqa: S608 - constants
                 key,
             ).fetchall()
-            connection.executemany("DELETE FROM pairs WHERE rowid = ?", [(row[0],) for row in rows[:-WINDOW]])
-        return [Pair(*row[1:]) for row in rows[-WINDOW:]]
+            connection.executemany("DELETE FROM pairs WHERE rowid = ?", [row[4:] for row in rows[:-WINDOW]])
+        return list(map(_pair, rows[-WINDOW:]))
 
     def mark(self, change: Change) -> bool:
         """Keep a change, and only the pairs since."""
@@ -188,3 +191,8 @@ class FileStore:
         with self._open() as connection:
             connection.execute(f"DELETE FROM changes{where}", values)  # noqa: S608 - constants
             return connection.execute(f"DELETE FROM pairs{where}", values).rowcount  # noqa: S608 - constants
+
+
+def _pair(row: tuple[Any, ...]) -> Pair:
+    at, counted, reported, inside = row[:4]
+    return Pair(at, counted, reported, bool(inside))
