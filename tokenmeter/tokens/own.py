@@ -5,6 +5,9 @@
 For families whose licence keeps their vocabulary out of this package, and for models of one's own. Counted by Hugging
 Face's `tokenizers` (extra `[counting]`) or, where a folder has no tokenizer.json, by `transformers` (extra
 `[transformers]`, `local_files_only`): nothing is downloaded and no code of the model runs.
+
+A folder with a chat template has whole requests counted through it, exactly as a server that runs the model renders
+them: `own_template` does that, with the sandboxed Jinja of `transformers`.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tokenmeter._guard import logger
 from tokenmeter.errors import ConfigurationError, MissingExtra
 from tokenmeter.tokens import engine, families
 from tokenmeter.tokens.cuts import scalars
+from tokenmeter.tokens.own_template import ChatTemplate, has_template, put_template
 
 __all__ = ["HuggingFace", "register"]
 
@@ -63,6 +68,7 @@ def register(family: str, path: str | os.PathLike[str], *, models: Iterable[str]
     else:
         own = families.Family(name=family, title=family, path=place)
         tokenizer = _hugging_face(own, place)
+    put_template(own.name, _template(place))
     families.add_family(own, tuple(models))
     engine.put_tokenizer(own.name, tokenizer)
     from tokenmeter.tokens.counter import counter
@@ -83,6 +89,20 @@ def _hugging_face(family: families.Family, place: Path) -> HuggingFace:
         return HuggingFace(family, Tokenizer.from_str(text), native=True)
     except Exception as error:  # noqa: BLE001 - the library raises plain Exception for every mistake in the file
         raise ConfigurationError(f"register: {file} is not a tokenizer.json that can be read: {error}") from None
+
+
+def _template(place: Path) -> ChatTemplate | None:
+    """The chat template of a folder that has one, where there is something to render it."""
+    if not has_template(place):
+        return None
+    try:
+        return ChatTemplate(_transformers(place))
+    except MissingExtra:
+        logger.warning(
+            "%s has a chat template: whole requests are counted by it with pip install 'tokenmeter-sdk[transformers]', "
+            "and with a range without", place,
+        )  # fmt: skip
+        return None
 
 
 def _transformers(place: Path) -> Any:
