@@ -102,8 +102,8 @@ class _Check:
             yield f"timezone: {error}"
         yield from self._stand_ins(self.data)
         for name in self.data.get("match", ()):
-            if name not in ("case", "dots"):
-                yield f'match: {name!r} is not a rule (rules are "case" and "dots")'
+            if name not in ("case", "dots", "spaces"):
+                yield f'match: {name!r} is not a rule (rules are "case", "dots" and "spaces")'
         if "k" in self.data:
             yield from _thousands(self.data["k"])
         for name, window in _table(self.data.get("windows")).items():

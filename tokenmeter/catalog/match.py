@@ -96,6 +96,8 @@ class Names:
     def _fold(self, name: str) -> str:
         if "case" in self._rules:
             name = name.lower()
+        if "spaces" in self._rules:  # ids have none: "Kimi K2" is how people write one
+            name = name.strip().replace(" ", "-")
         if "dots" in self._rules:
             name = re.sub(r"(?<=\d)\.(?=\d)", "-", name)
         return name

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from decisions import FOLDER, Decision
-from facts import Fact, Slot
+from facts import Fact, Slot, Tier
 from names import Model, key_of
 from rates import Rate
 
@@ -89,6 +89,8 @@ class ListCase:
     def _share(self, rate: Rate, when: tuple[tuple[str, str], ...]) -> bool:
         inputs = {s.tier: p for s, p in rate.prices.items() if s.component == "input" and not s.when}
         shown = {s: p for s, p in rate.prices.items() if s.component == "cache_read" and not s.when}
+        begins = {_lower(tier): tier for tier in inputs}  # a source may say where the last tier ends for one of the two
+        shown = {replace(s, tier=begins.get(_lower(s.tier), s.tier)): p for s, p in shown.items()}
         if set(inputs) != {s.tier for s in shown}:
             return False
         ratios = {p / inputs[s.tier] for s, p in shown.items()}
@@ -106,6 +108,11 @@ class ListCase:
             rate.agreeing.append(rate.givers.pop(slot))
             del rate.prices[slot]
         return True
+
+
+def _lower(tier: Tier) -> Tier:
+    """Where a tier begins, whatever is said of its end."""
+    return tuple((name, edge) for name, edge in tier if name.endswith(("_gt", "_ge")))
 
 
 def load_cases(facts: Sequence[Fact]) -> tuple[dict[str, list[ListCase]], list[str]]:

@@ -93,7 +93,7 @@ def provider_file(
     put = writer.lines.append
     put("# Compiled by tools/book/compile.py from the fact base and tools/book/decisions: do not edit by hand.")
     put(f'provider = {quoted(provider)}\ncurrency = "{currency}"\ntimezone = "{zone}"\nread = {TODAY}')
-    put('match = ["case", "dots"]')
+    put('match = ["case", "dots", "spaces"]')
     if head.get("head"):
         put(head["head"].strip("\n"))
     put("")
