@@ -42,6 +42,8 @@ class Reading:
     extracted: Extracted | None = None
     error: str | None = None
     flags: tuple[str, ...] = ()
+    whole = False
+    """Whether it is one answer, and not events of a stream."""
     _counter: OutputCounter | None = None
 
     @property
@@ -109,6 +111,8 @@ class BodyReading(Reading):
     Of a fed body past 1 MB only the head and the tail are kept: a body so large is one of vectors or media, and its
     usage stands at its end.
     """
+
+    whole = True
 
     def __init__(
         self,

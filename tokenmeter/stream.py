@@ -19,6 +19,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter._context import CALL
 from tokenmeter._guard import guard
 from tokenmeter._reading import FOLD_BYTES
 from tokenmeter.calls import end_of
@@ -68,8 +69,13 @@ class BodyTee:
         call.streaming = False
         if end is End.DROPPED:
             call.lifecycle.drop(call)
-        elif not call.settled:
+        elif not call.settled and not (end in (End.COMPLETE, End.CLOSED_EARLY) and self._in_method()):
             call.lifecycle.settle(call, end, error)
+
+    def _in_method(self) -> bool:
+        """Whether a whole answer was read by the SDK's own method, which has yet to say what it makes of it."""
+        current = CALL.get()
+        return current is not None and self._reading.whole and getattr(current, "call", current) is self._call
 
     def _failed(self, error: BaseException) -> None:
         end = end_of(error)

@@ -24,6 +24,7 @@ ADAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "google_genai": ("google.genai",),
     "dashscope": ("dashscope",),
     "boto3": ("botocore",),
+    "tencentcloud": ("tencentcloud",),
 }
 """Module of this package: the packages whose client classes it meters, dotted where a package is shared."""
 

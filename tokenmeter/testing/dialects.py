@@ -162,6 +162,7 @@ _ROWS: Final = (
     Dialect("cohere", base="", hosts=("api.cohere.com", "api.cohere.ai")),
     Dialect("ollama", base=""),
     Dialect("bedrock", base="", hosts=("amazonaws.com",)),
+    Dialect("hunyuan-native", base="", hosts=("hunyuan.tencentcloudapi.com",)),
 )
 DIALECTS: Final[Mapping[str, Dialect]] = {row.name: row for row in _ROWS}
 _HOSTS: Final = {host: row for row in _ROWS for host in row.hosts}

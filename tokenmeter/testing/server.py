@@ -146,7 +146,8 @@ class ProviderServer:
 
     def _ask(self, request: Received, dialect: Dialect, path: str, model: str | None) -> Ask:
         body = _fields(request)
-        name, faults = self.faults.of_model(unquote(model) if model else str(body.get("model", "")))
+        named = unquote(model) if model else str(body.get("model") or body.get("Model") or "")
+        name, faults = self.faults.of_model(named)
         query = dict(parse_qsl(urlsplit(request.path).query))
         return Ask(path, query, request.headers, body, name, faults, dialect)
 

@@ -42,6 +42,7 @@ WIRES: Final = (
     "cohere",
     "ollama",
     "bedrock",
+    "tencent",
 )
 _loaded: list[Wire] = []
 

@@ -1,0 +1,154 @@
+"""Meter Tencent Cloud's own SDK: Hunyuan and the knowledge engine, by their native API.
+
+All services share one client class, whose `_call_and_deserialize`, `call`, `call_json` and `call_sse` name the action;
+the async client has `call_and_deserialize`. The address says nothing, since every action is posted to `/`: which of
+them call a model stands in the provider's paths. Refusals come with status 200 and are raised by the SDK, so the call
+is over when its method is; the body is read at the attempt level (requests, httpx).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter._context import CALL, leave
+from tokenmeter._guard import guard
+from tokenmeter.calls import end_of
+from tokenmeter.clients import _hooks
+from tokenmeter.clients._attempts import Sending
+from tokenmeter.opencall import Route
+from tokenmeter.record import End
+
+if TYPE_CHECKING:
+    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.opencall import OpenCall
+
+__all__ = ["install", "mark"]
+
+_SERVICES: Final = ("hunyuan", "lkeap")
+
+
+def install() -> None:
+    """Put the hooks in place, now or when the SDK is imported."""
+    _hooks.on_import("tencentcloud.common.abstract_client", _hook)
+    _hooks.on_import("tencentcloud.common.abstract_client_async", _hook_async)
+
+
+def mark(client: Any, made: _hooks.Mark) -> None:
+    """Meter this client's calls of models."""
+    _hooks.mark(client, made)
+
+
+def _hook(module: Any) -> None:
+    for name in ("_call_and_deserialize", "call", "call_json", "call_sse"):
+        if not _hooks.patch(module.AbstractClient, name, _metered):
+            _hooks.unknown_version("tencentcloud", f"AbstractClient.{name}")
+
+
+def _hook_async(module: Any) -> None:
+    owner = getattr(module, "AbstractClient", None)
+    if owner is None or not _hooks.patch(owner, "call_and_deserialize", _async_metered):
+        _hooks.unknown_version("tencentcloud", "AbstractClient.call_and_deserialize (async)")
+
+
+def _metered(method: Callable[..., Any]) -> Callable[..., Any]:
+    def metered(self: Any, action: Any, params: Any, *args: Any, **kwargs: Any) -> Any:
+        call = None
+        if getattr(self, "_service", None) in _SERVICES:
+            with guard("opening a call"):
+                call = _open(self, action, params)
+        if call is None:
+            return method(self, action, params, *args, **kwargs)
+        if isinstance(call, Sending):
+            try:
+                return method(self, action, params, *args, **kwargs)
+            finally:
+                call.end()
+        before = CALL.get()
+        CALL.set(call)
+        try:
+            result = method(self, action, params, *args, **kwargs)
+        except BaseException as error:
+            leave(CALL, call, before)
+            call.lifecycle.settle(call, end_of(error), error)
+            raise
+        leave(CALL, call, before)
+        _over(call)
+        return result
+
+    return metered
+
+
+def _async_metered(method: Callable[..., Any]) -> Callable[..., Any]:
+    async def metered(self: Any, action: Any, params: Any, *args: Any, **kwargs: Any) -> Any:
+        call = None
+        if getattr(self, "_service", None) in _SERVICES:
+            with guard("opening a call"):
+                call = _open(self, action, params)
+        if call is None:
+            return await method(self, action, params, *args, **kwargs)
+        if isinstance(call, Sending):
+            try:
+                return await method(self, action, params, *args, **kwargs)
+            finally:
+                call.end()
+        before = CALL.get()
+        CALL.set(call)
+        try:
+            result = await method(self, action, params, *args, **kwargs)
+        except BaseException as error:
+            leave(CALL, call, before)
+            call.lifecycle.settle(call, end_of(error), error)
+            raise
+        leave(CALL, call, before)
+        _over(call)
+        return result
+
+    return metered
+
+
+def _over(call: OpenCall) -> None:
+    if not call.streaming:
+        call.lifecycle.settle(call, End.COMPLETE)
+
+
+def _open(client: Any, action: str, params: Any) -> OpenCall | Sending | None:
+    """A call, or what keeps an action that calls no model from being taken for a chat, as its address says."""
+    meter = _hooks.meter_for(client)
+    if meter is None:
+        return None
+    body = params if isinstance(params, dict) else getattr(params, "_serialize", dict)()
+    route = _route(meter, client, action)
+    if route is None:
+        return Sending()
+    call = meter.open_call(route, _model(body), stream=bool(body.get("Stream")), body=body)
+    call.request = body
+    return call
+
+
+def _model(body: dict[str, Any]) -> str | None:
+    model = body.get("Model")
+    return model if isinstance(model, str) else None
+
+
+def _route(meter: Tokenmeter, client: Any, action: str) -> Route | None:
+    host, _, port = str(client._get_endpoint()).partition(":")
+    # Whatever address is given, the service says who bills: an address of one's own leads there too.
+    own = f"{client._service}.tencentcloudapi.com"
+    found = meter.route(own, None, "", f"/{action}", _hooks.mark_of(client), any_host=False)
+    return None if found is None else _sent_to(found, host, int(port) if port else None)
+
+
+@functools.lru_cache(maxsize=256)
+def _sent_to(route: Route, host: str, port: int | None) -> Route:
+    """The same route by the address that is used, and for any path: the one it was found by is not requested."""
+    return Route(
+        provider=route.provider,
+        otel_provider=route.otel_provider,
+        api=route.api,
+        operation=route.operation,
+        host=host,
+        port=port,
+        region=route.region,
+    )
