@@ -16,7 +16,7 @@ from pathlib import Path
 
 from truth import Row, answers, load, model_of, prompts, provider_of
 
-from tokenmeter._calibrating import _input_kind
+from tokenmeter._calibrating import input_kind
 from tokenmeter.tokens.calibration import Calibration
 from tokenmeter.usage import TokenCount
 
@@ -27,7 +27,7 @@ def cell_of(row: Row, part: str) -> Cell | None:
     """Where calibration would learn this call; None where it would pass it over."""
     script = row.lang
     if part == "input":
-        kind = _input_kind(row.case["request"], row.case["api"])
+        kind = input_kind(row.case["request"], row.case["api"])
         if kind is None or row.case["has_media"]:
             return None
         script, part = kind

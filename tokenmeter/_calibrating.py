@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tokenmeter.record import Record
     from tokenmeter.tokens.calibration import Calibration
 
-__all__ = ["Calibrator"]
+__all__ = ["Calibrator", "input_kind"]
 
 CALLS: Final = 50
 """Of so many calls of a model in a row at most one is counted."""
@@ -160,7 +160,7 @@ class Calibrator:
     ) -> dict[str, TokenCount | None]:
         """Counts of a call with what was learnt of their kind."""
         answer = dict(counts)
-        kinds = {"input_tokens": _input_kind(body, api), "output_tokens": _output_kind(reading)}
+        kinds = {"input_tokens": input_kind(body, api), "output_tokens": _output_kind(reading)}
         for name, kind in kinds.items():
             count = answer.get(name)
             if count is not None and kind is not None and model is not None:
@@ -203,7 +203,7 @@ class Calibrator:
         from tokenmeter.tokens import count_request
 
         reported = sample.usage.input_tokens
-        kind = _input_kind(body, sample.api)
+        kind = input_kind(body, sample.api)
         if not reported or kind is None or sample.usage.source_of("input_tokens") is not Source.REPORTED:
             return
         count = count_request(body, provider=sample.provider, model=sample.model, api=sample.api)
@@ -250,7 +250,7 @@ class Calibrator:
         self._pid = 0
 
 
-def _input_kind(body: Mapping[str, Any] | None, api: str | None) -> tuple[str, str] | None:
+def input_kind(body: Mapping[str, Any] | None, api: str | None) -> tuple[str, str] | None:
     """Script and part of a request; None where it holds, or refers to, what is not text in the body."""
     if body is None or any(body.get(name) for name in _STORED):
         return None

@@ -42,7 +42,13 @@ def add_parser(subparsers: Any) -> None:
     chosen = forget.add_mutually_exclusive_group(required=True)
     chosen.add_argument("--model", metavar="NAME", help="of one model, as requests name it")
     chosen.add_argument("--all", action="store_true", help="of all models")
-    for action in (show, export, forget):
+    probe = actions.add_parser("probe", help="ask a vendor's count endpoint about requests of yours, and learn")
+    probe.add_argument("--provider", required=True, metavar="ID", help="anthropic, google or openai")
+    probe.add_argument("--requests", required=True, metavar="FILE", help="request bodies, one JSON object a line; sent")
+    probe.add_argument("--key-env", required=True, metavar="VARIABLE", help="the variable that holds your key")
+    probe.add_argument("--base-url", metavar="URL", help="another address of the provider")
+    probe.add_argument("--pause", type=float, default=1.0, metavar="S", help="seconds between requests (default 1)")
+    for action in (show, export, forget, probe):
         action.add_argument("file", metavar="FILE", help="the file that the setting calibration names")
 
 
@@ -51,7 +57,11 @@ def run(args: argparse.Namespace) -> int:
     from tokenmeter.tokens.calibration import Calibration
     from tokenmeter.tokens.calibration_store import FileStore
 
-    store = FileStore(args.file, create=False)
+    store = FileStore(args.file, create=args.action == "probe")
+    if args.action == "probe":
+        from tokenmeter.cli._probe import run_probe
+
+        return run_probe(args, Calibration(store))
     if args.action == "forget":
         gone = store.forget(args.model)
         print(f"{gone} pairs forgotten")
