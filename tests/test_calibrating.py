@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import os
 import random
 import threading
 import weakref
@@ -249,6 +250,47 @@ def test_a_vendors_change_is_noted_on_records(tmp_path: Path, caplog: pytest.Log
         call(meter, "你好", "好")
     assert any(flag.startswith("calibration: input tokens (zh) are counted") for flag in records.only().flags)
     meter.shutdown()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_learns_too_and_nobody_hangs(tmp_path: Path) -> None:
+    path = tmp_path / "learnt.db"
+    meter = Tokenmeter(spans="none", calibrate=True, calibration=path, monotonic=Ticks())
+    for _ in range(70):
+        call(meter, "今天天气。" * 9, "好", USAGE)
+    assert meter.flush()
+    calibrator = meter._calibrator
+    assert calibrator is not None
+    before = len(inputs(path))
+    with calibrator._lock, calibrator.calibration._lock:  # as if a thread were at work at this very moment
+        child = os.fork()
+        if child == 0:
+            try:
+                for _ in range(70):
+                    call(meter, "今天天气。" * 9, "好", USAGE)
+                os._exit(0 if meter.flush(20) else 3)
+            finally:
+                os._exit(4)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(inputs(path)) == before + 1
+    meter.shutdown()
+
+
+def test_after_shutdown_no_text_is_kept_waiting() -> None:
+    meter = Tokenmeter(spans="none", calibrate=True, monotonic=Ticks())
+    meter.shutdown()
+    text = Text(SECRET)
+    seen = weakref.ref(text)
+    for _ in range(100):
+        call(meter, text, "好", USAGE)
+    del text
+    gc.collect()
+    assert seen() is None
+
+
+def inputs(path: Path) -> list[Pair]:
+    return next(pairs for key, pairs in FileStore(path).load()[0].items() if key.part == "input")
 
 
 # Through an SDK -------------------------------------------------------------------------------------------------

@@ -89,6 +89,15 @@ class Calibrator:
         self._worker: threading.Thread | None = None
         self._pid = 0
         self._closed = False
+        _renew_in_children(self)
+
+    def forked(self) -> None:
+        """In a child process: no worker, and locks that a thread of the parent may have held."""
+        self._lock = threading.Lock()
+        self._queue = queue.Queue(_WAITING_MOST)
+        self._worker = None
+        self._pid = 0
+        self.calibration.forked()
 
     # On the caller's thread ---------------------------------------------------------------------------------
 
@@ -130,7 +139,9 @@ class Calibrator:
         return CALLS + self._chance.randint(0, SPREAD)
 
     def _take(self, sample: _Sample) -> None:
-        if self._pid != os.getpid():  # the first call, or the first in a forked child, which has no threads
+        if self._closed:
+            return
+        if self._pid != os.getpid():
             self._start()
         try:
             self._queue.put_nowait(sample)
@@ -248,6 +259,21 @@ class Calibrator:
         self._queue.put(None)
         worker.join(timeout)
         self._pid = 0
+
+
+def _renew_in_children(calibrator: Calibrator) -> None:
+    import weakref
+
+    if not hasattr(os, "register_at_fork"):
+        return
+    found = weakref.ref(calibrator)
+
+    def renew() -> None:
+        alive = found()
+        if alive is not None:
+            alive.forked()
+
+    os.register_at_fork(after_in_child=renew)
 
 
 def input_kind(body: Mapping[str, Any] | None, api: str | None) -> tuple[str, str] | None:

@@ -71,6 +71,10 @@ class Calibration:
         for change in changes:
             self._changes[change.key] = change.at
 
+    def forked(self) -> None:
+        """In a child process: the lock may have been held by a thread that is not there."""
+        self._lock = threading.Lock()
+
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
 

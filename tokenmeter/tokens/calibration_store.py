@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -44,7 +43,7 @@ class Change(NamedTuple):
 
 
 class Store(Protocol):
-    """Keeps pairs by key. Every method may be called from any thread."""
+    """Keeps pairs by key. Called from any thread, by one at a time; a store shared by processes sees to that itself."""
 
     def load(self) -> tuple[dict[Key, list[Pair]], list[Change]]:
         """Everything kept, pairs oldest first and only those since their key's last change."""
@@ -65,35 +64,30 @@ class MemoryStore:
     def __init__(self) -> None:
         self._pairs: dict[Key, list[Pair]] = {}
         self._changes: dict[Change, None] = {}
-        self._lock = threading.Lock()
 
     def load(self) -> tuple[dict[Key, list[Pair]], list[Change]]:
         """Everything kept."""
-        with self._lock:
-            return {key: list(pairs) for key, pairs in self._pairs.items()}, list(self._changes)
+        return {key: list(pairs) for key, pairs in self._pairs.items()}, list(self._changes)
 
     def add(self, key: Key, pair: Pair) -> list[Pair]:
         """Keep a pair; those of its key."""
-        with self._lock:
-            pairs = self._pairs[key] = sorted([*self._pairs.get(key, ()), pair], key=lambda one: one.at)[-WINDOW:]
-            return list(pairs)
+        pairs = self._pairs[key] = sorted([*self._pairs.get(key, ()), pair], key=lambda one: one.at)[-WINDOW:]
+        return list(pairs)
 
     def mark(self, change: Change) -> bool:
         """Keep a change, and only the pairs since."""
-        with self._lock:
-            if change in self._changes:
-                return False
-            self._changes[change] = None
-            pairs = self._pairs.get(change.key, [])
-            self._pairs[change.key] = [pair for pair in pairs if pair.at >= change.at]
-            return True
+        if change in self._changes:
+            return False
+        self._changes[change] = None
+        pairs = self._pairs.get(change.key, [])
+        self._pairs[change.key] = [pair for pair in pairs if pair.at >= change.at]
+        return True
 
     def forget(self, model: str | None = None) -> int:
         """Remove what is kept."""
-        with self._lock:
-            gone = [key for key in self._pairs if model is None or key.model == model]
-            self._changes = {one: None for one in self._changes if model is not None and one.key.model != model}
-            return sum(len(self._pairs.pop(key)) for key in gone)
+        gone = [key for key in self._pairs if model is None or key.model == model]
+        self._changes = {one: None for one in self._changes if model is not None and one.key.model != model}
+        return sum(len(self._pairs.pop(key)) for key in gone)
 
 
 _VERSION: Final = 1
