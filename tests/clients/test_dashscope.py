@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -224,6 +225,15 @@ def test_a_task_fetched_twice_is_counted_once(meter: Tokenmeter, records: Record
     for _ in range(4):
         dashscope.ImageSynthesis.fetch(task)
     assert dict(records.only().usage.quantities) == {"images": 2}
+
+
+@pytest.mark.skipif(not hasattr(dashscope, "AioImageSynthesis"), reason="this dashscope has no AioImageSynthesis")
+def test_an_async_task_is_one_call(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+    server.serve(studio(1))
+    meter.instrument()
+    asyncio.run(dashscope.AioImageSynthesis.call(model="wanx-v1", prompt="a cat"))
+    record = records.only()
+    assert (record.end, dict(record.usage.quantities)) == (End.COMPLETE, {"images": 2})
 
 
 def test_a_task_that_fails_is_an_error(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:

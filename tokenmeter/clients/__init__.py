@@ -20,7 +20,7 @@ ADAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "requests": ("requests",),
     "aiohttp": ("aiohttp",),
     "stainless": ("openai", "anthropic", "groq", "volcenginesdkarkruntime"),
-    "by_wire": ("mistralai", "cohere", "zai", "zhipuai", "ollama", "huggingface_hub"),
+    "by_wire": ("mistralai", "cohere", "zai", "zhipuai", "ollama", "huggingface_hub", "qianfan"),
     "google_genai": ("google.genai",),
     "dashscope": ("dashscope",),
     "boto3": ("botocore",),

@@ -81,6 +81,13 @@ SDKS: Final[Mapping[str, Sdk]] = {
             ),
         ),
     ),
+    # Sends by requests and aiohttp. A stream is begun inside the method too, to see its first line.
+    "qianfan": Sdk(
+        methods=_both(
+            "qianfan.resources.requestor.openapi_requestor", "QfAPIRequestor", "llm", "QfAPIRequestor", "async_llm"
+        ),
+        marked=("_client", "_real._client"),
+    ),
 }
 
 

@@ -43,6 +43,7 @@ WIRES: Final = (
     "ollama",
     "bedrock",
     "tencent",
+    "wenxin",
 )
 _loaded: list[Wire] = []
 
