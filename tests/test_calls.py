@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
@@ -276,3 +277,17 @@ def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert Tokenmeter().settings.ask_usage is False
     assert Tokenmeter(ask_usage=True).settings.ask_usage is True
     assert Tokenmeter().settings.hosts == {"llm.lan": "deepseek", "10.0.0.7:8000": "alibaba"}
+
+
+@pytest.mark.parametrize("observed", [("outer",), ("middle",), ("inner",), ("outer", "inner"), ("outer", "middle")])
+def test_calls_by_hand_in_each_other_count_once(meter: Tokenmeter, observed: tuple[str, ...]) -> None:
+    usage = Usage(input_tokens=10, output_tokens=1)
+    with capture(meter) as records, meter.scope("work") as scope, contextlib.ExitStack() as stack:
+        for name in ("outer", "middle", "inner"):
+            call = stack.enter_context(meter.call(provider="deepseek", model=name))
+            if name in observed:
+                call.observe_usage(usage)
+    assert [record.request_model for record in records if record.end is not End.DELEGATED] == [observed[0]]
+    assert scope.usage == {"input_tokens": 10, "output_tokens": 1}
+    assert scope.calls == 1
+    assert scope.pending == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pickle
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -320,3 +321,73 @@ def test_money_is_summed_exactly(meter: Tokenmeter) -> None:
     )
     assert rate.total is not None
     assert scope.cost["CNY"].amount == rate.total.amount * Decimal(11) / Decimal(1_000_000)
+
+
+def test_one_block_object_in_many_threads(meter: Tokenmeter) -> None:
+    before = sys.getswitchinterval()
+    scope, tags = meter.scope("shared"), meter.tags(team="search")
+    wrong: list[object] = []
+
+    def work() -> None:
+        try:
+            for _ in range(500):
+                with scope as here, tags:
+                    if SCOPE.get() is not here:
+                        wrong.append("another thread's scope")
+                if SCOPE.get() is not None or TAGS.get():
+                    wrong.append("left behind")
+        except BaseException as error:  # noqa: BLE001 it would end in a thread of its own
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
+
+
+def test_functions_decorated_before_configure_follow_it() -> None:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    @tokenmeter.call(provider="deepseek", model="deepseek-chat")
+    def ask() -> dict[str, object]:
+        return {"model": "deepseek-chat", "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}
+
+    @tokenmeter.scope("decorated")
+    def work() -> None:
+        ask()
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tokenmeter.configure(spans="none")
+    tokenmeter.configure(tracer_provider=provider, price_lists={"deepseek": "USD"})
+    try:
+        with capture() as records:
+            work()
+        cost = records.only().cost.total
+        assert cost is not None
+        assert cost.currency == "USD"
+        assert [span.name for span in exporter.get_finished_spans()] == ["chat deepseek-chat", "decorated"]
+    finally:
+        tokenmeter.configure()
+
+
+def test_a_call_that_outlives_two_configurations_is_recorded() -> None:
+    tokenmeter.configure(spans="none")
+    block = tokenmeter.call(provider="deepseek", model="deepseek-chat")
+    block.__enter__().observe_usage(THOUSAND)
+    tokenmeter.configure(spans="none")
+    tokenmeter.configure(spans="none")
+    try:
+        with capture() as records:
+            block.__exit__(None, None, None)
+        assert records.only().usage == THOUSAND
+    finally:
+        tokenmeter.configure()

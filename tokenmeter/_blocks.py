@@ -23,11 +23,21 @@ _Item = TypeVar("_Item")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+class _Entered(Generic[_Item]):
+    """One entry of a block. Told from others by identity: what was entered may be equal."""
+
+    __slots__ = ("item", "previous")
+
+    def __init__(self, item: _Item, previous: tuple[Any, ...]) -> None:
+        self.item = item
+        self.previous = previous
+
+
 class Block(Generic[_Item]):
     """Subclasses say what to open, enter, leave and close; none of it may raise."""
 
     def __init__(self) -> None:
-        self._entered: list[tuple[_Item, tuple[Any, ...]]] = []
+        self._entered: list[_Entered[_Item]] = []
 
     def _open(self) -> _Item:
         raise NotImplementedError
@@ -58,22 +68,22 @@ class Block(Generic[_Item]):
 
     def __enter__(self) -> _Item:
         item = self._open()
-        self._entered.append((item, self._enter(item)))
+        self._entered.append(_Entered(item, self._enter(item)))
         return item
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        item, previous = self._entered.pop(self._innermost())
-        self._leave(item, previous)
-        self._close(item, error)
+        left = self._innermost()
+        self._entered.remove(left)
+        self._leave(left.item, left.previous)
+        self._close(left.item, error)
 
-    def _innermost(self) -> int:
+    def _innermost(self) -> _Entered[_Item]:
         # One block object may be entered by several threads or tasks at once: leave the one that is current here.
-        for index in range(len(self._entered) - 1, -1, -1):
-            if self._is_current(self._entered[index][0]):
-                return index
-        return -1
+        # The others come and go meanwhile, so this looks at a copy, and nothing is found by its place in the list.
+        entered = self._entered.copy()
+        return next((one for one in reversed(entered) if self._is_current(one.item)), entered[-1])
 
     async def __aenter__(self) -> _Item:
         return self.__enter__()

@@ -64,13 +64,14 @@ class Lifecycle:
         self.monotonic = monotonic
         self.quiet = quiet
         self.calibrator: Calibrates | None = None  # set where the user asked for it
-        self.successor: Lifecycle | None = None
+        self.successor: Lifecycle | None = None  # set by `configure`: calls still open settle into that one
         # Calls that are over and not yet read: those nobody waits for, and streams that the collector took, which are
         # never settled inside a finalizer, since that may run while this thread holds a lock of a sink.
         self._waiting: deque[tuple[OpenCall, End]] = deque()
         self._dropped: deque[OpenCall] = deque()
         self._sinks_lock = threading.Lock()
-        self._held_lock = threading.Lock()
+        self._held_lock = threading.RLock()  # a forgotten generator's call settles in the collector, wherever that runs
+        self._streaming: dict[int, OpenCall] = {}
         _forget_in_children(self)
 
     def add_sink(self, sink: Sink) -> None:
@@ -151,9 +152,26 @@ class Lifecycle:
         reading = call.reading
         return reading is None or reading.small
 
+    def streams(self, call: OpenCall) -> None:
+        """Note that a call's body is being read by the caller from now on."""
+        call.streaming = True
+        self._streaming[id(call)] = call
+
+    def streamed(self, call: OpenCall) -> None:
+        """Note that this is over. Safe inside a finalizer."""
+        call.streaming = False
+        self._streaming.pop(id(call), None)
+
     def drop(self, call: OpenCall) -> None:
         """Note a stream that was collected. Safe inside a finalizer: takes no lock and calls nobody."""
         self._dropped.append(call)
+
+    def abandon(self) -> None:
+        """Settle the streams that nobody will read on, since the process ends."""
+        for call in list(self._streaming.values()):
+            self.drop(call)
+        self._streaming.clear()
+        self.drain()
 
     def drain(self) -> None:
         """Settle what was put off: calls that nobody waited for, and streams that were collected."""
@@ -171,27 +189,23 @@ class Lifecycle:
             if call.claim():
                 call.ended_mono = self.monotonic()
                 self._settle(call, End.DROPPED)
+        if self.successor is not None:
+            self.successor.drain()  # calls of a scope that began before `configure`
 
     def _settle(self, call: OpenCall, end: End) -> None:
         with guard("settling a call"):
             record = make_record(call, end, price=self.price, fill=self.fill, calibrator=self.calibrator)
             call.request = call.reading = None  # whatever text was kept for counting is let go
             for child, held in self._release(call):
-                self._emit(child, delegated(held, call) if call.observed else held)
-            if not self._hold(call, record):
-                parent = call.parent
-                late = parent is not None and parent.observed
-                self._emit(call, delegated(record, parent) if parent is not None and late else record)
+                _hand_on(child, delegated(held, call) if call.observed else held, call.parent)
+            _hand_on(call, record, call.parent)
 
-    def _hold(self, call: OpenCall, record: Record) -> bool:
+    def _hold(self, around: OpenCall, call: OpenCall, record: Record) -> bool:
         """Keep a record until the hand-made call around it settles and says whose usage it is."""
-        parent = call.parent
-        if parent is None:
-            return False
         with self._held_lock:
-            if parent.held is None:
+            if around.held is None:
                 return False
-            parent.held.append((call, record))
+            around.held.append((call, record))
             return True
 
     def _release(self, call: OpenCall) -> list[tuple[OpenCall, Record]]:
@@ -208,9 +222,23 @@ class Lifecycle:
         if call.scope is not None:
             with guard("adding to a scope"):
                 call.scope.settled(record)
-        for sink in (self.successor or self).sinks:
+        latest = self
+        while latest.successor is not None:
+            latest = latest.successor
+        for sink in latest.sinks:
             with guard("writing to a sink"):
                 sink.write(record)
+
+
+def _hand_on(call: OpenCall, record: Record, around: OpenCall | None) -> None:
+    """Hand a record to the innermost hand-made call around it that is still open, else to the sinks."""
+    while around is not None:
+        if around.lifecycle._hold(around, call, record):
+            return
+        if around.observed:  # it has settled, with a usage of its own
+            record = delegated(record, around)
+        around = around.parent
+    call.lifecycle._emit(call, record)
 
 
 def _forget_in_children(lifecycle: Lifecycle) -> None:
@@ -225,7 +253,12 @@ def _forget_in_children(lifecycle: Lifecycle) -> None:
     def forget() -> None:
         alive = found()
         if alive is not None:
+            for call in alive._streaming.values():
+                call.claim()
+            alive._streaming = {}
             alive._waiting = deque()
             alive._dropped = deque()
+            alive._sinks_lock = threading.Lock()
+            alive._held_lock = threading.RLock()
 
     os.register_at_fork(after_in_child=forget)

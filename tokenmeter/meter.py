@@ -10,6 +10,7 @@ import atexit
 import functools
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -71,6 +72,7 @@ class Tokenmeter:
         if self.settings.prices is not None or self.settings.price_lists:
             _ = self.book
         self._scope_spans: Any = None
+        self._successor: Tokenmeter | None = None
         self._lifecycle: Final = Lifecycle(
             price=self._billing.price,
             fill=fill if self.settings.estimate else None,
@@ -79,6 +81,8 @@ class Tokenmeter:
         )
         self._calibrator: Final = self._calibrating(clock, monotonic)
         self._connect(tracer_provider, meter_provider, tuple(sinks))
+        _alive.add(self)
+        _mind_the_exit()
 
     def _calibrating(self, clock: Callable[[], int], monotonic: Callable[[], int]) -> Calibrator | None:
         settings = self.settings
@@ -208,7 +212,16 @@ class Tokenmeter:
         """A named unit of work that sums the calls inside it: a context manager and a decorator."""
         if not isinstance(name, str) or not name:
             raise ConfigurationError(f'scope({name!r}): a scope has a name, such as scope("answer")')
-        return ScopeBlock(name, tags, lambda: self._lifecycle, self._start_scope_span)
+        return ScopeBlock(
+            name, tags, lambda: self._latest()._lifecycle, lambda scope: self._latest()._start_scope_span(scope)
+        )
+
+    def _latest(self) -> Tokenmeter:
+        """This meter, or the one in its place: functions are decorated before a program calls `configure`."""
+        meter = self
+        while meter._successor is not None:
+            meter = meter._successor
+        return meter
 
     def _start_scope_span(self, scope: Scope) -> Any:
         if self.settings.spans == "none":
@@ -229,7 +242,7 @@ class Tokenmeter:
         """One call by hand: a context manager and a decorator. `request` is counted where usage is not reported."""
 
         def route() -> Route:
-            known = self.providers.resolve(provider, region)
+            known = self._latest().providers.resolve(provider, region)
             return Route(
                 provider=known.id if known is not None else provider,
                 otel_provider=known.otel_name if known is not None else None,
@@ -239,7 +252,7 @@ class Tokenmeter:
             )
 
         named = model if model is not None else _model_of(request)
-        return CallBlock(lambda: self._lifecycle, route, named, stream, request)
+        return CallBlock(lambda: self._latest()._lifecycle, route, named, stream, request)
 
     def tags(self, **tags: Any) -> TagsBlock:
         """Who the spend inside belongs to: a context manager and a decorator."""
@@ -343,6 +356,7 @@ def _model_of(request: object) -> str | None:
 # The default ----------------------------------------------------------------------------------------------------
 
 _default: Tokenmeter | None = None
+_alive: Final[weakref.WeakSet[Tokenmeter]] = weakref.WeakSet()
 _default_lock = threading.RLock()
 
 
@@ -377,17 +391,29 @@ def _make_default(settings: dict[str, Any]) -> Tokenmeter:
         before = _default
         made = Tokenmeter(**settings)
         _default = made
-        if before is None:
-            atexit.register(_at_exit)
-            return made
-    before.shutdown()
-    before._lifecycle.successor = made._lifecycle
+    if before is None:
+        return made
+    before.flush()
+    before._successor, before._lifecycle.successor = made, made._lifecycle
     if _hooks.instrumented() is before:
         _hooks.set_instrumented(made)
+    before.shutdown()
     return made
 
 
+@functools.cache
+def _mind_the_exit() -> None:
+    # With the first meter and not at import: handlers run in reverse, and spans are ended before the program's tracer
+    # provider, which is mostly there by then, is shut down.
+    atexit.register(_at_exit)
+    # What a broken stream said is counted then, by tiktoken, which needs this; after threading's own end, which comes
+    # before the handlers, it cannot be loaded.
+    import concurrent.futures.thread  # noqa: F401
+
+
 def _at_exit() -> None:
-    meter = _default
-    if meter is not None:
-        meter.shutdown(5.0)
+    """Settle what is still open, of everybody's meters; only the default one is ours to close."""
+    for meter in list(_alive):
+        with guard("settling streams at exit"):
+            meter._lifecycle.abandon()
+        meter.shutdown(5.0) if meter is _default else meter.flush(5.0)

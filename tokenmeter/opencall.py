@@ -172,6 +172,11 @@ class OpenCall:
     def settled(self) -> bool:
         return not self._once
 
+    @property
+    def sent(self) -> bool:
+        """Whether an answer has come: no further request belongs to this call, wherever it is still current."""
+        return self.streaming or not self._once
+
     def claim(self) -> bool:
         """True for the first to ask: list.pop is atomic, so two threads never settle one call."""
         try:

@@ -56,7 +56,7 @@ class Scope:
         self.started_ns = lifecycle.clock()
         self.ended_ns: int | None = None
         self._lifecycle = lifecycle
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a forgotten generator's block ends in the collector, wherever that runs
         self._open = 0
         self._waiting: list[Record] = []
         self._calls = self._attempts = self._unpriced = self._unknown = 0

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import importlib
+import operator
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +15,8 @@ from typing import Any
 import openai
 import pytest
 
-from tokenmeter import Tokenmeter
-from tokenmeter.testing import ProviderServer, Records, capture
+from tokenmeter import ConfigurationError, Source, Tokenmeter
+from tokenmeter.testing import ProviderServer, Records, capture, sse
 
 from .forms import MESSAGES
 
@@ -149,20 +153,27 @@ def test_threads_each_get_their_scope(meter: Tokenmeter, records: Records, serve
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
-@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-def test_no_sdk_at_all(library: str, stream: bool, server: ProviderServer) -> None:
+@pytest.mark.parametrize(
+    ("stream", "read"),
+    [
+        pytest.param(False, False, id="plain"),
+        pytest.param(True, True, id="stream"),
+        pytest.param(True, False, id="stream, read at once"),
+    ],
+)
+def test_no_sdk_at_all(library: str, stream: bool, read: bool, server: ProviderServer) -> None:
     http = pytest.importorskip(library)
     meter = Tokenmeter(spans="none", hosts={server.host: "deepseek"})
     body = {"model": "deepseek-chat", "messages": MESSAGES, "stream": stream}
     meter.instrument()
     try:
         with capture(meter) as found, http.Client() as client:
-            if stream:
+            if read:
                 with client.stream("POST", server.url("deepseek") + "/chat/completions", json=body) as response:
                     text = "".join(response.iter_text())
-                assert text.endswith("data: [DONE]\n\n")
             else:
-                client.post(server.url("deepseek") + "/chat/completions", json=body)
+                text = client.post(server.url("deepseek") + "/chat/completions", json=body).text
+            assert text.endswith("data: [DONE]\n\n") is stream
             client.get(server.url("deepseek") + "/models")
             record = found.only()
     finally:
@@ -194,11 +205,126 @@ def test_a_sink_that_breaks_harms_nobody(server: ProviderServer, bare: Make) -> 
         def close(self, timeout: float) -> None:
             raise RuntimeError("full disk")
 
-    meter = Tokenmeter(spans="none", sinks=[Broken()])
+    broken = Broken()
+    meter = Tokenmeter(spans="none", sinks=[broken])
     _guard.raise_failures(False)
     try:
         with capture(meter) as found:
             assert ask(meter.wrap(bare(), provider="openai")).usage.completion_tokens == 12
             assert len(found.drain()) == 1
     finally:
+        meter.remove_sink(broken)
         _guard.raise_failures(True)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        pytest.param(HTTP.Client, "send", id="the HTTP client's send"),
+        pytest.param(openai.OpenAI, "request", id="the method that a client inherits"),
+    ],
+)
+def test_wrapped_by_somebody_else_before_us(owner: type, name: str, server: ProviderServer) -> None:
+    program = f"""
+import openai, wrapt
+def listening(wrapped, instance, args, kwargs):
+    assert isinstance(instance, {owner.__name__}), instance
+    return wrapped(*args, **kwargs)
+from {owner.__module__.partition(".")[0]} import {owner.__name__}
+wrapt.wrap_function_wrapper({owner.__name__}, {name!r}, listening)
+from tokenmeter import Tokenmeter
+from tokenmeter.testing import capture
+meter = Tokenmeter(spans="none")
+client = meter.wrap(openai.OpenAI(base_url={server.url()!r}, api_key="k", max_retries=1), provider="openai")
+with capture(meter) as records:
+    for stream in (False, True):
+        got = client.chat.completions.create(model="gpt-4o;fail=1", messages={MESSAGES!r}, stream=stream)
+        list(got)
+print([(len(one.attempts), one.usage.output_tokens, str(one.usage.source)) for one in records.drain()])
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert found.stdout.strip() == str([(2, 12, "reported")] * 2), found.stderr
+
+
+@pytest.mark.parametrize("what", ["chat", "chat.completions"])
+def test_a_part_of_a_client_is_refused(what: str, meter: Tokenmeter, bare: Make) -> None:
+    with pytest.raises(ConfigurationError, match="wrap the client"):
+        meter.wrap(operator.attrgetter(what)(bare()))
+
+
+STREAM = [
+    {"choices": [{"index": 0, "delta": {"content": "hello"}, "finish_reason": "stop"}]},
+    {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}},
+]
+
+
+def test_a_stream_whose_body_is_there_at_once(meter: Tokenmeter, records: Records) -> None:
+    """Mocks and caches answer so; the usage that only we asked for is hidden as ever."""
+    body = b"".join(sse({"id": "1", "object": "chat.completion.chunk", "model": "gpt-4o", **one}) for one in STREAM)
+    transport = HTTP.MockTransport(
+        lambda request: HTTP.Response(200, content=body + sse("[DONE]"), headers={"content-type": "text/event-stream"})
+    )
+    with HTTP.Client(transport=transport) as http:
+        client = meter.wrap(openai.OpenAI(api_key="k", http_client=http))
+        chunks = list(client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True))
+    assert [len(chunk.choices) for chunk in chunks] == [1]
+    record = records.only()
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (5, 2)
+    assert record.usage.source is Source.REPORTED
+
+
+def test_a_stream_that_a_hook_of_the_users_read(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+    with HTTP.Client(event_hooks={"response": [lambda response: response.read()]}) as http:
+        client = meter.wrap(openai.OpenAI(base_url=server.url(), api_key="k", http_client=http), provider="openai")
+        list(client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True))
+    assert records.only().usage.source is Source.REPORTED
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_a_hook_that_calls_a_model_makes_a_call_of_its_own(
+    stream: bool, meter: Tokenmeter, records: Records, server: ProviderServer, bare: Make
+) -> None:
+    other = meter.wrap(bare(), provider="openai")
+
+    def judge(request: Any) -> None:
+        list(other.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, stream=stream))
+
+    with HTTP.Client(event_hooks={"request": [judge]}) as http:
+        client = meter.wrap(openai.OpenAI(base_url=server.url(), api_key="k", http_client=http), provider="openai")
+        ask(client)
+    assert [(record.request_model, record.usage.output_tokens, len(record.attempts)) for record in records.drain()] == [
+        ("gpt-4o-mini", 12, 1),
+        ("gpt-4o", 12, 1),
+    ]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_a_task_begun_during_a_request_makes_calls_of_its_own(
+    stream: bool, meter: Tokenmeter, records: Records, server: ProviderServer
+) -> None:
+    async def main() -> None:
+        begun: list[asyncio.Task[Any]] = []
+        answered = asyncio.Event()
+
+        async def later() -> None:
+            await answered.wait()
+            await client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
+
+        async def begin(request: Any) -> None:
+            if not begun:
+                begun.append(asyncio.create_task(later()))
+
+        async with HTTP.AsyncClient(event_hooks={"request": [begin]}) as http:
+            client: Any = meter.wrap(
+                openai.AsyncOpenAI(base_url=server.url(), api_key="k", http_client=http), provider="openai"
+            )
+            got = await client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=stream)
+            answered.set()
+            await begun[0]
+            if stream:
+                async for _ in got:
+                    pass
+
+    asyncio.run(main())
+    found = {record.request_model: (record.usage.output_tokens, len(record.attempts)) for record in records.drain()}
+    assert found == {"gpt-4o": (12, 1), "gpt-4o-mini": (12, 1)}

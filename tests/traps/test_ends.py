@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -290,3 +294,47 @@ def test_a_generator_that_is_closed(meter: Tokenmeter, records: Records, server:
     generator.close()
     del generator
     assert records.only().end in (End.CLOSED_EARLY, End.DROPPED)
+
+
+ALONE = """
+import gc, os, sys, openai, tokenmeter
+{meter}
+client = meter.wrap(openai.OpenAI(base_url={url!r}, api_key="k"), provider="openai")
+def begin():
+    stream = client.chat.completions.create(model="gpt-4o;chunks=40", messages={messages!r}, stream=True)
+    return stream, [next(stream) for _ in range(5)]
+{rest}
+"""
+DEFAULT = "meter = tokenmeter.configure(ledger={path!r}, spans='none')"
+OWN = "meter = tokenmeter.Tokenmeter(ledger={path!r}, spans='none')"
+FORKED = """
+stream, _ = begin()
+if os.fork() == 0:
+    del stream
+    gc.collect()
+    meter.flush()
+    sys.exit()
+os.wait()
+list(stream)
+"""
+
+
+@pytest.mark.parametrize(
+    ("meter", "rest", "ends"),
+    [
+        pytest.param(DEFAULT, "stream, _ = begin()", ["dropped"], id="still open"),
+        pytest.param(OWN, "stream, _ = begin()", ["dropped"], id="still open, a meter of its own"),
+        pytest.param(OWN, "begin()", ["dropped"], id="forgotten, a meter of its own"),
+        pytest.param(DEFAULT, FORKED, ["complete"], id="forgotten in a fork, read in the parent"),
+    ],
+)
+def test_a_stream_at_the_end_of_its_process(
+    meter: str, rest: str, ends: list[str], server: ProviderServer, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "spend.db")
+    program = ALONE.format(meter=meter.format(path=path), url=server.url(), messages=MESSAGES, rest=rest)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    with contextlib.closing(sqlite3.connect(path)) as ledger:
+        found = ledger.execute("SELECT end_state, output_tokens > 0 FROM calls").fetchall()
+    assert found == [(end, 1) for end in ends]

@@ -41,6 +41,7 @@ __all__ = [
     "failed",
     "gunzip",
     "join",
+    "read_whole",
     "reading_of",
     "request_id",
 ]
@@ -53,12 +54,16 @@ _NOT_OURS: Final = (None, False)
 
 
 class Sending:
-    """That a metered request is under way; `over` when it is, also for tasks that were begun meanwhile."""
+    """That a metered request is under way; `over` when it is, also for tasks that were begun meanwhile.
 
-    __slots__ = ("over",)
+    `call` is what was current: an SDK that is called meanwhile, as a hook may do, makes a call of its own.
+    """
+
+    __slots__ = ("call", "over")
 
     def __init__(self) -> None:
         self.over = False
+        self.call = CALL.get()
         SENDING.set(self)
 
     def end(self) -> None:
@@ -96,10 +101,10 @@ def concerns(client: Any, method: object) -> bool:
 def join(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
     """The call that this request is an attempt of, and whether it is a call of its own; None: not for us."""
     outer = SENDING.get()
-    if outer is not None and not outer.over:
-        return _NOT_OURS
     call = CALL.get()
-    if call is None:
+    if outer is not None and not outer.over and outer.call is call:
+        return _NOT_OURS
+    if call is None or call.sent:
         meter = _hooks.meter_for(client)
         # Looked up before any guard is set up: a request to a host not in the map pays for this line only.
         if meter is None or not (meter.watches(request.url.host) or _hooks.mark_of(client) is not None):
@@ -231,6 +236,16 @@ def reading_of(
         return BodyReading(call.provider, call.api, call.request_model, decoder=decoder)
     call.stream = call.stream or content_type.startswith(_STREAMS)
     return StreamReading(call.provider, call.api, call.request_model, content_type, decoder)
+
+
+def read_whole(call: OpenCall, content_type: str, body: bytes) -> BodyReading | StreamReading:
+    """What reads a body that is all there: a stream too, where a transport or a hook has read it before the caller."""
+    if not call.stream and not content_type.startswith(_STREAMS):
+        return BodyReading(call.provider, call.api, call.request_model, body)
+    reading = reading_of(call, content_type)
+    if body:
+        reading.chunks.append(body)
+    return reading
 
 
 def gunzip() -> Callable[[bytes], bytes]:

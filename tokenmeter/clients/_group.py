@@ -29,16 +29,19 @@ Find = Callable[[Any], Any]
 class Group:
     """The requests of one call of an SDK, before and after it is known what the call is."""
 
-    __slots__ = ("call", "client", "mark", "meter")
+    __slots__ = ("call", "client", "mark", "meter", "sent")
 
     def __init__(self, meter: Tokenmeter, client: int, mark: _hooks.Mark | None) -> None:
         self.meter = meter
         self.client = client
         self.mark = mark
         self.call: OpenCall | None = None
+        self.sent = False
+        """The method is over: a task that was begun meanwhile and still sees this group makes calls of its own."""
 
     def close(self, end: End, error: BaseException | None = None) -> None:
         """The SDK's method is over. A body that is still being read settles the call by itself."""
+        self.sent = True
         call = self.call
         if call is None or (call.streaming and error is None):
             return
@@ -53,7 +56,7 @@ def open_group(client: Any, marked: Any) -> Group | None:
     if meter is None:
         return None
     outer = CALL.get()
-    if outer is not None and outer.client == id(client):
+    if outer is not None and not outer.sent and outer.client == id(client):
         return None
     return Group(meter, id(client), _hooks.mark_of(marked))
 

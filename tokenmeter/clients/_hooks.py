@@ -15,6 +15,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._guard import guard, logger
@@ -117,12 +118,19 @@ def patch(owner: type, name: str, make: Callable[[Callable[..., Any]], Callable[
         if getattr(found, "__tokenmeter__", False):
             return True
         method = found.__func__ if isinstance(found, classmethod) else found
-        replacement: Any = functools.wraps(method)(make(method))
+        replacement: Any = functools.wraps(method)(make(_as_function(method)))
         if isinstance(found, classmethod):
             replacement = classmethod(replacement)
         replacement.__tokenmeter__ = True
         setattr(owner, name, replacement)
         return True
+
+
+def _as_function(method: Any) -> Callable[..., Any]:
+    """A method to be called as `method(self, ...)`: wrappers of other libraries know the instance by binding only."""
+    if type(method) is FunctionType:  # exactly: those wrappers pretend to be functions
+        return method
+    return lambda self, *args, **kwargs: method.__get__(self, type(self))(*args, **kwargs)
 
 
 def unknown_version(package: str, missing: str) -> None:

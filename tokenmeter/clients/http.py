@@ -13,9 +13,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._guard import guard
-from tokenmeter._reading import BodyReading
 from tokenmeter.clients import _hooks
-from tokenmeter.clients._attempts import Sending, answered, ends_now, failed, gunzip, join, reading_of, request_id
+from tokenmeter.clients._attempts import (
+    Sending,
+    answered,
+    ends_now,
+    failed,
+    gunzip,
+    join,
+    read_whole,
+    reading_of,
+    request_id,
+)
+from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End
 from tokenmeter.stream import BodyTee, make_tees
 
@@ -35,6 +45,8 @@ def install() -> None:
 
 def mark(client: Any, made: _hooks.Mark) -> None:
     """Meter this HTTP client's requests to known endpoints."""
+    if not callable(getattr(client, "send", None)):
+        raise ConfigurationError(f"wrap takes a client of {type(client).__module__}, not a {type(client).__qualname__}")
     _hooks.mark(client, made)
 
 
@@ -89,7 +101,7 @@ def _answered(call: OpenCall, owns: bool, started: int, response: Any, stream: b
         if stream and not response.is_stream_consumed:
             _listen(response, call, tee)
             return
-        call.reading = BodyReading(call.route.provider, call.route.api, call.request_model, response.content)
+        call.reading = read_whole(call, response.headers.get("content-type", ""), response.content)
         if owns or ends_now(call):
             call.lifecycle.settle(call, End.COMPLETE)
 

@@ -13,9 +13,19 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._guard import guard
-from tokenmeter._reading import FOLD_BYTES, BodyReading
+from tokenmeter._reading import FOLD_BYTES
 from tokenmeter.clients import _hooks
-from tokenmeter.clients._attempts import Sending, Sent, answered, concerns, ends_now, failed, join, reading_of
+from tokenmeter.clients._attempts import (
+    Sending,
+    Sent,
+    answered,
+    concerns,
+    ends_now,
+    failed,
+    join,
+    read_whole,
+    reading_of,
+)
 from tokenmeter.clients._attempts import request_id as id_of
 from tokenmeter.record import End
 from tokenmeter.stream import BodyTee
@@ -80,7 +90,7 @@ def _answered(call: OpenCall, owns: bool, started: int, response: Any) -> None:
         tee.listen(None, call, reading_of(call, kind))
         response.__dict__[_TEE] = tee
         return
-    call.reading = BodyReading(call.provider, call.api, call.request_model, response.content)
+    call.reading = read_whole(call, kind, response.content)
     if owns or ends_now(call):
         call.lifecycle.settle(call, End.COMPLETE)
 

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._context import CALL, leave
@@ -26,6 +27,7 @@ from tokenmeter._guard import guard
 from tokenmeter.calls import end_of
 from tokenmeter.clients import _hooks
 from tokenmeter.clients._hiding import hide_usage
+from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Sdk:
     address: str = "base_url"
     """The client's attribute with its base URL, as a URL object."""
     own_spans: bool = False
-    """Newer versions make a span of their own inside `request`: who owns the call's span is decided below it."""
+    """A span may be made inside `request`, as newer versions do: who owns the call's span is decided below it."""
 
 
 SDKS: Final[Mapping[str, Sdk]] = {
@@ -55,6 +57,7 @@ SDKS: Final[Mapping[str, Sdk]] = {
     "volcenginesdkarkruntime": Sdk(body="body", extra="extra_body", address="_base_url"),
 }
 
+_OF_CLIENTS: Final = ("with_options", "base_url", "_base_url")
 _RAW_HEADER: Final = "X-Stainless-Raw-Response"
 
 
@@ -65,16 +68,28 @@ class _Loaded:
     package: str
     sdk: Sdk
     streams: tuple[type, ...]
+    clients: tuple[type | None, type | None] = (None, None)
+    """The sync and the async class whose `request` every client inherits."""
+
+
+_loaded: Final[dict[str, _Loaded]] = {}
 
 
 def install() -> None:
     """Put the hooks in place, now or when an SDK is imported."""
     for package in SDKS:
         _hooks.on_import(f"{package}._base_client", _hook)
+    for loaded in list(_loaded.values()):
+        with guard("putting hooks into classes of clients"):
+            _hook_classes(loaded)
 
 
 def mark(client: object, made: _hooks.Mark) -> None:
     """Mark a client, and have `copy()` and `with_options()` give marked clients."""
+    if not any(hasattr(client, name) for name in _OF_CLIENTS):
+        raise ConfigurationError(
+            f"wrap takes a client, not a part of one ({type(client).__qualname__}): wrap the client it belongs to"
+        )
     _hooks.mark(client, made)
     _mark_copies(client)
     packages = {owner.__module__.partition(".")[0] for owner in type(client).__mro__}
@@ -84,11 +99,31 @@ def mark(client: object, made: _hooks.Mark) -> None:
 
 def _hook(module: Any) -> None:
     package = module.__name__.partition(".")[0]
-    loaded = _Loaded(package, SDKS[package], _stream_classes(package))
-    for owner, wrapped in (("SyncAPIClient", _sync_request), ("AsyncAPIClient", _async_request)):
-        found = getattr(module, owner, None)
-        if found is None or not _hooks.patch(found, "request", functools.partial(wrapped, loaded=loaded)):
-            _hooks.unknown_version(package, f"{owner}.request")
+    classes = (getattr(module, "SyncAPIClient", None), getattr(module, "AsyncAPIClient", None))
+    loaded = _loaded[package] = _Loaded(package, SDKS[package], _stream_classes(package), classes)
+    _hook_classes(loaded)
+
+
+def _hook_classes(loaded: _Loaded) -> None:
+    for owner, wrapped in zip(loaded.clients, (_sync_request, _async_request), strict=True):
+        make = functools.partial(wrapped, loaded=loaded)
+        if owner is None or not _hooks.patch(owner, "request", make):
+            _hooks.unknown_version(loaded.package, "SyncAPIClient.request")
+            continue
+        # Another instrumentation may have wrapped the inherited method in a class below before ours was in place, or
+        # put the bare one there when it was taken out: that one goes past our hook.
+        bare = inspect.unwrap(vars(owner)["request"])
+        outside = functools.partial(wrapped, loaded=replace(loaded, sdk=replace(loaded.sdk, own_spans=True)))
+        for below in _below(owner):
+            method = vars(below).get("request")
+            if method is not None and inspect.unwrap(method) is bare:
+                _hooks.patch(below, "request", outside)
+
+
+def _below(owner: Any) -> Iterator[Any]:
+    for below in owner.__subclasses__():
+        yield below
+        yield from _below(below)
 
 
 def _stream_classes(package: str) -> tuple[type, ...]:
@@ -205,7 +240,7 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     if method.lower() != "post":
         return None, options, False
     open_call = CALL.get()
-    if open_call is not None and open_call.client == id(client):
+    if open_call is not None and not open_call.sent and open_call.client == id(client):
         return None, options, False  # the SDK calls itself for the same request
     path, _, query = url.partition("?")
     route = meter.route(host, port, base, path, _hooks.mark_of(client), query=_version(client, query), any_host=True)
@@ -274,11 +309,9 @@ def _ask_usage(options: Any, name: str, body: object, extra: object) -> tuple[An
 
 
 def _answered(call: OpenCall, result: Any, hidden: bool | None) -> None:
-    if call.streaming:
-        if hidden:
-            hide_usage(result, nulls=call.route.asks_null)
-        return
-    if call.settled:
+    if hidden:
+        hide_usage(result, nulls=call.route.asks_null)
+    if call.streaming or call.settled:
         return
     if call.reading is None and not call.attempts:
         # A transport that we do not see: what the SDK made of the answer is the next best thing.
