@@ -51,6 +51,7 @@ class BytePairs:
 
     __slots__ = (
         "_core",
+        "_leads",
         "_letters",
         "_looks_ahead",
         "_missing",
@@ -78,27 +79,24 @@ class BytePairs:
         names = sorted(family.specials, key=len, reverse=True)
         self._specials = re.compile(f"({'|'.join(map(re.escape, names))})") if names else None
         # Two looks that nearly every text passes before the pattern need see it: first characters, then first two.
-        leads = sorted({name[0] for name in names})
-        self._openings = [(lead, sorted({name[:2] for name in names if name[0] == lead})) for lead in leads]
+        self._openings = sorted({name[:2] for name in names})
+        leads = sorted({name[0] for name in names}) or ["\ud800"]  # which no text that can be sent holds
+        one, two, three = [*leads, *leads, *leads][:3] if len(leads) <= 3 else ("", "", "")  # "" is in every text
+        self._leads = one, two, three
         self._plain = family.typed_specials == "text"
         self._unchanged = not self._nfc and self._letters is None
 
     def count(self, text: str, markers: bool = False) -> int:
         """Tokens of a text; `markers` reads special tokens as one token each."""
-        if markers or not self._plain:
-            for lead, openings in self._openings:
-                if lead in text and any(map(text.__contains__, openings)):
-                    return self._count_marked(text)
-        return self._count_plain(text)
-
-    def _count_marked(self, text: str) -> int:
-        # The pattern is one group, so every other part is a special token.
-        parts = self._specials.split(text) if self._specials else [text]
-        return len(parts) // 2 + sum(map(self._count_plain, parts[::2]))
-
-    def _count_plain(self, text: str) -> int:
+        # A short text is counted here, in as few steps as there can be: a call and a loop more would cost it a tenth.
+        first, second, third = self._leads
+        if (
+            (first in text or second in text or third in text)
+            and (markers or not self._plain)
+            and any(map(text.__contains__, self._openings))
+        ):
+            return self._count_marked(text)
         if len(text) < LONG_RUN:
-            # The common case, as short as it can be: the lines below would cost a third of a short text's count.
             try:
                 if self._unchanged or text.isascii():
                     return len(self._core(text))
@@ -108,6 +106,14 @@ class BytePairs:
                     return len(self._core(text))
             except UnicodeEncodeError:
                 text = scalars(text)
+        return self._count_plain(text)
+
+    def _count_marked(self, text: str) -> int:
+        # The pattern is one group, so every other part is a special token.
+        parts = self._specials.split(text) if self._specials else [text]
+        return len(parts) // 2 + sum(map(self._count_plain, parts[::2]))
+
+    def _count_plain(self, text: str) -> int:
         if self._letters is None or text.isascii():
             return self._count_pieces(text)
         if "\u2581" in text:
