@@ -153,12 +153,13 @@ def _line(pairs: Sequence[Pair], weights: Sequence[float]) -> tuple[float, float
         return _within(added, OVERHEAD), 1.0
     ratios = [pair.reported / pair.counted for pair, _ in with_text]
     ratio = _quantile(ratios, [weight * pair.counted for pair, weight in with_text])
+    off = _off(pairs, weights)
+    best = min(((0.0, 1.0), (_within(added, OVERHEAD), 1.0), (0.0, _within(ratio, FACTOR))), key=off)
+    if off(best) <= _SLACK:
+        return best  # nothing can be better
     slope = _within(_slope(pairs, weights, ratio), FACTOR)
     rest = _quantile([pair.reported - slope * pair.counted for pair in pairs], weights)
-    simple = [(_within(added, OVERHEAD), 1.0), (0.0, _within(ratio, FACTOR))]
     both = (_within(rest, OVERHEAD), slope)
-    off = _off(pairs, weights)
-    best = min(simple, key=off)
     if off((0.0, 1.0)) <= _AS_IS * min(off(best), off(both)) + _SLACK:
         return 0.0, 1.0
     return best if off(best) <= _SIMPLER * off(both) + _SLACK else both
@@ -174,15 +175,17 @@ def _off(pairs: Sequence[Pair], weights: Sequence[float]) -> Callable[[tuple[flo
 
 
 def _slope(pairs: Sequence[Pair], weights: Sequence[float], otherwise: float) -> float:
-    """The median slope between any two pairs, the far apart weighing more (Theil and Sen's line)."""
+    """The median slope between two pairs, the far apart weighing more (Theil and Sen's line)."""
     slopes: list[float] = []
     weigh: list[float] = []
-    for index, (one, weight) in enumerate(zip(pairs, weights, strict=True)):
-        for other, its in zip(pairs[:index], weights, strict=False):
-            apart = one.counted - other.counted
+    order = sorted(zip(pairs, weights, strict=True), key=lambda item: (item[0].counted, item[0].reported))
+    half = len(order) // 2  # neighbours say little about the slope and are most of the work
+    for index, (one, weight) in enumerate(order[: len(order) - half]):
+        for other, its in order[index + half :]:
+            apart = other.counted - one.counted
             if apart:
-                slopes.append((one.reported - other.reported) / apart)
-                weigh.append(weight * its * abs(apart))
+                slopes.append((other.reported - one.reported) / apart)
+                weigh.append(weight * its * apart)
     return _quantile(slopes, weigh) if slopes else otherwise
 
 
