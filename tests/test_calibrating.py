@@ -7,6 +7,9 @@ import itertools
 import json
 import os
 import random
+import re
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -406,3 +409,11 @@ def test_settings_say_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert meter.settings.calibrate
     meter.shutdown()
     assert (tmp_path / "learnt.db").exists()
+
+
+def test_the_page_about_it_runs(tmp_path: Path) -> None:
+    page = Path(__file__).parents[1] / "docs" / "calibration.md"
+    [block] = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", block], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not any(FileStore(tmp_path / "learnt.db", create=False).load())
