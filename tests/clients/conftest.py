@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Iterator
@@ -18,8 +19,12 @@ OUTCOME = pytest.StashKey[str]()
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[ProviderServer]:
+    # Each test collects garbage to settle forgotten streams: the SDKs loaded by now need not be looked through again.
+    gc.collect()
+    gc.freeze()
     with provider_server() as server:
         yield server
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tokenmeter import End, Source, Tokenmeter
-from tokenmeter.testing import ProviderServer, Records
+from tokenmeter.testing import ProviderServer, Records, capture
 
 MESSAGES: Any = [{"role": "user", "content": "今天天气怎么样？ What is the price of a call?"}]
 LONG = "chunks=300;delay=2"
@@ -167,20 +167,19 @@ class Matrix:
         assert self._async(wrapped, server, "", stream=stream) == bare
         assert bare.error is None
 
-    def test_instrumented(self, server: ProviderServer) -> None:
+    @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+    def test_instrumented(self, stream: bool, records: Records, server: ProviderServer) -> None:
+        """An unmarked client in an instrumented process, whose provider is told by the host."""
         meter = Tokenmeter(spans="none", hosts={server.host: self.sdk.provider})
         meter.instrument()
         try:
-            from tokenmeter.testing import capture
-
             with capture(meter) as found:
-                client = self.sdk.make(server)
-                self._sync(client, server, "", stream=False)
-                self._sync(client, server, "", stream=True)
-                found.drain()
+                seen = self._sync(self.sdk.make(server), server, "", stream=stream)
         finally:
             meter.uninstrument()
-        assert [record.usage.output_tokens for record in found] == [12, 12]
+        assert (seen.error, seen.requests) == (None, 1)
+        records.extend(found)  # to be noted
+        self._complete(found, stream=stream)
 
     def test_early_close(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
         client = meter.wrap(self.sdk.make(server), provider=self.sdk.provider)
