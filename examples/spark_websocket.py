@@ -46,9 +46,7 @@ def answer(text: str) -> str:
 def main() -> None:
     with tokenmeter.scope("spark") as scope:
         print(answer("为什么天空是蓝色的？"))
-    print(
-        scope.calls, "call,", scope.usage["input_tokens"], "in,", scope.usage["output_tokens"], "out,", *scope.sources
-    )
+    print(scope.calls, "call,", scope.usage["output_tokens"], "tokens out,", *scope.sources)
 
 
 if __name__ == "__main__":
