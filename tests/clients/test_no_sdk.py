@@ -18,6 +18,7 @@ requests = pytest.importorskip("requests", reason="needs requests; `make test-sd
 aiohttp = pytest.importorskip("aiohttp", reason="needs aiohttp; `make test-sdks` has it")
 MODEL = "gpt-4o"
 PATH = "chat/completions"
+WHOLE = "/v/openai/v1/chat/completions"
 
 
 def body(model: str, *, stream: bool = False, ask: bool = True) -> dict[str, Any]:
@@ -49,16 +50,16 @@ def _stream(client: Api, model: str) -> Iterator[bytes]:
 
 
 def session(server: ProviderServer) -> Any:
-    return aiohttp.ClientSession(f"{server.url()}/", raise_for_status=True)
+    return aiohttp.ClientSession(server.origin, raise_for_status=True)
 
 
 async def _ask_async(client: Any, model: str) -> Any:
-    async with client, client.post(PATH, json=body(model)) as answer:
+    async with client, client.post(WHOLE, json=body(model)) as answer:
         return await answer.json()
 
 
 async def _stream_async(client: Any, model: str) -> AsyncIterator[bytes]:
-    async with client, client.post(PATH, json=body(model, stream=True)) as answer:
+    async with client, client.post(WHOLE, json=body(model, stream=True)) as answer:
         async for line in answer.content:
             yield line
 
@@ -143,7 +144,7 @@ def test_only_posts_to_known_addresses(meter: Tokenmeter, records: Records, serv
 
 def test_an_address_the_user_named(server: ProviderServer) -> None:
     async def ask() -> None:
-        await _ask_async(aiohttp.ClientSession(f"{server.url('deepseek')}/"), "deepseek-chat")
+        await _ask_async(aiohttp.ClientSession(server.origin), "deepseek-chat")
 
     meter = Tokenmeter(spans="none", hosts={server.host: "deepseek"})
     meter.instrument()
@@ -216,7 +217,7 @@ def test_however_an_async_response_is_read(
     model = f"{MODEL};gzip=1;lang=zh;delay=15"
 
     async def ask(wrap: Callable[[Any], Any]) -> Any:
-        async with wrap(session(server)) as own, own.post(PATH, json=body(model, stream=True)) as answer:
+        async with wrap(session(server)) as own, own.post(WHOLE, json=body(model, stream=True)) as answer:
             assert type(answer) is aiohttp.ClientResponse
             assert isinstance(answer.content, aiohttp.StreamReader)
             return await read(answer)
@@ -235,7 +236,7 @@ def _joined(pieces: Any) -> Any:
 def test_an_async_body_nobody_reads(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
     async def ask() -> None:
         own = meter.wrap(session(server), provider="openai")
-        async with own, own.post(PATH, json=body(f"{MODEL};chunks=200;delay=5", stream=True)) as answer:
+        async with own, own.post(WHOLE, json=body(f"{MODEL};chunks=200;delay=5", stream=True)) as answer:
             assert answer.status == 200
 
     asyncio.run(ask())
@@ -245,7 +246,7 @@ def test_an_async_body_nobody_reads(meter: Tokenmeter, records: Records, server:
 def test_a_connection_cut_in_an_async_stream(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
     async def ask() -> None:
         own = meter.wrap(session(server), provider="openai")
-        async with own, own.post(PATH, json=body(f"{MODEL};drop=4", stream=True)) as answer:
+        async with own, own.post(WHOLE, json=body(f"{MODEL};drop=4", stream=True)) as answer:
             with pytest.raises(aiohttp.ClientPayloadError):
                 await answer.read()
 
@@ -258,7 +259,7 @@ def test_a_total_timeout_in_an_async_stream(meter: Tokenmeter, records: Records,
     async def ask() -> None:
         own = meter.wrap(session(server), provider="openai")
         limit = aiohttp.ClientTimeout(total=0.3)
-        async with own, own.post(PATH, json=body(f"{MODEL};hang=3", stream=True), timeout=limit) as answer:
+        async with own, own.post(WHOLE, json=body(f"{MODEL};hang=3", stream=True), timeout=limit) as answer:
             with pytest.raises(TimeoutError):
                 await answer.read()
 

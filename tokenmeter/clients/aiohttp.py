@@ -76,7 +76,7 @@ def _request(request: Callable[..., Any], reader: Callable[..., Any]) -> Callabl
 def _sent(session: Any, url: Any, kwargs: Any) -> Sent:
     base = getattr(session, "_base_url", None)
     if base is not None and not str(url).startswith(("http:", "https:")):
-        url = f"{str(base).rstrip('/')}/{str(url).lstrip('/')}"
+        url = base.join(type(base)(str(url)))
     content = kwargs.get("data")
     if kwargs.get("json") is not None:
         import json
