@@ -13,7 +13,7 @@ from opentelemetry.trace import Span
 
 from tokenmeter.sinks import semconv
 
-__all__ = ["attributes_of", "inference_span", "is_genai_scope"]
+__all__ = ["attributes_of", "inference_span", "is_genai_scope", "operation_of"]
 
 _SCOPES_MOST: Final = 1000
 _scopes: dict[str, bool] = {}
@@ -36,16 +36,18 @@ def attributes_of(span: Span) -> Mapping[str, Any]:
     return attributes if isinstance(attributes, Mapping) else {}
 
 
+def operation_of(attributes: Mapping[str, Any]) -> str | None:
+    """What a span of a GenAI instrumentation did, if it stands for one call to a model."""
+    for attribute, operations in semconv.KINDS:
+        kind = attributes.get(attribute)
+        if kind is not None:
+            return operations.get(kind) if isinstance(kind, str) else None
+    return "chat" if semconv.REQUEST_MODEL in attributes else None
+
+
 def inference_span(span: Span) -> Span | None:
     """This span, if another instrumentation made it for one call to a model and it is being recorded."""
     scope = getattr(span, "instrumentation_scope", None)
     if scope is None or not is_genai_scope(scope.name) or not span.is_recording():
         return None
-    attributes = attributes_of(span)
-    operation = attributes.get(semconv.OPERATION)
-    if operation is not None:
-        return span if operation in semconv.MODEL_CALLS else None
-    kind = attributes.get(semconv.OPENINFERENCE_KIND)
-    if kind is not None:
-        return span if kind in semconv.OPENINFERENCE_MODEL_CALLS else None
-    return span if semconv.OPENLLMETRY_KIND in attributes or semconv.REQUEST_MODEL in attributes else None
+    return span if operation_of(attributes_of(span)) is not None else None

@@ -241,8 +241,9 @@ def _added(rows: Iterable[Row]) -> list[Row]:
 
 
 _everybody: Final = _Station()  # those who use whatever provider is global
-_stations: weakref.WeakKeyDictionary[MeterProvider, _Station] = weakref.WeakKeyDictionary()
-_registered: weakref.WeakSet[MeterProvider] = weakref.WeakSet()
+# By the identity of a provider, since Logfire's cannot be hashed; forgotten when it is.
+_stations: dict[int, _Station] = {}
+_registered: set[int] = set()
 _lock = threading.Lock()
 
 
@@ -261,14 +262,19 @@ def _station_of(provider: MeterProvider | None) -> _Station:
     if provider is None:
         return _everybody
     with _lock:
-        return _stations.setdefault(provider, _Station())
+        station = _stations.get(id(provider))
+        if station is None:
+            station = _stations[id(provider)] = _Station()
+            weakref.finalize(provider, _stations.pop, id(provider), None).atexit = False
+        return station
 
 
 def _register(meter: Meter, provider: MeterProvider) -> None:
     with _lock:
-        if provider in _registered:
+        if id(provider) in _registered:
             return
-        _registered.add(provider)
+        _registered.add(id(provider))
+        weakref.finalize(provider, _registered.discard, id(provider)).atexit = False
     for table, (name, unit, description) in semconv.COUNTERS.items():
         meter.create_observable_counter(name, [_reader(table, weakref.ref(provider))], unit, description)
 
@@ -297,5 +303,5 @@ def _rows(table: str, made_for: MeterProvider | None) -> list[Row]:
     # The API's proxy hands its instruments, and so this callback, to the provider that takes its place.
     is_global = made_for is provider or _is_stand_in(made_for)
     rows = _everybody.rows(table) if is_global else []
-    station = _stations.get(provider if is_global else made_for) if made_for is not None else None
+    station = _stations.get(id(provider if is_global else made_for)) if made_for is not None else None
     return _added([*rows, *station.rows(table)]) if station is not None else rows

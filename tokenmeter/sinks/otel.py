@@ -63,6 +63,8 @@ class Call(Protocol):
     started_ns: int
 
     @property
+    def id(self) -> str: ...
+    @property
     def provider(self) -> str | None: ...
     @property
     def otel_provider(self) -> str | None: ...
@@ -140,6 +142,8 @@ class Spans:
             if mode != "own":
                 theirs = inference_span(trace.get_current_span(current))
                 if theirs is not None:
+                    if semconv.CALL_ID not in attributes_of(theirs):  # so that nobody prices it by its tokens as well
+                        theirs.set_attribute(semconv.CALL_ID, call.id)
                     return _Enriching(self, theirs, current)
             for key in _SUPPRESSING:
                 if current.get(key):
@@ -159,6 +163,17 @@ class Spans:
             name, current, SpanKind.CLIENT, attributes, (), call.started_ns, record_exception=False
         )
         return _Own(self, span, current)
+
+    def enriching(self, record: Record) -> Attributes:
+        """What a span that somebody else made for a call is told about it."""
+        attributes: Attributes = {}
+        if record.provider is not None:
+            attributes[semconv.SITE] = text(record.provider)
+        _add_tags(attributes, record.tags)
+        with guard("describing how a call ended"):
+            end_attributes(attributes, record)
+        self.add_cost(attributes, record, theirs=True)
+        return attributes
 
     def add_cost(self, attributes: Attributes, record: Record, *, theirs: bool) -> None:
         """Add what a call cost, in our names and in those of the dialects; the calls inside a delegated one say it."""
@@ -310,13 +325,7 @@ class _Enriching(SpanHandle):
         """Nothing to do: theirs is current already."""
 
     def finish(self, record: Record) -> None:
-        attributes: Attributes = {}
-        if record.provider is not None:
-            attributes[semconv.SITE] = text(record.provider)
-        _add_tags(attributes, record.tags)
-        with guard("describing how a call ended"):
-            end_attributes(attributes, record)
-        self._spans.add_cost(attributes, record, theirs=True)
+        attributes = self._spans.enriching(record)
         span = self._span
         if span is not None and span.is_recording() and semconv.COST_STATUS not in attributes_of(span):
             _set(span, attributes)

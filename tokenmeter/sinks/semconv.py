@@ -128,6 +128,15 @@ SCOPE_COST_FLOAT: Final = "tokenmeter.scope.cost_number."
 SCOPE_USAGE: Final = "tokenmeter.scope.usage."
 SCOPE_SOURCES: Final = "tokenmeter.scope.sources."
 
+TRACE_COST: Final = "tokenmeter.trace.cost."
+"""Followed by the currency: the exact string, on the span where a trace enters the process."""
+TRACE_COST_FLOAT: Final = "tokenmeter.trace.cost_number."
+TRACE_CALLS: Final = "tokenmeter.trace.calls"
+TRACE_UNPRICED: Final = "tokenmeter.trace.unpriced"
+
+CONVERSATION: Final = {CONVERSATION_ID: "conversation", "session.id": "session", "user.id": "user"}
+"""Standard attributes that say whose call it is, by the tag that gives them."""
+
 # Metrics --------------------------------------------------------------------------------------------------------
 
 COMPONENT: Final = "tokenmeter.component"
@@ -197,6 +206,7 @@ HISTOGRAMS: Final = {
 
 GENAI_SCOPES: Final = frozenset(
     {
+        "ai",
         "com.anthropic.sdk.python",
         "langfuse-sdk",
         "langsmith",
@@ -231,9 +241,35 @@ GENAI_SCOPES: Final = frozenset(
 )
 """Scope names, each with everything below it (`openinference` covers `openinference.instrumentation.openai`)."""
 
-OPENINFERENCE_KIND: Final = "openinference.span.kind"
-OPENINFERENCE_MODEL_CALLS: Final = frozenset({"LLM", "EMBEDDING", "RERANKER"})
-OPENLLMETRY_KIND: Final = "llm.request.type"
+KINDS: Final = (
+    (OPERATION, {name: name for name in sorted(MODEL_CALLS)}),
+    ("openinference.span.kind", {"LLM": "chat", "EMBEDDING": EMBEDDINGS, "RERANKER": "rerank"}),
+    (
+        "ai.operationId",  # Vercel's AI SDK: the outer `ai.generateText` sums up its `doGenerate`s
+        {
+            "ai.generateText.doGenerate": "chat",
+            "ai.generateObject.doGenerate": "chat",
+            "ai.streamText.doStream": "chat",
+            "ai.streamObject.doStream": "chat",
+            "ai.embed.doEmbed": EMBEDDINGS,
+            "ai.embedMany.doEmbed": EMBEDDINGS,
+            "ai.rerank.doRerank": "rerank",
+        },
+    ),
+    (
+        "llm.request.type",
+        {
+            "chat": "chat",
+            "completion": "text_completion",
+            "embedding": EMBEDDINGS,
+            "rerank": "rerank",
+            "unknown": "chat",
+        },
+    ),
+    ("langsmith.span.kind", {"llm": "chat", "embedding": EMBEDDINGS}),
+)
+"""By what a span says which kind of work it stands for, and which values are one call to a model: as an operation.
+The first attribute that is there decides."""
 INFERENCE_CONTEXT: Final = "opentelemetry.genai.client.inference.context"
 """Context key by which the official GenAI instrumentations say that they own the call in progress."""
 SUPPRESS: Final = "suppress_instrumentation"

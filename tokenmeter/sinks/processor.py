@@ -1,0 +1,152 @@
+"""Cost for calls that other instrumentations trace: their spans are priced by our book as they end.
+
+    provider.add_span_processor(CostSpanProcessor())      # in the process that makes the spans
+    BatchSpanProcessor(CostSpanExporter(exporter))        # where spans come in that are over already
+
+A priced span is a call like any other: it becomes a record, so metrics, ledger, scopes and every other sink get it,
+and the span says what it cost. The spans' own tokens stay as they are.
+
+One call has one owner, however many instrumentations saw it: `foreign_calls` says which.
+
+Attributes of a span can be set until its `end`, and a processor's `on_end` comes after that. So the processor puts a
+step in front of the `end` of each span of a GenAI instrumentation when it starts; where that span can't be reached,
+the call is still recorded in `on_end`, and only the attributes are missing.
+
+Spans that a sampler drops are never seen by a processor, so what they cost is not counted here; `RecordEvery` keeps
+them for counting without exporting them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tokenmeter._guard import guard
+from tokenmeter.errors import MissingExtra
+from tokenmeter.sinks._ending import before_end
+from tokenmeter.sinks.foreign_calls import ForeignCalls, Watched
+
+try:
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+except ImportError:  # pragma: no cover
+    raise MissingExtra("pricing spans needs OpenTelemetry's SDK", "otel") from None
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import Span
+
+    from tokenmeter.meter import Tokenmeter
+
+__all__ = ["CostSpanExporter", "CostSpanProcessor"]
+
+
+class CostSpanProcessor(SpanProcessor):
+    """Prices spans of GenAI instrumentations in the process that makes them.
+
+    `meter` takes the calls; None is the default meter of the moment. `scopes` names further instrumentation scopes
+    whose spans follow the GenAI conventions, such as your own. `providers` says who bills behind a name where spans
+    carry no address: OpenInference says `openai` of whatever the openai SDK calls, so `{"openai": "deepseek"}`. Add
+    it to a `TracerProvider` beside what exports; in which order does not matter. Raises ConfigurationError for a
+    provider that the catalog does not have.
+    """
+
+    def __init__(
+        self,
+        meter: Tokenmeter | None = None,
+        *,
+        scopes: Iterable[str] = (),
+        providers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._calls = ForeignCalls(meter, scopes, providers)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Prepare for the end of a span that may be a call."""
+        with guard("watching a span"):
+            scope = span.instrumentation_scope
+            if scope is not None and self._calls.knows(scope.name):
+                before_end(span, _Step(self._calls, Watched(scope.name, parent_context)))
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Count a call whose span could not be told its cost, and note whose ancestors are priced."""
+        with guard("pricing an ended span"):
+            self._calls.ended(span)
+
+    def shutdown(self) -> None:
+        """Count what was held back for spans that never ended. Sinks are the meter's."""
+        with guard("counting what was held back"):
+            self._calls.release()
+
+
+class CostSpanExporter(SpanExporter):
+    """Wraps an exporter: spans that come without a cost leave with one.
+
+    For spans that are over already, such as those received from another process. With `count` each of them becomes
+    a record too; say False where a `CostSpanProcessor` has counted them. Nothing is lost by a failure of ours:
+    the span then leaves as it came.
+    """
+
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        meter: Tokenmeter | None = None,
+        *,
+        count: bool = True,
+        scopes: Iterable[str] = (),
+        providers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._exporter = exporter
+        self._calls = ForeignCalls(meter, scopes, providers)
+        self._count = count
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Price what can be, and hand everything on in its order."""
+        answer = list(spans)
+        # What is inside ends first, and says whose parents are no calls of their own.
+        for position in sorted(range(len(answer)), key=lambda one: answer[one].end_time or 0):
+            with guard("pricing a span to export"):
+                attributes = self._calls.ended(answer[position], to_sinks=self._count)
+                if attributes:
+                    answer[position] = _with_attributes(answer[position], attributes)
+        return self._exporter.export(answer)
+
+    def shutdown(self) -> None:
+        """Shut the exporter down."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Flush the exporter."""
+        return self._exporter.force_flush(timeout_millis)
+
+
+class _Step:
+    """The step before the end of a span: it gets its cost while it can."""
+
+    __slots__ = ("calls", "watched")
+
+    def __init__(self, calls: ForeignCalls, watched: Watched) -> None:
+        self.calls = calls
+        self.watched = watched
+
+    def __call__(self, span: Span, ended_ns: int) -> None:
+        attributes = self.calls.ending(span, self.watched, ended_ns)
+        if attributes:
+            span.set_attributes(attributes)
+
+
+def _with_attributes(span: ReadableSpan, attributes: Mapping[str, Any]) -> ReadableSpan:
+    """The same span with further attributes; an ended one can't be changed."""
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes={**(span.attributes or {}), **attributes},
+        events=span.events,
+        links=span.links,
+        kind=span.kind,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
