@@ -89,7 +89,7 @@ def test_pages_seconds_and_inline_text() -> None:
     assert sound.kind == "audio"
     assert sound.seconds == pytest.approx(1.5, abs=0.01)
     text = find({"type": "document", "source": {"type": "text", "data": "hello"}, "title": "a"})
-    assert text == (None, ["a", "hello"])
+    assert text == (Media("text document", detail=""), ["a", "hello"])
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,27 @@ def test_an_unknown_size_gives_the_default_between_least_and_most() -> None:
     assert count.high is not None
     assert count.low <= 92
     assert count.high >= 1452
+
+
+@pytest.mark.parametrize(
+    ("model", "cited", "more"),
+    [
+        pytest.param("claude-sonnet-4-5", False, 2 * 36, id="a wrapper each"),
+        pytest.param("claude-sonnet-4-5", True, 2 * 36 + 550, id="and the instructions to cite once"),
+        pytest.param("deepseek-chat", True, 0, id="nothing is known of other vendors"),
+    ],
+)
+def test_text_documents_are_wrapped_and_cited(model: str, cited: bool, more: int) -> None:
+    def asked(*parts: Any) -> int:
+        body = {"messages": [{"role": "user", "content": [*parts, {"type": "text", "text": "Who made it?"}]}]}
+        count = count_request(body, model=model, api="anthropic.messages")
+        assert not count.skipped
+        return count.tokens or 0
+
+    source = {"type": "text", "media_type": "text/plain", "data": "Matz made it.\n\n"}
+    document = {"type": "document", "source": source, "citations": {"enabled": cited}}
+    plain = {"type": "text", "text": source["data"]}
+    assert asked(document, document) - asked(plain, plain) == more
 
 
 def test_media_no_formula_knows_are_named() -> None:

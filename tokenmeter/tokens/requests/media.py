@@ -12,7 +12,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tokenmeter.tokens.requests.prompt import Media
+from tokenmeter.tokens.requests.prompt import CITED, TEXT_DOCUMENT, Media
 
 __all__ = ["describe", "find", "image_size"]
 
@@ -69,10 +69,12 @@ def find(part: Mapping[str, Any]) -> tuple[Media | None, list[str]] | None:
     if kind is None and not any(key in part for key in ("inlineData", "inline_data", "fileData", "file_data")):
         return None
     titles = [str(part[key]) for key in ("title", "context") if isinstance(part.get(key), str)]
-    source = part.get("source")
+    source, citations = part.get("source"), part.get("citations")
+    cited = CITED if isinstance(citations, Mapping) and citations.get("enabled") is True else ""
     if isinstance(source, Mapping) and source.get("type") in ("text", "content"):
-        return None, titles + _texts(source.get("data", source.get("content")))
+        return Media(TEXT_DOCUMENT, detail=cited), titles + _texts(source.get("data", source.get("content")))
     medium = describe(kind or "document", part)
+    medium.detail = cited or medium.detail
     return (None, [text]) if (text := _inline_text(part, 0)) is not None else (medium, titles)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["Call", "Item", "Media", "Message", "Prompt", "Result", "Schema", "Tool", "called", "merged"]
 
@@ -32,6 +32,10 @@ class Result:
     text: str
     value: Any = None
     id: str = ""
+
+
+TEXT_DOCUMENT: Final = "text document"  # a kind of media: the wrapper, its text is counted as text
+CITED: Final = "citations"  # the detail of a document to be cited, and the kind of what that adds to the prompt
 
 
 @dataclass(slots=True)

@@ -11,7 +11,19 @@ from typing import Final, Protocol
 
 from tokenmeter.tokens.requests import memo, render
 from tokenmeter.tokens.requests.formulas import media_tokens
-from tokenmeter.tokens.requests.prompt import Call, Item, Message, Prompt, Result, Tool, called, merged
+from tokenmeter.tokens.requests.prompt import (
+    CITED,
+    TEXT_DOCUMENT,
+    Call,
+    Item,
+    Media,
+    Message,
+    Prompt,
+    Result,
+    Tool,
+    called,
+    merged,
+)
 from tokenmeter.tokens.requests.rules import Pattern, Rule
 from tokenmeter.tokens.requests.typescript import uncommented
 
@@ -260,19 +272,22 @@ class Sums:
 
     def _media(self, prompt: Prompt, model: str) -> tuple[float, float]:
         low = high = 0.0
-        for message in prompt.messages:
-            for medium in message.media:
-                tokens, least, most = media_tokens(model, medium)
-                size = f"{medium.width}x{medium.height}" if medium.width else "size unknown"
-                if tokens is None:
+        found = [medium for message in prompt.messages for medium in message.media]
+        if any(medium.detail == CITED for medium in found):
+            found.append(Media(CITED))  # the instructions to cite are there once, however many documents ask for them
+        for medium in found:
+            tokens, least, most = media_tokens(model, medium)
+            if tokens is None:
+                if medium.kind not in (TEXT_DOCUMENT, CITED):  # of these the text is counted: only a wrapper is not
                     prompt.skipped.append(f"{medium.kind}: no formula of this vendor is known")
-                    continue
-                self._add(
-                    medium.kind, tokens, size if medium.kind == "image" else f"{medium.pages or medium.seconds or '?'}"
-                )
-                self.media += tokens
-                low += least
-                high += most
+                continue
+            size = f"{medium.width}x{medium.height}" if medium.width else "size unknown"
+            if medium.kind != "image":
+                size = str(medium.pages or medium.seconds or ("" if medium.kind in (TEXT_DOCUMENT, CITED) else "?"))
+            self._add(medium.kind, tokens, size)
+            self.media += tokens
+            low += least
+            high += most
         return low, high
 
     def output(self, text: str, reasoning: str, calls: Sequence[Call], asked: Prompt) -> None:
