@@ -122,6 +122,10 @@ class Tokenmeter:
             from tokenmeter.sinks.ledger import Ledger
 
             self._lifecycle.add_sink(Ledger(settings.ledger))
+        if settings.log is not None:
+            from tokenmeter.sinks.log import Log
+
+            self._lifecycle.add_sink(Log())
         if self._calibrator is not None and self._calibrator.learns:
             self._lifecycle.add_sink(self._calibrator)
         for sink in sinks:

@@ -2,6 +2,7 @@
 
 argument        variable                        meaning
 ledger          TOKENMETER_LEDGER               file to which every record is appended
+log             TOKENMETER_LOG                  json: a line per call through the standard library's logging
 spans           TOKENMETER_SPANS                auto, own, enrich or none
 ask_usage       TOKENMETER_ASK_USAGE            ask for stream usage where the provider allows it (default on)
 estimate        TOKENMETER_ESTIMATE             count what was not reported (default on)
@@ -41,6 +42,7 @@ class Settings:
     """Checked settings. Raises ConfigurationError naming the argument or variable and what it may be."""
 
     ledger: str | None = None
+    log: str | None = None
     spans: str = "auto"
     ask_usage: bool = True
     estimate: bool = True
@@ -94,6 +96,8 @@ def _from_text(name: str, text: str, variable: str) -> Any:
 def _checked(name: str, value: Any, place: str) -> Any:
     if name == "spans" and value not in _SPANS:
         raise ConfigurationError(f"{place}={value!r}: spans is one of {', '.join(_SPANS)}")
+    if name == "log" and value != "json":
+        raise ConfigurationError(f"{place}={value!r}: the format of log lines is json")
     if name == "dialects":
         from tokenmeter.sinks.dialects import DIALECTS
 
