@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tokenmeter.errors import CatalogError
-from tokenmeter.tokens.requests import rules
+from tokenmeter.tokens.requests import count_request, rules
 from tokenmeter.tokens.requests.bands import KINDS, band_of, load_bands
 from tokenmeter.tokens.requests.formulas import load_formulas
 from tokenmeter.tokens.requests.rules import find_rule, load_rules
@@ -82,3 +82,13 @@ def test_problems_in_a_rule_file_are_shown_together(tmp_path: Path, monkeypatch:
 
 def test_every_formula_has_an_ordered_range() -> None:
     assert all(formula.unknown[1] <= formula.unknown[0] <= formula.unknown[2] for formula in load_formulas())
+
+
+def test_deepseeks_response_endpoint_writes_the_effort_text_into_every_prompt() -> None:
+    chat = {"messages": [{"role": "user", "content": "What is 2 + 2?"}]}
+    response = {"input": chat["messages"]}
+    counts = [
+        count_request(body, provider="deepseek", model="deepseek-v4-flash", api=api).tokens or 0
+        for body, api in ((chat, "openai.chat"), (response, "openai.responses"))
+    ]
+    assert counts[1] - counts[0] == 79
