@@ -104,7 +104,9 @@ def read(text: str) -> dict[str, Any]:
             id="one bracket short",
         ),
         pytest.param(HEAD + RATE + "currency = 5\n", "currency: 5 must be a string", id="currency"),
-        pytest.param(HEAD + RATE.replace("2026-01-01", "true"), "effective: True must be a string or a day", id="no day at all"),
+        pytest.param(
+            HEAD + RATE.replace("2026-01-01", "true"), "effective: True must be a string or a day", id="no day at all"
+        ),
         pytest.param(HEAD + '[windows.w]\nhours = ["9-12"]\n' + RATE, "is not a span of hours", id="hours"),
         pytest.param(HEAD + '[windows.w]\ndays = "mon-fry"\n' + RATE, "is not a span of days", id="days"),
         pytest.param(HEAD + '[windows.w]\ncalendar = "mars"\n' + RATE, "there is no 'mars'", id="calendar"),

@@ -50,7 +50,8 @@ def run(code: str, *paths: Path) -> str:
 PRICE = """
 import tokenmeter
 from tokenmeter import Usage
-cost = tokenmeter.price(Usage(input_tokens=10**6, output_tokens=0), provider="dashscope", model="qwen-long", at="2024-06-01")
+million = Usage(input_tokens=10**6, output_tokens=0)
+cost = tokenmeter.price(million, provider="dashscope", model="qwen-long", at="2024-06-01")
 print(cost.total, cost.book.partition("+")[0], tokenmeter.__file__)
 """
 

@@ -35,7 +35,8 @@ __all__ = ["Endpoint", "Provider", "Providers", "load_providers", "read_provider
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 _SCHEMA: Final[dict[str, type]] = {
     "id": str, "name": str, "aliases": list, "otel_name": str, "timezone": str, "clock": str, "stream_usage": str,
-    "stream_usage_since": str, "null_usage_if_asked": bool, "apis": list, "sites": dict, "paths": dict, "endpoint": list, "usage": dict,
+    "stream_usage_since": str, "null_usage_if_asked": bool,
+    "apis": list, "sites": dict, "paths": dict, "endpoint": list, "usage": dict,
 }  # fmt: skip
 _ENDPOINT: Final[dict[str, type]] = {
     "host": str, "region": str, "currency": str, "stream_usage": str, "paths": dict, "note": str,
