@@ -391,3 +391,11 @@ def test_a_call_that_outlives_two_configurations_is_recorded() -> None:
         assert records.only().usage == THOUSAND
     finally:
         tokenmeter.configure()
+
+
+def test_no_sink_can_change_whose_spend_it_is(meter: Tokenmeter) -> None:
+    with capture(meter) as records, meter.scope("work", team="search") as scope, meter.tags(tenant="acme") as tags:
+        one_call(meter)
+    for shared in (records.only().tags, scope.tags, tags):
+        with pytest.raises(TypeError):
+            shared["team"] = "other"  # type: ignore[index]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tokenmeter._blocks import Block
@@ -234,7 +235,7 @@ class ScopeBlock(Block[Scope]):
 
     def _open(self) -> Scope:
         parent = SCOPE.get()
-        scope = Scope(self._name, {**TAGS.get(), **self._tags}, parent, self._lifecycle())
+        scope = Scope(self._name, MappingProxyType({**TAGS.get(), **self._tags}), parent, self._lifecycle())
         with guard("starting a scope's span"):
             scope._span = self._start_span(scope)
         return scope
@@ -271,7 +272,7 @@ class TagsBlock(Block[Mapping[str, str]]):
         self._tags = clean_tags(tags)
 
     def _open(self) -> Mapping[str, str]:
-        return {**TAGS.get(), **self._tags}
+        return MappingProxyType({**TAGS.get(), **self._tags})  # records of every call inside share it
 
     def _enter(self, item: Mapping[str, str]) -> tuple[object, ...]:
         previous = (TAGS.get(),)

@@ -6,6 +6,8 @@ import asyncio
 import copy
 import importlib
 import operator
+import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ import openai
 import pytest
 
 from tokenmeter import ConfigurationError, Source, Tokenmeter
+from tokenmeter.clients import _hooks
 from tokenmeter.testing import ProviderServer, Records, capture, sse
 
 from .forms import MESSAGES
@@ -328,3 +331,26 @@ def test_a_task_begun_during_a_request_makes_calls_of_its_own(
     asyncio.run(main())
     found = {record.request_model: (record.usage.output_tokens, len(record.attempts)) for record in records.drain()}
     assert found == {"gpt-4o": (12, 1), "gpt-4o-mini": (12, 1)}
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_a_marked_client_in_a_process_with_wrong_settings(library: str, server: ProviderServer) -> None:
+    pytest.importorskip(library)
+    program = f"""
+import pickle, tokenmeter.meter, {library}
+from tokenmeter.clients import _hooks, install_all
+install_all()
+client = {library}.Client()
+_hooks.mark(client, pickle.loads({pickle.dumps(_hooks.Mark(None, "openai"))!r}))
+print(client.post({server.url() + "/chat/completions"!r}, json={{"model": "m", "messages": []}}).status_code)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TOKENMETER_SPANS": "wrong"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.stdout.strip() == "200", found.stderr
+    assert "TOKENMETER_SPANS='wrong'" in found.stderr

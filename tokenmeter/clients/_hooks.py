@@ -102,7 +102,11 @@ def mark_of(thing: object) -> Mark | None:
 def meter_for(thing: object) -> Tokenmeter | None:
     """The meter that calls of this object belong to; None: leave them alone."""
     found = mark_of(thing)
-    return _instrumented if found is None else found.meter
+    if found is None:
+        return _instrumented
+    with guard("finding the meter of a client"):  # a client from another process may be the first to ask for one here
+        return found.meter
+    return None
 
 
 def mark(thing: object, made: Mark) -> None:
