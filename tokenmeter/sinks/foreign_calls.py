@@ -89,14 +89,14 @@ class ForeignCalls:
         """Price a span that is about to end. Returns the attributes it should get, if any."""
         key = key_of(span.get_span_context())
         held = self._held.pop(key, None)
-        attributes = span.attributes or {}
+        attributes = _all_of(span)
         if is_ours(attributes):
             return None
         if key in self._around:
             if held is not None and operation_of(attributes) is None:
                 self.release(held)
             return None
-        record = self._record(watch.scope, span, ended_ns, watch.tags)
+        record = self._record(watch.scope, span, attributes, ended_ns, watch.tags)
         if held is not None:
             if record is None:
                 self.release(held)
@@ -132,7 +132,7 @@ class ForeignCalls:
             if attributes.get(semconv.USAGE_SOURCE) != Source.NONE:
                 self._note(span)
             return None
-        record = self._record(scope.name, span, span.end_time or 0, NO_TAGS)
+        record = self._record(scope.name, span, _all_of(span), span.end_time or 0, NO_TAGS)
         if record is None or self._seen(scope.name, record):
             return None
         if record.usage.source is not Source.NONE:
@@ -155,11 +155,18 @@ class ForeignCalls:
 
         return default()
 
-    def _record(self, scope: str, span: ReadableSpan, ended_ns: int, tags: Mapping[str, str]) -> Record | None:
+    def _record(
+        self,
+        scope: str,
+        span: ReadableSpan,
+        attributes: Mapping[str, Any],
+        ended_ns: int,
+        tags: Mapping[str, str],
+    ) -> Record | None:
         """The record of a span, or None if it is no call to a model, or ours."""
         meter = self.meter()
         failed = span.status.status_code is StatusCode.ERROR
-        facts = facts_of(scope, dict(span.attributes or {}), meter.providers, self._renamed, failed=failed)
+        facts = facts_of(scope, attributes, meter.providers, self._renamed, failed=failed)
         if facts is None:
             return None
         where = span.get_span_context()
@@ -221,6 +228,17 @@ def _remember(where: OrderedDict[_Name, _Value], key: _Name, value: _Value) -> N
     where[key] = value
     if len(where) > _REMEMBERED_MOST:
         where.popitem(last=False)
+
+
+def _all_of(span: ReadableSpan) -> Mapping[str, Any]:
+    """A span's attributes as a dict: reading them one by one from the SDK's mapping takes a lock and 0.5 µs each."""
+    attributes: Any = span.attributes
+    copy = getattr(attributes, "copy", None)
+    if copy is not None:
+        answer = copy()
+        if type(answer) is dict:
+            return answer
+    return dict(attributes or {})
 
 
 def key_of(context: SpanContext) -> SpanKey:

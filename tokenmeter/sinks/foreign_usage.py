@@ -124,9 +124,10 @@ def _address(found: Mapping[str, Any]) -> tuple[str | None, int | None, str]:
     if not isinstance(address, str):
         return None, None, ""
     port = _whole(found.get("port"))
-    with_scheme = "://" in address
+    if ":" not in address and "/" not in address and "[" not in address:
+        return address, port, ""
     try:
-        parts = urlsplit(address if with_scheme else f"//{address}")
+        parts = urlsplit(address if "://" in address else f"//{address}")
         return parts.hostname, parts.port or port, parts.path
     except ValueError:
         return None, None, ""
