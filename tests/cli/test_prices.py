@@ -53,6 +53,14 @@ def test_show_gives_the_card_in_force(capsys: pytest.CaptureFixture[str]) -> Non
     assert row["entry"]["source"]
 
 
+def test_show_gives_the_entry_with_its_money_in_strings(capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = ask(capsys, "show", "glm-4.7", "--provider", "zhipu", "--at", "2026-06-01")
+
+    rates = [row["entry"], *row["entry"]["case"]]
+    assert row["entry"]["input"] == "2"
+    assert all(isinstance(rate[name], str) for rate in rates for name in ("input", "output") if name in rate)
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["show", "qwen-plus"], ["history", "qwen-plus"], ["check"]])
 def test_people_get_text(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prices", *arguments, "--provider", "alibaba"]) == 0

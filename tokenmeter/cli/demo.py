@@ -59,16 +59,18 @@ def _demo(ledger: str) -> list[Any]:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     meter = Tokenmeter(tracer_provider=provider, meter_provider=MeterProvider(), ledger=ledger)
-    with provider_server() as server:
+    try:
+        with provider_server() as server:
 
-        def client(base_url: str) -> Any:
-            http = openai.DefaultHttpxClient(proxy=server.origin)
-            return meter.wrap(openai.OpenAI(base_url=base_url, api_key="demo", http_client=http))
+            def client(base_url: str) -> Any:
+                http = openai.DefaultHttpxClient(proxy=server.origin)
+                return meter.wrap(openai.OpenAI(base_url=base_url, api_key="demo", http_client=http))
 
-        with meter.scope("demo", team="search") as scope:
-            _calls(client, meter)
-    _show_scope(scope)
-    meter.shutdown()
+            with meter.scope("demo", team="search") as scope:
+                _calls(client, meter)
+        _show_scope(scope)
+    finally:  # the ledger is written while its folder is there, whoever stopped reading
+        meter.shutdown()
     return list(exporter.get_finished_spans())
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter.cli import COMMANDS
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.money import plain
 
 if TYPE_CHECKING:
     import argparse
@@ -97,6 +100,17 @@ def print_rows(rows: Iterable[dict[str, Any]]) -> None:
     print("[" + ",\n".join(to_json(row) for row in rows) + "]")
 
 
+def _in_strings(value: Any) -> Any:
+    """A price file's entry as the contract writes it: money, rates and `per` are plain strings, and so are days."""
+    if isinstance(value, Mapping):
+        return {key: _in_strings(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_in_strings(item) for item in value]
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return plain(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
 def _row(rate: Rate) -> dict[str, Any]:
     from tokenmeter.catalog.cards import card
 
@@ -181,9 +195,7 @@ def _show(args: argparse.Namespace, book: Book) -> int:
             if match is not None and rate.model == match.model and _wanted(args, rate.list)
         ]
     if args.json:
-        from tokenmeter.catalog.files import to_json
-
-        print(to_json(rows))
+        print_rows([{**row, "entry": _in_strings(row["entry"])} for row in rows])
         return 0
     for row in rows:
         entry = row["entry"]
