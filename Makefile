@@ -39,9 +39,11 @@ test-all:
 		$(MAKE) --no-print-directory VENV=.venvs/python$$version PYTHON=python$$version test || exit 1; \
 	done
 
-# The trap table against openai 1, 2 and 3, langchain and litellm, each in an environment of its own.
+# The trap table against openai 1, 2 and 3, langchain and litellm, then every other SDK's majors by each case; each in an
+# environment of its own.
 test-sdks: $(READY)
 	$(PY) tools/sdk_matrix.py
+	$(PY) tools/sdk_matrix_clients.py
 
 bench: $(READY)
 	$(PY) benchmarks/overhead.py
