@@ -164,7 +164,13 @@ class Lifecycle:
 
     def drop(self, call: OpenCall) -> None:
         """Note a stream that was collected. Safe inside a finalizer: takes no lock and calls nobody."""
-        self._dropped.append(call)
+        self._latest()._dropped.append(call)  # nobody asks the one that was replaced
+
+    def _latest(self) -> Lifecycle:
+        latest = self
+        while latest.successor is not None:
+            latest = latest.successor
+        return latest
 
     def abandon(self) -> None:
         """Settle the streams that nobody will read on, since the process ends."""
@@ -188,7 +194,7 @@ class Lifecycle:
                 break
             if call.claim():
                 call.ended_mono = self.monotonic()
-                self._settle(call, End.DROPPED)
+                call.lifecycle._settle(call, End.DROPPED)
         if self.successor is not None:
             self.successor.drain()  # calls of a scope that began before `configure`
 
@@ -222,10 +228,7 @@ class Lifecycle:
         if call.scope is not None:
             with guard("adding to a scope"):
                 call.scope.settled(record)
-        latest = self
-        while latest.successor is not None:
-            latest = latest.successor
-        for sink in latest.sinks:
+        for sink in self._latest().sinks:
             with guard("writing to a sink"):
                 sink.write(record)
 

@@ -16,8 +16,9 @@ from typing import Any
 import openai
 import pytest
 
+import tokenmeter
 from tokenmeter import End, Record, Source, Tokenmeter
-from tokenmeter.testing import ProviderServer, Records
+from tokenmeter.testing import ProviderServer, Records, capture
 
 from .forms import MESSAGES
 
@@ -338,3 +339,18 @@ def test_a_stream_at_the_end_of_its_process(
     with contextlib.closing(sqlite3.connect(path)) as ledger:
         found = ledger.execute("SELECT end_state, output_tokens > 0 FROM calls").fetchall()
     assert found == [(end, 1) for end in ends]
+
+
+def test_a_stream_forgotten_after_configure_is_recorded(server: ProviderServer, bare: Make) -> None:
+    tokenmeter.configure(spans="none")
+    try:
+        client = tokenmeter.wrap(bare(), provider="openai")
+        stream = client.chat.completions.create(model="gpt-4o;chunks=40", messages=MESSAGES, stream=True)
+        next(stream)
+        tokenmeter.configure(spans="none")
+        with capture() as records:
+            del stream
+            gc.collect()
+            assert records.only().end is End.DROPPED
+    finally:
+        tokenmeter.configure()
