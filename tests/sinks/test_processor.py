@@ -543,6 +543,17 @@ def test_the_user_can_say_who_bills_behind_a_name() -> None:
         CostSpanProcessor(providers={"openai": "depseek"})
 
 
+def test_without_a_meter_the_default_one_of_the_moment_takes_the_calls() -> None:
+    tracing = TracerProvider(shutdown_on_exit=False)
+    tracing.add_span_processor(CostSpanProcessor())
+    for _ in range(2):
+        meter = tokenmeter.configure()
+        with capture() as records:
+            tracing.get_tracer("openlit").start_span("x", attributes=GENAI | USED).end()
+        assert len(records) == 1
+        assert tokenmeter.default() is meter
+
+
 def test_what_was_held_for_a_span_that_never_ends_is_counted_at_shutdown(rig: Rig) -> None:
     outer = rig.span("openlit.otel.tracing", GENAI)
     with capture(rig.meter) as records:

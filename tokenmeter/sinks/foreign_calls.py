@@ -13,6 +13,7 @@ What is remembered of open spans is bounded, and let go when they end.
 
 from __future__ import annotations
 
+import importlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -25,6 +26,7 @@ from tokenmeter._context import NO_TAGS, SCOPE, TAGS
 from tokenmeter._guard import guard
 from tokenmeter._ids import new_id
 from tokenmeter.catalog.providers import load_providers
+from tokenmeter.clients import _hooks
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End, Record
 from tokenmeter.sinks import semconv
@@ -70,6 +72,8 @@ class ForeignCalls:
 
     def __init__(self, meter: Tokenmeter | None, scopes: Iterable[str], providers: Mapping[str, str] | None) -> None:
         self._meter = meter
+        if meter is None:
+            importlib.import_module("tokenmeter.meter")  # which says what the default one is
         self._renamed = {name.lower(): provider for name, provider in (providers or {}).items()}
         known = load_providers() if self._renamed else None
         for provider in self._renamed.values():
@@ -151,9 +155,7 @@ class ForeignCalls:
         """Who takes the calls."""
         if self._meter is not None:
             return self._meter._latest()
-        from tokenmeter import default
-
-        return default()
+        return _hooks.default_meter()
 
     def _record(
         self,
