@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["facts_of", "is_ours"]
 
 _PLACES: Final = {name: (fact, rank) for fact, names in NAMES.items() for rank, name in enumerate(names)}
+_FIELDS: Final = frozenset(TOKEN_FIELDS)
 _OURS: Final = (semconv.COST_STATUS, semconv.CALL_ID, semconv.END)
 _TEXT_MOST: Final = 20_000
+_WHERES_MOST: Final = 1000
+_PLAIN: Final = frozenset({str, int, type(None)})
+_wheres: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+"""Who bills, by what spans say of it: the same for every call to one endpoint."""
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -57,9 +62,16 @@ def facts_of(
     if operation is None or is_ours(attributes):
         return None
     found = _found(attributes)
-    named = _provider(found.get("provider"), providers)
-    host, port, path = _address(found)
-    provider, region = _biller(named, host, port, path, found, providers)
+    get = found.get
+    key = (id(providers), get("provider"), get("address"), get("port"), get("region"), get("site"))
+    where = _wheres.get(key) if all(type(part) in _PLAIN for part in key) else None
+    if where is None or where[0] is not providers:
+        where = (providers, *_where(found, providers))
+        if all(type(part) in _PLAIN for part in key):
+            if len(_wheres) >= _WHERES_MOST:
+                _wheres.clear()
+            _wheres[key] = where
+    _, named, host, port, provider, region = where
     if host is None and renamed and "site" not in found:
         said = renamed.get(str(found.get("provider")).lower())
         provider = provider if said is None else providers.resolve(said, region)
@@ -103,6 +115,15 @@ def _found(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # Who bills ------------------------------------------------------------------------------------------------------
+
+
+def _where(
+    found: Mapping[str, Any], providers: Providers
+) -> tuple[Provider | None, str | None, int | None, Provider | None, str | None]:
+    """The provider that is named, the host and port, and the provider and region that bill."""
+    named = _provider(found.get("provider"), providers)
+    host, port, path = _address(found)
+    return named, host, port, *_biller(named, host, port, path, found, providers)
 
 
 def _provider(named: object, providers: Providers) -> Provider | None:
@@ -169,7 +190,9 @@ def _usage(
         answer = _of_vendor(raw, found, provider or named)
         if answer is not None:
             return answer
-    tokens = {name: number for name in TOKEN_FIELDS if (number := _whole(found.get(name))) is not None}
+    tokens = {
+        name: number for name, value in found.items() if name in _FIELDS and (number := _whole(value)) is not None
+    }
     for attribute, rows in WITHIN.items():
         text = attributes.get(attribute)
         if isinstance(text, str) and text:
