@@ -12,8 +12,8 @@ Attributes of a span can be set until its `end`, and a processor's `on_end` come
 step in front of the `end` of each span of a GenAI instrumentation when it starts; where that span can't be reached,
 the call is still recorded in `on_end`, and only the attributes are missing.
 
-Spans that a sampler drops are never seen by a processor, so what they cost is not counted here; `RecordEvery` keeps
-them for counting without exporting them.
+Spans that a sampler drops are never seen by a processor, so what they cost is not counted here: where traces are
+sampled, meter the calls themselves with `tokenmeter.instrument()`.
 """
 
 from __future__ import annotations
