@@ -306,6 +306,7 @@ def begin():
     return stream, [next(stream) for _ in range(5)]
 {rest}
 """
+BARE = "class meter: wrap = staticmethod(lambda client, provider: client); flush = staticmethod(lambda: None)"
 DEFAULT = "meter = tokenmeter.configure(ledger={path!r}, spans='none')"
 OWN = "meter = tokenmeter.Tokenmeter(ledger={path!r}, spans='none')"
 FORKED = """
@@ -333,6 +334,9 @@ def test_a_stream_at_the_end_of_its_process(
     meter: str, rest: str, ends: list[str], server: ProviderServer, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "spend.db")
+    bare = ALONE.format(meter=BARE, url=server.url(), messages=MESSAGES, rest=rest)
+    if subprocess.run([sys.executable, "-c", bare], capture_output=True, timeout=60, check=False).returncode < 0:
+        pytest.skip("this Python crashes at the end of the same program without us (3.13.0 does)")
     program = ALONE.format(meter=meter.format(path=path), url=server.url(), messages=MESSAGES, rest=rest)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
