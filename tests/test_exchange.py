@@ -10,6 +10,7 @@ import pytest
 
 from tokenmeter import CatalogError, ConfigurationError, ExchangeRates, Money
 from tokenmeter.cli import main
+from tokenmeter.settings import Settings
 
 TABLE = """
 [[rate]]
@@ -82,6 +83,56 @@ def test_a_table_says_everything_that_is_wrong_with_it(tmp_path: Path) -> None:
     assert all(line.startswith(f"{path}: rate 1") for line in caught.value.problems)
     with pytest.raises(ConfigurationError, match="cannot read"):
         ExchangeRates.read(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize(
+    ("line", "day", "expected"),
+    [
+        pytest.param("CNY=0.1400USD@2026-11-01", date(2026, 11, 1), "1.4", id="its day"),
+        pytest.param("CNY=0.1400USD@2026-11-01", date(2026, 10, 31), None, id="the day before"),
+        pytest.param(" cny = 0.14 usd @ 2026-11-01 , CNY=0.2USD@2026-11-08,", date(2026, 11, 9), "2", id="two"),
+        pytest.param("USD=8CNY@2026-11-01", date(2026, 11, 1), "1.25", id="quoted the other way"),
+    ],
+)
+def test_a_line_says_what_a_table_says(line: str, day: date, expected: str | None) -> None:
+    converted = ExchangeRates.of(line, "TOKENMETER_EXCHANGE").convert(Money(Decimal(10), "CNY"), "USD", day)
+    if expected is None:
+        assert converted is None
+        return
+    assert converted is not None
+    assert converted.amount == Money(Decimal(expected), "USD")
+    assert converted.rate.source == "TOKENMETER_EXCHANGE"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["CNY=0.14USD", "CNY=USD@2026-11-01", "CNY=0.14USD@2026-13-01", "CNY=0USD@2026-11-01", "CNY=1CNY@2026-11-01"],
+)
+def test_a_line_that_is_no_rate_says_how_to_write_one(line: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"write CNY=0\.1400USD@2026-11-01"):
+        ExchangeRates.of(line)
+
+
+def test_two_rates_of_one_day_that_differ_are_refused(table: Path) -> None:
+    with pytest.raises(CatalogError, match=r"CNY/USD of 2026-11-01 is 0\.14 and 0\.15: keep one"):
+        ExchangeRates.of("CNY=0.14USD@2026-11-01,CNY=0.15USD@2026-11-01")
+    table.write_text(TABLE + TABLE.replace("7.1", "7.3"), "utf-8")
+    with pytest.raises(CatalogError, match=r"USD/CNY of 2024-05-06 is 7\.1 and 7\.3"):
+        ExchangeRates.read(table)
+
+
+def test_it_is_a_setting_from_argument_or_environment(table: Path) -> None:
+    rates = ExchangeRates.read(table)
+    assert Settings.read({"exchange": rates}, {}).exchange is rates
+    for given in (table, str(table)):
+        assert Settings.read({"exchange": given}, {}).exchange is not None
+    found = Settings.read({}, {"TOKENMETER_EXCHANGE": "CNY=0.1400USD@2026-11-01"}).exchange
+    assert found is not None
+    assert found.rate("CNY", "USD", date(2026, 11, 2)) is not None
+    with pytest.raises(ConfigurationError, match="TOKENMETER_EXCHANGE: 'CNY=x' is not a rate"):
+        Settings.read({}, {"TOKENMETER_EXCHANGE": "CNY=x"})
+    with pytest.raises(ConfigurationError, match=r"exchange=0\.14: give ExchangeRates"):
+        Settings.read({"exchange": 0.14}, {})
 
 
 ASK = [

@@ -10,11 +10,17 @@ The table is a TOML file:
     day = 2024-05-06              # the rate holds from this day until the next one of the same pair
     rate = 7.0994
     source = "People's Bank of China, central parity"
+
+or, where a file is too much, one line: `CNY=0.1400USD@2026-11-01`, several with commas between them. One yuan is then
+0.14 dollars from that day on, on the word of the setting that says so. A rate says nothing of the days before its own.
 """
 
 from __future__ import annotations
 
+import bisect
 import decimal
+import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -28,6 +34,9 @@ from tokenmeter.money import EXACT, Money, exact_decimal, plain
 __all__ = ["Converted", "ExchangeRate", "ExchangeRates"]
 
 _KEYS: Final = {"base", "quote", "day", "rate", "source"}
+_LINE: Final = re.compile(
+    r"([A-Za-z]{3})\s*=\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]{3})\s*@\s*([0-9]{4}-[0-9]{2}-[0-9]{2})"
+)
 _SHOWN: Final = decimal.Context(prec=28, rounding=decimal.ROUND_HALF_EVEN)
 STALE: Final = timedelta(days=7)
 """A rate older than this at the instant asked for is flagged: currencies have weekends, not months."""
@@ -42,6 +51,24 @@ class ExchangeRate:
     day: date
     rate: Decimal
     source: str
+
+    @property
+    def pair(self) -> str:
+        """Which way the rate is quoted: `USD/CNY` is the price of a dollar in yuan."""
+        return f"{self.base}/{self.quote}"
+
+    def convert(self, amount: Decimal, to: str) -> Decimal:
+        """An amount of one of the two currencies in the other, `to`; exact unless it has to be divided."""
+        return EXACT.multiply(amount, self.rate) if to == self.quote else _SHOWN.divide(amount, self.rate)
+
+    def to_dict(self) -> dict[str, str]:
+        """JSON form: what names a rate where it was applied."""
+        return {
+            "rate": plain(self.rate),
+            "pair": self.pair,
+            "rate_day": self.day.isoformat(),
+            "rate_source": self.source,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +87,50 @@ class Converted:
         return {
             "amount": plain(self.amount.amount),
             "currency": self.amount.currency,
-            "rate": plain(self.rate.rate),
-            "pair": f"{self.rate.base}/{self.rate.quote}",
-            "rate_day": self.rate.day.isoformat(),
-            "rate_source": self.rate.source,
+            **self.rate.to_dict(),
             "stale": self.stale,
         }
 
 
 class ExchangeRates:
-    """A user's table of dated rates."""
+    """A user's table of dated rates. Raises CatalogError where two of them contradict each other."""
 
     def __init__(self, rates: Iterable[ExchangeRate]) -> None:
-        self._pairs: dict[tuple[str, str], list[ExchangeRate]] = {}
-        for rate in sorted(rates, key=lambda one: one.day):
-            self._pairs.setdefault((rate.base, rate.quote), []).append(rate)
+        pairs: dict[tuple[str, str], dict[date, ExchangeRate]] = {}
+        problems = []
+        for rate in rates:
+            before = pairs.setdefault((rate.base, rate.quote), {}).setdefault(rate.day, rate)
+            if before.rate != rate.rate:
+                problems.append(f"exchange rates: {rate.pair} of {rate.day} is {before.rate} and {rate.rate}: keep one")
+        if problems:
+            raise CatalogError(problems)
+        self._pairs: dict[tuple[str, str], tuple[list[date], list[ExchangeRate]]] = {
+            pair: (sorted(days), [days[day] for day in sorted(days)]) for pair, days in pairs.items()
+        }
+
+    @classmethod
+    def of(cls, given: ExchangeRates | str | Path, place: str = "exchange") -> ExchangeRates:
+        """Rates from what a setting says: a table, the path of one, or a line such as `CNY=0.1400USD@2026-11-01`.
+
+        Raises ConfigurationError naming `place` for a line that cannot be read, and what `read` raises.
+        """
+        if isinstance(given, ExchangeRates):
+            return given
+        text = os.fspath(given).strip()
+        if isinstance(given, Path) or "=" not in text:
+            return cls.read(text)
+        rates = []
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            found = _LINE.fullmatch(part)
+            day = _day(found[4]) if found else None
+            rate = Decimal(found[2]) if found else Decimal(0)
+            if found is None or day is None or not rate or found[1].upper() == found[3].upper():
+                raise ConfigurationError(
+                    f"{place}: {part!r} is not a rate; write CNY=0.1400USD@2026-11-01 (one yuan is 0.14 dollars from "
+                    "that day on), several with commas between them, or the path of a TOML table"
+                )
+            rates.append(ExchangeRate(found[1].upper(), found[3].upper(), day, rate, place))
+        return cls(rates)
 
     @classmethod
     def read(cls, path: str | Path) -> ExchangeRates:
@@ -108,19 +164,29 @@ class ExchangeRates:
             if at.tzinfo is None:
                 raise TypeError(f"{at} has no zone")
             at = at.date()
-        straight = self._on(money.currency, to, at)
-        if straight is not None:
-            amount = EXACT.multiply(money.amount, straight.rate)
-            return Converted(money, Money(amount, to), straight, at - straight.day > STALE)
-        inverse = self._on(to, money.currency, at)
-        if inverse is None:
+        rate = self.rate(money.currency, to, at)
+        if rate is None:
             return None
-        amount = _SHOWN.divide(money.amount, inverse.rate)
-        return Converted(money, Money(amount, to), inverse, at - inverse.day > STALE)
+        return Converted(money, Money(rate.convert(money.amount, to), to), rate, at - rate.day > STALE)
+
+    def rate(self, currency: str, to: str, day: date) -> ExchangeRate | None:
+        """The last rate between two currencies on or before a day, quoted this way or, failing that, the other."""
+        return self._on(currency, to, day) or self._on(to, currency, day)
 
     def _on(self, base: str, quote: str, day: date) -> ExchangeRate | None:
-        known = [rate for rate in self._pairs.get((base, quote), ()) if rate.day <= day]
-        return known[-1] if known else None
+        days, rates = self._pairs.get((base, quote), _NONE)
+        place = bisect.bisect_right(days, day)
+        return rates[place - 1] if place else None
+
+
+_NONE: Final[tuple[list[date], list[ExchangeRate]]] = ([], [])
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _rate(entry: Mapping[str, Any], place: str, problems: list[str]) -> ExchangeRate | None:

@@ -12,6 +12,8 @@ price_lists     TOKENMETER_PRICE_LISTS          "deepseek=USD": which of a provi
 prices          TOKENMETER_PRICES               file or folder of rates that add to or replace the book's
 calibrate       TOKENMETER_CALIBRATE            learn from reported usage how far our counts are off (default off)
 calibration     TOKENMETER_CALIBRATION          file of what was learnt: used, and added to where calibrate is on
+dialects        TOKENMETER_DIALECTS             "langfuse,mlflow": names of single backends, beside the standard ones
+exchange        TOKENMETER_EXCHANGE             "CNY=0.1400USD@2026-11-01" or a table: your rates, for dollar-only names
 models          TOKENMETER_MODELS               "ep-2024...=doubao-pro-32k": deployment or endpoint id to model
 """
 
@@ -22,9 +24,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from tokenmeter.exchange import ExchangeRates
 
 __all__ = ["Settings"]
 
@@ -52,6 +57,7 @@ class Settings:
     price_lists: Mapping[str, str] = field(default_factory=_nothing)
     prices: str | None = None
     models: Mapping[str, str] = field(default_factory=_nothing)
+    exchange: ExchangeRates | None = None
     calibrate: bool = False
     calibration: Any = None
 
@@ -105,6 +111,12 @@ def _checked(name: str, value: Any, place: str) -> Any:
         if unknown or isinstance(value, str):
             raise ConfigurationError(f"{place}={value!r}: dialects are {', '.join(DIALECTS)}")
         return tuple(value)
+    if name == "exchange":
+        from tokenmeter.exchange import ExchangeRates
+
+        if not isinstance(value, str | Path | ExchangeRates):
+            raise ConfigurationError(f"{place}={value!r}: give ExchangeRates, a path, or CNY=0.1400USD@2026-11-01")
+        return ExchangeRates.of(value, place)
     if name in ("ledger", "prices"):
         if not isinstance(value, str | Path):
             raise ConfigurationError(f"{place}={value!r}: give a path")

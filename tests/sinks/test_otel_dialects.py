@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from made_records import NOON, record, unpriced
 from opentelemetry import trace
 from otel_rig import Rig
 
+from tokenmeter import ExchangeRates
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.pricing import Cost, Offer, Price
 from tokenmeter.record import Record
@@ -39,9 +40,11 @@ def cost(currency: str) -> Cost:
     return Cost(offer, "priced", Decimal("2.01"), lines, NOON)
 
 
-def spoken(finished: Record, *dialects: str, export_estimates: bool = False) -> dict[str, Any]:
+def spoken(
+    finished: Record, *dialects: str, export_estimates: bool = False, exchange: ExchangeRates | None = None
+) -> dict[str, Any]:
     rig = Rig()
-    rig.lifecycle.spans = Spans(rig.tracing, dialects=dialects, export_estimates=export_estimates)
+    rig.lifecycle.spans = Spans(rig.tracing, dialects=dialects, export_estimates=export_estimates, exchange=exchange)
     handle = rig.open().span
     assert handle is not None
     handle.finish(finished)
@@ -99,6 +102,57 @@ def test_no_other_currency_wears_a_name_of_dollars(currency: str) -> None:
     assert not DOLLAR_NAMES & found.keys()
     assert found["tokenmeter.cost.currency"] == currency
     assert spoken(record(cost("USD"), usage=USAGE), *DIALECTS).keys() >= DOLLAR_NAMES
+
+
+RATES = ExchangeRates.of("CNY=0.1400USD@2026-11-01", "a bank")
+CONVERTED = "tokenmeter.cost.converted."
+
+
+def test_a_cost_in_yuan_becomes_dollars_only_by_the_users_rate_and_says_so() -> None:
+    found = spoken(record(cost("CNY"), usage=USAGE), *DIALECTS, exchange=RATES)
+    assert found.keys() >= DOLLAR_NAMES
+    for name in ("gen_ai.usage.cost", "llm.cost.total", "operation.cost"):
+        assert found[name] == 0.2814, "2.01 yuan at 0.14"
+    assert (found["llm.cost.prompt"], found["llm.cost.completion"]) == (0.105, 0.175)
+    assert json.loads(found["langfuse.observation.cost_details"]) == {"input": 0.105, "output": 0.175, "total": 0.2814}
+    assert json.loads(found["mlflow.llm.cost"]) == {"input_cost": 0.105, "output_cost": 0.175, "total_cost": 0.2814}
+    assert {name.removeprefix(CONVERTED): said for name, said in found.items() if name.startswith(CONVERTED)} == {
+        "amount": "0.2814",
+        "currency": "USD",
+        "rate": "0.14",
+        "pair": "CNY/USD",
+        "rate_date": "2026-11-01",
+        "rate_source": "a bank",
+    }
+    original = {name: found[f"tokenmeter.cost{name}"] for name in ("", ".amount", ".currency")}
+    assert original == {"": 2.01, ".amount": "2.01", ".currency": "CNY"}, "what the vendor bills stays beside it"
+
+
+@pytest.mark.parametrize(
+    ("currency", "ended", "rates"),
+    [
+        pytest.param("CNY", NOON - timedelta(days=1), RATES, id="a call of the day before"),
+        pytest.param("CNY", NOON.replace(hour=0) - timedelta(microseconds=1), RATES, id="the last instant before"),
+        pytest.param("EUR", NOON, RATES, id="another currency"),
+        pytest.param("CNY", NOON, ExchangeRates.of("CNY=0.13EUR@2026-11-01"), id="rates into another currency"),
+    ],
+)
+def test_no_rate_is_applied_that_the_user_did_not_give(currency: str, ended: datetime, rates: ExchangeRates) -> None:
+    found = spoken(record(cost(currency), usage=USAGE, ended=ended), *DIALECTS, exchange=rates)
+    assert not DOLLAR_NAMES & found.keys()
+    assert not [name for name in found if name.startswith(CONVERTED)]
+
+
+def test_a_cost_in_dollars_is_not_converted() -> None:
+    rates = ExchangeRates.of("CNY=0.14USD@2026-11-01,USD=0.9EUR@2026-11-01")
+    found = spoken(record(cost("USD"), usage=USAGE), *DIALECTS, exchange=rates)
+    assert found["gen_ai.usage.cost"] == 2.01
+    assert not [name for name in found if name.startswith(CONVERTED)]
+
+
+def test_without_a_dialect_the_converted_cost_is_there_for_who_wants_to_add_up() -> None:
+    assert spoken(record(cost("CNY"), usage=USAGE), exchange=RATES)[f"{CONVERTED}amount"] == "0.2814"
+    assert not [name for name in spoken(record(unpriced()), *DIALECTS, exchange=RATES) if name.startswith(CONVERTED)]
 
 
 def test_an_unpriced_call_costs_nothing_anywhere() -> None:

@@ -22,10 +22,12 @@ from tokenmeter.sinks.accumulator import source_of_call
 from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
 if TYPE_CHECKING:
+    from tokenmeter.exchange import Converted
     from tokenmeter.pricing import Cost, Offer
 
 __all__ = [
     "Attributes",
+    "converted_attributes",
     "cost_attributes",
     "end_attributes",
     "number",
@@ -145,6 +147,17 @@ def cost_attributes(answer: Attributes, cost: Cost) -> None:
         answer[semconv.COST_COVERED_BY] = text(cost.covered_by)
     if cost.status == "unpriced" and cost.reason is not None:
         answer[semconv.COST_REASON] = text(cost.reason)
+
+
+def converted_attributes(answer: Attributes, converted: Converted) -> None:
+    """Add a cost at the user's own rate, beside the original and naming the rate, its day and who said so."""
+    answer[semconv.COST_CONVERTED] = plain(converted.amount.amount)
+    answer[semconv.COST_CONVERTED_CURRENCY] = converted.amount.currency
+    rate = converted.rate
+    answer[semconv.COST_RATE] = plain(rate.rate)
+    answer[semconv.COST_RATE_PAIR] = text(rate.pair)
+    answer[semconv.COST_RATE_DATE] = rate.day.isoformat()
+    answer[semconv.COST_RATE_SOURCE] = text(rate.source)
 
 
 def _of_offer(offer: Offer) -> Attributes:

@@ -2,8 +2,9 @@
 
 A dialect is data: rows of an attribute and the fact that it carries, or an object of facts, which is sent as JSON.
 Rows marked `dollars` are for backends that show every number as US dollars: they are sent only where the vendor
-bills in dollars, so a cost in yuan never appears as one in dollars. Rows without the mark describe the call, and
-are left out on spans that somebody else made, because he has described it already.
+bills in dollars, or where the user gave a dated rate; the converted figure then goes there and is marked as such
+(`tokenmeter.cost.converted.*`). A cost in yuan never appears as so many dollars. Rows without the mark describe the
+call, and are left out on spans that somebody else made, because he has described it already.
 
 Which backend reads what was seen in runs and in the readers' code; a name nobody was seen to read is not here.
 Datadog has no table: what its intake reads of a span is what the conventions name.
@@ -15,7 +16,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import EXACT
@@ -25,7 +26,12 @@ from tokenmeter.sinks import semconv
 from tokenmeter.sinks.attributes import Attributes, number, text, whole
 from tokenmeter.usage import Source
 
-__all__ = ["DIALECTS", "Dialect", "Row", "chosen", "speak"]
+if TYPE_CHECKING:
+    from tokenmeter.exchange import Converted, ExchangeRate, ExchangeRates
+
+__all__ = ["DIALECTS", "Dialect", "Row", "chosen", "in_dollars", "speak", "usage_names"]
+
+DOLLARS: Final = "USD"
 
 
 class Row(NamedTuple):
@@ -128,11 +134,28 @@ def usage_names(dialects: Sequence[Dialect]) -> Mapping[str, str]:
     return names
 
 
+def in_dollars(record: Record, exchange: ExchangeRates) -> Converted | None:
+    """A cost in another currency as dollars, at the user's last rate on or before the day (by UTC) of its end."""
+    total = record.cost.total
+    if total is None or total.currency == DOLLARS:
+        return None
+    return exchange.convert(total, DOLLARS, record.ended_at)
+
+
 def speak(
-    answer: Attributes, dialects: Sequence[Dialect], record: Record, *, export_estimates: bool, theirs: bool = False
+    answer: Attributes,
+    dialects: Sequence[Dialect],
+    record: Record,
+    *,
+    export_estimates: bool,
+    theirs: bool = False,
+    rate: ExchangeRate | None = None,
 ) -> None:
-    """Add what the dialects say of a call; on a span of somebody else (`theirs`) only what it cost."""
-    facts = _Facts(record, export_estimates)
+    """Add what the dialects say of a call; on a span of somebody else (`theirs`) only what it cost.
+
+    `rate` is the user's own between the cost's currency and dollars, for backends that know no other.
+    """
+    facts = _Facts(record, export_estimates, rate)
     for dialect in dialects:
         for row in dialect.rows:
             if (theirs and not row.dollars) or (row.dollars and not facts.in_dollars):
@@ -150,10 +173,11 @@ def speak(
 class _Facts:
     """What rows can ask of a call, worked out once each."""
 
-    def __init__(self, record: Record, export_estimates: bool) -> None:
+    def __init__(self, record: Record, export_estimates: bool, rate: ExchangeRate | None) -> None:
         self.record = record
         self.cost: Cost = record.cost
-        self.in_dollars = self.cost.amount is not None and self.cost.currency == "USD"
+        self.in_dollars = self.cost.amount is not None and (self.cost.currency == DOLLARS or rate is not None)
+        self._rate = None if self.cost.currency == DOLLARS else rate
         self._estimates = export_estimates
         self._known: dict[str, Any] = {}
 
@@ -183,13 +207,17 @@ class _Facts:
         left = whole_of_it - sum(self.tokens(part) or 0 for part in parts)
         return left if left >= 0 else None
 
+    def dollars(self, amount: Decimal) -> float | None:
+        """An amount as dollars. Only rows marked `dollars` may ask: others are sent whatever the currency is."""
+        return number(amount if self._rate is None else self._rate.convert(amount, DOLLARS))
+
     def side(self, side: str) -> float | None:
         """What the input or the output cost. Fees that belong to neither are in the total only."""
         amounts = [charge.amount for charge in self.cost.charges if _side(charge.component) == side]
         total = Decimal(0)
         for amount in amounts:
             total = EXACT.add(total, amount)
-        return number(total)
+        return self.dollars(total)
 
 
 def _side(component: str) -> str | None:
@@ -228,7 +256,7 @@ _FACTS: Final[Mapping[str, Callable[[_Facts], Any]]] = {
     "tokens.reasoning": _tokens("reasoning_output_tokens"),
     "tokens.audio_input": _tokens("audio_input_tokens"),
     "tokens.audio_output": _tokens("audio_output_tokens"),
-    "cost": lambda facts: None if facts.cost.amount is None else number(facts.cost.amount),
+    "cost": lambda facts: None if facts.cost.amount is None else facts.dollars(facts.cost.amount),
     "cost.input": lambda facts: facts.side("input"),
     "cost.output": lambda facts: facts.side("output"),
 }

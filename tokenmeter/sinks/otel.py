@@ -25,30 +25,30 @@ from opentelemetry import trace
 from opentelemetry.trace import NoOpTracer, ProxyTracer, Span, SpanKind, StatusCode, Tracer, TracerProvider
 
 from tokenmeter._guard import guard
-from tokenmeter.money import plain
 from tokenmeter.record import End, Record
 from tokenmeter.sinks import semconv
 from tokenmeter.sinks._globals import tracer_provider
 from tokenmeter.sinks.attributes import (
     TEXT_MOST,
     Attributes,
+    converted_attributes,
     cost_attributes,
     end_attributes,
-    number,
     settled_attributes,
     text,
 )
-from tokenmeter.sinks.dialects import chosen, speak, usage_names
+from tokenmeter.sinks.dialects import chosen, in_dollars, speak, usage_names
 from tokenmeter.sinks.foreign import attributes_of, inference_span
+from tokenmeter.sinks.scope_span import Attachable, ScopeSpan, Sums, set_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from opentelemetry.context import Context
 
-    from tokenmeter.money import Money
+    from tokenmeter.exchange import Converted, ExchangeRates
 
-__all__ = ["MODES", "ScopeSpan", "SpanHandle", "Spans"]
+__all__ = ["MODES", "ScopeSpan", "SpanHandle", "Spans", "Sums"]
 
 MODES: Final = ("auto", "own", "enrich", "none")
 _CACHED_MOST: Final = 1000
@@ -82,33 +82,13 @@ class Call(Protocol):
     def tags(self) -> Mapping[str, str]: ...
 
 
-class Sums(Protocol):
-    """What a scope's span says at its end."""
-
-    @property
-    def cost(self) -> Mapping[str, Money]: ...
-    @property
-    def usage(self) -> Mapping[str, int]: ...
-    @property
-    def sources(self) -> Mapping[str, int]: ...
-    @property
-    def calls(self) -> int: ...
-    @property
-    def attempts(self) -> int: ...
-    @property
-    def unpriced(self) -> int: ...
-    @property
-    def pending(self) -> int: ...
-    @property
-    def complete(self) -> bool: ...
-
-
 class Spans:
     """Makes spans with the given provider, or the global one, also if that is set later.
 
     `mode` is one of `MODES`: `auto` enriches the span of a known GenAI instrumentation and else makes our own, `own`
     always makes ours, `enrich` never does. `export_estimates` lets counted tokens wear the standard names. `dialects`
-    are names of `dialects.DIALECTS`, by default those of TOKENMETER_DIALECTS.
+    are names of `dialects.DIALECTS`, by default those of TOKENMETER_DIALECTS. `exchange` holds the user's own rates:
+    a cost in another currency is said in dollars too, marked as converted, where a rate of its day or before is there.
     """
 
     def __init__(
@@ -118,6 +98,7 @@ class Spans:
         *,
         export_estimates: bool = False,
         dialects: Iterable[str] | None = None,
+        exchange: ExchangeRates | None = None,
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"spans={mode!r}: it is one of {', '.join(MODES)}")
@@ -129,6 +110,7 @@ class Spans:
         self.dialects = chosen(dialects)
         self.names = usage_names(self.dialects)
         self.export_estimates = export_estimates
+        self._exchange = exchange
 
     # Calls --------------------------------------------------------------------------------------------------
 
@@ -179,11 +161,23 @@ class Spans:
         """Add what a call cost, in our names and in those of the dialects; the calls inside a delegated one say it."""
         if record.end is End.DELEGATED:
             return
+        converted: Converted | None = None
         with guard("describing a cost"):
             cost_attributes(attributes, record.cost)
+            if self._exchange is not None:
+                converted = in_dollars(record, self._exchange)
+                if converted is not None:
+                    converted_attributes(attributes, converted)
         if self.dialects:
             with guard("speaking a dialect"):
-                speak(attributes, self.dialects, record, export_estimates=self.export_estimates, theirs=theirs)
+                speak(
+                    attributes,
+                    self.dialects,
+                    record,
+                    export_estimates=self.export_estimates,
+                    theirs=theirs,
+                    rate=None if converted is None else converted.rate,
+                )
 
     def _start_of(self, call: Call) -> tuple[str, Attributes]:
         """A call's span name and the attributes that samplers see; the same for every call to one model."""
@@ -244,32 +238,7 @@ class Spans:
         return ScopeSpan(span, current)
 
 
-class _Attachable:
-    """A span that can be made current for a while."""
-
-    __slots__ = ("_before", "_mine", "_span")
-
-    def __init__(self, span: Span | None, before: Context) -> None:
-        self._span = span
-        self._before = before
-        self._mine: Context | None = None
-
-    def attach(self) -> None:
-        """Make the span current, so that what happens on the wire becomes its child."""
-        if self._span is None:
-            return
-        self._before = contexts.get_current()
-        self._mine = trace.set_span_in_context(self._span, self._before)
-        contexts.attach(self._mine)
-
-    def detach(self) -> None:
-        """Make current what was before, unless somebody else has changed it since."""
-        mine, self._mine = self._mine, None
-        if mine is not None and contexts.get_current() is mine:
-            contexts.attach(self._before)
-
-
-class SpanHandle(_Attachable):
+class SpanHandle(Attachable):
     """The open span of one call. `trace_id` and `span_id` are hex, None where nothing is recorded."""
 
     __slots__ = ("span_id", "telemetry", "trace_id")
@@ -307,7 +276,7 @@ class _Own(SpanHandle):
                     attributes, record, names=self._spans.names, export_estimates=self._spans.export_estimates
                 )
             self._spans.add_cost(attributes, record, theirs=False)
-            _set(span, attributes)
+            set_all(span, attributes)
             if record.end is End.ERROR:
                 span.set_status(StatusCode.ERROR)  # no description: an exception's message may quote the prompt
         finally:
@@ -328,7 +297,7 @@ class _Enriching(SpanHandle):
         attributes = self._spans.enriching(record)
         span = self._span
         if span is not None and span.is_recording() and semconv.COST_STATUS not in attributes_of(span):
-            _set(span, attributes)
+            set_all(span, attributes)
             return
         # Their span has ended, carries another call's cost or cannot be reached. No tokens on ours: they count them.
         tracer = self._spans._tracing()
@@ -337,37 +306,11 @@ class _Enriching(SpanHandle):
             late = tracer.start_span(
                 "tokenmeter.cost", parent, SpanKind.INTERNAL, {semconv.CALL_ID: record.id}, (), record.started_ns
             )
-            _set(late, attributes)
+            set_all(late, attributes)
             late.end(record.ended_ns)
 
 
 _SUPPRESSED: Final = SpanHandle(None, contexts.Context(), "suppressed")
-
-
-class ScopeSpan(_Attachable):
-    """The open span of a scope."""
-
-    def finish(self, scope: Sums, ended_ns: int) -> None:
-        """End the span at the block's end with the scope's exact sums, each currency apart."""
-        span = self._span
-        if span is None:
-            return
-        attributes: Attributes = {}
-        with guard("summing up a scope"):
-            for currency, money in scope.cost.items():
-                attributes[semconv.SCOPE_COST + currency] = plain(money.amount)
-                as_float = number(money.amount)
-                if as_float is not None:
-                    attributes[semconv.SCOPE_COST_FLOAT + currency] = as_float
-            attributes[semconv.SCOPE_CALLS] = scope.calls
-            attributes[semconv.SCOPE_ATTEMPTS] = scope.attempts
-            attributes[semconv.SCOPE_UNPRICED] = scope.unpriced
-            attributes[semconv.SCOPE_PENDING] = scope.pending
-            attributes[semconv.SCOPE_COMPLETE] = scope.complete
-            attributes.update({semconv.SCOPE_USAGE + name: tokens for name, tokens in scope.usage.items()})
-            attributes.update({semconv.SCOPE_SOURCES + name: calls for name, calls in scope.sources.items()})
-        _set(span, attributes)
-        span.end(ended_ns)
 
 
 def _add_tags(attributes: Attributes, tags: Mapping[str, str]) -> None:
@@ -377,15 +320,3 @@ def _add_tags(attributes: Attributes, tags: Mapping[str, str]) -> None:
         else:
             with guard("reading a tag"):
                 attributes[text(semconv.TAG + key)] = text(value)
-
-
-def _set(span: Span, attributes: Attributes) -> None:
-    """Set attributes, all at once if the span lets us, else each for itself: one bad value loses no other."""
-    done = False
-    with guard("setting span attributes"):
-        span.set_attributes(attributes)
-        done = True
-    if not done:
-        for name, value in attributes.items():
-            with guard("setting a span attribute"):
-                span.set_attribute(name, value)
