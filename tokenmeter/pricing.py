@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from json.encoder import encode_basestring
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tokenmeter.money import EXACT, Money, plain
 
-__all__ = ["Charge", "Cost", "Line", "Offer", "Price", "Status"]
+if TYPE_CHECKING:
+    from tokenmeter.usage import Usage
+
+__all__ = ["Charge", "Cost", "Line", "Offer", "Price", "Status", "Tariff"]
 
 Status = Literal["priced", "free", "unpriced"]
 
@@ -68,6 +71,13 @@ class Price:
         if isinstance(quantity, Decimal) and quantity == quantity.to_integral_value(context=EXACT):
             return int(quantity)
         return quantity
+
+
+class Tariff(Protocol):
+    """The prices that made a cost, for questions that few ask of it. Immutable."""
+
+    def cache_savings(self, usage: Usage) -> Decimal | None:
+        """What the cache took off the cost of this usage; None if not known."""
 
 
 Line = tuple[Price, "int | Decimal", Decimal]  # a charge before anybody looks: price, billed quantity, amount
@@ -123,7 +133,7 @@ class Cost:
     """
 
     __slots__ = (
-        "_amount", "_at", "_covered_by", "_flags", "_lines", "_list_amount", "_offer", "_reason", "_status",
+        "_amount", "_at", "_basis", "_covered_by", "_flags", "_lines", "_list_amount", "_offer", "_reason", "_status",
     )  # fmt: skip
 
     def __init__(
@@ -137,7 +147,10 @@ class Cost:
         reason: str | None = None,
         covered_by: str | None = None,
         list_amount: Decimal | None = None,
+        basis: tuple[Tariff, Usage] | Decimal | None = None,
     ) -> None:
+        """`basis` is what the cost was made of, or its cache savings themselves."""
+        self._basis = basis
         self._offer = offer
         self._status = status
         self._amount = amount
@@ -172,6 +185,29 @@ class Cost:
     def list_total(self) -> Money | None:
         """The provider's list price, where the account pays another; else None."""
         return None if self._list_amount is None else Money(self._list_amount, self._offer.list or "")
+
+    @property
+    def cache_savings(self) -> Money | None:
+        """What the vendor's cache saved: the same input at the price of fresh input, less what it costs here.
+
+        Below zero where writing to the cache cost more than reading from it saved. None where that is not known: the
+        call is unpriced, or its usage does not tell what was read from a cache. Storage is no part of it.
+        """
+        saved = self.cache_saved
+        return None if saved is None else Money(saved, self._offer.list or "")
+
+    @property
+    def cache_saved(self) -> Decimal | None:
+        """The amount of `cache_savings` in `currency`; computed when first asked for."""
+        if type(self._basis) is tuple:
+            tariff, usage = self._basis
+            self._basis = None if self._amount is None else tariff.cache_savings(usage)
+        return self._basis  # type: ignore[return-value]
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Values alone: the price tables of a process stay in it."""
+        _ = self.cache_saved
+        return None, {name: getattr(self, name) for name in self.__slots__}
 
     @property
     def charges(self) -> tuple[Charge, ...]:

@@ -96,8 +96,9 @@ class Quote:
         if list_plan is not None and isinstance(listed := list_plan.table(usage), Table):
             list_amount = listed.bill(usage)[0]
         return Cost(
-            self.offer, "free" if free else "priced", amount, lines, at, flags, None, self.covered_by, list_amount
-        )
+            self.offer, "free" if free else "priced", amount, lines, at, flags, None, self.covered_by, list_amount,
+            (table, usage),
+        )  # fmt: skip
 
     def _decide(self, state: tuple[int, ...]) -> Plans | str:
         if self._make is None:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Final
 
 from tokenmeter.money import EXACT
@@ -25,6 +27,7 @@ Bill = tuple["Decimal | None", tuple[Line, ...], tuple[str, ...], "str | None"] 
 _ZERO: Final = Decimal(0)
 _add: Final[Callable[[Decimal, Any], Decimal]] = EXACT.add
 _multiply: Final[Callable[[Decimal, Any], Decimal]] = EXACT.multiply
+_NONE: Final[Mapping[str, int]] = MappingProxyType({})
 _MEDIA: Final = ("audio", "image", "video")
 
 
@@ -32,8 +35,8 @@ class Table:
     """The prices in force for one request, and how its usage is split over them."""
 
     __slots__ = (
-        "_input", "_lifetime", "_output", "_quantities", "_read", "_reasoning", "_simple", "_write", "free", "prices",
-        "serves",
+        "_input", "_lifetime", "_output", "_quantities", "_read", "_read_saves", "_reasoning", "_simple", "_write",
+        "_write_saves", "free", "prices", "serves",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +62,8 @@ class Table:
         self._write = self._serves_write()
         usual = (self._input, self._read, self._write, self._output, self._reasoning)
         self._simple = not any(price is not None and (price.step or price.least) for price in usual)
+        self._read_saves = _difference(self._input, self._read)
+        self._write_saves = _difference(self._input, self._write)
 
     def _serves_write(self) -> Price | None:
         """Who bills a cache write of no reported lifetime: the lifetime asked for, else the plain price or stand-in."""
@@ -72,6 +77,34 @@ class Table:
             return self._bill(usage)
         except decimal.DecimalException:  # more digits than any bill has, or a quantity that is not a number
             return None, (), (), "a quantity is beyond what can be billed"
+
+    def cache_savings(self, usage: Usage) -> Decimal | None:
+        """What the same input would cost if none of it had gone through the cache, less what it costs.
+
+        `usage` is one that this table billed. None where it does not tell what was read from a cache that has a price
+        of its own, or where input has no price.
+        """
+        read, written = usage.cache_read_input_tokens, usage.cache_write_input_tokens
+        if usage.cache_writes or usage.cached_media:
+            return self._rebilled(usage)
+        if not read and not written:
+            return None if read is None and usage.input_tokens and self._read_saves else _ZERO
+        if not self._simple:
+            return self._rebilled(usage)
+        saved = _ZERO
+        for tokens, each in ((read, self._read_saves), (written, self._write_saves)):
+            if tokens:
+                if each is None:
+                    return None
+                saved = _add(saved, _multiply(each, tokens))
+        return saved
+
+    def _rebilled(self, usage: Usage) -> Decimal | None:
+        plain = replace(
+            usage, cache_read_input_tokens=0, cache_write_input_tokens=0, cache_writes=_NONE, cached_media=_NONE
+        )
+        before, after = self.bill(plain)[0], self.bill(usage)[0]
+        return None if before is None or after is None else EXACT.subtract(before, after)
 
     def _bill(self, usage: Usage) -> Bill:
         tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
@@ -185,6 +218,11 @@ class Table:
             yield "input_tokens_unknown"
         if usage.output_tokens is None and (price := self._output) is not None and price.rate:
             yield "output_tokens_unknown"
+
+
+def _difference(fresh: Price | None, cached: Price | None) -> Decimal | None:
+    """By how much a token is cheaper through the cache; None where one of the two has no price."""
+    return None if fresh is None or cached is None else EXACT.subtract(fresh.unit, cached.unit)
 
 
 def _sum(one: int | Decimal, other: int | Decimal) -> int | Decimal:
