@@ -92,6 +92,7 @@ def test_a_table_says_everything_that_is_wrong_with_it(tmp_path: Path) -> None:
         pytest.param("CNY=0.1400USD@2026-11-01", date(2026, 10, 31), None, id="the day before"),
         pytest.param(" cny = 0.14 usd @ 2026-11-01 , CNY=0.2USD@2026-11-08,", date(2026, 11, 9), "2", id="two"),
         pytest.param("USD=8CNY@2026-11-01", date(2026, 11, 1), "1.25", id="quoted the other way"),
+        pytest.param("CNY=0.1USD@2026-11-01,USD=8CNY@2026-11-02", date(2026, 11, 2), "1.25", id="the later one"),
     ],
 )
 def test_a_line_says_what_a_table_says(line: str, day: date, expected: str | None) -> None:

@@ -170,8 +170,11 @@ class ExchangeRates:
         return Converted(money, Money(rate.convert(money.amount, to), to), rate, at - rate.day > STALE)
 
     def rate(self, currency: str, to: str, day: date) -> ExchangeRate | None:
-        """The last rate between two currencies on or before a day, quoted this way or, failing that, the other."""
-        return self._on(currency, to, day) or self._on(to, currency, day)
+        """The last rate between two currencies on or before a day, whichever way it is quoted."""
+        straight, inverse = self._on(currency, to, day), self._on(to, currency, day)
+        if straight is None or inverse is None:
+            return straight or inverse
+        return inverse if inverse.day > straight.day else straight
 
     def _on(self, base: str, quote: str, day: date) -> ExchangeRate | None:
         days, rates = self._pairs.get((base, quote), _NONE)

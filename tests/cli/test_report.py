@@ -135,3 +135,52 @@ def test_bad_flags_end_with_2_and_the_way_out(
 def test_columns_line_up_with_wide_and_combining_characters() -> None:
     text = table(["名字", "n"], [["模型", "1"], ["e\u0301e", "22"], ["a", "333"]], right=["n"])
     assert text.splitlines() == ["名字    n", "────  ───", "模型    1", "e\u0301e     22", "a     333"]
+
+
+RATES = "CNY=0.1400USD@2026-11-01"
+
+
+def test_a_column_in_dollars_at_the_users_rates(
+    spend: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["report", spend, "--by", "currency", "--tz", "UTC", "--convert", "usd", "--rates", RATES]) == 0
+    printed = capsys.readouterr().out
+    lines = [line.split() for line in printed.splitlines()]
+    assert lines[2][:5] == ["currency", "cost", "currency", "in", "USD"]
+    assert ["CNY", "1,234.5679", "CNY", "172.8395"] in [line[:4] for line in lines]
+    assert ["USD", "0.5000", "USD", "0.5000"] in [line[:4] for line in lines]
+    assert ["-", "?", "unpriced", "?"] in [line[:4] for line in lines]
+    assert "together 173.3395+ USD, by your own rates, for show" in printed
+    assert "rates applied: CNY/USD 0.14 of 2026-11-01 (--rates)" in printed
+
+    monkeypatch.setenv("TOKENMETER_EXCHANGE", RATES)
+    assert main(["report", spend, "--by", "currency", "--convert", "USD", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [row["converted"]["amount"] for row in answer["rows"]] == ["172.839499168", "0.5", None]
+    assert answer["rows"][0]["cost"] == "1234.5678512", "the original stays"
+    assert answer["conversion"] == {
+        "currency": "USD",
+        "rates": [{"rate": "0.14", "pair": "CNY/USD", "rate_day": "2026-11-01", "rate_source": "TOKENMETER_EXCHANGE"}],
+        "total": "173.339499168",
+        "calls_without_rate": 0,
+        "unpriced_calls": 1,
+    }
+    assert main(["report", spend, "--by", "currency", "--convert", "EUR", "--csv"]) == 0
+    first, *_ = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (first["converted"], first["converted_currency"], first["calls_without_rate"]) == ("", "EUR", "2")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        pytest.param(["--convert", "USD"], "no exchange rate is assumed", id="no rates"),
+        pytest.param(["--rates", RATES], "say into which currency with --convert", id="no currency"),
+        pytest.param(["--convert", "USD", "--rates", "CNY=7"], "--rates: 'CNY=7' is not a rate", id="bad rate"),
+        pytest.param(["--convert", "USD", "--rates", "none.toml"], "cannot read none.toml", id="no file"),
+    ],
+)
+def test_a_conversion_that_cannot_be_says_why(
+    spend: str, flags: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", spend, *flags]) == 2
+    assert said in capsys.readouterr().err

@@ -14,10 +14,15 @@ from tokenmeter.errors import ConfigurationError
 if TYPE_CHECKING:
     import argparse
 
+    from tokenmeter.report.conversion import Conversion
+
+_EXCHANGE = "TOKENMETER_EXCHANGE"
 _EPILOG = """\
 group by provider, model, request_model, response_model, api, operation, host, region, service_tier, status,
 source, end, currency, scope, hour, day, week, month, or any tag by its name (tag:NAME for one named like these).
 a call belongs to the period in which it ended. costs are exact in --json and --csv, rounded in the table.
+--convert shows sums in one more currency, at your own dated rates, beside the original: each call at the last rate
+on or before the day, by UTC, on which it ended.
 """
 
 
@@ -40,6 +45,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--model", action="append", default=[], metavar="NAME", help="only this model (repeatable)")
     parser.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="only calls so tagged")
     parser.add_argument("--tz", metavar="ZONE", help="the clock of days and dates (default: this machine's)")
+    parser.add_argument("--convert", metavar="CURRENCY", help="show costs in this currency too, at your own rates")
+    parser.add_argument(
+        "--rates",
+        metavar="RATES",
+        help="your rates: a TOML file or CNY=0.1400USD@2026-11-01 (default: $TOKENMETER_EXCHANGE)",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="exact JSON")
     form.add_argument("--csv", action="store_true", help="exact CSV, without totals")
@@ -50,6 +61,20 @@ def _tag(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise ConfigurationError(f"--tag: {text!r} is not KEY=VALUE")
     return key, value
+
+
+def _conversion(args: argparse.Namespace) -> Conversion | None:
+    if not args.convert:
+        if args.rates:
+            raise ConfigurationError("--rates: say into which currency with --convert")
+        return None
+    from tokenmeter.exchange import ExchangeRates
+    from tokenmeter.report.conversion import Conversion
+
+    place, given = ("--rates", args.rates) if args.rates else (_EXCHANGE, os.environ.get(_EXCHANGE, ""))
+    if not given.strip():
+        raise ConfigurationError("--convert needs --rates or TOKENMETER_EXCHANGE: no exchange rate is assumed")
+    return Conversion(args.convert.upper(), ExchangeRates.of(given, place))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
         providers=tuple(args.provider),
         models=tuple(args.model),
         tags=tuple(map(_tag, args.tag)),
+        conversion=_conversion(args),
     )
     answer = query.ask(path, question)
     if args.json:

@@ -4,6 +4,9 @@ Money is summed exactly, by an aggregate of our own over the exact text, never b
 one group in one currency; the calls of a group whose cost is not known are a row of their own, with no currency
 and no cost, and the group's other rows say that they are not complete. Delegated calls carry nothing themselves
 and are left out. A call belongs to the period in which it ended.
+
+Where the question names a currency and the user's own rates, each sum stands beside itself in that currency
+(`report/conversion.py`); the original stays what it is.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import EXACT
+from tokenmeter.report.conversion import Conversion, Parts
 from tokenmeter.report.periods import PERIODS, Zone
 from tokenmeter.sinks.ledger_schema import open_for_reading
 
@@ -65,6 +69,7 @@ class Question:
     providers: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
+    conversion: Conversion | None = None
 
 
 @dataclass
@@ -81,7 +86,8 @@ class Row:
 
     `tokens` holds sums of what is known (None where no call knows), `unknown` how many calls don't know.
     `shares` are fractions of the group's calls, by the source of their usage and `unpriced`; they are the same
-    calls that the group's rows together hold.
+    calls that the group's rows together hold. `converted` is the cost in the currency asked for, None where no rate
+    reaches any of it; `unconverted` counts the row's calls that no rate reaches.
     """
 
     group: tuple[str | None, ...]
@@ -95,6 +101,8 @@ class Row:
     sources: dict[str, Tally] = field(default_factory=dict)
     shares: dict[str, Decimal] = field(default_factory=dict)
     complete: bool = True
+    converted: Decimal | None = None
+    unconverted: int = 0
 
     def add(self, source: str, part: Mapping[str, Any]) -> None:
         """Add the sums of some calls of one source."""
@@ -103,6 +111,9 @@ class Row:
         self.errors += part["errors"]
         self.attempts = _plus(self.attempts, part["attempts"])
         self.cost = _exact_plus(self.cost, amount)
+        parts = Parts.read(part["converted"])
+        self.converted = _exact_plus(self.converted, parts.amount)
+        self.unconverted += parts.missing
         tally = self.sources.setdefault(source, Tally())
         tally.calls += part["calls"]
         tally.cost = _exact_plus(tally.cost, amount)
@@ -171,6 +182,8 @@ def ask(path: str, question: Question) -> Report:
         connection.create_function("scope_path", 1, _scope_path)
         for period in PERIODS:
             connection.create_function(f"{period}_of", 1, question.zone.buckets(period))
+        if question.conversion is not None:
+            connection.create_aggregate("converted_sum", 3, question.conversion.aggregate)  # type: ignore[arg-type]
         connection.execute("BEGIN")  # one snapshot for all that follows
         rows = _rows(connection, question)
         held = connection.execute("SELECT count(*), min(ended_us), max(ended_us) FROM calls").fetchone()
@@ -208,7 +221,8 @@ def _rows(connection: sqlite3.Connection, question: Question) -> list[Row]:
     where, where_values = _where(question)
     count = len(question.by)
     places = ", ".join(str(number + 1) for number in range(count + 2))
-    selected = ", ".join([*keys, "currency", "usage_source", _SUMS])
+    converted = "NULL" if question.conversion is None else "converted_sum(amount, currency, ended_us)"
+    selected = ", ".join([*keys, "currency", "usage_source", _SUMS, f"{converted} AS converted"])
     # Expressions are this module's own; everything a user gave is bound.
     query = f"SELECT {selected} FROM calls WHERE {where} GROUP BY {places}"  # noqa: S608
     found: dict[tuple[Any, ...], Row] = {}
@@ -319,6 +333,8 @@ def _totals(rows: Sequence[Row]) -> tuple[Row, ...]:
         total.errors += row.errors
         total.attempts = _plus(total.attempts, row.attempts)
         total.cost = _exact_plus(total.cost, row.cost)
+        total.converted = _exact_plus(total.converted, row.converted)
+        total.unconverted += row.unconverted
         for source, tally in row.sources.items():
             sum_ = total.sources.setdefault(source, Tally())
             sum_.calls += tally.calls
