@@ -1,7 +1,8 @@
 """The price war of May 2024, recomputed from the price book.
 
 Each line is a statement of the Chinese press of May and June 2024 with our figure beside it; a statement that does
-not hold exactly is shown as such. Nothing is converted but in the last two lines, at the dated rate they name.
+not hold exactly is shown as such. Nothing is converted: where yuan are compared with dollars, the line names the
+exchange rates at which the statement holds.
 
     python examples/price_war.py
 """
@@ -15,8 +16,7 @@ import tokenmeter
 from tokenmeter import Usage
 
 M = 1_000_000
-# The central parity rate the People's Bank of China set for 2024-05-06: yuan for one US dollar.
-CNY_PER_USD, RATE_DAY = Decimal("7.0994"), "2024-05-06"
+RELEASE = "2024-05-06"  # of DeepSeek-V2
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ def cut(
 
 
 def hundredth(name: str, model: str) -> Statement:
-    """DeepSeek-V2 against a model sold in dollars: a million tokens in and a million out, on the day it came out."""
-    yuan = amount("deepseek", "deepseek-chat", RATE_DAY, M, M)
-    dollars = amount("openai", model, RATE_DAY, M, M)
-    share = yuan / (dollars * CNY_PER_USD) * 100
-    figure = (
-        f"{yuan:f} CNY against {dollars:f} USD, converted at {CNY_PER_USD} (People's Bank of China, {RATE_DAY}): "
-        f"{share:.2f}%"
-    )
-    return Statement(f"DeepSeek-V2 costs about a hundredth of {name}", figure, round(share) == 1)
+    """DeepSeek-V2 against a model sold in dollars: a million tokens in and a million out, on the day it came out.
+
+    One percent, rounded, is any share from 0.5% to 1.5%; a dollar bought some seven yuan that year.
+    """
+    yuan = amount("deepseek", "deepseek-chat", RELEASE, M, M)
+    dollars = amount("openai", model, RELEASE, M, M)
+    low, high = (yuan / (dollars * share) for share in (Decimal("0.015"), Decimal("0.005")))
+    figure = f"{yuan:f} CNY against {dollars:f} USD: 1% at any rate from {low:.1f} to {high:.1f} CNY for one USD"
+    return Statement(f"DeepSeek-V2 costs about a hundredth of {name}", figure, low < 7 < high)
 
 
 def statements() -> list[Statement]:

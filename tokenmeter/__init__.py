@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from threading import Thread
 
     from tokenmeter._context import carry
+    from tokenmeter._default import configure, default
     from tokenmeter.calls import Call, CallBlock
     from tokenmeter.errors import (
         CatalogError,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     )
     from tokenmeter.estimating import Estimate
     from tokenmeter.exchange import Converted, ExchangeRate, ExchangeRates
-    from tokenmeter.meter import Tokenmeter, configure, default
+    from tokenmeter.meter import Tokenmeter
     from tokenmeter.money import Money
     from tokenmeter.pricing import Charge, Cost
     from tokenmeter.record import Attempt, End, Record, Sink
@@ -114,9 +115,12 @@ _HOMES = {
     "Usage": "usage",
     "UsageError": "errors",
     "carry": "_context",
-    "configure": "meter",
-    "default": "meter",
+    "configure": "_default",
+    "default": "_default",
 }
+
+
+_PRICE_VARIABLES = ("TOKENMETER_PRICE_LISTS", "TOKENMETER_MODELS")
 
 
 def __getattr__(name: str) -> Any:
@@ -135,7 +139,7 @@ def __dir__() -> list[str]:
 
 
 def _meter() -> Tokenmeter:
-    from tokenmeter.meter import default
+    from tokenmeter._default import default
 
     return default()
 
@@ -236,15 +240,17 @@ def price(usage: Usage, *, provider: str, model: str, at: datetime | str | None 
 
     `at` is an aware datetime, RFC 3339 text with an offset, or a bare date (00:00 where the provider is); `params` are
     facts of the request that prices may depend on, such as `thinking=True`. Nothing is raised for an unknown model:
-    `cost.total` is None and `cost.reason` says why.
+    `cost.total` is None and `cost.reason` says why. Raises ConfigurationError for a parameter that no price depends on.
     """
     import os
     import sys
 
-    meter = sys.modules.get("tokenmeter.meter")
-    if (meter is None or not meter.is_configured()) and not os.environ.get("TOKENMETER_PRICE_LISTS"):
+    meter = sys.modules.get("tokenmeter._default")
+    if (meter is None or not meter.is_configured()) and not any(map(os.environ.get, _PRICE_VARIABLES)):
         from tokenmeter.catalog.book import load_book  # a price needs no meter
+        from tokenmeter.catalog.schema import check_params
 
+        check_params(params)
         return load_book().price(usage, provider=provider, model=model, at=at, params=params)
     return _meter().price(usage, provider=provider, model=model, at=at, **params)
 

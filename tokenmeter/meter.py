@@ -1,27 +1,26 @@
 """The public API as an object: everything that `tokenmeter.*` does, for one configuration.
 
-The functions of the package are the same methods of a default `Tokenmeter`, made from the environment on first use and
-replaced by `configure`. Libraries and tests make one of their own and touch nothing global.
+The functions of the package are the same methods of a default `Tokenmeter` (`_default`). Libraries and tests make one
+of their own and touch nothing global.
 """
 
 from __future__ import annotations
 
-import atexit
-import functools
-import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from tokenmeter import _exit
 from tokenmeter._billing import Billing
+from tokenmeter._connecting import connect
 from tokenmeter._context import HAND, SCOPE, TAGS
 from tokenmeter._filling import fill
 from tokenmeter._guard import guard
 from tokenmeter._routing import Routing
 from tokenmeter.calls import CallBlock
 from tokenmeter.catalog.request import request_params
+from tokenmeter.catalog.schema import check_params
 from tokenmeter.clients import _hooks
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.lifecycle import Lifecycle, OpenCall, Route
@@ -31,14 +30,13 @@ from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
 
 if TYPE_CHECKING:
-    from tokenmeter._calibrating import Calibrator
     from tokenmeter.catalog.book import Book
     from tokenmeter.catalog.providers import Providers
     from tokenmeter.clients import Adapter
     from tokenmeter.estimating import Estimate
     from tokenmeter.pricing import Cost
 
-__all__ = ["Tokenmeter", "configure", "default"]
+__all__ = ["Tokenmeter"]
 
 _Client = TypeVar("_Client")
 
@@ -71,7 +69,6 @@ class Tokenmeter:
         self.route: Final = self._routing.route
         if self.settings.prices is not None or self.settings.price_lists:
             _ = self.book
-        self._scope_spans: Any = None
         self._successor: Tokenmeter | None = None
         self._lifecycle: Final = Lifecycle(
             price=self._billing.price,
@@ -79,57 +76,19 @@ class Tokenmeter:
             clock=clock,
             monotonic=monotonic,
         )
-        self._calibrator: Final = self._calibrating(clock, monotonic)
-        self._connect(tracer_provider, meter_provider, tuple(sinks))
-        _alive.add(self)
-        _mind_the_exit()
-
-    def _calibrating(self, clock: Callable[[], int], monotonic: Callable[[], int]) -> Calibrator | None:
-        settings = self.settings
-        if not settings.calibrate and settings.calibration is None:
-            return None
-        from tokenmeter._calibrating import Calibrator
-        from tokenmeter.tokens.calibration import Calibration
-        from tokenmeter.tokens.calibration_store import FileStore
-
-        store = settings.calibration
-        if isinstance(store, str):
-            store = FileStore(store)
-        made = Calibrator(Calibration(store, now=lambda: clock() / 1e9), learns=settings.calibrate, monotonic=monotonic)
-        self._lifecycle.calibrator = made
-        if settings.estimate:
-            self._lifecycle.fill = functools.partial(fill, calibrator=made)
-        return made
-
-    def _connect(self, tracer_provider: Any, meter_provider: Any, sinks: tuple[Sink, ...]) -> None:
-        from tokenmeter.sinks.metrics import Metrics
-        from tokenmeter.sinks.otel import Spans
-
-        metrics = Metrics(meter_provider)
-        metrics.before_reading = self._lifecycle.drain
-        self._lifecycle.quiet = lambda: len(self._lifecycle.sinks) == 1 and not metrics.listened_to
-        settings = self.settings
-        spans = Spans(
-            tracer_provider,
-            mode=settings.spans,
-            export_estimates=settings.export_estimates,
-            dialects=settings.dialects or None,
+        connected = connect(
+            self._lifecycle,
+            self.settings,
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+            sinks=sinks,
+            clock=clock,
+            monotonic=monotonic,
         )
-        self._scope_spans = spans
-        self._lifecycle.spans = spans if settings.spans != "none" else None
-        self._lifecycle.add_sink(metrics)
-        if settings.ledger is not None:
-            from tokenmeter.sinks.ledger import Ledger
-
-            self._lifecycle.add_sink(Ledger(settings.ledger))
-        if settings.log is not None:
-            from tokenmeter.sinks.log import Log
-
-            self._lifecycle.add_sink(Log())
-        if self._calibrator is not None and self._calibrator.learns:
-            self._lifecycle.add_sink(self._calibrator)
-        for sink in sinks:
-            self._lifecycle.add_sink(sink)
+        self._scope_spans: Final = connected.spans
+        self._calibrator: Final = connected.calibrator
+        self.is_default = False
+        _exit.mind(self)
 
     # The catalog --------------------------------------------------------------------------------------------
 
@@ -173,10 +132,10 @@ class Tokenmeter:
         if _hooks.instrumented() is self:
             _hooks.set_instrumented(None)
 
-    @staticmethod
-    def _install() -> None:
+    def _install(self) -> None:
         from tokenmeter.clients import install_all
 
+        _ = self.providers  # what is wrong with the catalog is said here, and never in the middle of a request
         install_all()
 
     def wrap(self, client: _Client, *, provider: str | None = None, region: str | None = None) -> _Client:
@@ -194,11 +153,8 @@ class Tokenmeter:
             raise ConfigurationError(f"wrap takes a client object, not {client!r}")
         adapter = self._adapter_of(client)
         self._install()
-        adapter.mark(client, _hooks.Mark(self._mark_meter(), provider, region))
+        adapter.mark(client, _hooks.Mark(None if self.is_default else self, provider, region))
         return client
-
-    def _mark_meter(self) -> Tokenmeter | None:
-        return None if self is _default else self
 
     @staticmethod
     def _adapter_of(client: object) -> Adapter:
@@ -290,6 +246,7 @@ class Tokenmeter:
         from tokenmeter.estimating import estimate
 
         named = model if model is not None else _model_of(request)
+        named = self.settings.models.get(named or "", named)
         if named is None:
             raise ConfigurationError("estimate needs a model: pass model=…, or a request that names one")
         calibrator = self._calibrator
@@ -317,7 +274,12 @@ class Tokenmeter:
         at: datetime | str | None = None,
         **params: Any,
     ) -> Cost:
-        """What a usage costs at an instant (default: now). Unknown models are an answer: `cost.total` is None."""
+        """What a usage costs at an instant (default: now). Unknown models are an answer: `cost.total` is None.
+
+        Raises ConfigurationError for a parameter that no price depends on.
+        """
+        check_params(params)
+        model = self.settings.models.get(model, model)
         return self.book.price(usage, provider=provider, model=model, at=at, params=params)
 
     # Sinks, and the end -------------------------------------------------------------------------------------
@@ -341,6 +303,18 @@ class Tokenmeter:
         self._each_sink(timeout, lambda sink, left: sink.close(left))
         return done
 
+    def hand_over(self, successor: Tokenmeter) -> None:
+        """Flush and close; calls still open here settle into the successor. For `configure`."""
+        self.flush()
+        self._successor, self._lifecycle.successor = successor, successor._lifecycle
+        if _hooks.instrumented() is self:
+            _hooks.set_instrumented(successor)
+        self.shutdown()
+
+    def abandon(self) -> None:
+        """Settle the streams that are still open, since nobody will read on. For the end of the program."""
+        self._lifecycle.abandon()
+
     def _each_sink(self, timeout: float, act: Callable[[Sink, float], bool | None]) -> bool:
         until = time.monotonic() + timeout
         done = True
@@ -355,69 +329,3 @@ class Tokenmeter:
 def _model_of(request: object) -> str | None:
     model = request.get("model") if isinstance(request, Mapping) else None
     return model if isinstance(model, str) else None
-
-
-# The default ----------------------------------------------------------------------------------------------------
-
-_default: Tokenmeter | None = None
-_alive: Final[weakref.WeakSet[Tokenmeter]] = weakref.WeakSet()
-_default_lock = threading.RLock()
-
-
-def default() -> Tokenmeter:
-    """The `Tokenmeter` that the functions of the package use; made from the environment on first use."""
-    meter = _default
-    if meter is not None:
-        return meter
-    with _default_lock:
-        return _default if _default is not None else _make_default({})
-
-
-_hooks.default_meter = default
-
-
-def is_configured() -> bool:
-    """Whether there is a default meter yet."""
-    return _default is not None
-
-
-def configure(**settings: Any) -> Tokenmeter:
-    """Replace the default `Tokenmeter`; arguments are those of `Tokenmeter`. The one before is flushed first.
-
-    Calls still open settle into the new one.
-    """
-    return _make_default(settings)
-
-
-def _make_default(settings: dict[str, Any]) -> Tokenmeter:
-    global _default
-    with _default_lock:
-        before = _default
-        made = Tokenmeter(**settings)
-        _default = made
-    if before is None:
-        return made
-    before.flush()
-    before._successor, before._lifecycle.successor = made, made._lifecycle
-    if _hooks.instrumented() is before:
-        _hooks.set_instrumented(made)
-    before.shutdown()
-    return made
-
-
-@functools.cache
-def _mind_the_exit() -> None:
-    # With the first meter and not at import: handlers run in reverse, and spans are ended before the program's tracer
-    # provider, which is mostly there by then, is shut down.
-    atexit.register(_at_exit)
-    # What a broken stream said is counted then, by tiktoken, which needs this; after threading's own end, which comes
-    # before the handlers, it cannot be loaded.
-    import concurrent.futures.thread  # noqa: F401
-
-
-def _at_exit() -> None:
-    """Settle what is still open, of everybody's meters; only the default one is ours to close."""
-    for meter in list(_alive):
-        with guard("settling streams at exit"):
-            meter._lifecycle.abandon()
-        meter.shutdown(5.0) if meter is _default else meter.flush(5.0)

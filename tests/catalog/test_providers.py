@@ -191,6 +191,18 @@ def test_a_host_for_no_provider_says_so() -> None:
         PROVIDERS.with_hosts({"llm.corp.lan": "deepsek"})
 
 
+@pytest.mark.parametrize("host", ["https://llm.corp.lan/v1", "llm.corp.lan/v1", "a:1:1", "a b", "", "[::1", "a:x"])
+def test_what_is_no_host_says_how_to_write_one(host: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"is not a host: write it as 'llm\.corp\.lan'"):
+        PROVIDERS.with_hosts({host: "deepseek"})
+
+
+@pytest.mark.parametrize("host", ["[::1]:8000", "[::1]", "::1"])
+def test_an_address_of_version_six_may_be_named(host: str) -> None:
+    asked = "::1:8000" if host.endswith("8000") else "::1"  # as HTTP libraries name hosts: without brackets
+    assert PROVIDERS.with_hosts({host: "deepseek"}).for_host(asked, CHAT) is not None
+
+
 NAMES = """
 alibaba alibaba | dashscope alibaba | bedrock aws-bedrock | volcengine-ark volcengine | qianfan baidu | zhipuai zhipu
 moonshot_ai moonshot | x_ai xai | hunyuan tencent | spark iflytek | yi 01ai | azure azure-openai | gcp.gemini google

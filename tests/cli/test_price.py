@@ -35,6 +35,12 @@ def call(**fields: Any) -> dict[str, Any]:
     return {"id": 1, "provider": "deepseek", "model": "deepseek-chat", "at": "2024-06-01", "usage": usage, **fields}
 
 
+def test_a_parameter_that_no_price_depends_on_is_flagged(tmp_path: Path, capfdbinary: Any) -> None:
+    status, (answer,) = answers(tmp_path, capfdbinary, call(params={"thinkng": True, "region": "cn"}))
+    assert (status, answer["status"], answer["flags"][-1:]) == (0, "priced", ["param_unknown=thinkng"])
+    assert list(answer) == FIELDS
+
+
 def test_a_line_is_answered_with_every_field_of_the_contract(tmp_path: Path, capfdbinary: Any) -> None:
     status, (answer,) = answers(tmp_path, capfdbinary, call(id="a"))
 

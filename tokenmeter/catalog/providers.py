@@ -18,6 +18,7 @@ of the host program, so a host we do not know costs one dict probe and a known o
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Iterable, Mapping
@@ -33,6 +34,8 @@ from tokenmeter.errors import ConfigurationError
 __all__ = ["Endpoint", "Provider", "Providers", "load_providers", "read_providers"]
 
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+_HOST: Final = re.compile(r"[^\s/:@?#\[\]]+(:[0-9]{1,5})?")
+_HOST_V6: Final = re.compile(r"\[(?P<address>[0-9a-f:.]*:[0-9a-f:.]*)\](?P<port>:[0-9]{1,5})?")
 _SCHEMA: Final[dict[str, type]] = {
     "id": str, "name": str, "aliases": list, "otel_name": str, "timezone": str, "clock": str, "stream_usage": str,
     "stream_usage_since": str, "null_usage_if_asked": bool,
@@ -170,9 +173,9 @@ class Providers:
     def with_hosts(self, hosts: Mapping[str, str]) -> Providers:
         """These providers with a user's own hosts: `{"llm.corp.lan": "deepseek"}`; `*` stands for any labels.
 
-        A user's line wins over ours. Raises ConfigurationError for a provider there is none of.
+        A user's line wins over ours. Raises ConfigurationError for a provider there is none of and for what is no host.
         """
-        normal = {host.lower().rstrip("."): name for host, name in hosts.items()}
+        normal = {_user_host(host): name for host, name in hosts.items()}
         return Providers(self.by_id.values(), self._apis, {**self._extra, **normal})
 
     def _remember(self, host: str) -> _Known | None:
@@ -270,6 +273,22 @@ def _provider(place: str, entry: dict[str, Any], apis: Apis, problems: Problems)
         paths=entry.get("paths", {}),
         endpoints=_hosts(place, entry, problems),
         usage=entry.get("usage", {}),
+    )
+
+
+def _user_host(text: str) -> str:
+    """A host as requests name it. Raises ConfigurationError for what is none, such as a URL."""
+    host = text.strip().lower().rstrip(".")
+    if _HOST.fullmatch(host):
+        return host
+    six = _HOST_V6.fullmatch(host if host.startswith("[") else f"[{host}]")
+    if six is not None:
+        import ipaddress
+
+        with contextlib.suppress(ValueError):
+            return f"{ipaddress.IPv6Address(six['address'])}{six['port'] or ''}"
+    raise ConfigurationError(
+        f"hosts: {text!r} is not a host: write it as 'llm.corp.lan', 'llm.corp.lan:8000', '*.corp.lan' or '[::1]:8000'"
     )
 
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from tokenmeter.catalog.files import read_data
+from tokenmeter.errors import ConfigurationError
 
-__all__ = ["YES_NO", "Component", "Condition", "Schema", "load_schema"]
+__all__ = ["YES_NO", "Component", "Condition", "Schema", "check_params", "known_params", "load_schema"]
 
 _LIFETIME: Final = re.compile(r"cache_write_[0-9]+[a-z]+")
 # How clients spell a switch: a boolean, or the word their vendor's request uses for it.
@@ -82,6 +83,29 @@ class Schema:
             name = component.inside
             component = self.component(name)
         return name
+
+
+_NOT_CONDITIONS: Final = frozenset({"cache_ttl", "covered_by", "currency", "plan"})
+"""Parameters that choose a list, a lifetime or a plan instead of meeting a condition."""
+
+
+@functools.cache
+def known_params() -> frozenset[str]:
+    """Every parameter that a price can depend on."""
+    return _NOT_CONDITIONS | load_schema().conditions.keys()
+
+
+def check_params(params: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError for a parameter that no price depends on, with the nearest that there is."""
+    known = known_params()
+    if params.keys() <= known:
+        return
+    import difflib
+
+    wrong = next(name for name in params if name not in known)
+    near = difflib.get_close_matches(wrong, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+    raise ConfigurationError(f"no price depends on {wrong!r}: {hint}")
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -92,9 +93,10 @@ def line_handler(book: Book, own_names: Mapping[str, str] = MappingProxyType({})
     """The answer to one line; raises LineError naming the field that cannot be understood."""
     from datetime import datetime
 
+    from tokenmeter.catalog.schema import known_params
     from tokenmeter.usage import Usage
 
-    read_usage, parse, price = Usage.from_dict, datetime.fromisoformat, book.price
+    read_usage, parse, price, known = Usage.from_dict, datetime.fromisoformat, book.price, known_params()
 
     def answer(line: dict[str, Any]) -> str:
         provider, model, usage, params = line.get("provider"), line.get("model"), line.get("usage"), line.get("params")
@@ -129,9 +131,17 @@ def line_handler(book: Book, own_names: Mapping[str, str] = MappingProxyType({})
             params=params,
         )
         # An instant is given back as it came, in the caller's own spelling.
-        return cost.to_json(at if at is not None and len(at) > 10 else None)
+        shown = cost.to_json(at if at is not None and len(at) > 10 else None)
+        return shown if params is None or params.keys() <= known else _flagged(shown, params.keys() - known)
 
     return answer
+
+
+def _flagged(shown: str, ignored: set[str]) -> str:
+    """An answer that says which parameters no price depends on: one of them may be misspelt."""
+    answer = json.loads(shown)
+    answer["flags"] += [f"param_unknown={name}" for name in sorted(ignored)]
+    return json.dumps(answer, ensure_ascii=False)
 
 
 def _moment(at: Any, book: Book, provider: str, parse: Callable[[str], datetime]) -> datetime:

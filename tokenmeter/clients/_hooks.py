@@ -11,6 +11,7 @@ A bound method stored on the instance would not: a copy with a changed key would
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 import threading
@@ -28,13 +29,14 @@ __all__ = ["MARK", "Mark", "mark", "meter_for", "on_import", "patch", "set_instr
 MARK: Final = "_tokenmeter_mark"
 
 
-def _none_yet() -> Tokenmeter:
-    raise RuntimeError("tokenmeter.meter is not loaded: no hook can have been put in place")
+def _load_default() -> Tokenmeter:
+    importlib.import_module("tokenmeter._default")  # which puts its own function here
+    return default_meter()
 
 
 _instrumented: Tokenmeter | None = None
-default_meter: Callable[[], Tokenmeter] = _none_yet
-"""Set by `tokenmeter.meter`: the process's default meter, looked up anew since `configure` replaces it."""
+default_meter: Callable[[], Tokenmeter] = _load_default
+"""Set by `tokenmeter._default`: the process's default meter, looked up anew since `configure` replaces it."""
 _lock = threading.Lock()
 _watched: set[str] = set()
 _unknown: set[str] = set()
