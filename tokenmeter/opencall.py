@@ -177,6 +177,10 @@ class OpenCall:
         """Whether an answer has come: no further request belongs to this call, wherever it is still current."""
         return self.streaming or not self._once
 
+    def close(self, end: End, error: BaseException | None = None) -> None:
+        """The SDK's method is over."""
+        self.lifecycle.settle(self, end, error)
+
     def claim(self) -> bool:
         """True for the first to ask: list.pop is atomic, so two threads never settle one call."""
         try:

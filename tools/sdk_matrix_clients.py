@@ -31,6 +31,16 @@ MATRIX: Final[Mapping[str, tuple[str, ...]]] = {
         "anthropic[bedrock,vertex]>=2,<3", "cohere>=7,<8", "groq>=1,<2", "huggingface_hub>=2,<3", "mistralai>=3,<4",
         "ollama", "zai-sdk",
     ),
+    # SDKs that do not send by httpx, with the HTTP libraries that others send by; older ones take urllib3 1 only.
+    "native-older": (
+        "google-genai==1.75.0", "dashscope==1.14.1", "boto3==1.35.0", "aiohttp==3.9.5", "requests==2.28.2",
+        "urllib3<2", "httpx",
+    ),
+    "native-middle": ("google-genai==2.34.0", "dashscope==1.27.8", "qianfan==0.4.12.3", "boto3>=1.40,<1.44", "httpx"),
+    "native": (
+        "google-genai==3.4.0", "dashscope==2.0.2", "boto3==1.44.5", "tencentcloud-sdk-python-hunyuan==3.1.180",
+        "aiohttp>=3.14,<4", "requests>=2.34,<3", "httpx", "httpx2",
+    ),
     "ark": ("volcengine-ark-runtime",),
     "litellm": ("litellm",),
     # Apart: llama-index allows openai below 3 only, and what fits that takes no current anthropic.

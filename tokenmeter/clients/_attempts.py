@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -54,22 +55,43 @@ _NOT_OURS: Final = (None, False)
 
 
 class Sending:
-    """That a metered request is under way; `over` when it is, also for tasks that were begun meanwhile.
+    """`with Sending(call, owns) as sending:` one request of ours is under way; it notes a try that brought no answer.
 
-    `call` is what was current: an SDK that is called meanwhile, as a hook may do, makes a call of its own.
+    `over` is when it no longer is, also for tasks that were begun meanwhile. `current` is what was current: an SDK that
+    is called meanwhile, as a hook may do, makes a call of its own.
     """
 
-    __slots__ = ("call", "over")
+    __slots__ = ("call", "current", "over", "owns", "started")
 
-    def __init__(self) -> None:
+    def __init__(self, call: OpenCall | None = None, owns: bool = False) -> None:
+        self.call = call
+        self.owns = owns
+        """The request is a call of its own: what comes of it settles the call."""
         self.over = False
-        self.call = CALL.get()
-        SENDING.set(self)
 
-    def end(self) -> None:
+    def __enter__(self) -> Sending:
+        self.current = CALL.get()
+        SENDING.set(self)
+        self.started = time.time_ns()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.over = True
         if SENDING.get() is self:
             SENDING.set(None)
+        if error is not None and self.call is not None:
+            with guard("noting a failed attempt"):
+                self.failed(self.call, error)
+
+    def failed(self, call: OpenCall, error: BaseException) -> None:
+        """Note that no answer came."""
+        failed(call, self.owns, self.started, error)
+
+    def answered(self, call: OpenCall, status: int, request_id: str | None) -> bool:
+        """Note the head of an answer; whether there is a body to read."""
+        return answered(call, self.owns, self.started, status, request_id)
 
 
 SENDING: Final[ContextVar[Sending | None]] = ContextVar("tokenmeter.sending", default=None)
@@ -102,7 +124,7 @@ def join(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
     """The call that this request is an attempt of, and whether it is a call of its own; None: not for us."""
     outer = SENDING.get()
     call = CALL.get()
-    if outer is not None and not outer.over and outer.call is call:
+    if outer is not None and not outer.over and outer.current is call:
         return _NOT_OURS
     if call is None or call.sent:
         meter = _hooks.meter_for(client)

@@ -8,28 +8,32 @@ so this is also what is left where a newer version of an SDK has hidden the rest
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tokenmeter._context import CALL, leave
+from tokenmeter._context import CALL
 from tokenmeter._guard import guard
-from tokenmeter.calls import end_of
 from tokenmeter.clients import _hooks
+from tokenmeter.clients._held import Held
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
     from tokenmeter.lifecycle import OpenCall
     from tokenmeter.meter import Tokenmeter
 
-__all__ = ["Group", "async_grouped", "grouped"]
+__all__ = ["Group", "Over", "async_grouped", "grouped", "open_group"]
 
 Find = Callable[[Any], Any]
+Over = Callable[[Any, "Group", Any, tuple[Any, ...], Mapping[str, Any]], Any]
+"""What is done with a method's result: `over(client, group, result, args, kwargs)` gives what the caller gets."""
 
 
 class Group:
     """The requests of one call of an SDK, before and after it is known what the call is."""
 
     __slots__ = ("call", "client", "mark", "meter", "sent")
+    span = None
+    """Whose span a call has is decided when its first request says what it is."""
 
     def __init__(self, meter: Tokenmeter, client: int, mark: _hooks.Mark | None) -> None:
         self.meter = meter
@@ -38,6 +42,11 @@ class Group:
         self.call: OpenCall | None = None
         self.sent = False
         """The method is over: a task that was begun meanwhile and still sees this group makes calls of its own."""
+
+    @property
+    def streaming(self) -> bool:
+        """Whether a body is still being read by the caller."""
+        return self.call is not None and self.call.streaming
 
     def close(self, end: End, error: BaseException | None = None) -> None:
         """The SDK's method is over. A body that is still being read settles the call by itself."""
@@ -50,64 +59,48 @@ class Group:
         call.lifecycle.settle(call, end, error)
 
 
-def open_group(client: Any, marked: Any) -> Group | None:
+def open_group(client: Any, marked: Find) -> Group | None:
     """A group for a call of `client`; None where it is not metered, or calls itself for the same request."""
-    meter = _hooks.meter_for(marked)
-    if meter is None:
-        return None
-    outer = CALL.get()
-    if outer is not None and not outer.sent and outer.client == id(client):
-        return None
-    return Group(meter, id(client), _hooks.mark_of(marked))
+    with guard("opening a group of requests"):
+        carrier = marked(client)
+        meter = _hooks.meter_for(carrier)
+        outer = CALL.get()
+        if meter is None or (outer is not None and not outer.sent and outer.client == id(client)):
+            return None
+        return Group(meter, id(client), _hooks.mark_of(carrier))
+    return None
 
 
-def grouped(method: Callable[..., Any], marked: Find) -> Callable[..., Any]:
+def close_group(client: Any, group: Group, result: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The method is over, and so is the call, but for a body that is still being read."""
+    with guard("closing a group of requests"):
+        group.close(End.COMPLETE)
+    return result
+
+
+def grouped(method: Callable[..., Any], marked: Find, over: Over = close_group) -> Callable[..., Any]:
     """The same method, whose requests are one call. `marked(client)` is the object that `wrap` has marked."""
 
     def metered(self: Any, *args: Any, **kwargs: Any) -> Any:
-        group = None
-        with guard("opening a group of requests"):
-            group = open_group(self, marked(self))
+        group = open_group(self, marked)
         if group is None:
             return method(self, *args, **kwargs)
-        before = CALL.get()
-        CALL.set(group)
-        try:
+        with Held(group):
             result = method(self, *args, **kwargs)
-        except BaseException as error:
-            leave(CALL, group, before)
-            with guard("closing a group of requests"):
-                group.close(end_of(error), error)
-            raise
-        leave(CALL, group, before)
-        with guard("closing a group of requests"):
-            group.close(End.COMPLETE)
-        return result
+        return over(self, group, result, args, kwargs)
 
     return metered
 
 
-def async_grouped(method: Callable[..., Any], marked: Find) -> Callable[..., Any]:
+def async_grouped(method: Callable[..., Any], marked: Find, over: Over = close_group) -> Callable[..., Any]:
     """The same for a coroutine method."""
 
     async def metered(self: Any, *args: Any, **kwargs: Any) -> Any:
-        group = None
-        with guard("opening a group of requests"):
-            group = open_group(self, marked(self))
+        group = open_group(self, marked)
         if group is None:
             return await method(self, *args, **kwargs)
-        before = CALL.get()
-        CALL.set(group)
-        try:
+        with Held(group):
             result = await method(self, *args, **kwargs)
-        except BaseException as error:
-            leave(CALL, group, before)
-            with guard("closing a group of requests"):
-                group.close(end_of(error), error)
-            raise
-        leave(CALL, group, before)
-        with guard("closing a group of requests"):
-            group.close(End.COMPLETE)
-        return result
+        return over(self, group, result, args, kwargs)
 
     return metered

@@ -9,28 +9,23 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
-from tokenmeter._context import CALL, leave
-from tokenmeter._guard import guard
-from tokenmeter.calls import end_of
-from tokenmeter.clients._group import Group, open_group
-from tokenmeter.record import End
+from tokenmeter.clients._group import Group, close_group, open_group
+from tokenmeter.clients._held import Held
 
 __all__ = ["async_lazily", "grouped_generator", "lazily"]
 
 
 def lazily(group: Group, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """The same generator, whose first step belongs to the group."""
-    before = CALL.get()
-    CALL.set(group)
-    try:
-        item = next(inner)
-    except StopIteration as stop:
-        _over(group, before, End.COMPLETE)
-        return stop.value
-    except BaseException as error:
-        _over(group, before, end_of(error), error)
-        raise
-    _over(group, before, End.COMPLETE)
+    empty: StopIteration | None = None
+    with Held(group):
+        try:
+            item = next(inner)
+        except StopIteration as stop:
+            empty = stop
+    close_group(None, group, None, (), {})
+    if empty is not None:
+        return empty.value
     try:
         yield item
     except GeneratorExit:
@@ -43,17 +38,15 @@ def lazily(group: Group, inner: Generator[Any, Any, Any]) -> Generator[Any, Any,
 
 async def async_lazily(group: Group, inner: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
     """The same for an async generator."""
-    before = CALL.get()
-    CALL.set(group)
-    try:
-        item = await anext(inner)
-    except StopAsyncIteration:
-        _over(group, before, End.COMPLETE)
+    empty = False
+    with Held(group):
+        try:
+            item = await anext(inner)
+        except StopAsyncIteration:
+            empty = True
+    close_group(None, group, None, (), {})
+    if empty:
         return
-    except BaseException as error:
-        _over(group, before, end_of(error), error)
-        raise
-    _over(group, before, End.COMPLETE)
     try:
         yield item
         async for item in inner:
@@ -62,20 +55,12 @@ async def async_lazily(group: Group, inner: AsyncGenerator[Any, Any]) -> AsyncGe
         await inner.aclose()
 
 
-def _over(group: Group, before: Any, end: End, error: BaseException | None = None) -> None:
-    leave(CALL, group, before)
-    with guard("closing a group of requests"):
-        group.close(end, error)
-
-
 def grouped_generator(method: Callable[..., Any], marked: Callable[[Any], Any]) -> Callable[..., Any]:
     """The same generator method, whose requests are one call. `marked(client)` is the object that `wrap` has marked."""
 
     def metered(self: Any, *args: Any, **kwargs: Any) -> Any:
         inner = method(self, *args, **kwargs)
-        group = None
-        with guard("opening a group of requests"):
-            group = open_group(self, marked(self))
+        group = open_group(self, marked)
         return inner if group is None else lazily(group, inner)
 
     return metered

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter._guard import guard
 from tokenmeter.calls import end_of
 from tokenmeter.clients import _hooks
-from tokenmeter.clients._attempts import Sending, Sent, answered, concerns, failed, join, reading_of
+from tokenmeter.clients._attempts import Sending, Sent, answered, concerns, join, reading_of
 from tokenmeter.clients._attempts import request_id as id_of
 from tokenmeter.record import End
 from tokenmeter.stream import BodyTee
@@ -55,16 +54,10 @@ def _request(request: Callable[..., Any], reader: Callable[..., Any]) -> Callabl
                 call, owns = join(self, _sent(self, str_or_url, kwargs))
         if call is None:
             return await request(self, method, str_or_url, **kwargs)
-        started, sending = time.time_ns(), Sending()
-        try:
+        with _Sending(call, owns) as sending:
             response = await request(self, method, str_or_url, **kwargs)
-        except BaseException as error:
-            sending.end()
-            _failed(call, owns, started, error)
-            raise
-        sending.end()
         with guard("noting an attempt"):
-            if answered(call, owns, started, response.status, id_of(response.headers.items())):
+            if sending.answered(call, response.status, id_of(response.headers.items())):
                 # The library undoes gzip and the like before the reader.
                 reading = reading_of(call, response.headers.get("content-type", ""))
                 response.content = reader(response.content, call, reading)
@@ -88,16 +81,20 @@ def _sent(session: Any, url: Any, kwargs: Any) -> Sent:
     return Sent("POST", str(url), content)
 
 
-def _failed(call: OpenCall, owns: bool, started: int, error: BaseException) -> None:
-    status = getattr(error, "status", None)
-    if isinstance(status, int) and status >= 400:  # raise_for_status=True
-        with guard("noting an attempt"):
-            headers = getattr(error, "headers", None) or {}
-            answered(call, False, started, status, id_of(headers.items()))
-            if owns:
-                call.lifecycle.settle(call, end_of(error), error)
-        return
-    failed(call, owns, started, error)
+class _Sending(Sending):
+    """Here an answer may be raised: `raise_for_status=True`."""
+
+    __slots__ = ()
+
+    def failed(self, call: OpenCall, error: BaseException) -> None:
+        status = getattr(error, "status", None)
+        if not isinstance(status, int) or status < 400:
+            super().failed(call, error)
+            return
+        headers = getattr(error, "headers", None) or {}
+        answered(call, False, self.started, status, id_of(headers.items()))
+        if self.owns:
+            call.close(end_of(error), error)
 
 
 class _Tee(BodyTee):

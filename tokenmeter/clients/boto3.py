@@ -14,16 +14,17 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from tokenmeter._context import CALL, leave
+from tokenmeter._context import leave
 from tokenmeter._guard import guard
 from tokenmeter._reading import FOLD_BYTES, BodyReading, ObjectReading, StreamReading
-from tokenmeter.calls import end_of
 from tokenmeter.catalog.extract import extract
 from tokenmeter.clients import _hooks
 from tokenmeter.clients._attempts import answered, failed
+from tokenmeter.clients._held import Held
 from tokenmeter.record import Attempt, End
 from tokenmeter.stream import BodyTee
 from tokenmeter.usage import Source
@@ -73,34 +74,14 @@ def _make_api_call(call_api: Callable[..., Any]) -> Callable[..., Any]:
                 call = _open(self, operation_name, api_params)
         if call is None:
             return call_api(self, operation_name, api_params, *args, **kwargs)
-        outer, tries = CALL.get(), _Tries(call)
-        CALL.set(call)
-        if call.span is not None:
-            with guard("attaching a span"):
-                call.span.attach()
-        try:
+        with Held(call), _Tries(call) as tries:
             result = call_api(self, operation_name, api_params, *args, **kwargs)
-        except BaseException as error:
-            _leave(call, outer, tries)
-            with guard("noting a failed attempt"):
-                tries.raised(error)
-            call.lifecycle.settle(call, end_of(error), error)
-            raise
-        _leave(call, outer, tries)
         with guard("following an answer"):
             tries.answered(result)
             _follow(call, operation_name, result)
         return result
 
     return metered
-
-
-def _leave(call: OpenCall, outer: Any, tries: _Tries) -> None:
-    leave(CALL, call, outer)
-    tries.over()
-    if call.span is not None:
-        with guard("detaching a span"):
-            call.span.detach()
 
 
 def _open(client: Any, operation: str, params: Any) -> OpenCall | None:
@@ -161,12 +142,20 @@ class _Tries:
 
     def __init__(self, call: OpenCall) -> None:
         self.call = call
+
+    def __enter__(self) -> _Tries:
         self.started = time.time_ns()
         self.outer = _TRIES.get()
         _TRIES.set(self)
+        return self
 
-    def over(self) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         leave(_TRIES, self, self.outer)
+        if error is not None:
+            with guard("noting a failed attempt"):
+                self.raised(error)
 
     def answered(self, result: Any) -> None:
         """Of a botocore that tells no events, what its answer says is all there is."""

@@ -11,18 +11,17 @@ elsewhere is not counted, since the task may be fetched any number of times.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._context import CALL, leave
 from tokenmeter._guard import guard
 from tokenmeter._reading import ObjectReading
-from tokenmeter.calls import end_of
 from tokenmeter.clients import _hooks
-from tokenmeter.clients._group import Group, open_group
+from tokenmeter.clients._group import Group, Over, async_grouped, grouped
 from tokenmeter.clients._lazy import async_lazily, lazily
 from tokenmeter.record import End
 
@@ -66,15 +65,21 @@ def _itself(request: Any) -> Any:
 
 
 def _hook_classes(module: Any) -> None:
-    if not _hooks.patch(module.HttpRequest, "call", lambda call: _held(call, _itself, _class_answer)):
+    owner = getattr(module, "HttpRequest", None)
+    if owner is None or not _hooks.patch(owner, "call", lambda call: grouped(call, _itself, _over(_class_answer))):
         _hooks.unknown_version("dashscope", "HttpRequest.call")
-    _hooks.patch(module.HttpRequest, "aio_call", lambda call: _async_held(call, _itself, _class_answer))
+    if owner is not None:
+        _hooks.patch(owner, "aio_call", _aio_call)
 
 
 def _hook_old_async(module: Any) -> None:
     owner = getattr(module, "AioHttpRequest", None)  # 1.14; later versions have HttpRequest.aio_call
     if owner is not None:
-        _hooks.patch(owner, "aio_call", lambda call: _async_held(call, _itself, _class_answer))
+        _hooks.patch(owner, "aio_call", _aio_call)
+
+
+def _aio_call(method: Callable[..., Any]) -> Callable[..., Any]:
+    return async_grouped(method, _itself, _over(_class_answer))
 
 
 def _hook_tasks(module: Any) -> None:
@@ -85,11 +90,11 @@ def _hook_tasks(module: Any) -> None:
 
 
 def _hook_client(module: Any) -> None:
-    for owner, make in (("SyncTransport", _held), ("AsyncTransport", _async_held)):
+    for owner, make in (("SyncTransport", grouped), ("AsyncTransport", async_grouped)):
         found = getattr(module, owner, None)
+        held = functools.partial(make, marked=_http_of, over=_over(_client_answer))
         for name in ("request", "open_stream"):
-            method = lambda method, make=make: make(method, _http_of, _client_answer)  # noqa: E731
-            if found is None or not _hooks.patch(found, name, method):
+            if found is None or not _hooks.patch(found, name, held):
                 _hooks.unknown_version("dashscope", f"{owner}.{name}")
 
 
@@ -117,56 +122,19 @@ def _marking(with_options: Callable[..., Any]) -> Callable[..., Any]:
 Answer = Callable[[Any, Group, Any, tuple[Any, ...], Mapping[str, Any]], None]
 
 
-def _held(method: Callable[..., Any], marked: Callable[[Any], Any], answer: Answer) -> Callable[..., Any]:
-    def metered(self: Any, *args: Any, **kwargs: Any) -> Any:
-        group = None
-        with guard("opening a group of requests"):
-            group = open_group(self, marked(self))
-        if group is None:
-            return method(self, *args, **kwargs)
-        before = CALL.get()
-        CALL.set(group)
-        try:
-            result = method(self, *args, **kwargs)
-        except BaseException as error:
-            leave(CALL, group, before)
-            with guard("closing a group of requests"):
-                group.close(end_of(error), error)
-            raise
-        leave(CALL, group, before)
+def _over(answer: Answer) -> Over:
+    """What is done with a method's result: a stream is a generator, which sends when it is first read."""
+
+    def over(self: Any, group: Group, result: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if inspect.isgenerator(result):
             return lazily(group, result)
-        with guard("closing a group of requests"):
-            answer(self, group, result, args, kwargs)
-        return result
-
-    return metered
-
-
-def _async_held(method: Callable[..., Any], marked: Callable[[Any], Any], answer: Answer) -> Callable[..., Any]:
-    async def metered(self: Any, *args: Any, **kwargs: Any) -> Any:
-        group = None
-        with guard("opening a group of requests"):
-            group = open_group(self, marked(self))
-        if group is None:
-            return await method(self, *args, **kwargs)
-        before = CALL.get()
-        CALL.set(group)
-        try:
-            result = await method(self, *args, **kwargs)
-        except BaseException as error:
-            leave(CALL, group, before)
-            with guard("closing a group of requests"):
-                group.close(end_of(error), error)
-            raise
-        leave(CALL, group, before)
         if inspect.isasyncgen(result):
             return async_lazily(group, result)
         with guard("closing a group of requests"):
             answer(self, group, result, args, kwargs)
         return result
 
-    return metered
+    return over
 
 
 def _class_answer(request: Any, group: Group, result: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

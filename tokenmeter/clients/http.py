@@ -8,23 +8,12 @@ The two libraries are the same code under two names, and may both be loaded; nei
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._guard import guard
 from tokenmeter.clients import _hooks
-from tokenmeter.clients._attempts import (
-    Sending,
-    answered,
-    ends_now,
-    failed,
-    gunzip,
-    join,
-    read_whole,
-    reading_of,
-    request_id,
-)
+from tokenmeter.clients._attempts import Sending, ends_now, gunzip, join, read_whole, reading_of, request_id
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End
 from tokenmeter.stream import BodyTee, make_tees
@@ -61,15 +50,9 @@ def _sync_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., An
         call, owns = join(self, request)
         if call is None:
             return send(self, request, *args, **kwargs)
-        started, sending = time.time_ns(), Sending()
-        try:
+        with Sending(call, owns) as sending:
             response = send(self, request, *args, **kwargs)
-        except BaseException as error:
-            sending.end()
-            failed(call, owns, started, error)
-            raise
-        sending.end()
-        _answered(call, owns, started, response, kwargs.get("stream", False), tee)
+        _answered(call, sending, response, kwargs.get("stream", False), tee)
         return response
 
     return metered
@@ -80,29 +63,23 @@ def _async_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., A
         call, owns = join(self, request)
         if call is None:
             return await send(self, request, *args, **kwargs)
-        started, sending = time.time_ns(), Sending()
-        try:
+        with Sending(call, owns) as sending:
             response = await send(self, request, *args, **kwargs)
-        except BaseException as error:
-            sending.end()
-            failed(call, owns, started, error)
-            raise
-        sending.end()
-        _answered(call, owns, started, response, kwargs.get("stream", False), tee)
+        _answered(call, sending, response, kwargs.get("stream", False), tee)
         return response
 
     return metered
 
 
-def _answered(call: OpenCall, owns: bool, started: int, response: Any, stream: bool, tee: type[BodyTee]) -> None:
+def _answered(call: OpenCall, sending: Sending, response: Any, stream: bool, tee: type[BodyTee]) -> None:
     with guard("noting an attempt"):
-        if not answered(call, owns, started, response.status_code, request_id(response.headers.raw)):
+        if not sending.answered(call, response.status_code, request_id(response.headers.raw)):
             return
         if stream and not response.is_stream_consumed:
             _listen(response, call, tee)
             return
         call.reading = read_whole(call, response.headers.get("content-type", ""), response.content)
-        if owns or ends_now(call):
+        if sending.owns or ends_now(call):
             call.lifecycle.settle(call, End.COMPLETE)
 
 

@@ -8,24 +8,13 @@ is sent inside it. A body that the caller has yet to read is listened to in `Res
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._guard import guard
 from tokenmeter._reading import FOLD_BYTES
 from tokenmeter.clients import _hooks
-from tokenmeter.clients._attempts import (
-    Sending,
-    Sent,
-    answered,
-    concerns,
-    ends_now,
-    failed,
-    join,
-    read_whole,
-    reading_of,
-)
+from tokenmeter.clients._attempts import Sending, Sent, concerns, ends_now, join, read_whole, reading_of
 from tokenmeter.clients._attempts import request_id as id_of
 from tokenmeter.record import End
 from tokenmeter.stream import BodyTee
@@ -59,16 +48,10 @@ def _send(send: Callable[..., Any]) -> Callable[..., Any]:
         call, owns = _join(self, request)
         if call is None:
             return send(self, request, *args, **kwargs)
-        started, sending = time.time_ns(), Sending()
-        try:
+        with Sending(call, owns) as sending:
             response = send(self, request, *args, **kwargs)
-        except BaseException as error:
-            sending.end()
-            failed(call, owns, started, error)
-            raise
-        sending.end()
         with guard("noting an attempt"):
-            _answered(call, owns, started, response)
+            _answered(call, sending, response)
         return response
 
     return metered
@@ -80,9 +63,9 @@ def _join(session: Any, request: Any) -> tuple[OpenCall | None, bool]:
     return join(session, Sent("POST", request.url, request.body))
 
 
-def _answered(call: OpenCall, owns: bool, started: int, response: Any) -> None:
+def _answered(call: OpenCall, sending: Sending, response: Any) -> None:
     headers = response.headers
-    if not answered(call, owns, started, response.status_code, id_of(headers.items())):
+    if not sending.answered(call, response.status_code, id_of(headers.items())):
         return
     kind = headers.get("content-type", "")
     if not getattr(response, "_content_consumed", True):
@@ -91,7 +74,7 @@ def _answered(call: OpenCall, owns: bool, started: int, response: Any) -> None:
         response.__dict__[_TEE] = tee
         return
     call.reading = read_whole(call, kind, response.content)
-    if owns or ends_now(call):
+    if sending.owns or ends_now(call):
         call.lifecycle.settle(call, End.COMPLETE)
 
 

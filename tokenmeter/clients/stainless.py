@@ -22,16 +22,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._context import CALL, leave
+from tokenmeter._context import CALL
 from tokenmeter._guard import guard
-from tokenmeter.calls import end_of
 from tokenmeter.clients import _hooks
+from tokenmeter.clients._held import Held
 from tokenmeter.clients._hiding import hide_usage
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
-    from tokenmeter.clients._group import Group
     from tokenmeter.lifecycle import OpenCall
 
 __all__ = ["SDKS", "install", "mark"]
@@ -171,14 +170,8 @@ def _sync_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...,
             call, options, hidden = _open(self, options, kwargs, loaded)
         if call is None:
             return request(self, cast_to, options, *args, **kwargs)
-        before = _enter(call)
-        try:
+        with Held(call):
             result = request(self, cast_to, options, *args, **kwargs)
-        except BaseException as error:
-            _leave(call, before)
-            call.lifecycle.settle(call, end_of(error), error)
-            raise
-        _leave(call, before)
         with guard("following an answer"):
             _answered(call, result, hidden)
         return result
@@ -193,35 +186,13 @@ def _async_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...
             call, options, hidden = _open(self, options, kwargs, loaded)
         if call is None:
             return await request(self, cast_to, options, *args, **kwargs)
-        before = _enter(call)
-        try:
+        with Held(call):
             result = await request(self, cast_to, options, *args, **kwargs)
-        except BaseException as error:
-            _leave(call, before)
-            call.lifecycle.settle(call, end_of(error), error)
-            raise
-        _leave(call, before)
         with guard("following an answer"):
             _answered(call, result, hidden)
         return result
 
     return metered
-
-
-def _enter(call: OpenCall) -> OpenCall | Group | None:
-    before = CALL.get()
-    CALL.set(call)
-    if call.span is not None:
-        with guard("attaching a span"):
-            call.span.attach()
-    return before
-
-
-def _leave(call: OpenCall, before: OpenCall | Group | None) -> None:
-    leave(CALL, call, before)
-    if call.span is not None:
-        with guard("detaching a span"):
-            call.span.detach()
 
 
 def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded) -> tuple[OpenCall | None, Any, bool]:

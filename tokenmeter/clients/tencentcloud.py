@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._context import CALL, leave
 from tokenmeter._guard import guard
-from tokenmeter.calls import end_of
 from tokenmeter.clients import _hooks
 from tokenmeter.clients._attempts import Sending
+from tokenmeter.clients._held import Held
 from tokenmeter.opencall import Route
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
     from tokenmeter.meter import Tokenmeter
-    from tokenmeter.opencall import OpenCall
 
 __all__ = ["install", "mark"]
 
@@ -54,77 +53,55 @@ def _hook_async(module: Any) -> None:
 
 def _metered(method: Callable[..., Any]) -> Callable[..., Any]:
     def metered(self: Any, action: Any, params: Any, *args: Any, **kwargs: Any) -> Any:
-        call = None
-        if getattr(self, "_service", None) in _SERVICES:
-            with guard("opening a call"):
-                call = _open(self, action, params)
-        if call is None:
+        held = _held(self, action, params)
+        if held is None:
             return method(self, action, params, *args, **kwargs)
-        if isinstance(call, Sending):
-            try:
-                return method(self, action, params, *args, **kwargs)
-            finally:
-                call.end()
-        before = CALL.get()
-        CALL.set(call)
-        try:
-            result = method(self, action, params, *args, **kwargs)
-        except BaseException as error:
-            leave(CALL, call, before)
-            call.lifecycle.settle(call, end_of(error), error)
-            raise
-        leave(CALL, call, before)
-        _over(call)
-        return result
+        with held:
+            return method(self, action, params, *args, **kwargs)
 
     return metered
 
 
 def _async_metered(method: Callable[..., Any]) -> Callable[..., Any]:
     async def metered(self: Any, action: Any, params: Any, *args: Any, **kwargs: Any) -> Any:
-        call = None
-        if getattr(self, "_service", None) in _SERVICES:
-            with guard("opening a call"):
-                call = _open(self, action, params)
-        if call is None:
+        held = _held(self, action, params)
+        if held is None:
             return await method(self, action, params, *args, **kwargs)
-        if isinstance(call, Sending):
-            try:
-                return await method(self, action, params, *args, **kwargs)
-            finally:
-                call.end()
-        before = CALL.get()
-        CALL.set(call)
-        try:
-            result = await method(self, action, params, *args, **kwargs)
-        except BaseException as error:
-            leave(CALL, call, before)
-            call.lifecycle.settle(call, end_of(error), error)
-            raise
-        leave(CALL, call, before)
-        _over(call)
-        return result
+        with held:
+            return await method(self, action, params, *args, **kwargs)
 
     return metered
 
 
-def _over(call: OpenCall) -> None:
-    if not call.streaming:
-        call.lifecycle.settle(call, End.COMPLETE)
+class _Action(Held):
+    """One action that calls a model; a stream that it returns settles the call by itself."""
+
+    __slots__ = ()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, traceback)
+        if error is None and not self._call.streaming:
+            self._call.close(End.COMPLETE)
 
 
-def _open(client: Any, action: str, params: Any) -> OpenCall | Sending | None:
+def _held(client: Any, action: Any, params: Any) -> _Action | Sending | None:
     """A call, or what keeps an action that calls no model from being taken for a chat, as its address says."""
-    meter = _hooks.meter_for(client)
-    if meter is None:
+    if getattr(client, "_service", None) not in _SERVICES:
         return None
-    body = params if isinstance(params, dict) else getattr(params, "_serialize", dict)()
-    route = _route(meter, client, action)
-    if route is None:
-        return Sending()
-    call = meter.open_call(route, _model(body), stream=bool(body.get("Stream")), body=body)
-    call.request = body
-    return call
+    with guard("opening a call"):
+        meter = _hooks.meter_for(client)
+        if meter is None:
+            return None
+        body = params if isinstance(params, dict) else getattr(params, "_serialize", dict)()
+        route = _route(meter, client, action)
+        if route is None:
+            return Sending()
+        call = meter.open_call(route, _model(body), stream=bool(body.get("Stream")), body=body)
+        call.request = body
+        return _Action(call)
+    return None
 
 
 def _model(body: dict[str, Any]) -> str | None:
