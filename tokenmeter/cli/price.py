@@ -139,9 +139,9 @@ def line_handler(book: Book, own_names: Mapping[str, str] = MappingProxyType({})
 
 def _flagged(shown: str, ignored: set[str]) -> str:
     """An answer that says which parameters no price depends on: one of them may be misspelt."""
-    answer = json.loads(shown)
+    answer = json.loads(f"{{{shown}}}")
     answer["flags"] += [f"param_unknown={name}" for name in sorted(ignored)]
-    return json.dumps(answer, ensure_ascii=False)
+    return json.dumps(answer, ensure_ascii=False)[1:-1]
 
 
 def _moment(at: Any, book: Book, provider: str, parse: Callable[[str], datetime]) -> datetime:

@@ -22,7 +22,7 @@ def test_a_misspelt_parameter_is_said_and_not_passed_over(price: object) -> None
 def test_a_price_goes_by_the_users_own_names() -> None:
     meter = Tokenmeter(models={"ep-20240515-x": "doubao-pro-32k"})
     cost = meter.price(USAGE, provider="volcengine", model="ep-20240515-x", at="2024-05-16")
-    assert (cost.status, cost.model) == ("priced", "doubao-pro-32k")
+    assert (cost.status, cost.model) == ("priced", "Doubao-pro-32k")
 
 
 def test_the_environment_names_models_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,4 +33,4 @@ def test_the_environment_names_models_too(monkeypatch: pytest.MonkeyPatch) -> No
     finally:
         monkeypatch.undo()
         tokenmeter.configure()
-    assert cost.model == "doubao-pro-32k"
+    assert cost.model == "Doubao-pro-32k"
