@@ -146,7 +146,7 @@ def unknown_host(rounds: int) -> None:
     import httpx2
 
     from tokenmeter.clients import _hooks
-    from tokenmeter.meter import default
+    from tokenmeter import default
 
     client = httpx2.Client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200)))
     request = client.build_request("GET", "https://example.org/index.html")
