@@ -6,7 +6,8 @@
 A priced span is a call like any other: it becomes a record, so metrics, ledger, scopes and every other sink get it,
 and the span says what it cost. The spans' own tokens stay as they are.
 
-One call has one owner, however many instrumentations saw it: `foreign_calls` says which.
+One call has one owner, however many instrumentations saw it: `foreign_calls` says which for spans that end here, and
+`foreign_ended` for those that are over.
 
 Attributes of a span can be set until its `end`, and a processor's `on_end` comes after that. So the processor puts a
 step in front of the `end` of each span of a GenAI instrumentation when it starts; where that span can't be reached,
@@ -23,8 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 from tokenmeter._guard import guard
 from tokenmeter.errors import MissingExtra
+from tokenmeter.sinks import semconv
 from tokenmeter.sinks._ending import before_end
 from tokenmeter.sinks.foreign_calls import ForeignCalls, Watched
+from tokenmeter.sinks.foreign_ended import EndedCalls
+from tokenmeter.sinks.foreign_spans import Told, attributes_at_once, key_of, told
 
 try:
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -96,22 +100,39 @@ class CostSpanExporter(SpanExporter):
         providers: Mapping[str, str] | None = None,
     ) -> None:
         self._exporter = exporter
-        self._calls = ForeignCalls(meter, scopes, providers)
-        self._count = count
+        self._calls = EndedCalls(meter, scopes, providers, count=count)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Price what can be, and hand everything on in its order."""
         answer = list(spans)
-        # What is inside ends first, and says whose parents are no calls of their own.
-        for position in sorted(range(len(answer)), key=lambda one: answer[one].end_time or 0):
-            with guard("pricing a span to export"):
-                attributes = self._calls.ended(answer[position], to_sinks=self._count)
-                if attributes:
-                    answer[position] = _with_attributes(answer[position], attributes)
+        with guard("pricing spans to export"):
+            candidates = [
+                (position, seen) for position, span in enumerate(answer) if (seen := self._candidate(span)) is not None
+            ]
+            parents = {
+                key_of(span.context): None if span.parent is None else key_of(span.parent)
+                for span in answer
+                if span.context is not None
+            }
+            for place, description in self._calls.batch(parents, [seen for _, seen in candidates]):
+                if description is not None:
+                    position = candidates[place][0]
+                    answer[position] = _with_attributes(answer[position], description.attributes())
         return self._exporter.export(answer)
 
+    def _candidate(self, span: ReadableSpan) -> Told | None:
+        """What a span says, if it may be a call."""
+        scope = span.instrumentation_scope
+        if scope is None or span.context is None:
+            return None
+        if scope.name != semconv.SCOPE_NAME and not self._calls.knows(scope.name):
+            return None
+        return told(span, scope.name, attributes_at_once(span), span.end_time or 0)
+
     def shutdown(self) -> None:
-        """Shut the exporter down."""
+        """Count what waits for spans that did not come, and shut the exporter down."""
+        with guard("counting what was held back"):
+            self._calls.release()
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:

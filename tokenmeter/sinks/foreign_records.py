@@ -1,0 +1,124 @@
+"""Records of spans that others made, and the sinks that get them: what open spans and spans that are over share."""
+
+from __future__ import annotations
+
+import importlib
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from tokenmeter._guard import guard
+from tokenmeter.catalog.providers import load_providers
+from tokenmeter.clients import _hooks
+from tokenmeter.errors import ConfigurationError
+from tokenmeter.record import End, Record
+from tokenmeter.sinks.foreign import is_genai_scope
+from tokenmeter.sinks.foreign_describing import Description, describe
+from tokenmeter.sinks.foreign_usage import facts_of
+
+if TYPE_CHECKING:
+    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.scopes import Scope
+    from tokenmeter.sinks.foreign_spans import Told
+
+__all__ = ["Recorder", "call_id", "remember"]
+
+_ANSWERS_MOST: Final = 10_000
+_Name = TypeVar("_Name")
+_Value = TypeVar("_Value")
+
+
+class Recorder:
+    """Makes records of spans and hands them on.
+
+    `meter` takes the calls, None is the default one of the moment; `scopes` are further instrumentation scopes;
+    `providers` says who bills behind a name where spans carry no address. Raises ConfigurationError for a provider
+    that the catalog does not have.
+    """
+
+    def __init__(self, meter: Tokenmeter | None, scopes: Iterable[str], providers: Mapping[str, str] | None) -> None:
+        self._meter = meter
+        if meter is None:
+            importlib.import_module("tokenmeter.meter")  # which says what the default one is
+        self._renamed = {name.lower(): provider for name, provider in (providers or {}).items()}
+        known = load_providers() if self._renamed else None
+        for provider in self._renamed.values():
+            if known is not None and known.get(provider) is None:
+                raise ConfigurationError(f"providers: there is no provider {provider!r}; give an id such as 'deepseek'")
+        self._scopes = frozenset(scopes)
+        self._answers: OrderedDict[str, tuple[str, int, int]] = OrderedDict()  # response ids, with scope and times
+
+    def knows(self, scope: str) -> bool:
+        """Whether spans of this instrumentation scope may be calls."""
+        return is_genai_scope(scope) or scope in self._scopes
+
+    def meter(self) -> Tokenmeter:
+        """Who takes the calls."""
+        if self._meter is not None:
+            return self._meter._latest()
+        return _hooks.default_meter()
+
+    def record(self, span: Told, id: str) -> Record | None:
+        """The record of a span, or None if it is no call to a model, or ours."""
+        meter = self.meter()
+        facts = facts_of(span.scope, span.attributes, meter.providers, self._renamed, failed=span.failed)
+        if facts is None:
+            return None
+        facts["id"] = id
+        facts["started_ns"] = span.started_ns
+        facts["ended_ns"] = span.ended_ns
+        facts["end"] = End.ERROR if span.failed or facts["error_type"] is not None else End.COMPLETE
+        facts["tags"] = span.tags
+        facts["trace_id"] = span.trace_id
+        facts["span_id"] = span.span_id
+        facts["telemetry"] = "enriched"
+        facts["pricer"] = meter._billing.price
+        return Record.of(facts)
+
+    def seen(self, scope: str, record: Record) -> bool:
+        """Whether another instrumentation's span of this very answer was counted. Small servers repeat their ids."""
+        before = self._answers.get(record.response_id) if record.response_id is not None else None
+        if before is None:
+            return False
+        other, started_ns, ended_ns = before
+        return other != scope and started_ns <= record.ended_ns and record.started_ns <= ended_ns
+
+    def count(
+        self, record: Record, scope: str | None = None, within: Scope | None = None, *, to_sinks: bool = True
+    ) -> Description:
+        """Hand a record to scope and sinks. Returns what its span should say."""
+        if record.response_id is not None and scope is not None:
+            remember(self._answers, record.response_id, (scope, record.started_ns, record.ended_ns), _ANSWERS_MOST)
+        if within is not None:
+            with guard("adding to a scope"):
+                record = record.but(scope=within.path)
+                within.opened()
+                within.settled(record)
+        meter = self.meter()
+        if to_sinks:
+            for sink in meter._lifecycle.sinks:
+                with guard("writing to a sink"):
+                    sink.write(record)
+        return describe(meter, record)
+
+
+def call_id(span: Told) -> str:
+    """The id of the call that a span stands for: the same each time the span is seen, so that it is counted once.
+
+    A UUID of version 8 (RFC 9562): 48 bits of Unix milliseconds, as ids of version 7 begin, then bits of both ids.
+    """
+    trace, own = span.trace_id or "", span.span_id or ""
+    milliseconds = span.started_ns // 1_000_000 & 0xFFFF_FFFF_FFFF
+    return f"{milliseconds:012x}8{trace[-3:]:0>3}{'89ab'[int(own[:1] or '0', 16) & 3]}{own[1:]:0>15}"
+
+
+def remember(where: OrderedDict[_Name, _Value], key: _Name, value: _Value, most: int) -> None:
+    """Remember one more thing, and forget the oldest beyond so many."""
+    where[key] = value
+    if len(where) > most:
+        where.popitem(last=False)
+
+
+def forgotten(where: OrderedDict[_Name, Any], key: _Name) -> bool:
+    """Whether a thing was remembered; it no longer is."""
+    return where.pop(key, where) is not where
