@@ -4,6 +4,9 @@ Instrumentations differ in names and in meaning: the same number is `gen_ai.usag
 `llm.token_count.prompt` or `ai.usage.promptTokens`, and cached tokens are inside it or beside it. Both are tables, in
 `foreign_names`, so that another instrumentation is rows and no code.
 
+Which attribute of a span carries which fact depends on the names that are there, and programs make few different sets
+of names: that is worked out once for each set (`_Shape`).
+
 Whether cached tokens are inside the input is told by `CACHE_BESIDE` where an instrumentation was seen to leave them
 out; else by the total, if the span has one; else they are inside, unless they are more than the input.
 """
@@ -12,37 +15,86 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from tokenmeter._guard import guard
 from tokenmeter.catalog.extract import extract
 from tokenmeter.sinks import semconv
 from tokenmeter.sinks.foreign import operation_of
-from tokenmeter.sinks.foreign_names import CACHE_BESIDE, NAMES, PROVIDERS, SPOKEN_BY_OTHERS, USAGE_ELSEWHERE, WITHIN
+from tokenmeter.sinks.foreign_billers import biller, whole
+from tokenmeter.sinks.foreign_names import CACHE_BESIDE, NAMES, USAGE_ELSEWHERE, WITHIN
 from tokenmeter.usage import TOKEN_FIELDS, Source, Usage, checked_usage
 
 if TYPE_CHECKING:
     from tokenmeter.catalog.providers import Provider, Providers
 
-__all__ = ["facts_of", "is_ours"]
+__all__ = ["RELEVANT", "facts_of", "is_ours"]
 
 _PLACES: Final = {name: (fact, rank) for fact, names in NAMES.items() for rank, name in enumerate(names)}
 _FIELDS: Final = frozenset(TOKEN_FIELDS)
-_OURS: Final = (semconv.COST_STATUS, semconv.CALL_ID, semconv.END)
+_OURS: Final = frozenset({semconv.COST_STATUS, semconv.CALL_ID, semconv.END})
 _TEXT_MOST: Final = 20_000
-_WHERES_MOST: Final = 1000
-_PLAIN: Final = frozenset({str, int, type(None)})
-_wheres: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-"""Who bills, by what spans say of it: the same for every call to one endpoint."""
+_SHAPES_MOST: Final = 1000
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_PARAMS: Final[Mapping[str, Any]] = MappingProxyType({})
+_NO_WRITES: Final[Mapping[str, int]] = MappingProxyType({})
+_UNUSED: Final = Usage(source=Source.NONE)
+
+RELEVANT: Final = frozenset(
+    [*_PLACES, *_OURS, *WITHIN, semconv.USAGE_SOURCE]
+    + [attribute for attribute, _ in semconv.KINDS]
+    + [rule.unless for rule in CACHE_BESIDE if rule.unless is not None]
+)
+"""All attributes that decide anything here: who reads spans off the wire can leave the others unread."""
 
 
 def is_ours(attributes: Mapping[str, Any]) -> bool:
     """Whether a span is carried by a call of our own already, or was priced before."""
-    return any(name in attributes for name in _OURS)
+    return not _OURS.isdisjoint(attributes)
+
+
+class _Shape:
+    """What a set of attribute names can tell: `facts` and `tokens` by the attributes that carry them, best first."""
+
+    __slots__ = ("facts", "kind", "ours", "tokens", "within")
+
+    def __init__(self, names: Iterable[str]) -> None:
+        names = frozenset(names)
+        by_fact: dict[str, list[tuple[int, str]]] = {}
+        for name in names:
+            if name in _PLACES:
+                fact, rank = _PLACES[name]
+                by_fact.setdefault(fact, []).append((rank, name))
+        ordered = [(fact, *(name for _, name in sorted(ranked))) for fact, ranked in by_fact.items()]
+        self.facts = [row for row in ordered if row[0] not in _FIELDS]
+        self.tokens = [row for row in ordered if row[0] in _FIELDS]
+        self.within = [(name, rows) for name, rows in WITHIN.items() if name in names]
+        self.ours = is_ours(dict.fromkeys(names))
+        self.kind = next((row for row in semconv.KINDS if row[0] in names), None)
+
+    def operation(self, attributes: Mapping[str, Any]) -> str | None:
+        """`operation_of`, where it is known which attribute decides."""
+        kind = self.kind
+        value = None if kind is None else attributes[kind[0]]
+        if kind is None or type(value) is not str:
+            return operation_of(attributes)
+        return kind[1].get(value)
+
+
+_shapes: dict[tuple[str, ...], _Shape] = {}
+
+
+def _shape_of(attributes: Mapping[str, Any]) -> _Shape:
+    names = tuple(attributes)
+    shape = _shapes.get(names)
+    if shape is None:
+        shape = _Shape(names)
+        if len(_shapes) >= _SHAPES_MOST:
+            _shapes.clear()
+        _shapes[names] = shape
+    return shape
 
 
 def facts_of(
@@ -58,24 +110,15 @@ def facts_of(
     `scope` is the name of the span's instrumentation scope; it is the caller's to know it as one of GenAI. `renamed`
     says who bills behind a name that a span gives for the provider; `failed`, that the span's status is an error.
     """
-    operation = operation_of(attributes)
-    if operation is None or is_ours(attributes):
+    shape = _shape_of(attributes)
+    operation = None if shape.ours else shape.operation(attributes)
+    if operation is None:
         return None
-    found = _found(attributes)
+    found = _found(shape.facts, attributes)
     get = found.get
-    key = (id(providers), get("provider"), get("address"), get("port"), get("region"), get("site"))
-    where = _wheres.get(key) if all(type(part) in _PLAIN for part in key) else None
-    if where is None or where[0] is not providers:
-        where = (providers, *_where(found, providers))
-        if all(type(part) in _PLAIN for part in key):
-            if len(_wheres) >= _WHERES_MOST:
-                _wheres.clear()
-            _wheres[key] = where
-    _, named, host, port, provider, region = where
-    if host is None and renamed and "site" not in found:
-        said = renamed.get(str(found.get("provider")).lower())
-        provider = provider if said is None else providers.resolve(said, region)
-    usage, flags = _usage(scope, attributes, found, named, provider, operation)
+    who = biller(found, providers, renamed)
+    provider, region = who.provider, who.region
+    usage, flags = _usage(scope, shape, attributes, found, who.named, provider, operation)
     if usage.source is Source.NONE and _top(scope) in USAGE_ELSEWHERE and not (failed or "error_type" in found):
         return None
     return {
@@ -83,95 +126,35 @@ def facts_of(
         "otel_provider": provider.otel_name if provider is not None else None,
         "api": None,
         "operation": operation,
-        "host": host,
-        "port": port,
+        "host": who.host,
+        "port": who.port,
         "region": region,
-        "request_model": _text(found.get("request_model")),
-        "response_model": _text(found.get("response_model")),
-        "response_id": _text(found.get("response_id")),
-        "finish_reasons": _texts(found.get("finish_reasons")),
-        "service_tier": _text(found.get("service_tier")),
-        "stream": found.get("stream") is True,
-        "time_to_first_chunk": _seconds(found.get("time_to_first_chunk")),
-        "error_type": _text(found.get("error_type")),
+        "request_model": _text(get("request_model")),
+        "response_model": _text(get("response_model")),
+        "response_id": _text(get("response_id")),
+        "finish_reasons": _texts(get("finish_reasons")),
+        "service_tier": _text(get("service_tier")),
+        "stream": get("stream") is True,
+        "time_to_first_chunk": _seconds(get("time_to_first_chunk")),
+        "error_type": _text(get("error_type")),
         "usage": usage,
         "flags": flags,
         "reason": None if usage.source is not Source.NONE else f"the span of {scope} carries no usage",
-        "params": {"region": region} if region is not None else {},
-        "tags": {},
+        "params": {"region": region} if region is not None else _NO_PARAMS,
+        "tags": _NOTHING,
     }
 
 
-def _found(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _found(rows: Iterable[tuple[str, ...]], attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of some rows; an attribute that is empty leaves its fact to the next one."""
     found: dict[str, Any] = {}
-    ranks: dict[str, int] = {}
-    for name, value in attributes.items():
-        place = _PLACES.get(name)
-        if place is not None and value not in (None, ""):
-            fact, rank = place
-            if rank < ranks.get(fact, 1000):
-                found[fact], ranks[fact] = value, rank
+    for row in rows:
+        for name in row[1:]:
+            value = attributes[name]
+            if value is not None and value != "":
+                found[row[0]] = value
+                break
     return found
-
-
-# Who bills ------------------------------------------------------------------------------------------------------
-
-
-def _where(
-    found: Mapping[str, Any], providers: Providers
-) -> tuple[Provider | None, str | None, int | None, Provider | None, str | None]:
-    """The provider that is named, the host and port, and the provider and region that bill."""
-    named = _provider(found.get("provider"), providers)
-    host, port, path = _address(found)
-    return named, host, port, *_biller(named, host, port, path, found, providers)
-
-
-def _provider(named: object, providers: Providers) -> Provider | None:
-    """The provider of a name such as `anthropic`, `az.ai.openai` or Vercel's `google.generative-ai`."""
-    if not isinstance(named, str):
-        return None
-    name = named.strip().lower()
-    while name:
-        known = providers.get(PROVIDERS.get(name, name))
-        if known is not None:
-            return known
-        name = name.rpartition(".")[0]
-    return None
-
-
-def _address(found: Mapping[str, Any]) -> tuple[str | None, int | None, str]:
-    """Host, port and path, from a host or from a URL."""
-    address = found.get("address")
-    if not isinstance(address, str):
-        return None, None, ""
-    port = _whole(found.get("port"))
-    if ":" not in address and "/" not in address and "[" not in address:
-        return address, port, ""
-    try:
-        parts = urlsplit(address if "://" in address else f"//{address}")
-        return parts.hostname, parts.port or port, parts.path
-    except ValueError:
-        return None, None, ""
-
-
-def _biller(
-    named: Provider | None, host: str | None, port: int | None, path: str, found: Mapping[str, Any], known: Providers
-) -> tuple[Provider | None, str | None]:
-    """Who bills, and in which region: what the user put on the span, else whose address it is, else the name."""
-    region = _text(found.get("region"))
-    site = _text(found.get("site"))
-    if site is not None:
-        return known.resolve(site, region), region
-    if host is not None:
-        endpoint = known.for_host(f"{host}:{port}", path) if port is not None else None
-        endpoint = endpoint or known.for_host(host, path)
-        if endpoint is not None:
-            return known.by_id[endpoint.provider_id], region or endpoint.region
-        if named is not None and named.id in SPOKEN_BY_OTHERS:
-            return None, region
-    if named is not None and region is not None:
-        return known.resolve(named.id, region), region
-    return named, region
 
 
 # How much -------------------------------------------------------------------------------------------------------
@@ -179,6 +162,7 @@ def _biller(
 
 def _usage(
     scope: str,
+    shape: _Shape,
     attributes: Mapping[str, Any],
     found: Mapping[str, Any],
     named: Provider | None,
@@ -190,23 +174,33 @@ def _usage(
         answer = _of_vendor(raw, found, provider or named)
         if answer is not None:
             return answer
-    tokens = {
-        name: number for name, value in found.items() if name in _FIELDS and (number := _whole(value)) is not None
-    }
-    for attribute, rows in WITHIN.items():
-        text = attributes.get(attribute)
+    tokens: dict[str, int] = {}
+    for field, value in _found(shape.tokens, attributes).items():
+        number = value if type(value) is int else whole(value)
+        if number is not None:
+            tokens[field] = number
+    for attribute, rows in shape.within:
+        text = attributes[attribute]
         if isinstance(text, str) and text:
             _look_within(_object(text), rows, tokens)
     if not tokens:
-        return Usage(source=Source.NONE), ()
+        return _UNUSED, ()
     if operation in (semconv.EMBEDDINGS, "rerank"):
         tokens.setdefault("output_tokens", 0)
-    flags = _make_inclusive(tokens, scope, attributes, named, _whole(found.get("total_tokens")))
-    writes = {
-        name.partition(".")[2]: number
-        for name in ("cache_writes.5m", "cache_writes.1h")
-        if (number := _whole(found.get(name)))
-    }
+    flags: tuple[str, ...] = ()
+    if (
+        "cache_read_input_tokens" in tokens
+        or "cache_write_input_tokens" in tokens
+        or "reasoning_output_tokens" in tokens
+    ):
+        flags = _make_inclusive(tokens, scope, attributes, named, whole(found.get("total_tokens")))
+    writes = _NO_WRITES
+    if "cache_writes.5m" in found or "cache_writes.1h" in found:
+        writes = {
+            name.partition(".")[2]: number
+            for name in ("cache_writes.5m", "cache_writes.1h")
+            if (number := whole(found.get(name)))
+        }
     return checked_usage(tokens, cache_writes=writes), flags
 
 
@@ -241,7 +235,7 @@ def _look_within(
         value: Any = answer
         for step in path:
             value = value.get(step) if isinstance(value, dict) else None
-        number = _whole(value)
+        number = whole(value)
         if number is not None:
             tokens.setdefault(field, number)
 
@@ -280,17 +274,6 @@ def _make_inclusive(
 
 def _top(scope: str) -> str:
     return scope.partition(".")[0]
-
-
-def _whole(value: object) -> int | None:
-    """A count: an integer, a float that is one (JavaScript has no other), or text of one; else None."""
-    if type(value) is int:
-        return value
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
-        return int(value)
-    return None
 
 
 def _seconds(value: object) -> float | None:
