@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from made_records import record, unpriced
 
-from tokenmeter.cli import doctor
+from tokenmeter.cli import _sdks, doctor
+from tokenmeter.clients import known_roots
 from tokenmeter.sinks.ledger import Ledger
 
 
@@ -37,8 +38,15 @@ def test_it_finds_what_is_installed_and_hooked() -> None:
     openai = answer["sdks"]["openai"]
     assert openai["version"] == importlib.metadata.version("openai")
     assert openai["hooks"] == ["AsyncAPIClient.request", "SyncAPIClient.request"]
+    assert [
+        name for name, sdk in answer["sdks"].items() if sdk["version"] and not (sdk["hooks"] and sdk["tested"])
+    ] == []
     assert answer["opentelemetry"]["opentelemetry-api"] == importlib.metadata.version("opentelemetry-api")
     assert status == (1 if answer["problems"] else 0)
+
+
+def test_it_looks_for_every_package_that_has_an_adapter() -> None:
+    assert sorted(_sdks.SDKS) == known_roots()
 
 
 def garbage(path: Path) -> None:
@@ -99,7 +107,7 @@ def test_no_key_is_printed() -> None:
 
 
 def test_untested_versions_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "TESTED", {"openai": (0,)})
+    monkeypatch.setattr(_sdks, "SDKS", {"openai": _sdks.Sdk("openai", (0,))})
     problems = doctor.examine()["problems"]
     version = importlib.metadata.version("openai")
     assert f"openai {version} is untested: tested are major versions 0" in problems

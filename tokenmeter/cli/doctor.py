@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.cli import COMMANDS
@@ -21,9 +20,6 @@ from tokenmeter.errors import TokenmeterError
 
 if TYPE_CHECKING:
     import argparse
-
-TESTED: Final[Mapping[str, tuple[int, ...]]] = {"openai": (1, 2, 3), "httpx": (0,), "httpx2": (2,)}
-"""Major versions whose calls the test suite meters, by distribution; others are metered too, untested."""
 
 _OTEL: Final = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-distro", "opentelemetry-exporter-otlp")
 
@@ -95,47 +91,9 @@ def _settings() -> Finding:
 
 def _sdks() -> Finding:
     """Every SDK and HTTP library we hook: its version, whether that is tested, and the methods hooked in it."""
-    from tokenmeter.clients import http, stainless
+    from tokenmeter.cli._sdks import look
 
-    http.install()
-    stainless.install()
-    found: dict[str, Any] = {}
-    problems = []
-    for package in (*stainless.SDKS, *http.LIBRARIES):
-        version = _version(package)
-        if version is None:
-            found[package] = {"version": None, "tested": None, "hooks": []}
-            continue
-        tested = int(version.partition(".")[0]) in TESTED.get(package, ())
-        hooks = sorted(_hooks_in(package))
-        found[package] = {"version": version, "tested": tested, "hooks": hooks}
-        if not hooks:
-            problems.append(f"{package} {version}: no hook could be put in; its calls are metered on the wire at best")
-        elif not tested:
-            majors = ", ".join(map(str, TESTED.get(package, ())))
-            problems.append(f"{package} {version} is untested: tested are major versions {majors}")
-    if not any(part["version"] for part in found.values()):
-        problems.append("no supported SDK is installed here: run this in your application's environment")
-    return found, problems
-
-
-def _hooks_in(package: str) -> Iterator[str]:
-    """Methods of a package that carry our hook, found by looking for it; nothing for one that cannot be imported."""
-    import importlib
-
-    try:
-        importlib.import_module(package)
-    except ImportError:
-        return
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] != package:
-            continue
-        for owner in list(vars(module).values()):
-            # Asked of the type: a lazy proxy in a module would come to life, and fail, at `isinstance`.
-            if issubclass(type(owner), type) and owner.__module__ == name:
-                for method, value in list(vars(owner).items()):
-                    if type(value) is FunctionType and getattr(value, "__tokenmeter__", False):
-                        yield f"{owner.__name__}.{method}"
+    return look()
 
 
 def _opentelemetry() -> Finding:

@@ -24,7 +24,7 @@ from tokenmeter._guard import guard, logger
 if TYPE_CHECKING:
     from tokenmeter.meter import Tokenmeter
 
-__all__ = ["MARK", "Mark", "mark", "meter_for", "on_import", "patch", "set_instrumented", "unknown_version"]
+__all__ = ["MARK", "Mark", "mark", "meter_for", "on_import", "patch", "patched", "set_instrumented", "unknown_version"]
 
 MARK: Final = "_tokenmeter_mark"
 
@@ -40,6 +40,7 @@ default_meter: Callable[[], Tokenmeter] = _load_default
 _lock = threading.Lock()
 _watched: set[str] = set()
 _unknown: set[str] = set()
+_patched: list[tuple[type, str]] = []
 
 
 class Mark:
@@ -129,7 +130,18 @@ def patch(owner: type, name: str, make: Callable[[Callable[..., Any]], Callable[
             replacement = classmethod(replacement)
         replacement.__tokenmeter__ = True
         setattr(owner, name, replacement)
+        _patched.append((owner, name))
         return True
+
+
+def patched(package: str) -> list[str]:
+    """The methods of a package that carry a hook of ours now, as `Class.method`."""
+    return sorted(
+        f"{owner.__name__}.{name}"
+        for owner, name in _patched
+        if f"{owner.__module__}.".startswith(f"{package}.")
+        and getattr(inspect.getattr_static(owner, name, None), "__tokenmeter__", False)
+    )
 
 
 def _as_function(method: Any) -> Callable[..., Any]:
