@@ -122,6 +122,7 @@ class Routing:
             region=region,
             asks=asks and self._settings.ask_usage and api in _ASKABLE,
             asks_null=known is not None and known.null_usage_if_asked,
+            model=known.model_at(whole) if known is not None else None,
         )
 
     @staticmethod

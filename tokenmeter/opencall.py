@@ -59,7 +59,10 @@ class ScopeNode(Protocol):
 class Route:
     """Where calls of one kind go: everything about them that does not change from call to call."""
 
-    __slots__ = ("api", "asks", "asks_null", "host", "operation", "otel_provider", "path", "port", "provider", "region")
+    __slots__ = (
+        *("api", "asks", "asks_null", "host", "model", "operation"),
+        *("otel_provider", "path", "port", "provider", "region"),
+    )
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Route:
         region: str | None = None,
         asks: bool = False,
         asks_null: bool = False,
+        model: str | None = None,
     ) -> None:
         self.provider = provider
         self.otel_provider = otel_provider
@@ -87,6 +91,8 @@ class Route:
         """Whether stream usage has to be asked for, and the provider takes the question."""
         self.asks_null = asks_null
         """Whether the question puts a null usage into every other chunk."""
+        self.model = model
+        """The model that the path names, for requests whose body names none."""
 
 
 class OpenCall:

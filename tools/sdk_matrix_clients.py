@@ -47,7 +47,14 @@ MATRIX: Final[Mapping[str, tuple[str, ...]]] = {
     "frameworks": ("langchain-anthropic", "langchain-openai", "llama-index-llms-openai"),
     "agents": ("openai-agents", "pydantic-ai-slim[anthropic]>=2.60"),
 }  # fmt: skip
-DISTRIBUTIONS: Final = {"volcenginesdkarkruntime": "volcengine-ark-runtime", "zai": "zai-sdk"}
+DISTRIBUTIONS: Final = {
+    "tencentcloud": "tencentcloud-sdk-python-hunyuan", "volcenginesdkarkruntime": "volcengine-ark-runtime", "zai": "zai-sdk",
+}  # fmt: skip
+CASES: Final = (
+    "plain", "stream", "async", "async stream", "early close", "async early close", "cancel", "error", "async error",
+    "retry", "async retry",
+)  # fmt: skip
+"""The order of rows; others come after, by name."""
 SHOWN: Final = {"passed": "ok", "failed": "FAILED", "skipped": "-"}
 
 
@@ -79,14 +86,21 @@ def version(sdk: str, found: Mapping[str, str]) -> str:
     return f"{sdk} {found.get(DISTRIBUTIONS.get(package, package).lower().replace('_', '-'), '?')}"
 
 
+def rank(row: Mapping[str, Any]) -> tuple[int, str]:
+    """Where a row stands in its block: `error[stream]` after `error`."""
+    case = str(row["case"])
+    name = case.partition("[")[0]
+    return (CASES.index(name) if name in CASES else len(CASES), case)
+
+
 def print_table(blocks: Mapping[str, list[dict[str, Any]]]) -> None:
     """One block for each SDK and version, one row for each case."""
     head = f"{'case':26}{'calls':>6}{'requests':>10}  {'in / out':16}{'source':22}{'end':22}"
     for title, rows in sorted(blocks.items()):
         print(f"\n{title}\n  {head}")
-        for row in sorted(rows, key=lambda row: str(row["case"])):
+        for row in sorted(rows, key=rank):
             if row["outcome"] == "skipped":
-                print(f"  {row['case']:26}{'-':>6}{'-':>10}  the SDK has no such form")
+                print(f"  {row['case']:26}{'-':>6}{'-':>10}  {row['reason']}")
                 continue
             usage = ", ".join(" / ".join("-" if part is None else str(part) for part in pair) for pair in row["usage"])
             source, end = ", ".join(row["source"]), ", ".join(row["end"])

@@ -293,6 +293,27 @@ def test_a_vendor_is_added_by_one_file(tmp_path: Path) -> None:
     assert providers.get("nv") is providers.get("newvendor")
 
 
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        pytest.param("/rpc/2.0/ai_custom/v1/wenxinworkshop/chat/completions_pro", "ERNIE-4.0-8K", id="by its own name"),
+        pytest.param("/x/wenxinworkshop/chat/ernie-speed-128k?access_token=t", "ernie-speed-128k", id="by the model's"),
+        pytest.param("/wenxinworkshop/embeddings/tao_8k/", "tao-8k", id="embeddings"),
+        pytest.param("/v2/chat/completions", None, id="the body says it"),
+    ],
+)
+def test_a_path_may_name_the_model(path: str, model: str | None) -> None:
+    baidu = PROVIDERS.get("baidu")
+    assert baidu is not None
+    assert baidu.model_at(path) == model
+
+
+def test_a_model_in_a_path_that_cannot_be_found_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "newvendor.toml").write_text(NEW_VENDOR + '[models]\n"/chat/plain" = "*"\n', encoding="utf-8")
+    with pytest.raises(CatalogError, match=r'models: "/chat/plain"'):
+        read_providers(tmp_path)
+
+
 def test_all_problems_of_all_files_are_shown_at_once(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('id = "a"\ntimezon = "UTC"\nstream_usage = "ask"\n', encoding="utf-8")
     (tmp_path / "b.toml").write_text(

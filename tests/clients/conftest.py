@@ -15,6 +15,7 @@ from tokenmeter import Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, capture, provider_server
 
 OUTCOME = pytest.StashKey[str]()
+REASON = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +54,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
     report = yield
     if report.when == "call":
         item.stash[OUTCOME] = report.outcome
+        if report.skipped and isinstance(report.longrepr, tuple):
+            item.stash[REASON] = str(report.longrepr[2]).removeprefix("Skipped: ")
     return report
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "form(sdk, case): a row of the clients' table, for a test outside of the matrix")
 
 
 @pytest.fixture
@@ -63,10 +70,12 @@ def note(request: pytest.FixtureRequest, server: ProviderServer, records: Record
     target = os.environ.get("CLIENTS_TABLE")
     if not target:
         return
+    form = request.node.get_closest_marker("form")
     row = {
-        "sdk": request.cls.sdk.package,
-        "case": request.node.name.removeprefix("test_").replace("_", " "),
+        "sdk": form.args[0] if form is not None else request.cls.sdk.package,
+        "case": form.args[1] if form is not None else request.node.name.removeprefix("test_").replace("_", " "),
         "outcome": request.node.stash.get(OUTCOME, "skipped"),
+        "reason": request.node.stash.get(REASON, ""),
         "calls": len(records),
         "requests": len(server.requests),
         "usage": [[record.usage.input_tokens, record.usage.output_tokens] for record in records],

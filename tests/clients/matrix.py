@@ -30,15 +30,16 @@ LONG = "chunks=300;delay=2"
 class Sdk:
     """How an SDK is called. Functions take a client (or the server) and a model; None where the SDK has no such form.
 
-    `closed` are the ends that leaving a stream may have: a generator of the SDK's may only be collected.
+    `closed` are the ends that leaving a stream may have: a generator of the SDK's may only be collected. `package` is
+    the distribution, and a few words on what of it is called.
     """
 
     package: str
     provider: str
     model: str
-    make: Callable[[ProviderServer], Any]
-    ask: Callable[[Any, str], Any]
-    stream: Callable[[Any, str], Any]
+    make: Callable[[ProviderServer], Any] | None = None
+    ask: Callable[[Any, str], Any] | None = None
+    stream: Callable[[Any, str], Any] | None = None
     amake: Callable[[ProviderServer], Any] | None = None
     aask: Callable[[Any, str], Awaitable[Any]] | None = None
     astream: Callable[[Any, str], Any] | None = None
@@ -77,11 +78,12 @@ class Matrix:
 
     def _sync(self, client: Any, server: ProviderServer, suffix: str, *, stream: bool, most: int | None = None) -> Seen:
         server.clear()
-        model = f"{self.sdk.model};{suffix}" if suffix else self.sdk.model
+        model = self._model(suffix)
         seen: list[str] = []
         error = None
         try:
             if stream:
+                assert self.sdk.stream is not None
                 with _closing(self.sdk.stream(client, model)) as got:
                     seen.append(type(got).__qualname__)
                     for chunk in got:
@@ -90,6 +92,7 @@ class Matrix:
                             break
                         del chunk
             else:
+                assert self.sdk.ask is not None
                 seen.append(shown(self.sdk.ask(client, model)))
         except Exception as raised:  # noqa: BLE001 the comparison is about whatever comes
             error = named(raised)
@@ -97,39 +100,70 @@ class Matrix:
         server.settled()
         return Seen(tuple(seen), error, len(server.requests))
 
-    def _async(self, make: Callable[[], Any], server: ProviderServer, suffix: str, *, stream: bool) -> Seen:
+    def _async(
+        self,
+        make: Callable[[], Any],
+        server: ProviderServer,
+        suffix: str,
+        *,
+        stream: bool,
+        most: int | None = None,
+    ) -> Seen:
         async def run() -> Seen:
             server.clear()
             client = make()
-            model = f"{self.sdk.model};{suffix}" if suffix else self.sdk.model
             seen: list[str] = []
             error = None
             try:
                 if stream:
                     assert self.sdk.astream is not None
-                    async for chunk in await _awaited(self.sdk.astream(client, model)):
-                        seen.append(shown(chunk))  # noqa: PERF401 what came before an error counts
+                    async with _aclosing(await _awaited(self.sdk.astream(client, self._model(suffix)))) as got:
+                        async for chunk in got:
+                            seen.append(shown(chunk))
+                            if len(seen) == most:
+                                break
                 else:
                     assert self.sdk.aask is not None
-                    seen.append(shown(await self.sdk.aask(client, model)))
+                    seen.append(shown(await self.sdk.aask(client, self._model(suffix))))
             except Exception as raised:  # noqa: BLE001
                 error = named(raised)
             server.settled()
             return Seen(tuple(seen), error, len(server.requests))
 
-        return asyncio.run(run())
+        seen = asyncio.run(run())
+        gc.collect()
+        return seen
 
-    def _asynchronous(self) -> None:
-        if self.sdk.amake is None:
-            pytest.skip(f"{self.sdk.package} has no async client")
+    def _model(self, suffix: str) -> str:
+        return f"{self.sdk.model};{suffix}" if suffix else self.sdk.model
 
     def _both(self, meter: Tokenmeter, server: ProviderServer, suffix: str, *, stream: bool) -> Seen:
-        bare = self._sync(self.sdk.make(server), server, suffix, stream=stream)
-        client = self.sdk.make(server)
+        """What a caller of a metered client sees, which is what one of a bare client does."""
+        make = self._maker()
+        bare = self._sync(make(server), server, suffix, stream=stream)
+        client = make(server)
         assert meter.wrap(client, provider=self.sdk.provider) is client
         metered = self._sync(client, server, suffix, stream=stream)
         assert metered == bare
         return metered
+
+    def _both_async(self, meter: Tokenmeter, server: ProviderServer, suffix: str, *, stream: bool) -> Seen:
+        make = self._async_maker()
+        bare = self._async(lambda: make(server), server, suffix, stream=stream)
+        wrapped = lambda: meter.wrap(make(server), provider=self.sdk.provider)  # noqa: E731
+        metered = self._async(wrapped, server, suffix, stream=stream)
+        assert metered == bare
+        return metered
+
+    def _maker(self) -> Callable[[ProviderServer], Any]:
+        if self.sdk.make is None:
+            pytest.skip(f"{self.sdk.package} has no sync client")
+        return self.sdk.make
+
+    def _async_maker(self) -> Callable[[ProviderServer], Any]:
+        if self.sdk.amake is None:
+            pytest.skip(f"{self.sdk.package} has no async client")
+        return self.sdk.amake
 
     def _complete(self, records: Records, *, stream: bool) -> None:
         record = records.only()
@@ -138,6 +172,28 @@ class Matrix:
         assert record.usage_source is Source.REPORTED
         assert (record.provider, record.api, record.stream) == (self.sdk.provider, self.sdk.api, stream)
         assert record.attempts[-1].usage
+
+    def _left(self, records: Records, left: Seen) -> None:
+        assert (left.error, left.requests) == (None, 1)
+        record = records.only()
+        assert record.end in self.sdk.closed
+        assert record.usage.source_of("output_tokens") in self.sdk.early
+        assert record.usage.output_tokens
+
+    def _refused(self, records: Records, seen: Seen) -> None:
+        assert seen.error is not None
+        record = records.only()
+        assert (record.end, record.status_code) == (End.ERROR, 401)
+        assert len(record.attempts) == seen.requests == 1
+        assert record.error_type
+        assert record.cost.total is None
+
+    def _tried_again(self, records: Records, server: ProviderServer, seen: Seen) -> None:
+        record = records.only()
+        assert len(record.attempts) == seen.requests
+        assert [attempt.status for attempt in record.attempts] == [request.status for request in server.requests]
+        assert record.end is (End.COMPLETE if seen.error is None else End.ERROR)
+        assert record.usage.output_tokens == (12 if seen.error is None else None)
 
     # Cases --------------------------------------------------------------------------------------------------
 
@@ -150,31 +206,26 @@ class Matrix:
         self._complete(records, stream=True)
 
     def test_async(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
-        self._asynchronous()
-        self._both_async(meter, server, stream=False)
+        assert self._both_async(meter, server, "", stream=False).error is None
         self._complete(records, stream=False)
 
     def test_async_stream(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
-        self._asynchronous()
-        self._both_async(meter, server, stream=True)
+        assert self._both_async(meter, server, "", stream=True).error is None
         self._complete(records, stream=True)
-
-    def _both_async(self, meter: Tokenmeter, server: ProviderServer, *, stream: bool) -> None:
-        make = self.sdk.amake
-        assert make is not None
-        bare = self._async(lambda: make(server), server, "", stream=stream)
-        wrapped = lambda: meter.wrap(make(server), provider=self.sdk.provider)  # noqa: E731
-        assert self._async(wrapped, server, "", stream=stream) == bare
-        assert bare.error is None
 
     @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
     def test_instrumented(self, stream: bool, records: Records, server: ProviderServer) -> None:
         """An unmarked client in an instrumented process, whose provider is told by the host."""
+        make, amake = self.sdk.make, self.sdk.amake
         meter = Tokenmeter(spans="none", hosts={server.host: self.sdk.provider})
         meter.instrument()
         try:
             with capture(meter) as found:
-                seen = self._sync(self.sdk.make(server), server, "", stream=stream)
+                if make is not None:
+                    seen = self._sync(make(server), server, "", stream=stream)
+                else:
+                    assert amake is not None
+                    seen = self._async(lambda: amake(server), server, "", stream=stream)
         finally:
             meter.uninstrument()
         assert (seen.error, seen.requests) == (None, 1)
@@ -182,21 +233,19 @@ class Matrix:
         self._complete(found, stream=stream)
 
     def test_early_close(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
-        client = meter.wrap(self.sdk.make(server), provider=self.sdk.provider)
-        left = self._sync(client, server, LONG, stream=True, most=9)
-        assert (left.error, left.requests) == (None, 1)
-        record = records.only()
-        assert record.end in self.sdk.closed
-        assert record.usage.source_of("output_tokens") in self.sdk.early
-        assert record.usage.output_tokens
+        client = meter.wrap(self._maker()(server), provider=self.sdk.provider)
+        self._left(records, self._sync(client, server, LONG, stream=True, most=9))
+
+    def test_async_early_close(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        make = self._async_maker()
+        wrapped = lambda: meter.wrap(make(server), provider=self.sdk.provider)  # noqa: E731
+        self._left(records, self._async(wrapped, server, LONG, stream=True, most=9))
 
     def test_cancel(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
-        self._asynchronous()
-        sdk = self.sdk
+        make, sdk = self._async_maker(), self.sdk
 
         async def run() -> None:
-            assert sdk.amake is not None
-            client = meter.wrap(sdk.amake(server), provider=sdk.provider)
+            client = meter.wrap(make(server), provider=sdk.provider)
             begun = asyncio.Event()
 
             async def read() -> None:
@@ -218,13 +267,11 @@ class Matrix:
 
     @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
     def test_error(self, stream: bool, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
-        seen = self._both(meter, server, "status=401", stream=stream)
-        assert seen.error is not None
-        record = records.only()
-        assert (record.end, record.status_code) == (End.ERROR, 401)
-        assert len(record.attempts) == seen.requests == 1
-        assert record.error_type
-        assert record.cost.total is None
+        self._refused(records, self._both(meter, server, "status=401", stream=stream))
+
+    @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+    def test_async_error(self, stream: bool, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        self._refused(records, self._both_async(meter, server, "status=401", stream=stream))
 
     def test_error_in_stream(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
         seen = self._both(meter, server, "drop=4", stream=True)
@@ -233,12 +280,10 @@ class Matrix:
 
     def test_retry(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
         """What the SDK tries again is one call, however often; one that does not try again fails once."""
-        seen = self._both(meter, server, "fail=1;status=503", stream=False)
-        record = records.only()
-        assert len(record.attempts) == seen.requests
-        assert [attempt.status for attempt in record.attempts] == [request.status for request in server.requests]
-        assert record.end is (End.COMPLETE if seen.error is None else End.ERROR)
-        assert record.usage.output_tokens == (12 if seen.error is None else None)
+        self._tried_again(records, server, self._both(meter, server, "fail=1;status=503", stream=False))
+
+    def test_async_retry(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+        self._tried_again(records, server, self._both_async(meter, server, "fail=1;status=503", stream=False))
 
 
 @contextlib.contextmanager
@@ -253,6 +298,22 @@ def _closing(stream: Any) -> Any:
     finally:
         if hasattr(stream, "close"):
             stream.close()
+
+
+@contextlib.asynccontextmanager
+async def _aclosing(stream: Any) -> Any:
+    """The same for an async stream, which has `aclose`, or `close` to be awaited."""
+    if hasattr(stream, "__aexit__"):
+        async with stream as entered:
+            yield stream if entered is None else entered
+        return
+    try:
+        yield stream
+    finally:
+        for name in ("aclose", "close"):
+            if hasattr(stream, name):
+                await getattr(stream, name)()
+                break
 
 
 async def _awaited(made: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Received, Records, Reply, json_reply
 
-from .matrix import MESSAGES, Matrix, Sdk
+from .matrix import MESSAGES, Matrix, Sdk, Seen
 
 dashscope = pytest.importorskip("dashscope", reason="needs dashscope; `make test-sdks` has it")
 MODEL = "qwen-plus"
+CONTENT: Any = [{"role": "user", "content": [{"text": "hi"}]}]
 VERSION = tuple(int(part) for part in dashscope.version.__version__.split(".")[:2])
 ASYNC = hasattr(dashscope, "AioGeneration")
 
@@ -66,11 +68,27 @@ async def _generate_async_stream(_: Any, model: str) -> Any:
         yield shown(answer)
 
 
-class TestClasses(Matrix):
+class Classes(Matrix):
+    """Classes with `call`: a refusal is returned, is an error all the same, and is not tried again."""
+
+    def _refused(self, records: Records, seen: Seen) -> None:
+        assert seen.error is None
+        assert "InvalidApiKey" in seen.shown[-1]
+        record = records.only()
+        assert (record.end, record.status_code) == (End.ERROR, 401)
+        assert len(record.attempts) == seen.requests == 1
+        assert record.cost.total is None
+
+    def _tried_again(self, records: Records, server: ProviderServer, seen: Seen) -> None:
+        assert seen.requests == 1
+        assert (records.only().end, len(records[0].attempts)) == (End.ERROR, 1)
+
+
+class TestGeneration(Classes):
     """`Generation.call` and `AioGeneration.call`."""
 
     sdk = Sdk(
-        "dashscope",
+        "dashscope Generation",
         provider="alibaba",
         model=MODEL,
         api="dashscope.generation",
@@ -84,21 +102,40 @@ class TestClasses(Matrix):
         early=(Source.PARTIAL, Source.COUNTED),
     )
 
-    @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-    def test_error(self, stream: bool, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
-        """A refusal is returned, and is an error all the same."""
-        seen = self._both(meter, server, "status=429", stream=stream)
-        assert seen.error is None
-        assert "Throttling.RateQuota" in seen.shown[-1]
-        record = records.only()
-        assert (record.end, record.status_code) == (End.ERROR, 429)
-        assert len(record.attempts) == seen.requests == 1
-        assert record.cost.total is None
 
-    def test_retry(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
-        """A refusal is not tried again."""
-        assert self._both(meter, server, "fail=1;status=503", stream=False).requests == 1
-        assert (records.only().end, len(records[0].attempts)) == (End.ERROR, 1)
+def _converse(_: Any, model: str) -> Any:
+    return shown(dashscope.MultiModalConversation.call(model=model, messages=CONTENT))
+
+
+def _converse_stream(_: Any, model: str) -> Any:
+    return map(shown, dashscope.MultiModalConversation.call(model=model, messages=CONTENT, stream=True))
+
+
+async def _converse_async(_: Any, model: str) -> Any:
+    return shown(await dashscope.AioMultiModalConversation.call(model=model, messages=CONTENT))
+
+
+async def _converse_async_stream(_: Any, model: str) -> Any:
+    stream = await dashscope.AioMultiModalConversation.call(model=model, messages=CONTENT, stream=True)
+    async for answer in stream:
+        yield shown(answer)
+
+
+class TestMultiModalConversation(Classes):
+    sdk = Sdk(
+        "dashscope MultiModalConversation",
+        provider="alibaba",
+        model="qwen-vl-plus",
+        api="dashscope.multimodal",
+        make=lambda server: None,
+        amake=(lambda server: None) if hasattr(dashscope, "AioMultiModalConversation") else None,
+        ask=_converse,
+        aask=_converse_async,
+        stream=_converse_stream,
+        astream=_converse_async_stream,
+        closed=(End.CLOSED_EARLY, End.DROPPED),
+        early=(Source.PARTIAL, Source.COUNTED),
+    )
 
 
 def test_a_cut_connection_is_tried_again_in_the_same_call(
@@ -131,54 +168,53 @@ def test_running_totals_and_texts_are_not_added_up(meter: Tokenmeter, records: R
     assert [record.usage.output_tokens for record in records.drain()] == [80, 80]
 
 
-CONTENT: Any = [{"role": "user", "content": [{"text": "hi"}]}]
-
-
 @pytest.mark.parametrize(
-    ("call", "api", "operation", "output"),
+    ("call", "api", "operation"),
     [
-        pytest.param(
-            lambda: dashscope.MultiModalConversation.call(model="qwen-vl-plus", messages=CONTENT),
-            "dashscope.multimodal",
-            "chat",
-            12,
-            id="MultiModalConversation",
-        ),
         pytest.param(
             lambda: dashscope.TextEmbedding.call(model="text-embedding-v4", input=["a", "b"]),
             "dashscope.embeddings",
             "embeddings",
-            0,
             id="TextEmbedding",
+            marks=pytest.mark.form("dashscope TextEmbedding", "plain"),
         ),
         pytest.param(
             lambda: dashscope.TextReRank.call(model="gte-rerank-v2", query="q", documents=["a", "b"]),
             "dashscope.rerank",
             "rerank",
-            0,
             id="TextReRank",
+            marks=pytest.mark.form("dashscope TextReRank", "plain"),
+        ),
+        pytest.param(
+            lambda: asyncio.run(dashscope.AioTextReRank.call(model="gte-rerank-v2", query="q", documents=["a", "b"])),
+            "dashscope.rerank",
+            "rerank",
+            id="AioTextReRank",
+            marks=pytest.mark.form("dashscope TextReRank", "async"),
         ),
     ],
 )
+@pytest.mark.usefixtures("note")
 def test_the_other_classes(
+    request: pytest.FixtureRequest,
     call: Callable[[], Any],
     api: str,
     operation: str,
-    output: int,
     meter: Tokenmeter,
     records: Records,
     server: ProviderServer,
 ) -> None:
     if api == "dashscope.rerank":
-        if not hasattr(dashscope, "TextReRank"):
-            pytest.skip("this dashscope has no TextReRank")
+        name = request.node.callspec.id
+        if not hasattr(dashscope, name):
+            pytest.skip(f"this dashscope has no {name}")
         results = [{"index": 0, "relevance_score": 0.9}]
         server.serve(lambda request: json_reply({"output": {"results": results}, "usage": {"total_tokens": 24}}))
     meter.instrument()
     assert call().status_code == 200
     record = records.only()
     assert (record.api, record.operation, record.end) == (api, operation, End.COMPLETE)
-    assert (record.usage.input_tokens, record.usage.output_tokens) == (24, output)
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (24, 0)
     assert len(server.requests) == 1
 
 
@@ -203,6 +239,8 @@ def studio(steps: int, status: str = "SUCCEEDED") -> Callable[[Received], Reply]
     return answer
 
 
+@pytest.mark.form("dashscope ImageSynthesis", "task")
+@pytest.mark.usefixtures("note")
 def test_a_task_is_one_call_with_the_usage_of_its_end(
     meter: Tokenmeter, records: Records, server: ProviderServer
 ) -> None:
@@ -227,11 +265,15 @@ def test_a_task_fetched_twice_is_counted_once(meter: Tokenmeter, records: Record
     assert dict(records.only().usage.quantities) == {"images": 2}
 
 
-@pytest.mark.skipif(not hasattr(dashscope, "AioImageSynthesis"), reason="this dashscope has no AioImageSynthesis")
+@pytest.mark.form("dashscope ImageSynthesis", "async task")
+@pytest.mark.usefixtures("note")
 def test_an_async_task_is_one_call(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+    synthesis = importlib.import_module("dashscope.aigc.image_synthesis")
+    if not hasattr(synthesis, "AioImageSynthesis"):
+        pytest.skip("this dashscope has no AioImageSynthesis")
     server.serve(studio(1))
     meter.instrument()
-    asyncio.run(dashscope.AioImageSynthesis.call(model="wanx-v1", prompt="a cat"))
+    asyncio.run(synthesis.AioImageSynthesis.call(model="wanx-v1", prompt="a cat"))
     record = records.only()
     assert (record.end, dict(record.usage.quantities)) == (End.COMPLETE, {"images": 2})
 

@@ -35,7 +35,7 @@ def _stream(client: Any, model: str) -> Any:
 
 class TestDashscopeClient(Matrix):
     sdk = Sdk(
-        "dashscope.Client",
+        "dashscope Client",
         provider="alibaba",
         model=MODEL,
         api="dashscope.generation",

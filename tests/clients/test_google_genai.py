@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,16 @@ class TestGoogleGenai(Matrix):
     )
 
 
+class TestGoogleGenaiAsyncByHttpx(Matrix):
+    """Without aiohttp, async calls go through httpx."""
+
+    sdk = dataclasses.replace(TestGoogleGenai.sdk, package="google-genai (async by httpx)", make=None)
+
+    @pytest.fixture(autouse=True)
+    def no_aiohttp(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("google.genai._api_client.has_aiohttp", False)
+
+
 async def _dumped(made: Any) -> Any:
     return (await made).model_dump(exclude={"sdk_http_response"})
 
@@ -57,23 +68,6 @@ def _headless(stream: Any) -> Any:
 async def _async_headless(client: Any, model: str) -> Any:
     async for chunk in await client.aio.models.generate_content_stream(model=model, contents=CONTENTS):
         yield chunk.model_dump(exclude={"sdk_http_response"})
-
-
-def test_async_through_httpx(
-    monkeypatch: pytest.MonkeyPatch, meter: Tokenmeter, records: Records, server: ProviderServer
-) -> None:
-    """Without aiohttp, async calls go through httpx."""
-    monkeypatch.setattr("google.genai._api_client.has_aiohttp", False)
-    client = meter.wrap(make(server), provider="google")
-
-    async def ask() -> None:
-        await client.aio.models.generate_content(model=MODEL, contents=CONTENTS)
-        async for _ in await client.aio.models.generate_content_stream(model=MODEL, contents=CONTENTS):
-            pass
-
-    asyncio.run(ask())
-    assert [(record.end, record.usage.output_tokens) for record in records.drain()] == [(End.COMPLETE, 12)] * 2
-    assert len(server.requests) == 2
 
 
 def weather(city: str) -> str:

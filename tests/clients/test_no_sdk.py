@@ -64,16 +64,25 @@ async def _stream_async(client: Any, model: str) -> AsyncIterator[bytes]:
             yield line
 
 
-class TestRequestsAndAiohttp(Matrix):
+class TestRequests(Matrix):
     sdk = Sdk(
-        "requests, aiohttp",
+        "requests",
         provider="openai",
         model=MODEL,
         make=lambda server: Api(server.url()),
-        amake=session,
         ask=_ask,
-        aask=_ask_async,
         stream=_stream,
+        closed=(End.CLOSED_EARLY, End.DROPPED),
+    )
+
+
+class TestAiohttp(Matrix):
+    sdk = Sdk(
+        "aiohttp",
+        provider="openai",
+        model=MODEL,
+        amake=session,
+        aask=_ask_async,
         astream=_stream_async,
         closed=(End.CLOSED_EARLY, End.DROPPED),
     )

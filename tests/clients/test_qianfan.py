@@ -11,7 +11,7 @@ import pytest
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, json_reply
 
-from .matrix import MESSAGES, Matrix, Sdk
+from .matrix import MESSAGES, Matrix, Sdk, Seen
 
 qianfan = pytest.importorskip("qianfan", reason="needs qianfan; `make test-sdks` has it")
 MODEL = "ernie-4.0-turbo-8k"
@@ -64,8 +64,18 @@ class TestVersion2(Matrix):
     )
 
 
+async def _ask_first_async(client: Any, model: str) -> Any:
+    return shown(await client.ado(endpoint=model, messages=MESSAGES))
+
+
+async def _stream_first_async(client: Any, model: str) -> AsyncIterator[Any]:
+    async for answer in await client.ado(endpoint=model, messages=MESSAGES, stream=True):
+        yield shown(answer)
+    await asyncio.sleep(0.01)
+
+
 class TestVersion1(Matrix):
-    """The model is the path's end, and no name that has a price."""
+    """The path names the model, by an old name of its own."""
 
     sdk = Sdk(
         "qianfan v1",
@@ -73,19 +83,39 @@ class TestVersion1(Matrix):
         model="completions_pro",
         api="baidu.wenxin",
         make=lambda server: qianfan.ChatCompletion(endpoint="-"),
+        amake=lambda server: qianfan.ChatCompletion(endpoint="-"),
+        aask=_ask_first_async,
+        astream=_stream_first_async,
         ask=lambda client, model: shown(client.do(endpoint=model, messages=MESSAGES)),
         stream=lambda client, model: map(shown, client.do(endpoint=model, messages=MESSAGES, stream=True)),
         closed=(End.CLOSED_EARLY, End.DROPPED),
         early=(Source.PARTIAL, Source.COUNTED, Source.ESTIMATED),
     )
 
-    @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-    def test_error(self, stream: bool, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+    def _refused(self, records: Records, seen: Seen) -> None:
         """The SDK takes a new token and asks again."""
-        assert self._both(meter, server, "status=401", stream=stream).error is not None
+        assert seen.error is not None
         record = records.only()
         assert (record.end, record.status_code) == (End.ERROR, 401)
-        assert len(record.attempts) == len(server.requests)
+        assert len(record.attempts) == seen.requests
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        pytest.param("completions_pro", "ERNIE-4.0-8K", id="a name of the path's own"),
+        pytest.param("ernie-4.0-turbo-8k", "ernie-4.0-turbo-8k", id="the model's name"),
+    ],
+)
+def test_the_first_api_is_priced_by_its_path(
+    path: str, model: str, meter: Tokenmeter, records: Records, server: ProviderServer
+) -> None:
+    client = meter.wrap(qianfan.ChatCompletion(endpoint=path), provider="baidu")
+    client.do(messages=MESSAGES)
+    record = records.only()
+    assert (record.request_model, record.api) == (model, "baidu.wenxin")
+    assert record.cost.total is not None
+    assert record.cost.total.currency == "CNY"
 
 
 def test_a_refusal_with_status_200_is_an_error(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:

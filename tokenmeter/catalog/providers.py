@@ -11,6 +11,8 @@ of the host program, so a host we do not know costs one dict probe and a known o
     null_usage_if_asked          asking puts `usage: null` into every other chunk, where none would be
     stream_usage_since           the first api-version (a query parameter) that takes stream_options
     apis                         wire formats, the most likely first
+    [models]                     end of a request path -> the model asked for, where the body names none; `*` is any
+                                 word, as a model the word that stands there; the first that fits wins
     sites                        region -> the provider that bills it (`ap-southeast-1` of alibaba is alibaba-intl)
     [[endpoint]]                 host (`*` any labels, `{region}` the region), region, currency, stream_usage, paths
     [usage."<api>"]              laid over the wire format: see `apis`
@@ -39,7 +41,7 @@ _HOST_V6: Final = re.compile(r"\[(?P<address>[0-9a-f:.]*:[0-9a-f:.]*)\](?P<port>
 _SCHEMA: Final[dict[str, type]] = {
     "id": str, "name": str, "aliases": list, "otel_name": str, "timezone": str, "clock": str, "stream_usage": str,
     "stream_usage_since": str, "null_usage_if_asked": bool,
-    "apis": list, "sites": dict, "paths": dict, "endpoint": list, "usage": dict,
+    "apis": list, "sites": dict, "paths": dict, "models": dict, "endpoint": list, "usage": dict,
 }  # fmt: skip
 _ENDPOINT: Final[dict[str, type]] = {
     "host": str, "region": str, "currency": str, "stream_usage": str, "paths": dict, "note": str,
@@ -89,12 +91,21 @@ class Provider:
     apis: tuple[str, ...] = ()
     sites: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
     endpoints: tuple[Host, ...] = ()
     usage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def stream_usage_of(self, path: str) -> str:
         """`stream_usage` for requests to a path; an api-version in its query may be too old to be asked."""
         return _too_old(path, self.stream_usage_since) or self.stream_usage
+
+    def model_at(self, path: str) -> str | None:
+        """The model that a path alone names; None where none is declared for it."""
+        path = path.partition("?")[0].rstrip("/")
+        for pattern, model in self.models.items():
+            if match := _model_path(pattern).search(path):
+                return match[1] if model == "*" else model
+        return None
 
 
 class _Known:
@@ -220,6 +231,11 @@ def _too_old(path: str, since: str | None) -> str | None:
     return "refuse" if match and since is not None and match[1] < since else None
 
 
+@functools.cache
+def _model_path(pattern: str) -> re.Pattern[str]:
+    return re.compile("([^/]+)".join(re.escape(part) for part in pattern.split("*")) + r"\Z")
+
+
 def _compile(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"(\{\w+\}|\*)", pattern)
     text = "".join(
@@ -255,6 +271,9 @@ def _provider(place: str, entry: dict[str, Any], apis: Apis, problems: Problems)
     for api in (*entry.get("apis", ()), *entry.get("usage", ()), *entry.get("paths", {}).values()):
         if api and api not in apis.by_id:
             problems.add(place, f"there is no api {api!r}")
+    for pattern, model in entry.get("models", {}).items():
+        if not isinstance(model, str) or not model or (model == "*" and pattern.count("*") != 1):
+            problems.add(place, f'models: "{pattern}": {model!r} is not a model, nor "*" for the one `*` of the path')
     for api, beyond in entry.get("usage", {}).items():
         if problems.check(f'{place}: usage."{api}"', beyond, API_KEYS):
             check_components(f'{place}: usage."{api}"', beyond, problems)
@@ -271,6 +290,7 @@ def _provider(place: str, entry: dict[str, Any], apis: Apis, problems: Problems)
         apis=tuple(entry.get("apis", ("openai.chat", "openai.embeddings"))),
         sites=entry.get("sites", {}),
         paths=entry.get("paths", {}),
+        models=entry.get("models", {}),
         endpoints=_hosts(place, entry, problems),
         usage=entry.get("usage", {}),
     )

@@ -179,7 +179,7 @@ def _open(meter: Tokenmeter, mark: _hooks.Mark | None, request: Any, *, any_host
         return None
     body = _request_body(request)
     stream = ":stream" in path or (isinstance(body, dict) and bool(body.get("stream")))
-    call = meter.open_call(route, _model(body, path), stream=stream, body=body)
+    call = meter.open_call(route, route.model or _model(body, path), stream=stream, body=body)
     call.request = request
     return call
 
