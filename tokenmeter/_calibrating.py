@@ -81,6 +81,8 @@ class Calibrator:
     ) -> None:
         self.calibration: Final = calibration
         self.learns: Final = learns
+        self.compare: Callable[..., None] | None = None
+        """Is told of every pair as well: metrics, which show a tokenizer that drifts."""
         self._monotonic = monotonic
         self._chance = chance or random.Random()
         self._pace: dict[tuple[str, str], _Pace] = {}
@@ -219,10 +221,7 @@ class Calibrator:
             return
         count = count_request(body, provider=sample.provider, model=sample.model, api=sample.api)
         if count.tokens and not count.skipped:
-            script, part = kind
-            self.calibration.learn(
-                count, reported, provider=sample.provider, model=sample.model, script=script, part=part
-            )
+            self._pair(sample, count, reported, kind, "input")
 
     def _learn_output(self, sample: _Sample) -> None:
         usage = sample.usage
@@ -232,10 +231,16 @@ class Calibrator:
         count = sample.reading.output()
         kind = _output_kind(sample.reading)
         if count is not None and count.tokens and kind is not None:
-            script, part = kind
-            self.calibration.learn(
-                count, reported, provider=sample.provider, model=sample.model, script=script, part=part
-            )
+            self._pair(sample, count, reported, kind, "output")
+
+    def _pair(self, sample: _Sample, count: TokenCount, reported: int, kind: tuple[str, str], total: str) -> None:
+        script, part = kind
+        self.calibration.learn(count, reported, provider=sample.provider, model=sample.model, script=script, part=part)
+        if self.compare is not None and count.tokens is not None:
+            self.compare(
+                provider=sample.provider, model=sample.model, family=count.family or "none", kind=total,
+                counted=count.tokens, reported=reported,
+            )  # fmt: skip
 
     # As a sink ----------------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ def connect(
     monotonic: Callable[[], int],
 ) -> Connected:
     """Give a lifecycle its spans and sinks, the user's own last. Raises what opening the ledger raises."""
-    from tokenmeter.sinks.metrics import Metrics
+    from tokenmeter.sinks.metrics import DEFAULT_HISTOGRAMS, Metrics
     from tokenmeter.sinks.otel import Spans
 
     calibrator = _calibrator(settings, clock, monotonic)
@@ -44,7 +44,9 @@ def connect(
         lifecycle.calibrator = calibrator
         if settings.estimate:
             lifecycle.fill = functools.partial(fill, calibrator=calibrator)
-    metrics = Metrics(meter_provider)
+    metrics = Metrics(meter_provider, tags=settings.metric_tags, histograms=settings.histograms or DEFAULT_HISTOGRAMS)
+    if calibrator is not None and calibrator.learns:
+        calibrator.compare = metrics.compare
     metrics.before_reading = lifecycle.drain
     lifecycle.quiet = lambda: len(lifecycle.sinks) == 1 and not metrics.listened_to
     spans = Spans(

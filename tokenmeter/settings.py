@@ -13,6 +13,8 @@ prices          TOKENMETER_PRICES               file or folder of rates that add
 calibrate       TOKENMETER_CALIBRATE            learn from reported usage how far our counts are off (default off)
 calibration     TOKENMETER_CALIBRATION          file of what was learnt: used, and added to where calibrate is on
 dialects        TOKENMETER_DIALECTS             "langfuse,mlflow": names of single backends, beside the standard ones
+metric_tags     TOKENMETER_METRIC_TAGS          "team,feature": the tags that are attributes of metrics (default: all)
+histograms      TOKENMETER_HISTOGRAMS           "duration,token.usage": what is recorded beside sums (default: duration)
 exchange        TOKENMETER_EXCHANGE             "CNY=0.1400USD@2026-11-01" or a table: your rates, for dollar-only names
 models          TOKENMETER_MODELS               "ep-2024...=doubao-pro-32k": deployment or endpoint id to model
 """
@@ -35,6 +37,7 @@ __all__ = ["Settings"]
 
 _SPANS: Final = ("auto", "own", "enrich", "none")
 _SWITCHES: Final = ("ask_usage", "estimate", "export_estimates", "calibrate")
+_LISTS: Final = ("dialects", "metric_tags", "histograms")
 _YES: Final = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -53,6 +56,8 @@ class Settings:
     estimate: bool = True
     export_estimates: bool = False
     dialects: tuple[str, ...] = ()
+    metric_tags: tuple[str, ...] | None = None
+    histograms: tuple[str, ...] = ()
     hosts: Mapping[str, str] = field(default_factory=_nothing)
     price_lists: Mapping[str, str] = field(default_factory=_nothing)
     prices: str | None = None
@@ -88,7 +93,7 @@ def _from_text(name: str, text: str, variable: str) -> Any:
         if text.lower() not in _YES:
             raise ConfigurationError(f"{variable}={text!r}: say true or false")
         return _YES[text.lower()]
-    if name == "dialects":
+    if name in _LISTS:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if name in ("hosts", "price_lists", "models"):
         pairs = [part.partition("=") for part in text.split(",") if part.strip()]
@@ -110,6 +115,16 @@ def _checked(name: str, value: Any, place: str) -> Any:
         unknown = [one for one in value if one not in DIALECTS]
         if unknown or isinstance(value, str):
             raise ConfigurationError(f"{place}={value!r}: dialects are {', '.join(DIALECTS)}")
+        return tuple(value)
+    if name == "histograms":
+        from tokenmeter.sinks.semconv import HISTOGRAMS
+
+        if isinstance(value, str) or any(one not in HISTOGRAMS for one in value):
+            raise ConfigurationError(f"{place}={value!r}: histograms are {', '.join(HISTOGRAMS)}")
+        return tuple(value)
+    if name == "metric_tags":
+        if isinstance(value, str) or not all(isinstance(one, str) for one in value):
+            raise ConfigurationError(f"{place}={value!r}: give the names of tags, such as ['team', 'feature']")
         return tuple(value)
     if name == "exchange":
         from tokenmeter.exchange import ExchangeRates

@@ -16,7 +16,8 @@ from made_records import priced, record, unpriced
 from otel_rig import in_production
 
 from tokenmeter.record import Attempt, End, Record
-from tokenmeter.sinks.accumulator import PENDING_MOST, Accumulator, disjoint
+from tokenmeter.sinks.accumulator import PENDING_MOST, Accumulator
+from tokenmeter.sinks.tallies import disjoint
 from tokenmeter.usage import Source, Usage
 
 

@@ -59,6 +59,8 @@ def test_every_instrument_has_its_name_unit_and_type() -> None:
         "tokenmeter.usage.quantity": "1",
         "tokenmeter.usage.estimated": "{token}",
         "tokenmeter.calls": "{call}",
+        "tokenmeter.cache.unknown": "{call}",
+        "tokenmeter.price.effective_from": "s",
         "gen_ai.client.inference.usage.input_tokens": "{token}",
         "gen_ai.client.inference.usage.output_tokens": "{token}",
         "gen_ai.client.inference.usage.cache_read.input_tokens": "{token}",

@@ -10,7 +10,7 @@ of the same work done between two calls to a vendor. Writers never wait for the 
 Sums are kept per set of attributes, and both are bounded: a model or tag that shows more than `values_most` values
 becomes `OVERFLOW_VALUE` in further ones, and beyond `series_most` sets a call is summed under OpenTelemetry's own
 `otel.metric.overflow`. Currency, source and component are no part of that bound, so an overflow never mixes yuan
-with dollars, and totals stay exact.
+with dollars, and totals stay exact. What a single record adds is said in `tallies`.
 """
 
 from __future__ import annotations
@@ -20,43 +20,23 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._guard import guard, logger
-from tokenmeter.money import EXACT
-from tokenmeter.record import End, Record
+from tokenmeter.record import Record
 from tokenmeter.sinks import semconv
-from tokenmeter.usage import Source, Usage
+from tokenmeter.sinks.tallies import EXTRA, STANDARD_TABLES, Tables, add, merge, tally
 
-__all__ = ["Accumulator", "Folded", "Row", "disjoint", "exact_sum", "source_of_call"]
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from tokenmeter.pricing import Offer
+
+__all__ = ["PRICE_FROM", "Accumulator", "Folded", "Row"]
 
 PENDING_MOST: Final = 64
-_ZERO: Final = Decimal(0)
-_INPUT_PARTS: Final = (
-    ("cache_read", "cache_read_input_tokens"),
-    ("cache_write", "cache_write_input_tokens"),
-    ("audio_input", "audio_input_tokens"),
-    ("image_input", "image_input_tokens"),
-    ("video_input", "video_input_tokens"),
-)
-_OUTPUT_PARTS: Final = (
-    ("reasoning_output", "reasoning_output_tokens"),
-    ("audio_output", "audio_output_tokens"),
-    ("image_output", "image_output_tokens"),
-)
-_KINDS: Final = (("input", "input_tokens", _INPUT_PARTS), ("output", "output_tokens", _OUTPUT_PARTS))
-_MEDIA: Final = (
-    ("input", "input_tokens", (("audio", "audio_input_tokens"), ("image", "image_input_tokens"))),
-    ("output", "output_tokens", (("audio", "audio_output_tokens"), ("image", "image_output_tokens"))),
-)
-_STANDARD: Final = (
-    ("cache_read", "cache_read_input_tokens"),
-    ("cache_write", "cache_write_input_tokens"),
-    ("reasoning", "reasoning_output_tokens"),
-)
-
-_Tables = dict[tuple[Any, ...], "int | Decimal"]
+PRICE_FROM: Final = "price_from"
+"""The table that is no sum: since when the prices in use hold."""
 Row = tuple[Mapping[str, Any], "int | Decimal"]
 """One point of a counter: its attributes and its sum so far."""
 Folded = tuple[Record, Mapping[str, Any]]
@@ -71,26 +51,7 @@ class _Series:
     def __init__(self, attributes: dict[str, Any], standard: dict[str, Any]) -> None:
         self.attributes = attributes
         self.standard = standard
-        self.tables: _Tables = {}
-
-
-_EXTRA: Final[Mapping[str, tuple[str, ...]]] = {
-    "cost": (semconv.COST_CURRENCY, semconv.COST_SOURCE),
-    "usage": (semconv.COMPONENT, semconv.TOKEN_TYPE, semconv.USAGE_SOURCE),
-    "quantity": (semconv.COMPONENT, semconv.USAGE_SOURCE),
-    "estimated": (semconv.TOKEN_TYPE, semconv.BOUND, semconv.USAGE_SOURCE),
-    "calls": (semconv.END, semconv.COST_STATUS, semconv.USAGE_SOURCE),
-    "attempts": (),
-    "unpriced": (semconv.END,),
-    "failures": (),
-    "input": (semconv.MODALITY,),
-    "output": (semconv.MODALITY,),
-    "cache_read": (semconv.MODALITY,),
-    "cache_write": (semconv.MODALITY,),
-    "reasoning": (semconv.MODALITY,),
-}
-"""The extra attributes of each table, in the order of its keys."""
-STANDARD_TABLES: Final = frozenset({"input", "output", "cache_read", "cache_write", "reasoning"})
+        self.tables: Tables = {}
 
 
 class Accumulator:
@@ -113,6 +74,8 @@ class Accumulator:
         self._series: dict[tuple[Any, ...], _Series] = {}
         self._values: dict[str, set[str]] = {}
         self._overflow: _Series | None = None
+        self._offers: dict[int, Offer] = {}
+        self._starts: dict[tuple[str, str, str], float] = {}
 
     # Taking records -----------------------------------------------------------------------------------------
 
@@ -145,40 +108,39 @@ class Accumulator:
         folded: list[Folded] = []
         while len(self._pending) > leave:
             record, ours = self._pending.popleft()
-            series: _Series | None = None
+            done = False
             with guard("summing a call"):
                 series = self._of(record)
-                self._sum(series.tables, record, ours)
+                cost = tally(series.tables, record, ours)
                 folded.append((record, series.standard))
-            if series is None:
-                _add(self._overflowing().tables, ("failures",), 1)
+                done = True
+                if cost is not None and cost.amount is not None and id(cost.offer) not in self._offers:
+                    self._note_price(cost.offer)
+            if not done:
+                add(self._overflowing().tables, ("failures",), 1)
         return folded
 
-    def _sum(self, tables: _Tables, record: Record, ours: bool) -> None:
-        if record.attempts:
-            _add(tables, ("attempts",), len(record.attempts))
-        end = record.end
-        if end is End.DELEGATED:  # others carry what happened inside: not a call of its own
+    def compare(self, *, provider: str, model: str, family: str, kind: str, counted: int, reported: int) -> None:
+        """Take our own count of what a vendor reported; `kind` is input or output."""
+        with self._lock:
+            attributes = {
+                semconv.SITE: self._bounded(semconv.SITE, provider),
+                semconv.REQUEST_MODEL: self._bounded(semconv.REQUEST_MODEL, model),
+            }
+            tables = self._series_of(attributes, {}).tables
+            add(tables, ("compared_counted", family, kind), counted)
+            add(tables, ("compared_reported", family, kind), reported)
+
+    def _note_price(self, offer: Offer) -> None:
+        if len(self._offers) >= 4 * self._series_most:
+            self._offers.clear()
+        self._offers[id(offer)] = offer
+        if offer.effective_from is None or offer.model is None or offer.list is None:
             return
-        source = source_of_call(record)
-        status = "unpriced"
-        with guard("pricing a call"):
-            cost = record.cost
-            status = cost.status
-            amount = cost.amount
-            if amount is not None:
-                key = ("cost", cost.currency, source)
-                tables[key] = EXACT.add(tables.get(key, _ZERO), amount)
-        _add(tables, ("calls", end, status, source), 1)
-        if status == "unpriced":
-            _add(tables, ("unpriced", end), 1)
-        usage = record.usage
-        for part in disjoint(usage):
-            _add(tables, ("usage", part[0], part[1], part[2]), part[3])
-        if usage.quantities or usage.ranges:
-            _sum_rare(tables, usage)
-        if ours and record.operation in semconv.INFERENCE:
-            _sum_standard(tables, usage)
+        key = (offer.provider, offer.model, offer.list)
+        if key in self._starts or len(self._starts) < self._series_most:
+            start = offer.effective_from.timestamp()
+            self._starts[key] = max(start, self._starts.get(key, start))
 
     # Finding the series ---------------------------------------------------------------------------------------
 
@@ -218,6 +180,9 @@ class Accumulator:
         for tag in sorted(record.tags):
             if self._tags is None or tag in self._tags:
                 attributes[semconv.TAG + tag] = self._bounded(semconv.TAG + tag, record.tags[tag])
+        return self._series_of(attributes, standard)
+
+    def _series_of(self, attributes: dict[str, Any], standard: dict[str, Any]) -> _Series:
         key = (*standard.items(), None, *attributes.items())
         series = self._series.get(key)
         if series is None:
@@ -225,6 +190,11 @@ class Accumulator:
                 return self._overflowing()
             series = self._series[key] = _Series(attributes, standard)
         return series
+
+    def bounded(self, name: str, value: object) -> str:
+        """A value of an attribute that is no part of the series, or `OVERFLOW_VALUE` if it has shown too many."""
+        with self._lock:
+            return self._bounded(name, value)
 
     def _bounded(self, name: str, value: object) -> str:
         text = value if isinstance(value, str) else str(value)
@@ -251,8 +221,10 @@ class Accumulator:
     # Reading ------------------------------------------------------------------------------------------------
 
     def rows(self, table: str) -> list[Row]:
-        """The points of one counter, folded or not yet: call `fold` before."""
-        names = _EXTRA[table]
+        """The points of one table, of what is folded: call `fold` before."""
+        if table == PRICE_FROM:
+            return self._price_starts()
+        names = EXTRA[table]
         with self._lock:
             every = list(self._series.values())
             if self._overflow is not None:
@@ -265,112 +237,27 @@ class Accumulator:
                 if key[0] == table
             ]
 
+    def _price_starts(self) -> list[Row]:
+        names = (semconv.SITE, semconv.COST_MODEL, semconv.COST_CURRENCY)
+        with self._lock:
+            return [(dict(zip(names, key, strict=True)), int(start)) for key, start in self._starts.items()]
+
     def absorb(self, other: Accumulator) -> None:
         """Add another's sums to these, such as those of a closed sink: counters must not run backwards."""
         other.fold()
         with other._lock:
             theirs = [(key, series, dict(series.tables)) for key, series in other._series.items()]
             lost = dict(other._overflow.tables) if other._overflow is not None else {}
+            starts = dict(other._starts)
         with self._lock:
+            self._starts = {**starts, **{key: max(at, starts.get(key, at)) for key, at in self._starts.items()}}
             for key, series, tables in theirs:
                 mine = self._series.get(key)
                 if mine is None and len(self._series) < self._series_most:
                     mine = self._series[key] = _Series(series.attributes, series.standard)
-                _merge((mine or self._overflowing()).tables, tables)
+                merge((mine or self._overflowing()).tables, tables)
             if lost:
-                _merge(self._overflowing().tables, lost)
-
-
-def disjoint(usage: Usage) -> list[tuple[str, str, Source, int]]:
-    """Tokens by component so that they add up: (component, "input" or "output", source, tokens).
-
-    A total is split into its known parts and the rest; where the parts contradict the total, the total stands whole.
-    """
-    answer: list[tuple[str, str, Source, int]] = []
-    general, special, cached_media = usage.source, usage.sources, usage.cached_media
-    for kind, field, parts in _KINDS:
-        total = getattr(usage, field)
-        if total is None or total < 0:
-            continue
-        rest, before, contradicted = total, len(answer), False
-        for component, name in parts:
-            tokens = getattr(usage, name)
-            if not tokens:
-                continue
-            if cached_media and component != "cache_read":
-                # Cached audio is inside both `cache_read` and `audio_input`: it counts as the former.
-                tokens -= cached_media.get(component.partition("_")[0], 0)
-            contradicted |= tokens < 0
-            rest -= tokens
-            answer.append((component, kind, special.get(name, general) if special else general, tokens))
-        if rest < 0 or contradicted:
-            del answer[before:]
-            rest = total
-        if rest or len(answer) == before:
-            answer.append((kind, kind, special.get(field, general) if special else general, rest))
-    return answer
-
-
-def source_of_call(record: Record) -> Source:
-    """`record.usage_source`, quickly for the common case."""
-    usage = record.usage
-    if usage.sources or usage.input_tokens is None or usage.output_tokens is None or record.end is End.DELEGATED:
-        return record.usage_source
-    return usage.source
-
-
-def _sum_rare(tables: _Tables, usage: Usage) -> None:
-    for name, amount in usage.quantities.items():
-        if amount > 0:
-            key = ("quantity", name, usage.source_of(name))
-            tables[key] = EXACT.add(tables.get(key, _ZERO), amount)
-    for name, (low, high) in usage.ranges.items():
-        kind, source = name.partition("_")[0], usage.source_of(name)
-        _add(tables, ("estimated", kind, "low", source), max(low, 0))
-        _add(tables, ("estimated", kind, "high", source), max(high, 0))
-
-
-def _sum_standard(tables: _Tables, usage: Usage) -> None:
-    """The conventions' own counters: reported numbers only, by modality where the vendor told."""
-    general, special = usage.source, usage.sources
-    if not special and general is not Source.REPORTED:
-        return
-    for kind, field, media in _MEDIA:
-        total = getattr(usage, field)
-        if total is None or total < 0 or (special and special.get(field, general) is not Source.REPORTED):
-            continue
-        rest, told = total, []
-        for medium, name in media:
-            tokens = getattr(usage, name)
-            if tokens is not None and tokens > 0:
-                told.append((medium, tokens))
-                rest -= tokens
-        if rest < 0:
-            rest, told = total, []
-        for medium, tokens in told:
-            _add(tables, (kind, medium), tokens)
-        if rest or not told:
-            _add(tables, (kind, "text" if told else "unknown"), rest)
-    for table, field in _STANDARD:
-        tokens = getattr(usage, field)
-        if tokens and tokens > 0 and (not special or special.get(field, general) is Source.REPORTED):
-            _add(tables, (table, "unknown"), tokens)
-
-
-def _add(tables: _Tables, key: tuple[Any, ...], count: int) -> None:
-    tables[key] = tables.get(key, 0) + count
-
-
-def _merge(into: _Tables, tables: _Tables) -> None:
-    for key, value in tables.items():
-        into[key] = exact_sum(into.get(key, 0), value)
-
-
-def exact_sum(one: int | Decimal, other: int | Decimal) -> int | Decimal:
-    """Two counts or two amounts of money as one, in our own decimal context."""
-    if isinstance(one, int) and isinstance(other, int):
-        return one + other
-    return EXACT.add(one, other)
+                merge(self._overflowing().tables, lost)
 
 
 # A forked child inherits its parent's sums, which the parent goes on reporting.

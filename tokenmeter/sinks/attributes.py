@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenmeter.money import plain
 from tokenmeter.record import End, Record
 from tokenmeter.sinks import semconv
-from tokenmeter.sinks.accumulator import source_of_call
+from tokenmeter.sinks.tallies import source_of_call
 from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
 if TYPE_CHECKING:
@@ -139,6 +139,9 @@ def cost_attributes(answer: Attributes, cost: Cost) -> None:
             answer[semconv.COST] = as_float
         answer[semconv.COST_AMOUNT] = plain(amount)
         answer[semconv.COST_CURRENCY] = cost.currency
+        saved = cost.cache_saved
+        if saved:
+            answer[semconv.COST_CACHE_SAVINGS] = plain(saved)
     listed = cost.list_total
     if listed is not None:
         answer[semconv.COST_LIST_AMOUNT] = plain(listed.amount)

@@ -27,8 +27,8 @@ from tokenmeter._guard import guard
 from tokenmeter.record import End, Record
 from tokenmeter.sinks import semconv
 from tokenmeter.sinks._globals import meter_provider
-from tokenmeter.sinks.accumulator import Accumulator, Folded, Row, exact_sum
-from tokenmeter.sinks.attributes import text
+from tokenmeter.sinks.accumulator import PRICE_FROM, Accumulator, Folded, Row
+from tokenmeter.sinks.tallies import exact_sum
 from tokenmeter.usage import Source
 
 __all__ = ["DEFAULT_HISTOGRAMS", "Metrics"]
@@ -95,6 +95,13 @@ class Metrics:
         if folded:
             self._record(folded)
 
+    def compare(self, *, provider: str, model: str, family: str, kind: str, counted: int, reported: int) -> None:
+        """Take our own count of what a vendor reported: their ratio over time shows a tokenizer that has changed."""
+        if not self._silent:
+            self.accumulator.compare(
+                provider=provider, model=model, family=family, kind=kind, counted=counted, reported=reported
+            )
+
     def flush(self, timeout: float = 5.0) -> bool:
         """Fold what is waiting. Exporting is the provider's, which belongs to the program: flush that yourself."""
         with guard("settling what was put off"):
@@ -124,6 +131,9 @@ class Metrics:
         for record, attributes in folded:
             if record.telemetry == "own" and record.end is not End.DELEGATED:
                 with guard("recording a histogram"):
+                    if record.end is End.ERROR:
+                        kind = self.accumulator.bounded(semconv.ERROR_TYPE, record.error_type or "_OTHER")
+                        attributes = {**attributes, semconv.ERROR_TYPE: kind}
                     _record_one(recorders, record, attributes)
 
 
@@ -137,8 +147,6 @@ def _is_stand_in(provider: object) -> bool:
 
 
 def _record_one(recorders: dict[str, Histogram], record: Record, attributes: Mapping[str, Any]) -> None:
-    if record.end is End.ERROR:
-        attributes = {**attributes, semconv.ERROR_TYPE: text(record.error_type or "_OTHER")}
     if recorders.keys() == _DEFAULT and record.operation in semconv.INFERENCE:  # most calls of most programs
         recorders["duration"].record(record.duration, attributes, _context_of(record))
         return
@@ -223,21 +231,22 @@ class _Station:
             if self._retired is not None:
                 self._retired.fold()
                 accumulators[id(self._retired)] = self._retired
-            return _added(row for accumulator in accumulators.values() for row in accumulator.rows(table))
+            return _together(table, (row for accumulator in accumulators.values() for row in accumulator.rows(table)))
 
     def renew(self) -> None:
         """In a forked child: nobody there would release a lock that another thread of the parent held."""
         self._lock = threading.Lock()
 
 
-def _added(rows: Iterable[Row]) -> list[Row]:
+def _together(table: str, rows: Iterable[Row]) -> list[Row]:
     """Rows of the same attributes as one: money is added here, exactly, and not by the SDK as floats."""
-    sums: dict[frozenset[tuple[str, Any]], Row] = {}
+    both: Callable[[int | Decimal, int | Decimal], int | Decimal] = max if table == PRICE_FROM else exact_sum
+    answer: dict[frozenset[tuple[str, Any]], Row] = {}
     for attributes, value in rows:
         key = frozenset(attributes.items())
-        before = sums.get(key)
-        sums[key] = (attributes, value if before is None else exact_sum(before[1], value))
-    return list(sums.values())
+        before = answer.get(key)
+        answer[key] = (attributes, value if before is None else both(before[1], value))
+    return list(answer.values())
 
 
 _everybody: Final = _Station()  # those who use whatever provider is global
@@ -277,6 +286,8 @@ def _register(meter: Meter, provider: MeterProvider) -> None:
         weakref.finalize(provider, _registered.discard, id(provider)).atexit = False
     for table, (name, unit, description) in semconv.COUNTERS.items():
         meter.create_observable_counter(name, [_reader(table, weakref.ref(provider))], unit, description)
+    name, unit, description = semconv.PRICE_FROM
+    meter.create_observable_gauge(name, [_reader(PRICE_FROM, weakref.ref(provider))], unit, description)
 
 
 def _histogram(meter: Meter, name: str) -> Histogram:
@@ -304,4 +315,4 @@ def _rows(table: str, made_for: MeterProvider | None) -> list[Row]:
     is_global = made_for is provider or _is_stand_in(made_for)
     rows = _everybody.rows(table) if is_global else []
     station = _stations.get(id(provider if is_global else made_for)) if made_for is not None else None
-    return _added([*rows, *station.rows(table)]) if station is not None else rows
+    return _together(table, [*rows, *station.rows(table)]) if station is not None else rows

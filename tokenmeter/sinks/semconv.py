@@ -90,6 +90,9 @@ COST_MODEL: Final = "tokenmeter.cost.model"
 COST_REASON: Final = "tokenmeter.cost.reason"
 COST_COVERED_BY: Final = "tokenmeter.cost.covered_by"
 COST_LIST_AMOUNT: Final = "tokenmeter.cost.list_amount"
+COST_FLAG: Final = "tokenmeter.cost.flag"
+COST_CACHE_SAVINGS: Final = "tokenmeter.cost.cache_savings"
+"""Exact string in the cost's currency; below zero where writing to the cache cost more than was saved."""
 COST_CONVERTED: Final = "tokenmeter.cost.converted.amount"
 COST_CONVERTED_CURRENCY: Final = "tokenmeter.cost.converted.currency"
 COST_RATE: Final = "tokenmeter.cost.converted.rate"
@@ -144,6 +147,8 @@ CONVERSATION: Final = {CONVERSATION_ID: "conversation", "session.id": "session",
 # Metrics --------------------------------------------------------------------------------------------------------
 
 COMPONENT: Final = "tokenmeter.component"
+FAMILY: Final = "tokenmeter.family"
+"""Of the tokenizer that we count with."""
 BOUND: Final = "tokenmeter.bound"
 TOKEN_TYPE: Final = "gen_ai.token.type"
 MODALITY: Final = "gen_ai.token.modality"
@@ -159,6 +164,36 @@ COUNTERS: Final = {
     "calls": ("tokenmeter.calls", "{call}", "Calls by the way they ended."),
     "attempts": ("tokenmeter.attempts", "{request}", "HTTP requests, retries included."),
     "unpriced": ("tokenmeter.calls.unpriced", "{call}", "Calls whose cost is not known; never counted as zero cost."),
+    "cache_saved": (
+        "tokenmeter.cache.savings",
+        "{currency}",
+        "What calls cost less than without the vendor's cache, net of what they wrote to it.",
+    ),
+    "cache_added": (
+        "tokenmeter.cache.surcharge",
+        "{currency}",
+        "What calls cost more than without the vendor's cache: writes that nothing has been read from yet.",
+    ),
+    "cache_unknown": (
+        "tokenmeter.cache.unknown",
+        "{call}",
+        "Priced calls whose usage does not tell what was read from the cache; in no sum of savings.",
+    ),
+    "overdue": (
+        "tokenmeter.calls.price_overdue",
+        "{call}",
+        "Calls priced by a rate past its review date, or past the last day it is known to hold.",
+    ),
+    "compared_counted": (
+        "tokenmeter.calibration.counted",
+        "{token}",
+        "Our own count of tokens that the vendor reported, of the calls that calibration looks at.",
+    ),
+    "compared_reported": (
+        "tokenmeter.calibration.reported",
+        "{token}",
+        "What the vendor reported for them.",
+    ),
     "failures": ("tokenmeter.records.unreadable", "{call}", "Calls that could not be summed, a fault of ours."),
     "input": (
         "gen_ai.client.inference.usage.input_tokens",
@@ -187,6 +222,13 @@ COUNTERS: Final = {
     ),
 }
 """Observable counters: name, unit and description by the table of the accumulator that they read."""
+
+PRICE_FROM: Final = (
+    "tokenmeter.price.effective_from",
+    "s",
+    "Since when the newest price in use holds, in seconds since 1970: it moves when a price changes.",
+)
+"""Observable gauge: name, unit and description."""
 
 SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)

@@ -1,0 +1,212 @@
+"""What one record adds to the sums: which tables there are, and what a call counts for in each.
+
+A table is one counter. Its keys are the table's name and the values of its extra attributes (`EXTRA`), such as the
+currency: what may never be added up is apart from the start. `Accumulator` keeps a set of tables for each set of
+common attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter._guard import guard
+from tokenmeter.money import EXACT
+from tokenmeter.record import End, Record
+from tokenmeter.sinks import semconv
+from tokenmeter.usage import Source, Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.pricing import Cost
+
+__all__ = ["EXTRA", "STANDARD_TABLES", "Tables", "add", "disjoint", "exact_sum", "merge", "source_of_call", "tally"]
+
+_ZERO: Final = Decimal(0)
+_INPUT_PARTS: Final = (
+    ("cache_read", "cache_read_input_tokens"),
+    ("cache_write", "cache_write_input_tokens"),
+    ("audio_input", "audio_input_tokens"),
+    ("image_input", "image_input_tokens"),
+    ("video_input", "video_input_tokens"),
+)
+_OUTPUT_PARTS: Final = (
+    ("reasoning_output", "reasoning_output_tokens"),
+    ("audio_output", "audio_output_tokens"),
+    ("image_output", "image_output_tokens"),
+)
+_KINDS: Final = (("input", "input_tokens", _INPUT_PARTS), ("output", "output_tokens", _OUTPUT_PARTS))
+_MEDIA: Final = (
+    ("input", "input_tokens", (("audio", "audio_input_tokens"), ("image", "image_input_tokens"))),
+    ("output", "output_tokens", (("audio", "audio_output_tokens"), ("image", "image_output_tokens"))),
+)
+_STANDARD: Final = (
+    ("cache_read", "cache_read_input_tokens"),
+    ("cache_write", "cache_write_input_tokens"),
+    ("reasoning", "reasoning_output_tokens"),
+)
+_OVERDUE: Final = ("past_review", "past_until")
+
+Tables = dict[tuple[Any, ...], "int | Decimal"]
+EXTRA: Final[Mapping[str, tuple[str, ...]]] = {
+    "cost": (semconv.COST_CURRENCY, semconv.COST_SOURCE),
+    "cache_saved": (semconv.COST_CURRENCY,),
+    "cache_added": (semconv.COST_CURRENCY,),
+    "cache_unknown": (),
+    "usage": (semconv.COMPONENT, semconv.TOKEN_TYPE, semconv.USAGE_SOURCE),
+    "quantity": (semconv.COMPONENT, semconv.USAGE_SOURCE),
+    "estimated": (semconv.TOKEN_TYPE, semconv.BOUND, semconv.USAGE_SOURCE),
+    "calls": (semconv.END, semconv.COST_STATUS, semconv.USAGE_SOURCE),
+    "attempts": (),
+    "unpriced": (semconv.END,),
+    "overdue": (semconv.COST_FLAG,),
+    "failures": (),
+    "compared_counted": (semconv.FAMILY, semconv.TOKEN_TYPE),
+    "compared_reported": (semconv.FAMILY, semconv.TOKEN_TYPE),
+    "input": (semconv.MODALITY,),
+    "output": (semconv.MODALITY,),
+    "cache_read": (semconv.MODALITY,),
+    "cache_write": (semconv.MODALITY,),
+    "reasoning": (semconv.MODALITY,),
+}
+"""The extra attributes of each table, in the order of its keys."""
+STANDARD_TABLES: Final = frozenset({"input", "output", "cache_read", "cache_write", "reasoning"})
+
+
+def tally(tables: Tables, record: Record, ours: bool) -> Cost | None:
+    """Add a record to its tables, and return its cost. `ours` says whether standard counters may include it."""
+    if record.attempts:
+        add(tables, ("attempts",), len(record.attempts))
+    end = record.end
+    if end is End.DELEGATED:  # others carry what happened inside: not a call of its own
+        return None
+    source = source_of_call(record)
+    cost: Cost | None = None
+    status = "unpriced"
+    with guard("pricing a call"):
+        cost = record.cost
+        status = cost.status
+        amount = cost.amount
+        if amount is not None:
+            key = ("cost", cost.currency, source)
+            tables[key] = EXACT.add(tables.get(key, _ZERO), amount)
+            _tally_cache(tables, cost)
+        if cost.flags:
+            for flag in _OVERDUE:
+                if flag in cost.flags:
+                    add(tables, ("overdue", flag), 1)
+    add(tables, ("calls", end, status, source), 1)
+    if status == "unpriced":
+        add(tables, ("unpriced", end), 1)
+    usage = record.usage
+    for part in disjoint(usage):
+        add(tables, ("usage", part[0], part[1], part[2]), part[3])
+    if usage.quantities or usage.ranges:
+        _tally_rare(tables, usage)
+    if ours and record.operation in semconv.INFERENCE:
+        _tally_standard(tables, usage)
+    return cost
+
+
+def _tally_cache(tables: Tables, cost: Cost) -> None:
+    """What the cache saved or added: two counters, since one that runs both ways could not be told from a restart."""
+    saved = cost.cache_saved
+    if saved is None:
+        add(tables, ("cache_unknown",), 1)
+    elif saved:
+        key = ("cache_saved" if saved > 0 else "cache_added", cost.currency)
+        tables[key] = EXACT.add(tables.get(key, _ZERO), EXACT.abs(saved))
+
+
+def disjoint(usage: Usage) -> list[tuple[str, str, Source, int]]:
+    """Tokens by component so that they add up: (component, "input" or "output", source, tokens).
+
+    A total is split into its known parts and the rest; where the parts contradict the total, the total stands whole.
+    """
+    answer: list[tuple[str, str, Source, int]] = []
+    general, special, cached_media = usage.source, usage.sources, usage.cached_media
+    for kind, field, parts in _KINDS:
+        total = getattr(usage, field)
+        if total is None or total < 0:
+            continue
+        rest, before, contradicted = total, len(answer), False
+        for component, name in parts:
+            tokens = getattr(usage, name)
+            if not tokens:
+                continue
+            if cached_media and component != "cache_read":
+                # Cached audio is inside both `cache_read` and `audio_input`: it counts as the former.
+                tokens -= cached_media.get(component.partition("_")[0], 0)
+            contradicted |= tokens < 0
+            rest -= tokens
+            answer.append((component, kind, special.get(name, general) if special else general, tokens))
+        if rest < 0 or contradicted:
+            del answer[before:]
+            rest = total
+        if rest or len(answer) == before:
+            answer.append((kind, kind, special.get(field, general) if special else general, rest))
+    return answer
+
+
+def source_of_call(record: Record) -> Source:
+    """`record.usage_source`, quickly for the common case."""
+    usage = record.usage
+    if usage.sources or usage.input_tokens is None or usage.output_tokens is None or record.end is End.DELEGATED:
+        return record.usage_source
+    return usage.source
+
+
+def _tally_rare(tables: Tables, usage: Usage) -> None:
+    for name, amount in usage.quantities.items():
+        if amount > 0:
+            key = ("quantity", name, usage.source_of(name))
+            tables[key] = EXACT.add(tables.get(key, _ZERO), amount)
+    for name, (low, high) in usage.ranges.items():
+        kind, source = name.partition("_")[0], usage.source_of(name)
+        add(tables, ("estimated", kind, "low", source), max(low, 0))
+        add(tables, ("estimated", kind, "high", source), max(high, 0))
+
+
+def _tally_standard(tables: Tables, usage: Usage) -> None:
+    """The conventions' own counters: reported numbers only, by modality where the vendor told."""
+    general, special = usage.source, usage.sources
+    if not special and general is not Source.REPORTED:
+        return
+    for kind, field, media in _MEDIA:
+        total = getattr(usage, field)
+        if total is None or total < 0 or (special and special.get(field, general) is not Source.REPORTED):
+            continue
+        rest, told = total, []
+        for medium, name in media:
+            tokens = getattr(usage, name)
+            if tokens is not None and tokens > 0:
+                told.append((medium, tokens))
+                rest -= tokens
+        if rest < 0:
+            rest, told = total, []
+        for medium, tokens in told:
+            add(tables, (kind, medium), tokens)
+        if rest or not told:
+            add(tables, (kind, "text" if told else "unknown"), rest)
+    for table, field in _STANDARD:
+        tokens = getattr(usage, field)
+        if tokens and tokens > 0 and (not special or special.get(field, general) is Source.REPORTED):
+            add(tables, (table, "unknown"), tokens)
+
+
+def add(tables: Tables, key: tuple[Any, ...], count: int) -> None:
+    """Add to one sum of whole numbers."""
+    tables[key] = tables.get(key, 0) + count
+
+
+def merge(into: Tables, tables: Tables) -> None:
+    """Add all sums of some tables to those of others."""
+    for key, value in tables.items():
+        into[key] = exact_sum(into.get(key, 0), value)
+
+
+def exact_sum(one: int | Decimal, other: int | Decimal) -> int | Decimal:
+    """Two counts or two amounts of money as one, in our own decimal context."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one + other
+    return EXACT.add(one, other)
