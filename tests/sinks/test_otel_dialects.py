@@ -104,6 +104,35 @@ def test_no_other_currency_wears_a_name_of_dollars(currency: str) -> None:
     assert spoken(record(cost("USD"), usage=USAGE), *DIALECTS).keys() >= DOLLAR_NAMES
 
 
+@pytest.mark.parametrize(
+    ("paid", "model"),
+    [
+        pytest.param(cost("CNY"), "deepseek-chat (CNY)", id="in yuan: MLflow's own table has no such name"),
+        pytest.param(cost("USD"), None, id="in dollars: the cost is sent"),
+        pytest.param(unpriced(), None, id="unknown to us"),
+        pytest.param(Cost(cost("CNY").offer, "free", Decimal(0), (), NOON), None, id="free in any currency"),
+    ],
+)
+def test_mlflow_is_kept_from_pricing_in_dollars_what_is_billed_in_something_else(paid: Cost, model: str | None) -> None:
+    found = spoken(record(paid, usage=USAGE), "mlflow")
+    assert found.get("mlflow.llm.model") == model
+    assert ("mlflow.llm.cost" in found) == (model is None and paid.amount is not None)
+    assert "mlflow.llm.model" not in spoken(record(paid, usage=USAGE), "mlflow", exchange=RATES)
+
+
+@pytest.mark.parametrize(
+    ("provider", "said"),
+    [
+        pytest.param("mistral", "mistralai", id="OpenInference's word"),
+        pytest.param("alibaba-intl", "alibaba-intl", id="sites that bill apart stay apart"),
+        pytest.param("google", "google", id="not OpenTelemetry's name"),
+    ],
+)
+def test_openinference_says_who_bills_in_its_own_words(provider: str, said: str) -> None:
+    found = spoken(record(cost("USD"), usage=USAGE, provider=provider), "openinference")
+    assert found["llm.provider"] == said
+
+
 RATES = ExchangeRates.of("CNY=0.1400USD@2026-11-01", "a bank")
 CONVERTED = "tokenmeter.cost.converted."
 

@@ -3,8 +3,9 @@
 A dialect is data: rows of an attribute and the fact that it carries, or an object of facts, which is sent as JSON.
 Rows marked `dollars` are for backends that show every number as US dollars: they are sent only where the vendor
 bills in dollars, or where the user gave a dated rate; the converted figure then goes there and is marked as such
-(`tokenmeter.cost.converted.*`). A cost in yuan never appears as so many dollars. Rows without the mark describe the
-call, and are left out on spans that somebody else made, because he has described it already.
+(`tokenmeter.cost.converted.*`). A cost in yuan never appears as so many dollars. Rows marked `elsewhere` are the
+contrary: they keep a backend from pricing in dollars by itself what the vendor bills in something else. Rows without
+a mark describe the call, and are left out on spans that somebody else made, because he has described it already.
 
 Which backend reads what was seen in runs and in the readers' code; a name nobody was seen to read is not here.
 Datadog has no table: what its intake reads of a span is what the conventions name.
@@ -40,6 +41,7 @@ class Row(NamedTuple):
     attribute: str
     fact: str | Mapping[str, str]
     dollars: bool = False
+    elsewhere: bool = False
 
 
 class Dialect(NamedTuple):
@@ -81,12 +83,14 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
                 {"input_cost": "cost.input", "output_cost": "cost.output", "total_cost": "cost"},
                 dollars=True,
             ),
+            # Without a cost MLflow prices the model by its own table, in dollars; it has none for a name so marked.
+            Row("mlflow.llm.model", "model.currency", elsewhere=True),
         )
     ),
     "openinference": Dialect(
         rows=(
             Row("openinference.span.kind", "kind"),
-            Row("llm.provider", "provider"),
+            Row("llm.provider", "provider.openinference"),
             Row("llm.model_name", "model"),
             Row("llm.token_count.prompt", "tokens.input"),
             Row("llm.token_count.completion", "tokens.output"),
@@ -111,6 +115,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         )
     ),
 }
+OPENINFERENCE_PROVIDERS: Final = {"aws-bedrock": "aws", "azure-openai": "azure", "mistral": "mistralai"}
+"""OpenInference's own words where they are not our ids. Phoenix prices by this name, so sites stay apart."""
 VARIABLE: Final = "TOKENMETER_DIALECTS"
 
 
@@ -158,7 +164,9 @@ def speak(
     facts = _Facts(record, export_estimates, rate)
     for dialect in dialects:
         for row in dialect.rows:
-            if (theirs and not row.dollars) or (row.dollars and not facts.in_dollars):
+            if (row.dollars and not facts.in_dollars) or (row.elsewhere and not facts.elsewhere):
+                continue
+            if theirs and not (row.dollars or row.elsewhere):
                 continue
             if isinstance(row.fact, str):
                 value = facts.get(row.fact)
@@ -176,7 +184,10 @@ class _Facts:
     def __init__(self, record: Record, export_estimates: bool, rate: ExchangeRate | None) -> None:
         self.record = record
         self.cost: Cost = record.cost
-        self.in_dollars = self.cost.amount is not None and (self.cost.currency == DOLLARS or rate is not None)
+        known = self.cost.amount is not None
+        # Nothing is nothing in every currency.
+        self.in_dollars = known and (self.cost.currency == DOLLARS or rate is not None or not self.cost.amount)
+        self.elsewhere = known and not self.in_dollars
         self._rate = None if self.cost.currency == DOLLARS else rate
         self._estimates = export_estimates
         self._known: dict[str, Any] = {}
@@ -227,6 +238,11 @@ def _side(component: str) -> str | None:
     return "input" if "input" in parts or component.startswith("cache_read") or "write" in parts else None
 
 
+def _model(facts: _Facts) -> str | None:
+    model = facts.record.response_model or facts.record.request_model
+    return None if model is None else text(model)
+
+
 def _total(facts: _Facts) -> int | None:
     one, other = facts.tokens("input_tokens"), facts.tokens("output_tokens")
     return None if one is None or other is None else one + other
@@ -242,8 +258,11 @@ def _tokens(field: str) -> Callable[[_Facts], int | str | None]:
 
 _FACTS: Final[Mapping[str, Callable[[_Facts], Any]]] = {
     "kind": lambda facts: "EMBEDDING" if facts.record.operation == semconv.EMBEDDINGS else "LLM",
-    "provider": lambda facts: facts.record.otel_provider or facts.record.provider,
-    "model": lambda facts: facts.record.response_model or facts.record.request_model,
+    "provider.openinference": lambda facts: OPENINFERENCE_PROVIDERS.get(
+        facts.record.provider or "", facts.record.provider
+    ),
+    "model": _model,
+    "model.currency": lambda facts: None if (model := _model(facts)) is None else f"{model} ({facts.cost.currency})",
     "tokens.input": _tokens("input_tokens"),
     "tokens.input.rest": lambda facts: facts.rest(
         "input_tokens", "cache_read_input_tokens", "cache_write_input_tokens"
