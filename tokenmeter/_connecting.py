@@ -54,6 +54,7 @@ def connect(
         mode=settings.spans,
         export_estimates=settings.export_estimates,
         dialects=settings.dialects or None,
+        exchange=settings.exchange,
     )
     lifecycle.spans = spans if settings.spans != "none" else None
     lifecycle.add_sink(metrics)

@@ -277,3 +277,17 @@ def test_langfuse_names_are_those_of_its_sdk() -> None:
     names = installed("langfuse._client.attributes").LangfuseOtelSpanAttributes
     known = {value for name, value in vars(names).items() if name.isupper()}
     assert {row.attribute for row in DIALECTS["langfuse"].rows} - {"gen_ai.usage.cost"} <= known
+
+
+def test_the_users_rate_reaches_the_spans_of_a_meter() -> None:
+    """From the setting to the span, as a program sets it."""
+    from tokenmeter import Tokenmeter
+
+    rig = Rig()
+    meter = Tokenmeter(tracer_provider=rig.tracing, dialects=["logfire"], exchange="CNY=0.1400USD@2020-01-01")
+    with meter.call(provider="deepseek", model="deepseek-chat") as call:
+        call.observe_usage(Usage(input_tokens=1000, output_tokens=100))
+    meter.shutdown()
+    found = dict(rig.spans[0].attributes or {})
+    assert found["tokenmeter.cost.currency"] == "CNY"
+    assert found["operation.cost"] == pytest.approx(float(found["tokenmeter.cost.amount"]) * 0.14)
