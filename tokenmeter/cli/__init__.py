@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "families": "the tokenizer families and the models they count",
     "calibration": "what was learnt from reported usage about counting",
     "report": "who spent what, from a ledger",
+    "collector": "price the spans of programs in any language: OTLP in, OTLP with costs out",
     "doctor": "what is installed, instrumented and out of date",
     "demo": "real calls against a local provider server, metered",
 }

@@ -230,6 +230,21 @@ PRICE_FROM: Final = (
 )
 """Observable gauge: name, unit and description."""
 
+COLLECTOR_COUNTERS: Final = {
+    "received": ("tokenmeter.collector.spans.received", "{span}", "Spans taken from senders."),
+    "priced": ("tokenmeter.collector.calls.priced", "{call}", "Calls told by spans whose cost is known."),
+    "unpriced": ("tokenmeter.collector.calls.unpriced", "{call}", "Calls told by spans whose cost is not known."),
+    "forwarded": ("tokenmeter.collector.spans.forwarded", "{span}", "Spans that the endpoint took."),
+    "retried": ("tokenmeter.collector.spans.retried", "{span}", "Spans in attempts after the first that failed too."),
+    "rejected": ("tokenmeter.collector.spans.rejected", "{span}", "Spans that the endpoint refused for good."),
+    "dropped": ("tokenmeter.collector.spans.dropped", "{span}", "Spans not sent when the collector ended."),
+    "refused": ("tokenmeter.collector.spans.refused", "{span}", "Spans not taken for want of room: senders keep them."),
+}
+"""What `tokenmeter collector` counts about itself, by the name of the count."""
+COLLECTOR_QUEUE_BYTES: Final = ("tokenmeter.collector.queue.size", "By", "Memory of requests in hand.")
+COLLECTOR_QUEUE_LIMIT: Final = ("tokenmeter.collector.queue.limit", "By", "Memory that requests may take.")
+COLLECTOR_QUEUE_REQUESTS: Final = ("tokenmeter.collector.queue.requests", "{request}", "Requests that wait.")
+
 SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 
