@@ -48,7 +48,8 @@ MATRIX: Final[Mapping[str, tuple[str, ...]]] = {
     "agents": ("openai-agents", "pydantic-ai-slim[anthropic]>=2.60"),
 }  # fmt: skip
 DISTRIBUTIONS: Final = {
-    "tencentcloud": "tencentcloud-sdk-python-hunyuan", "volcenginesdkarkruntime": "volcengine-ark-runtime", "zai": "zai-sdk",
+    "tencentcloud": "tencentcloud-sdk-python-hunyuan", "volcenginesdkarkruntime": "volcengine-ark-runtime",
+    "zai": "zai-sdk",
 }  # fmt: skip
 CASES: Final = (
     "plain", "stream", "async", "async stream", "early close", "async early close", "cancel", "error", "async error",

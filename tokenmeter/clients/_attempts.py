@@ -196,8 +196,10 @@ def _request_body(request: Any) -> object:
 
 
 def _model(body: object, path: str) -> str | None:
-    if isinstance(body, dict) and isinstance(body.get("model"), str):
-        return str(body["model"])
+    if isinstance(body, dict):
+        model = body.get("model") or body.get("Model")  # Tencent Cloud writes every field so
+        if isinstance(model, str):
+            return model
     # Gemini, Bedrock and Azure name the model, or the deployment, in the path.
     parts = path.split("/")
     for word in ("models", "model", "deployments"):

@@ -151,16 +151,18 @@ def _as_function(method: Any) -> Callable[..., Any]:
     return lambda self, *args, **kwargs: method.__get__(self, type(self))(*args, **kwargs)
 
 
-def unknown_version(package: str, missing: str) -> None:
-    """Say, once for each SDK, that it is not built as we know it."""
+def unknown_version(package: str, missing: str, *, by_requests: bool = True) -> None:
+    """Say, once for each SDK, that it is not built as we know it; `by_requests`: a layer below it still is."""
     if package in _unknown:
         return
     _unknown.add(package)
     logger.warning(
-        "this version of %s has no %s as tokenmeter knows it: its calls are metered by their HTTP requests, "
-        "so an attempt that the SDK repeats counts as a call of its own",
+        "this version of %s has no %s as tokenmeter knows it: %s",
         package,
         missing,
+        "its calls are metered by their HTTP requests, so an attempt that the SDK repeats counts as a call of its own"
+        if by_requests
+        else "what is sent through it is not metered; tokenmeter.call(provider=..., model=...) meters a call by hand",
     )
 
 

@@ -43,7 +43,7 @@ def mark(client: Any, made: _hooks.Mark) -> None:
 def _hook(library: Any) -> None:
     reader = _reader_class(library.StreamReader)
     if not _hooks.patch(library.ClientSession, "_request", lambda request: _request(request, reader)):
-        _hooks.unknown_version("aiohttp", "ClientSession._request")
+        _hooks.unknown_version("aiohttp", "ClientSession._request", by_requests=False)
 
 
 def _request(request: Callable[..., Any], reader: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -20,13 +20,13 @@ from urllib.parse import urlsplit
 
 from tokenmeter._context import leave
 from tokenmeter._guard import guard
-from tokenmeter._reading import FOLD_BYTES, BodyReading, ObjectReading, StreamReading
+from tokenmeter._reading import BodyReading, ObjectReading, StreamReading
 from tokenmeter.catalog.extract import extract
-from tokenmeter.clients import _hooks
+from tokenmeter.clients import _botocore, _hooks
 from tokenmeter.clients._attempts import answered, failed
+from tokenmeter.clients._botocore import Tee
 from tokenmeter.clients._held import Held
 from tokenmeter.record import Attempt, End
-from tokenmeter.stream import BodyTee
 from tokenmeter.usage import Source
 
 if TYPE_CHECKING:
@@ -56,11 +56,15 @@ def install() -> None:
 def mark(client: Any, made: _hooks.Mark) -> None:
     """Meter this client's calls of models."""
     _hooks.mark(client, made)
+    if _hooks.is_unknown("botocore"):
+        _botocore.mark(client, made.for_sdk())
 
 
 def _hook(module: Any) -> None:
-    if not _hooks.patch(module.BaseClient, "_make_api_call", _make_api_call):
+    owner = getattr(module, "BaseClient", None)
+    if owner is None or not _hooks.patch(owner, "_make_api_call", _make_api_call):
         _hooks.unknown_version("botocore", "BaseClient._make_api_call")
+        _botocore.install()
 
 
 # One call -------------------------------------------------------------------------------------------------------
@@ -221,7 +225,7 @@ def _follow(call: OpenCall, operation: str, result: Any) -> None:
         _hooks.unknown_version("botocore", "EventStream._raw_stream")
         call.lifecycle.settle(call, End.COMPLETE)
         return
-    tee = _Tee()
+    tee = Tee()
     tee.listen(body._raw_stream, call, reading)
     body._raw_stream = tee
 
@@ -238,74 +242,3 @@ class _InvokedReading(BodyReading):
         if usage.source is not Source.NONE:
             return usage, reason
         return self._took(extract({"headers": self._headers}, provider=PROVIDER, api="bedrock.headers"))
-
-
-class _Tee(BodyTee):
-    """Stands in the place of the urllib3 response below botocore's stream."""
-
-    _bytes = 0
-
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
-        try:
-            for chunk in self._inner.stream(*args, **kwargs):
-                self._note(chunk)
-                yield chunk
-        except GeneratorExit:  # one reading is over, the stream is not
-            raise
-        except BaseException as error:
-            with guard("settling a stream"):
-                self._failed(error)
-            raise
-        with guard("settling a stream"):
-            self._ended(End.COMPLETE)
-
-    def read(self, amt: Any = None, *args: Any, **kwargs: Any) -> Any:
-        try:
-            data = self._inner.read(amt, *args, **kwargs)
-        except BaseException as error:
-            with guard("settling a stream"):
-                self._failed(error)
-            raise
-        self._note(data)
-        if amt is None or (not data and amt > 0):
-            with guard("settling a stream"):
-                self._ended(End.COMPLETE)
-        return data
-
-    def readinto(self, buffer: Any) -> Any:
-        size = self._inner.readinto(buffer)
-        self._note(bytes(memoryview(buffer)[:size]))
-        if size == 0 and len(buffer) > 0:
-            with guard("settling a stream"):
-                self._ended(End.COMPLETE)
-        return size
-
-    def readlines(self, *args: Any) -> Any:
-        lines = self._inner.readlines(*args)
-        self._note(b"".join(lines))
-        with guard("settling a stream"):
-            self._ended(End.COMPLETE)
-        return lines
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self.stream(decode_content=True)
-
-    def __enter__(self) -> _Tee:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        try:
-            self._inner.close()
-        finally:
-            with guard("settling a stream"):
-                self._closed()
-
-    def _note(self, data: bytes) -> None:
-        if data:
-            self._reading.chunks.append(data)
-            self._bytes += len(data)
-            if self._call.first_chunk_ns is None or self._bytes > FOLD_BYTES:
-                self._bytes = self._pause(self._bytes)

@@ -35,10 +35,15 @@ def install() -> None:
 def mark(client: Any, made: _hooks.Mark) -> None:
     """Meter this session's requests to known endpoints."""
     _hooks.mark(client, made)
+    if _hooks.is_unknown("requests"):
+        for adapter in getattr(client, "adapters", {}).values():
+            _hooks.mark(adapter, made)
 
 
 def _hook(library: Any) -> None:
-    _hooks.patch(library.Session, "send", _send)
+    if not _hooks.patch(library.Session, "send", _send):
+        _hooks.unknown_version("requests", "Session.send")
+        _hooks.patch(library.adapters.HTTPAdapter, "send", _send)  # below it: redirects are requests of their own
     _hooks.patch(library.Response, "iter_content", _iter_content)
     _hooks.patch(library.Response, "close", _close)
 

@@ -37,11 +37,17 @@ def install() -> None:
 def mark(client: Any, made: _hooks.Mark) -> None:
     """Meter this client's calls of models."""
     _hooks.mark(client, made)
+    if _hooks.is_unknown("tencentcloud"):
+        connection = getattr(getattr(client, "request", None), "conn", None)
+        for http in (getattr(connection, "_session", None), getattr(client, "http_client", None)):
+            if http is not None:
+                _hooks.mark(http, made.for_sdk())
 
 
 def _hook(module: Any) -> None:
+    owner = getattr(module, "AbstractClient", None)
     for name in ("_call_and_deserialize", "call", "call_json", "call_sse"):
-        if not _hooks.patch(module.AbstractClient, name, _metered):
+        if owner is None or not _hooks.patch(owner, name, _metered):
             _hooks.unknown_version("tencentcloud", f"AbstractClient.{name}")
 
 
