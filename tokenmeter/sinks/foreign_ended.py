@@ -22,6 +22,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from tokenmeter.record import Record
@@ -105,7 +106,7 @@ class EndedCalls:
                     yield position, self._count(span, record)
         for position, record in without:
             yield position, self._without_usage(spans[position], paths[position], record)
-        self._look_again(parents)
+        self.look(parents)
 
     def release(self) -> None:
         """Count the calls that wait for spans around them."""
@@ -166,8 +167,11 @@ class EndedCalls:
         self._waiting.append((self._clock() + PATIENCE, path[-1], span, record))
         return None
 
-    def _look_again(self, parents: Mapping[SpanKey, SpanKey | None]) -> None:
-        """Decide about waiting spans whose next span around has come, or for whom it is time."""
+    def look(self, parents: Mapping[SpanKey, SpanKey | None] = MappingProxyType({})) -> None:
+        """Decide about waiting spans whose next span around has come, or for whom it is time.
+
+        Done with every batch; where none may come for long, call it now and then.
+        """
         now = self._clock()
         waiting, self._waiting = self._waiting, []
         for until, above, span, record in waiting:

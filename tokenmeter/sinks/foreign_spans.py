@@ -6,8 +6,8 @@ of a span in an OTLP message. Nothing that decides about a call knows which of t
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opentelemetry.trace import StatusCode
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SpanKey", "Told", "attributes_at_once", "key_of", "told"]
 
-SpanKey = Hashable
+SpanKey: TypeAlias = Any
 """Which span it is: the ids as its holder keeps them, compared with nothing but keys of the same holder."""
 
 

@@ -1,0 +1,74 @@
+"""OTLP over gRPC: the three services, on bytes.
+
+Messages are read by `intake` and not by gRPC, so that a malformed one is answered INVALID_ARGUMENT with the reason.
+Packed and too long ones are gRPC's own business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from tokenmeter.collector.intake import Intake
+from tokenmeter.collector.outcomes import Outcome, Verdict, retry_info, status
+from tokenmeter.collector.signals import SIGNALS, Signal
+from tokenmeter.errors import ConfigurationError, MissingExtra
+
+try:
+    import grpc
+except ImportError:  # pragma: no cover
+    raise MissingExtra("the collector receives over gRPC", "collector") from None
+
+__all__ = ["GrpcServer"]
+
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class GrpcServer:
+    """Receives on one address. `largest` is the longest message taken."""
+
+    def __init__(self, intake: Intake, largest: int) -> None:
+        self._intake = intake
+        self._largest = largest
+        self._server: Any = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Begin to listen; returns the port. Raises ConfigurationError if that cannot be."""
+        self._server = grpc.aio.server(
+            options=[("grpc.max_receive_message_length", self._largest), ("grpc.so_reuseport", 0)]
+        )
+        for signal in SIGNALS:
+            handler = grpc.unary_unary_rpc_method_handler(self._receiver(signal))
+            self._server.add_generic_rpc_handlers(
+                (grpc.method_handlers_generic_handler(signal.service, {"Export": handler}),)
+            )
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound = int(self._server.add_insecure_port(address))
+        except RuntimeError:
+            raise ConfigurationError(f"--grpc: cannot listen on {address}: is something else there?") from None
+        await self._server.start()
+        return bound
+
+    async def stop(self) -> None:
+        """Stop listening, when the requests in hand have been answered."""
+        if self._server is not None:
+            await self._server.stop(5.0)
+
+    def _receiver(self, signal: Signal) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        async def export(body: bytes, context: Any) -> bytes:
+            outcome = await self._intake.take(signal, body)
+            if outcome.verdict in (Verdict.DELIVERED, Verdict.KEPT):
+                return outcome.response
+            await context.abort(_CODES[outcome.code], outcome.message, _trailers(outcome))
+            raise AssertionError("abort raises")
+
+        return export
+
+
+def _trailers(outcome: Outcome) -> tuple[tuple[str, bytes], ...]:
+    details = (("grpc-status-details-bin", status(outcome).SerializeToString()),)
+    if outcome.retry_after is None:
+        return details
+    # OpenTelemetry's exporter for Python looks for the hint here, and not in the details.
+    return (*details, ("google.rpc.retryinfo-bin", retry_info(outcome.retry_after).SerializeToString()))

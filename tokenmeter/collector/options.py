@@ -1,0 +1,153 @@
+"""What a collector is started with, checked; the standard OTEL_EXPORTER_OTLP_* variables say what no flag does."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from tokenmeter.errors import ConfigurationError
+
+__all__ = ["Options", "size"]
+
+_UNITS: Final = {
+    "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30,
+}  # fmt: skip
+_PROTOCOLS: Final = {"http": "http", "http/protobuf": "http", "http/json": "http", "grpc": "grpc"}
+_PACKING: Final = ("none", "gzip")
+_VARIABLE: Final = "OTEL_EXPORTER_OTLP_"
+_GRPC_PORT: Final = 4317
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Where a collector listens and forwards, and what it keeps. Sizes are bytes, times seconds.
+
+    `queue` is the memory that waiting requests may take; `largest` the longest request taken; `patience` how long a
+    sender waits for the endpoint before it is told that its data are kept here; `drain` how long the end of the
+    process may take. `tags` are attributes by tag; `metrics_every` None sends no metrics of our own.
+    """
+
+    endpoint: str
+    protocol: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    compression: str = "none"
+    timeout: float = 10.0
+    certificate: str | None = None
+    host: str = "127.0.0.1"
+    grpc_port: int = 4317
+    http_port: int = 4318
+    queue: int = 64 * 2**20
+    largest: int = 16 * 2**20
+    patience: float = 5.0
+    drain: float = 10.0
+    ledger: str | None = None
+    prometheus: int | None = None
+    metrics_every: float | None = 60.0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    scopes: tuple[str, ...] = ()
+    providers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, args: Any, environment: Mapping[str, str] | None = None) -> Options:
+        """Options of parsed flags. Raises ConfigurationError naming the flag or variable and what it may be."""
+        said = os.environ if environment is None else environment
+
+        def variable(name: str) -> str | None:
+            return said.get(_VARIABLE + name, "").strip() or None
+
+        endpoint = args.endpoint or variable("ENDPOINT")
+        if endpoint is None:
+            raise ConfigurationError(
+                f"where to forward to is not said: give --endpoint http://HOST:4318, or set {_VARIABLE}ENDPOINT"
+            )
+        protocol, endpoint = _endpoint(endpoint, args.protocol or variable("PROTOCOL"))
+        headers = pairs("--header", args.header) if args.header else _headers(variable("HEADERS"))
+        compression = args.compression or variable("COMPRESSION") or "none"
+        if compression not in _PACKING:
+            raise ConfigurationError(f"--compression: {compression!r} is not one of {', '.join(_PACKING)}")
+        queue, largest = size("--queue", args.queue), size("--largest", args.largest)
+        if largest > queue:
+            raise ConfigurationError(f"--largest: a request of {largest} bytes never fits a queue of {queue}")
+        _not_itself(endpoint, args)
+        milliseconds = variable("TIMEOUT")
+        timeout = args.timeout if args.timeout is not None else float(milliseconds or 10_000) / 1000
+        return cls(
+            endpoint=endpoint,
+            protocol=protocol,
+            headers=headers,
+            compression=compression,
+            timeout=timeout,
+            certificate=args.ca or variable("CERTIFICATE"),
+            host=args.host,
+            grpc_port=args.grpc,
+            http_port=args.http,
+            queue=queue,
+            largest=largest,
+            drain=args.drain,
+            ledger=args.ledger,
+            prometheus=args.prometheus,
+            metrics_every=args.metrics_every or None,
+            tags={"service": "service.name", **pairs("--tag", args.tag)},
+            scopes=tuple(args.scope),
+            providers=pairs("--provider", args.provider),
+        )
+
+
+def size(flag: str, text: str) -> int:
+    """Bytes of a size such as `64MiB`. Raises ConfigurationError."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    unit = _UNITS.get(found[2].lower()) if found else None
+    if found is None or unit is None or float(found[1]) * unit < 1:
+        raise ConfigurationError(f"{flag}: {text!r} is no size; write 64MiB, 500MB or 1GiB")
+    return int(float(found[1]) * unit)
+
+
+def pairs(flag: str, texts: Iterable[str]) -> dict[str, str]:
+    """Names and values of `name=value` flags. Raises ConfigurationError."""
+    answer = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            # Not the text itself: what was meant for a header may be a key.
+            raise ConfigurationError(f"{flag}: an argument without '='; write {flag} NAME=VALUE")
+        answer[name.strip()] = value.strip()
+    return answer
+
+
+def _headers(text: str | None) -> dict[str, str]:
+    parts = [part for part in (text or "").split(",") if part.strip()]
+    return {name: unquote(value) for name, value in pairs(f"{_VARIABLE}HEADERS", parts).items()}
+
+
+def _endpoint(text: str, protocol: str | None) -> tuple[str, str]:
+    """The protocol and the address without a signal's path. A port of 4317 alone means gRPC, as everywhere."""
+    parts = urlsplit(text if "://" in text else f"http://{text}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+        raise ConfigurationError(f"--endpoint: {text!r} is no address; write http://HOST:4318 or http://HOST:4317")
+    path = re.sub(r"/v1/(traces|metrics|logs)/?$", "", parts.path).rstrip("/")
+    if protocol is None:
+        protocol = "grpc" if port == _GRPC_PORT and not path else "http"
+    if protocol not in _PROTOCOLS:
+        raise ConfigurationError(f"--protocol: {protocol!r} is not one of grpc, http")
+    protocol = _PROTOCOLS[protocol]
+    if protocol == "grpc" and path:
+        raise ConfigurationError(f"--endpoint: {text!r} has a path, and gRPC has none; say --protocol http")
+    netloc = parts.netloc.rpartition("@")[2]
+    return protocol, f"{parts.scheme}://{netloc}{path}"
+
+
+def _not_itself(endpoint: str, args: Any) -> None:
+    parts = urlsplit(endpoint)
+    here = {"127.0.0.1", "localhost", "::1", args.host}
+    if parts.hostname in here and parts.port in (args.grpc, args.http) and parts.port:
+        raise ConfigurationError(
+            f"--endpoint: {endpoint} is where this collector listens; give --grpc or --http others"
+        )
