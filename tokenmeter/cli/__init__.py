@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "calibration": "what was learnt from reported usage about counting",
     "report": "who spent what, from a ledger",
     "collector": "price the spans of programs in any language: OTLP in, OTLP with costs out",
+    "phoenix": "our prices in Phoenix's own table of models",
     "doctor": "what is installed, instrumented and out of date",
     "demo": "real calls against a local provider server, metered",
 }
