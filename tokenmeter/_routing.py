@@ -103,11 +103,12 @@ class Routing:
             api, asks, region = endpoint.api, endpoint.stream_usage == "ask", region or endpoint.region
             known = providers.get(endpoint.provider_id)
         else:
-            api = load_apis().for_path(whole) if any_host or named is not None else None
-            asks, known = False, None
+            api, asks, known = None, False, None
         if named is not None:
             known = providers.resolve(named, region)
             asks = known is not None and known.stream_usage_of(whole) == "ask"
+        if endpoint is None and (any_host or named is not None):
+            api = load_apis().for_path(whole, known.paths if known is not None else None)
         operation = self.operation(api)
         if api is None or operation in _FREE_OPERATIONS:
             return None

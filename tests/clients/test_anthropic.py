@@ -74,6 +74,36 @@ class TestBedrock(Matrix):
     )
 
 
+def vertex(kind: str) -> Callable[[ProviderServer], Any]:
+    def made(server: ProviderServer) -> Any:
+        pytest.importorskip("google.auth", reason="needs anthropic[vertex]; `make test-sdks` has it")
+        client = getattr(anthropic, kind)
+        return client(base_url=f"{server.origin}/v/anthropic/v1", region="us-east5", project_id="p", access_token="t")
+
+    return made
+
+
+class TestVertex(Matrix):
+    """Posts to `…/publishers/anthropic/models/{id}:rawPredict`, and the model is in the path."""
+
+    sdk = Sdk(
+        "anthropic (Vertex)",
+        provider="google-vertex",
+        model=f"{MODEL}@20260101",
+        api="anthropic.messages",
+        make=vertex("AnthropicVertex"),
+        amake=vertex("AsyncAnthropicVertex"),
+        ask=ask,
+        aask=ask,
+        stream=stream,
+        astream=stream,
+    )
+
+    def _complete(self, records: Records, *, stream: bool) -> None:
+        super()._complete(records, stream=stream)
+        assert (records[0].request_model or "").startswith(self.sdk.model)
+
+
 def _helper(messages: Any) -> list[Any]:
     with messages.stream(model=MODEL, **ARGUMENTS) as events:
         return [*events.text_stream, events.get_final_message().stop_reason]
@@ -153,29 +183,19 @@ def test_counting_tokens_and_batches_are_no_calls(meter: Tokenmeter, records: Re
     assert records.drain() == []
 
 
-def test_vertex(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
-    pytest.importorskip("google.auth", reason="needs anthropic[vertex]; `make test-sdks` has it")
-    client = anthropic.AnthropicVertex(
-        base_url=f"{server.origin}/v1", region="us-east5", project_id="p", access_token="t"
-    )
-    usage = {"input_tokens": 5, "output_tokens": 6, "cache_read_input_tokens": 2}
-    body = {"id": "m", "type": "message", "role": "assistant", "model": MODEL, "content": [], "usage": usage}
-    server.serve(lambda request: json_reply(body))
-    ask(meter.wrap(client, provider="google-vertex", region="us-east5"), f"{MODEL}@20260101")
-    assert server.requests[0].path.endswith(f"/publishers/anthropic/models/{MODEL}@20260101:rawPredict")
-    record = records.only()
-    assert (record.provider, record.region, record.request_model) == (
-        "google-vertex",
-        "us-east5",
-        f"{MODEL}@20260101",
-    )
-    assert (record.usage.input_tokens, record.usage.output_tokens) == (7, 6)
-
-
 @pytest.mark.parametrize(
     ("host", "kind", "options", "model", "provider", "region"),
     [
         pytest.param("api.anthropic.com", "Anthropic", {"api_key": "k"}, MODEL, "anthropic", None, id="anthropic"),
+        pytest.param(
+            "us-east5-aiplatform.googleapis.com",
+            "AnthropicVertex",
+            {"region": "us-east5", "project_id": "p", "access_token": "t"},
+            "claude-sonnet-4-6@default",
+            "google-vertex",
+            "us-east5",
+            id="vertex",
+        ),
         pytest.param(
             "bedrock-runtime.eu-west-1.amazonaws.com",
             "AnthropicBedrock",
@@ -200,6 +220,8 @@ def test_who_bills_is_told_by_the_host(
 ) -> None:
     if kind == "AnthropicBedrock":
         pytest.importorskip("botocore", reason="needs anthropic[bedrock]; `make test-sdks` has it")
+    if kind == "AnthropicVertex":
+        pytest.importorskip("google.auth", reason="needs anthropic[vertex]; `make test-sdks` has it")
     through = anthropic.DefaultHttpxClient(proxy=server.origin)
     client = getattr(anthropic, kind)(base_url=f"http://{host}", http_client=through, **options)
     meter.instrument()

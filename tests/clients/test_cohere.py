@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tokenmeter import End, Tokenmeter
-from tokenmeter.testing import ProviderServer, Records, json_reply
+from tokenmeter.testing import ProviderServer, Records, capture, json_reply
 
 from .matrix import MESSAGES, Matrix, Sdk
 
@@ -32,6 +32,19 @@ class TestCohere(Matrix):
         astream=lambda client, model: client.chat_stream(model=model, messages=MESSAGES),
         closed=(End.CLOSED_EARLY, End.DROPPED),
     )
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["by the host", "by the user"])
+def test_behind_a_gateways_prefix(named: bool, server: ProviderServer) -> None:
+    client = cohere.ClientV2(base_url=f"{server.origin}/v/cohere/gateway", api_key="k")
+    meter = Tokenmeter(spans="none", hosts={} if named else {server.host: "cohere"})
+    with capture(meter) as records:
+        meter.wrap(client, provider="cohere" if named else None)
+        client.chat(model="command-a-03-2025", messages=MESSAGES)
+        assert client.chat(model="command-a-03-2025", messages=MESSAGES).usage.billed_units.output_tokens == 12
+    assert [(record.provider, record.api, record.usage.output_tokens) for record in records] == [
+        ("cohere", "cohere.chat.v2", 12)
+    ] * 2
 
 
 def test_tries_that_recurse_are_one_call(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import pickle
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
+import tokenmeter
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Received, Records, Reply, capture, json_reply
 
@@ -118,6 +120,26 @@ def test_what_is_read_is_what_was_sent(meter: Tokenmeter, server: ProviderServer
     bare = list(Api(server.url()).ask(model, stream=True).iter_content(5))
     metered = list(meter.wrap(Api(server.url()), provider="openai").ask(model, stream=True).iter_content(5))
     assert b"".join(metered) == b"".join(bare)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        pytest.param(copy.copy, id="copied"),
+        pytest.param(copy.deepcopy, id="copied deeply"),
+        pytest.param(lambda session: pickle.loads(pickle.dumps(session)), id="pickled"),
+    ],
+)
+def test_copies_of_a_session_stay_metered(copied: Callable[[Any], Any], server: ProviderServer) -> None:
+    bare = copied(requests.Session())
+    assert vars(bare).keys() == vars(requests.Session()).keys()
+    # Of a pickle only the default meter can be meant.
+    meter = tokenmeter.configure(spans="none")
+    session = copied(meter.wrap(requests.Session(), provider="openai"))
+    assert type(session) is requests.Session
+    with capture(meter) as records:
+        session.post(f"{server.url()}/{PATH}", json=body(MODEL))
+    assert (records.only().provider, records[0].usage.output_tokens) == ("openai", 12)
 
 
 def test_a_redirect_is_one_call(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:

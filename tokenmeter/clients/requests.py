@@ -44,8 +44,19 @@ def _hook(library: Any) -> None:
     if not _hooks.patch(library.Session, "send", _send):
         _hooks.unknown_version("requests", "Session.send")
         _hooks.patch(library.adapters.HTTPAdapter, "send", _send)  # below it: redirects are requests of their own
+    # A copied or pickled session has what this names and nothing else; only a marked one says more than before.
+    _hooks.patch(library.Session, "__getstate__", _getstate)
     _hooks.patch(library.Response, "iter_content", _iter_content)
     _hooks.patch(library.Response, "close", _close)
+
+
+def _getstate(getstate: Callable[..., Any]) -> Callable[..., Any]:
+    def metered(self: Any) -> Any:
+        state = getstate(self)
+        mark = self.__dict__.get(_hooks.MARK)
+        return state if mark is None else {**state, _hooks.MARK: mark}
+
+    return metered
 
 
 def _send(send: Callable[..., Any]) -> Callable[..., Any]:

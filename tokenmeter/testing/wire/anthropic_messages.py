@@ -13,7 +13,8 @@ from tokenmeter.testing.reply import Reply, json_reply, sse, sse_reply
 __all__ = ["API", "PATH", "answer", "events", "message", "refuse"]
 
 API: Final = "anthropic.messages"
-PATH: Final = re.compile(r"/v1/messages$")
+PATH: Final = re.compile(r"/v1/messages$|/publishers/anthropic/models/(?P<model>[^/]+):(?:r|streamR)awPredict$")
+"""On Vertex the path names the model."""
 _BAD: Final = b'event: content_block_delta\ndata: {"type": "content_block_delta", "ind\n\n'
 
 _EMPTY: Final[dict[str, dict[str, Any]]] = {
