@@ -69,9 +69,11 @@ def describe(meter: Tokenmeter, record: Record) -> Description:
         or record.attempts
     ):
         return Description(_NONE, {**spans.enriching(record), semconv.CALL_ID: record.id})
-    offer = cost.offer
+    offer, usage = cost.offer, record.usage
+    known = usage.input_tokens is not None and usage.output_tokens is not None and not usage.sources
     key = (
-        id(offer), cost.status, cost.covered_by, cost.reason, record.provider, record.end, record.usage_source,
+        id(offer), cost.status, cost.covered_by, cost.reason, record.provider, record.end,
+        usage.source if known else record.usage_source,
         record.service_tier, record.flags, record.reason, *record.tags.items(),
     )  # fmt: skip
     kept = _kept.get(key)

@@ -6,15 +6,16 @@ Each call is counted once. Of the spans that tell of one call, the innermost tha
 -   a span around one that counts is that call seen from further out, through whatever is between them and across
     processes, and does not count;
 -   a span inside one that has counted does not: its outer came first, in a batch before;
--   a span without usage belongs to the call around it. It waits `PATIENCE` for the spans around it and is a call of
-    unknown cost if none of them is one;
+-   a span without usage belongs to a call around or inside it. Where the spans around it are not all in its batch it
+    waits `PATIENCE` for them, and is a call of unknown cost if none of them is one;
 -   spans of two instrumentations that carry one response id and overlap in time are one call;
 -   a span that comes again, since a sender or a collector between sends a batch twice, is told the same and not
     counted again. Its call has the same id as before, so a ledger that outlives this process has it once, too.
 
 Within a batch all of this is certain. Across batches it is as long as what is needed is remembered: the last
-`REMEMBERED` spans that counted or are around one. One case cannot be known: an outer and an inner span that both have
-usage, come in different batches, have spans between them of which none has come yet, and share no response id.
+`REMEMBERED` spans that counted or are around one, and if spans come in the order in which they end, as every exporter
+sends them, or begin. What cannot be known: that an inner span belongs to an outer one that counted in a batch before,
+if there are spans between them that come later still and the two share no response id.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class EndedCalls:
         self._clock = clock
         self._counted: OrderedDict[SpanKey, None] = OrderedDict()
         self._around: OrderedDict[SpanKey, None] = OrderedDict()  # spans, come or not, that have a counted one inside
+        self._blank: OrderedDict[SpanKey, None] = OrderedDict()  # counted, without usage: a call inside still counts
         self._inside: OrderedDict[SpanKey, None] = OrderedDict()  # spans that came after a counted one around them
         self._waiting: list[tuple[float, SpanKey, Told, Record]] = []  # without usage, by the next span around
 
@@ -105,14 +107,15 @@ class EndedCalls:
                 else:
                     yield position, self._count(span, record)
         for position, record in without:
-            yield position, self._without_usage(spans[position], paths[position], record)
+            yield position, self._without_usage(spans[position], paths[position], record, parents)
         self.look(parents)
 
     def release(self) -> None:
         """Count the calls that wait for spans around them."""
         waiting, self._waiting = self._waiting, []
         for _, _, span, record in waiting:
-            self._count(span, record)
+            if span.key not in self._blank:
+                self._blank_call(span, record)
 
     # One owner ----------------------------------------------------------------------------------------------
 
@@ -153,22 +156,24 @@ class EndedCalls:
 
     # Spans without usage ------------------------------------------------------------------------------------
 
-    def _without_usage(self, span: Told, path: list[SpanKey], record: Record) -> Description | None:
+    def _without_usage(
+        self, span: Told, path: list[SpanKey], record: Record, parents: Mapping[SpanKey, SpanKey | None]
+    ) -> Description | None:
         """What to do about a span without usage, now that those with usage are decided."""
-        if span.key in self._counted:
+        if span.key in self._blank:
             return self._recorder.count(record, to_sinks=False)
-        if span.key in self._around or any(one in self._counted or one in self._inside for one in path):
+        if self._is_another(span, path, record):
             return None
-        if not path:
-            return self._count(span, record)
+        if not path or parents.get(path[-1], path) is None:
+            return self._blank_call(span, record)
         if len(self._waiting) >= _WAITING_MOST:
             _, _, oldest, waiting = self._waiting.pop(0)
-            self._count(oldest, waiting)
+            self._blank_call(oldest, waiting)
         self._waiting.append((self._clock() + PATIENCE, path[-1], span, record))
         return None
 
     def look(self, parents: Mapping[SpanKey, SpanKey | None] = MappingProxyType({})) -> None:
-        """Decide about waiting spans whose next span around has come, or for whom it is time.
+        """Drop waiting spans whose call has come, follow those around which more has, count those for whom it is time.
 
         Done with every batch; where none may come for long, call it now and then.
         """
@@ -176,9 +181,21 @@ class EndedCalls:
         waiting, self._waiting = self._waiting, []
         for until, above, span, record in waiting:
             path = self._up(above, parents)
-            if span.key in self._around or any(one in self._counted or one in self._inside for one in path):
+            if self._is_another(span, path, record):
                 continue
-            if now < until and path[-1] not in parents:
+            if now < until:
                 self._waiting.append((until, path[-1], span, record))
-            elif span.key not in self._counted:
-                self._count(span, record)
+            elif span.key not in self._blank:
+                self._blank_call(span, record)
+
+    def _is_another(self, span: Told, path: list[SpanKey], record: Record) -> bool:
+        """Whether a span without usage is a call that another span has told of."""
+        return (
+            span.key in self._around
+            or any(one in self._counted or one in self._inside for one in path)
+            or self._recorder.seen(span.scope, record)
+        )
+
+    def _blank_call(self, span: Told, record: Record) -> Description:
+        remember(self._blank, span.key, None, REMEMBERED)
+        return self._recorder.count(record, span.scope, to_sinks=self._to_sinks)

@@ -15,6 +15,7 @@ from tokenmeter.record import End, Record
 from tokenmeter.sinks.foreign import is_genai_scope
 from tokenmeter.sinks.foreign_describing import Description, describe
 from tokenmeter.sinks.foreign_usage import facts_of
+from tokenmeter.usage import Source
 
 if TYPE_CHECKING:
     from tokenmeter.meter import Tokenmeter
@@ -87,7 +88,8 @@ class Recorder:
         self, record: Record, scope: str | None = None, within: Scope | None = None, *, to_sinks: bool = True
     ) -> Description:
         """Hand a record to scope and sinks. Returns what its span should say."""
-        if record.response_id is not None and scope is not None:
+        # A span without usage does not stand in the way of another that tells of the same answer and has it.
+        if record.response_id is not None and scope is not None and record.usage.source is not Source.NONE:
             remember(self._answers, record.response_id, (scope, record.started_ns, record.ended_ns), _ANSWERS_MOST)
         if within is not None:
             with guard("adding to a scope"):
