@@ -88,7 +88,9 @@ class Billing:
         if key in self._warned or len(self._warned) >= _UNKNOWN_MODELS_MOST:
             return
         self._warned.add(key)
-        logger.warning("calls of %s %s are not priced: %s", key[0], key[1], cost.reason)
+        # A name can be anything that a vendor sent, and a handler that writes UTF-8 fails on half a character.
+        said = f"calls of {key[0]} {str(key[1])[:200]} are not priced: {str(cost.reason)[:1000]}"
+        logger.warning("%s", said.encode("utf-8", "replace").decode())
 
 
 def _unpriced(record: Record, reason: str) -> Cost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 import tokenmeter
+from tokenmeter.sinks.delivery import CountedExporter
 
 RESOURCE = Resource.create({"service.name": "shop"})
 
@@ -46,9 +48,15 @@ class App:
             resource=RESOURCE,
             shutdown_on_exit=False,
         )
-        self.exporter = OTLPSpanExporter(where[0], timeout=timeout, compression=compressed)
+        # Newer SDKs count what they drop, if they are told with which meters.
+        counted: dict[str, Any] = {}
+        if "meter_provider" in inspect.signature(BatchSpanProcessor.__init__).parameters:
+            counted["meter_provider"] = self.metering
         self.tracing = TracerProvider(resource=RESOURCE, shutdown_on_exit=False)
-        self.processor = BatchSpanProcessor(self.exporter)
+        self.exporter = CountedExporter(
+            OTLPSpanExporter(where[0], timeout=timeout, compression=compressed, **counted), self.metering
+        )
+        self.processor = BatchSpanProcessor(self.exporter, **counted)
         self.tracing.add_span_processor(self.processor)
         self.meter = tokenmeter.Tokenmeter(tracer_provider=self.tracing, meter_provider=self.metering, **settings)
 

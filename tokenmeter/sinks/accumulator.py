@@ -179,7 +179,8 @@ class Accumulator:
             attributes[semconv.SITE] = record.provider
         for tag in sorted(record.tags):
             if self._tags is None or tag in self._tags:
-                attributes[semconv.TAG + tag] = self._bounded(semconv.TAG + tag, record.tags[tag])
+                name = (semconv.TAG + tag).encode("utf-8", "replace").decode()
+                attributes[name] = self._bounded(name, record.tags[tag])
         return self._series_of(attributes, standard)
 
     def _series_of(self, attributes: dict[str, Any], standard: dict[str, Any]) -> _Series:

@@ -176,6 +176,7 @@ def _measured(record: Record) -> Iterator[tuple[str, float, str | None]]:
 
 
 _NOWHERE: Final = Context()
+_INT64: Final = 2**63
 
 
 def _context_of(record: Record) -> Context:
@@ -302,7 +303,8 @@ def _reader(table: str, made_for: weakref.ref[MeterProvider]) -> Callable[[Callb
         observations: list[Observation] = []
         with guard("reading metrics"):
             for attributes, value in _rows(table, made_for()):
-                number = float(value) if isinstance(value, Decimal) else value
+                # An integer that 64 bits cannot hold would make the exporter drop everybody's metrics.
+                number = float(value) if isinstance(value, Decimal) or not -_INT64 <= value < _INT64 else value
                 observations.append(Observation(number, attributes))
         return observations
 

@@ -315,7 +315,7 @@ _SUPPRESSED: Final = SpanHandle(None, contexts.Context(), "suppressed")
 
 def _add_tags(attributes: Attributes, tags: Mapping[str, str]) -> None:
     for key, value in tags.items():
-        if type(value) is str and value.isascii() and len(value) <= TEXT_MOST:
+        if type(value) is str and value.isascii() and len(value) <= TEXT_MOST and key.isascii():
             attributes[semconv.TAG + key] = value
         else:
             with guard("reading a tag"):

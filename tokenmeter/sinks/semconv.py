@@ -245,6 +245,9 @@ COLLECTOR_QUEUE_BYTES: Final = ("tokenmeter.collector.queue.size", "By", "Memory
 COLLECTOR_QUEUE_LIMIT: Final = ("tokenmeter.collector.queue.limit", "By", "Memory that requests may take.")
 COLLECTOR_QUEUE_REQUESTS: Final = ("tokenmeter.collector.queue.requests", "{request}", "Requests that wait.")
 
+EXPORTED: Final = ("tokenmeter.export.spans", "{span}", "Spans given to the exporter, by whether they arrived.")
+OUTCOME: Final = "tokenmeter.export.outcome"
+
 SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 
