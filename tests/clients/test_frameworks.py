@@ -53,6 +53,28 @@ def litellm_openai(server: ProviderServer, stream: bool) -> None:
     list(got if stream else [got])
 
 
+def litellm_asking(server: ProviderServer, stream: bool) -> None:
+    asked = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    got = package("litellm").completion(
+        model="openai/gpt-4o",
+        messages=[{"role": "user", "content": "hi"}],
+        api_base=server.url("openai"),
+        api_key="k",
+        **asked,
+    )
+    list(got if stream else [got])
+
+
+def litellm_at_openai(server: ProviderServer, stream: bool) -> None:
+    """By OpenAI's own address, where litellm asks for usage by itself."""
+    openai = package("openai")
+    through = openai.DefaultHttpxClient(proxy=server.origin)
+    client = openai.OpenAI(base_url="http://api.openai.com/v1", api_key="k", http_client=through)
+    message = {"role": "user", "content": "hi"}
+    got = package("litellm").completion(model="openai/gpt-4o", messages=[message], client=client, stream=stream)
+    list(got if stream else [got])
+
+
 def litellm_openai_async(server: ProviderServer, stream: bool) -> None:
     async def run() -> None:
         got = await package("litellm").acompletion(
@@ -166,7 +188,8 @@ def openai_agents(server: ProviderServer, stream: bool) -> None:
     asyncio.run(run())
 
 
-# litellm takes OpenAI's raw response, in whose bytes an extra chunk could not be hidden: not asked for, counted.
+# litellm takes OpenAI's raw response, in whose bytes an extra chunk could not be hidden: we do not ask. At OpenAI's own
+# address it asks by itself, and anywhere if it is told to; elsewhere the stream is counted.
 ASKS_NOBODY = ((litellm_openai, True), (litellm_openai_async, True))
 
 
@@ -185,6 +208,8 @@ def _once(records: Records, server: ProviderServer, provider: str) -> Record:
     ("call", "provider"),
     [
         pytest.param(litellm_openai, "openai", id="litellm over openai"),
+        pytest.param(litellm_asking, "openai", id="litellm over openai, asking for usage"),
+        pytest.param(litellm_at_openai, "openai", id="litellm at openai's address"),
         pytest.param(litellm_openai_async, "openai", id="litellm over openai, async"),
         pytest.param(litellm_anthropic, "anthropic", id="litellm to anthropic"),
         pytest.param(litellm_anthropic_async, "anthropic", id="litellm to anthropic, async"),

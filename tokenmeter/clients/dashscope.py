@@ -4,36 +4,32 @@
 have in common; `SyncTransport` and `AsyncTransport` are what the client has. Both try again above the HTTP library
 (requests, aiohttp, httpx), where the bodies are read. A refusal is a return value here, not an exception.
 
-Images and videos are tasks: the answer to the request names a task, and the usage stands in the finished one. Such a
-call stays open until this process sees the task finished, in `wait`, `fetch` or the client's polling; what was begun
-elsewhere is not counted, since the task may be fetched any number of times.
+Images and videos are tasks (`_tasks.py`), seen finished in `wait`, `fetch` or the client's polling.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from tokenmeter._guard import guard
-from tokenmeter._reading import ObjectReading
-from tokenmeter.clients import _hooks
+from tokenmeter.clients import _hooks, _tasks
 from tokenmeter.clients._group import Group, Over, async_grouped, grouped
 from tokenmeter.clients._lazy import async_lazily, lazily
 from tokenmeter.record import End
 
-if TYPE_CHECKING:
-    from tokenmeter.lifecycle import OpenCall
-
 __all__ = ["install", "mark"]
 
-_TASKS_MOST: Final = 1000
-_FINISHED: Final = ("SUCCEEDED", "FAILED", "CANCELED", "UNKNOWN")
-_tasks: OrderedDict[str, OpenCall] = OrderedDict()
-_tasks_lock = threading.Lock()
+_TASK: Final = _tasks.Form(
+    "output.task_id",
+    "output.task_status",
+    done=("SUCCEEDED",),
+    failed=("FAILED", "CANCELED", "UNKNOWN"),
+    error="output.code",
+    body=("output", "usage", "request_id"),
+)
 
 
 def install() -> None:
@@ -139,7 +135,7 @@ def _over(answer: Answer) -> Over:
 
 def _class_answer(request: Any, group: Group, result: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """A class's answer: an object that says as its fields what the JSON said."""
-    if getattr(request, "async_request", False) and _hold(group, result):
+    if getattr(request, "async_request", False) and _tasks.hold(_TASK, group.call, result):
         return
     group.close(End.COMPLETE)
 
@@ -149,8 +145,8 @@ def _client_answer(transport: Any, group: Group, result: Any, args: tuple[Any, .
     method = kwargs.get("method", args[0] if args else "")
     path = kwargs.get("path", args[1] if len(args) > 1 else "")
     if method == "GET" and "/tasks/" in path:
-        _finish(_json(result))
-    elif _asked_async(kwargs.get("headers")) and _hold(group, _json(result)):
+        _tasks.finish(_TASK, _json(result))
+    elif _asked_async(kwargs.get("headers")) and _tasks.hold(_TASK, group.call, _json(result)):
         return
     group.close(End.COMPLETE)
 
@@ -166,46 +162,11 @@ def _json(response: Any) -> Any:
 # Tasks ----------------------------------------------------------------------------------------------------------
 
 
-def _field(answer: Any, name: str) -> Any:
-    return answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name, None)
-
-
-def _hold(group: Group, answer: Any) -> bool:
-    """Keep the call of a submitted task open; False if there is no task to wait for."""
-    call, output = group.call, _field(answer, "output")
-    task = _field(output, "task_id") if output else None
-    if call is None or call.settled or not isinstance(task, str) or _field(output, "task_status") in _FINISHED:
-        return False
-    with _tasks_lock:
-        _tasks[task] = call
-        oldest = _tasks.popitem(last=False)[1] if len(_tasks) > _TASKS_MOST else None
-    if oldest is not None:
-        oldest.lifecycle.settle(oldest, End.DROPPED)
-    return True
-
-
-def _finish(answer: Any) -> None:
-    """Settle the call of a task that turns out to be over."""
-    output = _field(answer, "output")
-    status = _field(output, "task_status") if output else None
-    if status not in _FINISHED:
-        return
-    with _tasks_lock:
-        call = _tasks.pop(_field(output, "task_id") or "", None)
-    if call is None:
-        return
-    body = {name: _field(answer, name) for name in ("output", "usage", "request_id")}
-    call.reading = ObjectReading(body, call.provider, call.api, call.request_model)
-    if status != "SUCCEEDED":
-        call.error_type = str(_field(output, "code") or status)
-    call.lifecycle.settle(call, End.COMPLETE if status == "SUCCEEDED" else End.ERROR)
-
-
 def _fetched(get: Callable[..., Any]) -> Callable[..., Any]:
     def metered(cls: Any, *args: Any, **kwargs: Any) -> Any:
         answer = get(cls, *args, **kwargs)
         with guard("reading a task"):
-            _finish(answer)
+            _tasks.finish(_TASK, answer)
         return answer
 
     return metered
@@ -215,7 +176,7 @@ def _async_fetched(get: Callable[..., Any]) -> Callable[..., Any]:
     async def metered(cls: Any, *args: Any, **kwargs: Any) -> Any:
         answer = await get(cls, *args, **kwargs)
         with guard("reading a task"):
-            _finish(answer)
+            _tasks.finish(_TASK, answer)
         return answer
 
     return metered

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._context import CALL
 from tokenmeter._guard import guard
-from tokenmeter.clients import _hooks
+from tokenmeter.clients import _hooks, _tasks
 from tokenmeter.clients._held import Held
 from tokenmeter.clients._hiding import hide_usage
 from tokenmeter.errors import ConfigurationError
@@ -45,6 +45,9 @@ class Sdk:
     extra: str = "extra_json"
     address: str = "base_url"
     """The client's attribute with its base URL, as a URL object."""
+    task: _tasks.Form | None = None
+    """How the SDK's tasks are told, whose usage stands in the finished one; `task_api` is posted to submit one."""
+    task_api: str = ""
     own_spans: bool = False
     """A span may be made inside `request`, as newer versions do: who owns the call's span is decided below it."""
 
@@ -53,7 +56,15 @@ SDKS: Final[Mapping[str, Sdk]] = {
     "openai": Sdk(),
     "anthropic": Sdk(own_spans=True),
     "groq": Sdk(),
-    "volcenginesdkarkruntime": Sdk(body="body", extra="extra_body", address="_base_url"),
+    "volcenginesdkarkruntime": Sdk(
+        body="body",
+        extra="extra_body",
+        address="_base_url",
+        task=_tasks.Form(
+            "id", "status", done=("succeeded",), failed=("failed", "cancelled", "expired"), error="error.code"
+        ),
+        task_api="volcengine.video",
+    ),
 }
 
 _OF_CLIENTS: Final = ("with_options", "base_url", "_base_url")
@@ -169,11 +180,14 @@ def _sync_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...,
         with guard("opening a call"):
             call, options, hidden = _open(self, options, kwargs, loaded)
         if call is None:
-            return request(self, cast_to, options, *args, **kwargs)
+            result = request(self, cast_to, options, *args, **kwargs)
+            if loaded.sdk.task is not None:
+                _polled(loaded.sdk.task, options, result)
+            return result
         with Held(call):
             result = request(self, cast_to, options, *args, **kwargs)
         with guard("following an answer"):
-            _answered(call, result, hidden)
+            _answered(call, result, hidden, loaded.sdk)
         return result
 
     return metered
@@ -185,11 +199,14 @@ def _async_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...
         with guard("opening a call"):
             call, options, hidden = _open(self, options, kwargs, loaded)
         if call is None:
-            return await request(self, cast_to, options, *args, **kwargs)
+            result = await request(self, cast_to, options, *args, **kwargs)
+            if loaded.sdk.task is not None:
+                _polled(loaded.sdk.task, options, result)
+            return result
         with Held(call):
             result = await request(self, cast_to, options, *args, **kwargs)
         with guard("following an answer"):
-            _answered(call, result, hidden)
+            _answered(call, result, hidden, loaded.sdk)
         return result
 
     return metered
@@ -279,10 +296,19 @@ def _ask_usage(options: Any, name: str, body: object, extra: object) -> tuple[An
     return asked, True
 
 
-def _answered(call: OpenCall, result: Any, hidden: bool | None) -> None:
+def _polled(form: _tasks.Form, options: Any, result: Any) -> None:
+    """Look into what may be the state of a task that a call waits for."""
+    with guard("reading a task"):
+        if _tasks.waiting(str(getattr(options, "url", "")).rpartition("/")[2]):
+            _tasks.finish(form, result)
+
+
+def _answered(call: OpenCall, result: Any, hidden: bool | None, sdk: Sdk) -> None:
     if hidden:
         hide_usage(result, nulls=call.route.asks_null)
     if call.streaming or call.settled:
+        return
+    if sdk.task is not None and call.api == sdk.task_api and _tasks.hold(sdk.task, call, result):
         return
     if call.reading is None and not call.attempts:
         # A transport that we do not see: what the SDK made of the answer is the next best thing.
