@@ -238,7 +238,11 @@ COLLECTOR_COUNTERS: Final = {
     "retried": ("tokenmeter.collector.spans.retried", "{span}", "Spans in attempts after the first that failed too."),
     "rejected": ("tokenmeter.collector.spans.rejected", "{span}", "Spans that the endpoint refused for good."),
     "dropped": ("tokenmeter.collector.spans.dropped", "{span}", "Spans not sent when the collector ended."),
-    "refused": ("tokenmeter.collector.spans.refused", "{span}", "Spans not taken for want of room: senders keep them."),
+    "refused": (
+        "tokenmeter.collector.requests.refused",
+        "{request}",
+        "Requests there was no room for: senders keep them.",
+    ),
 }
 """What `tokenmeter collector` counts about itself, by the name of the count."""
 COLLECTOR_QUEUE_BYTES: Final = ("tokenmeter.collector.queue.size", "By", "Memory of requests in hand.")
