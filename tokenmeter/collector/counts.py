@@ -11,8 +11,8 @@ class Counts:
     """Spans since the start, by what became of them; also the sink that counts priced and unpriced calls.
 
     A span is `received` once for each time it is sent here. Each that was received is in the end `forwarded`,
-    `rejected` (by the endpoint, for good) or `dropped` (not sent when the process ended); `refused` ones were not
-    received: their senders keep them. `retried` counts every further attempt.
+    `rejected` (by the endpoint, for good) or `dropped` (not sent when the process ended). `retried` counts every
+    further attempt. `refused` are requests that were not taken and so not read: their senders keep them.
     """
 
     NAMES = ("received", "priced", "unpriced", "forwarded", "retried", "rejected", "dropped", "refused")

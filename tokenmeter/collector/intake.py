@@ -36,20 +36,24 @@ class Intake:
         """Set when the process ends: nothing is taken any more."""
 
     def turned_away(self, signal: Signal, size: int) -> Outcome | None:
-        """The answer to a request of so many bytes if there is no room for it now, told before it is read."""
+        """The answer to a request of so many bytes if it cannot be taken now; asked before it is read, and after."""
         if self.ending:
-            return full("the collector is ending", _ENDING)
-        if self._room.used + size > self._room.size:
-            return self._full(signal)
-        return None
+            answer = full("the collector is ending", _ENDING)
+        elif self._room.used + size > self._room.size:
+            lane = self._lanes[signal.name]
+            problem = lane.problem or "more comes in than goes out"
+            answer = full(f"the queue of {self._room.size / 2**20:g} MiB is full: {problem}", lane.retry_after)
+        else:
+            return None
+        self._counts.refused += 1
+        return answer
 
     async def take(self, signal: Signal, body: bytes, *, json: bool = False) -> Outcome:
         """Price and hand on one request. The answer is DELIVERED, KEPT, REJECTED or FULL."""
         refused = self.turned_away(signal, len(body))
-        if refused is not None or not self._room.take(len(body)):
-            if signal is TRACES:
-                self._counts.refused += _spans_in(body, json)
-            return refused or self._full(signal)
+        if refused is not None:
+            return refused
+        self._room.change(len(body))
         taken = len(body)
         try:
             message = read_json(signal, body) if json else signal.request.FromString(body)
@@ -67,24 +71,9 @@ class Intake:
             body = message.SerializeToString()
             self._room.change(len(body) - taken)
         if not body:
-            self._room.change(-len(body))
             return delivered(b"")
         return await self._lanes[signal.name].deliver(body, spans)
-
-    def _full(self, signal: Signal) -> Outcome:
-        lane = self._lanes[signal.name]
-        size = self._room.size / 2**20
-        problem = lane.problem or "more comes in than goes out"
-        return full(f"the queue of {size:g} MiB is full: {problem}", lane.retry_after)
 
 
 def _count(message: Any) -> int:
     return sum(len(scope.spans) for resource in message.resource_spans for scope in resource.scope_spans)
-
-
-def _spans_in(body: bytes, json: bool) -> int:
-    """The spans of a request that is turned away, as far as it can be read."""
-    try:
-        return _count(read_json(TRACES, body) if json else TRACES.request.FromString(body))
-    except (BadBody, DecodeError):
-        return 0

@@ -44,13 +44,6 @@ class Room:
         self.size = size
         self.used = 0
 
-    def take(self, size: int) -> bool:
-        """Take so much, if it is there."""
-        if self.used + size > self.size:
-            return False
-        self.used += size
-        return True
-
     def change(self, by: int) -> None:
         """Take more, or give back, without asking."""
         self.used += by
