@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -117,6 +117,7 @@ def show(name: str) -> bool:
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     import tokenmeter
+    from tokenmeter.cli.demo import tree
     from tokenmeter.testing import capture, provider_server
 
     title, _, provider, call = CASES[name]
@@ -137,8 +138,8 @@ def show(name: str) -> bool:
         requests = len([request for request in server.requests if request.method == "POST"])
     spans = list(exporter.get_finished_spans())
     print(f"\n{title}")
-    for line in tree(spans):
-        print(line)
+    for shown in tree(spans, line):
+        print(shown)
     counted = counts(reader)
     priced = [span for span in spans if "tokenmeter.cost.amount" in span.attributes]
     told = {"requests at the provider": requests, "records": len(records), "spans with a cost": len(priced)}
@@ -150,23 +151,10 @@ def show(name: str) -> bool:
     return once
 
 
-def tree(spans: Iterable[Any]) -> list[str]:
-    """The spans as they hang together: name, who made it, tokens in / out, cost."""
-    children: dict[int | None, list[Any]] = {}
-    known = {span.context.span_id for span in spans}
-    for span in spans:
-        parent = span.parent.span_id if span.parent is not None else None
-        children.setdefault(parent if parent in known else None, []).append(span)
-    lines: list[str] = []
-
-    def draw(parent: int | None, depth: int) -> None:
-        for span in sorted(children.get(parent, ()), key=lambda one: one.start_time):
-            name = "  " * depth + span.name
-            lines.append(f"  {name:38} {span.instrumentation_scope.name:44} {told(span.attributes)}".rstrip())
-            draw(span.context.span_id, depth + 1)
-
-    draw(None, 0)
-    return lines
+def line(span: Any, depth: int) -> str:
+    """A span's name, who made it, its tokens and its cost."""
+    name = "  " * depth + span.name
+    return f"{name:40} {span.instrumentation_scope.name:44} {told(span.attributes)}"
 
 
 def told(attributes: Mapping[str, Any]) -> str:

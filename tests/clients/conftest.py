@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import local_provider
 import pytest
 
 from tokenmeter import Tokenmeter
-from tokenmeter.testing import ProviderServer, Records, capture, provider_server
+from tokenmeter.testing import ProviderServer, Records, capture
 
+running, server = local_provider.running, local_provider.server
 OUTCOME = pytest.StashKey[str]()
 REASON = pytest.StashKey[str]()
-
-
-@pytest.fixture(scope="session")
-def running() -> Iterator[ProviderServer]:
-    # Each test collects garbage to settle forgotten streams: the SDKs loaded by now need not be looked through again.
-    gc.collect()
-    gc.freeze()
-    with provider_server() as server:
-        yield server
-    gc.unfreeze()
-
-
-@pytest.fixture
-def server(running: ProviderServer) -> Iterator[ProviderServer]:
-    running.clear()
-    yield running
-    running.serve(None)
 
 
 @pytest.fixture

@@ -58,6 +58,15 @@ class Seen:
     requests: int
 
 
+def chat(client: Any, model: str) -> Any:
+    """A call of a client that is made like OpenAI's."""
+    return client.chat.completions.create(model=model, messages=MESSAGES)
+
+
+def chat_stream(client: Any, model: str) -> Any:
+    return client.chat.completions.create(model=model, messages=MESSAGES, stream=True)
+
+
 def shown(thing: Any) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__} {thing!r}"
 

@@ -11,19 +11,11 @@ import pytest
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Received, Records, Reply, capture, json_reply
 
-from .matrix import MESSAGES, Matrix, Sdk
+from .matrix import Matrix, Sdk, chat, chat_stream
 
 VIDEO: Any = {"model": "doubao-seedance-1-0-pro-250528", "content": [{"type": "text", "text": "a cat"}]}
 
 ark = pytest.importorskip("volcenginesdkarkruntime", reason="needs volcengine-ark-runtime; `make test-sdks` has it")
-
-
-def ask(client: Any, model: str) -> Any:
-    return client.chat.completions.create(model=model, messages=MESSAGES)
-
-
-def stream(client: Any, model: str) -> Any:
-    return client.chat.completions.create(model=model, messages=MESSAGES, stream=True)
 
 
 class TestArk(Matrix):
@@ -33,16 +25,16 @@ class TestArk(Matrix):
         model="doubao-seed-1-6-250615",
         make=lambda server: ark.Ark(base_url=f"{server.origin}/v/ark/api/v3", api_key="k"),
         amake=lambda server: ark.AsyncArk(base_url=f"{server.origin}/v/ark/api/v3", api_key="k"),
-        ask=ask,
-        aask=ask,
-        stream=stream,
-        astream=stream,
+        ask=chat,
+        aask=chat,
+        stream=chat_stream,
+        astream=chat_stream,
     )
 
 
 def test_usage_is_asked_for_and_hidden_again(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
     client = meter.wrap(ark.Ark(base_url=f"{server.origin}/v/ark/api/v3", api_key="k"), provider="volcengine")
-    chunks = list(stream(client, "doubao-seed-1-6-250615"))
+    chunks = list(chat_stream(client, "doubao-seed-1-6-250615"))
     assert server.requests[0].json["stream_options"] == {"include_usage": True}
     assert all(chunk.choices for chunk in chunks)
     assert records.only().usage.source is Source.REPORTED

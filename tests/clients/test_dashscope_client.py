@@ -9,7 +9,7 @@ import pytest
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, json_reply
 
-from .matrix import MESSAGES, Matrix, Sdk
+from .matrix import Matrix, Sdk, chat, chat_stream
 
 dashscope = pytest.importorskip("dashscope", reason="needs dashscope; `make test-sdks` has it")
 if not hasattr(dashscope, "Client"):
@@ -25,14 +25,6 @@ def amake(server: ProviderServer) -> Any:
     return dashscope.AsyncClient(api_key="k", base_url=server.url("dashscope-native"))
 
 
-def _ask(client: Any, model: str) -> Any:
-    return client.chat.completions.create(model=model, messages=MESSAGES)
-
-
-def _stream(client: Any, model: str) -> Any:
-    return client.chat.completions.create(model=model, messages=MESSAGES, stream=True)
-
-
 class TestDashscopeClient(Matrix):
     sdk = Sdk(
         "dashscope Client",
@@ -41,10 +33,10 @@ class TestDashscopeClient(Matrix):
         api="dashscope.generation",
         make=make,
         amake=amake,
-        ask=_ask,
-        aask=_ask,
-        stream=_stream,
-        astream=_stream,
+        ask=chat,
+        aask=chat,
+        stream=chat_stream,
+        astream=chat_stream,
         closed=(End.CLOSED_EARLY, End.DROPPED),
         early=(Source.PARTIAL, Source.COUNTED),
     )
@@ -52,8 +44,8 @@ class TestDashscopeClient(Matrix):
 
 def test_copies_stay_metered(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
     client = meter.wrap(make(server), provider="alibaba")
-    _ask(client.with_options(max_retries=0), MODEL)
-    _ask(client.with_options(timeout=5.0), MODEL)
+    chat(client.with_options(max_retries=0), MODEL)
+    chat(client.with_options(timeout=5.0), MODEL)
     assert [record.provider for record in records.drain()] == ["alibaba", "alibaba"]
 
 
@@ -68,7 +60,7 @@ def test_protocols(
     protocol: str, dialect: str, api: str, meter: Tokenmeter, records: Records, server: ProviderServer
 ) -> None:
     client = dashscope.Client(api_key="k", base_url=server.url(dialect), protocol=protocol)
-    _ask(meter.wrap(client, provider="alibaba"), MODEL)
+    chat(meter.wrap(client, provider="alibaba"), MODEL)
     record = records.only()
     assert (record.api, record.usage.input_tokens, record.usage.output_tokens) == (api, 24, 12)
 

@@ -42,27 +42,33 @@ def package(name: str) -> Any:
     return pytest.importorskip(name, reason=REASON.format(name))
 
 
-def litellm_openai(server: ProviderServer, stream: bool) -> None:
-    got = package("litellm").completion(
-        model="openai/gpt-4o",
-        messages=[{"role": "user", "content": "hi"}],
-        api_base=server.url("openai"),
-        api_key="k",
-        stream=stream,
-    )
+MESSAGE = {"role": "user", "content": "hi"}
+
+
+def litellm(server: ProviderServer, stream: bool, dialect: str = "openai", **options: Any) -> None:
+    model, base = ("openai/gpt-4o", server.url()) if dialect == "openai" else claude(server)
+    got = package("litellm").completion(model, [MESSAGE], api_base=base, api_key="k", stream=stream, **options)
     list(got if stream else [got])
+
+
+def litellm_async(server: ProviderServer, stream: bool, dialect: str = "openai") -> None:
+    model, base = ("openai/gpt-4o", server.url()) if dialect == "openai" else claude(server)
+
+    async def run() -> None:
+        got = await package("litellm").acompletion(model, [MESSAGE], api_base=base, api_key="k", stream=stream)
+        if stream:
+            async for _ in got:
+                pass
+
+    asyncio.run(run())
+
+
+def claude(server: ProviderServer) -> tuple[str, str]:
+    return "anthropic/claude-sonnet-5-5", f"{server.origin}/v/anthropic"
 
 
 def litellm_asking(server: ProviderServer, stream: bool) -> None:
-    asked = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
-    got = package("litellm").completion(
-        model="openai/gpt-4o",
-        messages=[{"role": "user", "content": "hi"}],
-        api_base=server.url("openai"),
-        api_key="k",
-        **asked,
-    )
-    list(got if stream else [got])
+    litellm(server, stream, **({"stream_options": {"include_usage": True}} if stream else {}))
 
 
 def litellm_at_openai(server: ProviderServer, stream: bool) -> None:
@@ -70,52 +76,16 @@ def litellm_at_openai(server: ProviderServer, stream: bool) -> None:
     openai = package("openai")
     through = openai.DefaultHttpxClient(proxy=server.origin)
     client = openai.OpenAI(base_url="http://api.openai.com/v1", api_key="k", http_client=through)
-    message = {"role": "user", "content": "hi"}
-    got = package("litellm").completion(model="openai/gpt-4o", messages=[message], client=client, stream=stream)
+    got = package("litellm").completion("openai/gpt-4o", [MESSAGE], client=client, stream=stream)
     list(got if stream else [got])
-
-
-def litellm_openai_async(server: ProviderServer, stream: bool) -> None:
-    async def run() -> None:
-        got = await package("litellm").acompletion(
-            model="openai/gpt-4o",
-            messages=[{"role": "user", "content": "hi"}],
-            api_base=server.url("openai"),
-            api_key="k",
-            stream=stream,
-        )
-        if stream:
-            async for _ in got:
-                pass
-
-    asyncio.run(run())
 
 
 def litellm_anthropic(server: ProviderServer, stream: bool) -> None:
-    got = package("litellm").completion(
-        model="anthropic/claude-sonnet-5-5",
-        messages=[{"role": "user", "content": "hi"}],
-        api_base=f"{server.origin}/v/anthropic",
-        api_key="k",
-        stream=stream,
-    )
-    list(got if stream else [got])
+    litellm(server, stream, "anthropic")
 
 
 def litellm_anthropic_async(server: ProviderServer, stream: bool) -> None:
-    async def run() -> None:
-        got = await package("litellm").acompletion(
-            model="anthropic/claude-sonnet-5-5",
-            messages=[{"role": "user", "content": "hi"}],
-            api_base=f"{server.origin}/v/anthropic",
-            api_key="k",
-            stream=stream,
-        )
-        if stream:
-            async for _ in got:
-                pass
-
-    asyncio.run(run())
+    litellm_async(server, stream, "anthropic")
 
 
 def langchain_openai(server: ProviderServer, stream: bool) -> None:
@@ -190,7 +160,7 @@ def openai_agents(server: ProviderServer, stream: bool) -> None:
 
 # litellm takes OpenAI's raw response, in whose bytes an extra chunk could not be hidden: we do not ask. At OpenAI's own
 # address it asks by itself, and anywhere if it is told to; elsewhere the stream is counted.
-ASKS_NOBODY = ((litellm_openai, True), (litellm_openai_async, True))
+ASKS_NOBODY = ((litellm, True), (litellm_async, True))
 
 
 def _once(records: Records, server: ProviderServer, provider: str) -> Record:
@@ -207,10 +177,10 @@ def _once(records: Records, server: ProviderServer, provider: str) -> Record:
 @pytest.mark.parametrize(
     ("call", "provider"),
     [
-        pytest.param(litellm_openai, "openai", id="litellm over openai"),
+        pytest.param(litellm, "openai", id="litellm over openai"),
         pytest.param(litellm_asking, "openai", id="litellm over openai, asking for usage"),
         pytest.param(litellm_at_openai, "openai", id="litellm at openai's address"),
-        pytest.param(litellm_openai_async, "openai", id="litellm over openai, async"),
+        pytest.param(litellm_async, "openai", id="litellm over openai, async"),
         pytest.param(litellm_anthropic, "anthropic", id="litellm to anthropic"),
         pytest.param(litellm_anthropic_async, "anthropic", id="litellm to anthropic, async"),
         pytest.param(langchain_openai, "openai", id="langchain over openai"),

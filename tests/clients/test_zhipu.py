@@ -10,15 +10,7 @@ import pytest
 from tokenmeter import End
 from tokenmeter.testing import ProviderServer
 
-from .matrix import MESSAGES, Matrix, Sdk
-
-
-def ask(client: Any, model: str) -> Any:
-    return client.chat.completions.create(model=model, messages=MESSAGES)
-
-
-def stream(client: Any, model: str) -> Any:
-    return client.chat.completions.create(model=model, messages=MESSAGES, stream=True)
+from .matrix import Matrix, Sdk, chat, chat_stream
 
 
 def made(package: str, kind: str, dialect: str) -> Any:
@@ -36,8 +28,8 @@ class TestZai(Matrix):
         provider="zai",
         model="glm-4.6",
         make=made("zai", "ZaiClient", "zai"),
-        ask=ask,
-        stream=stream,
+        ask=chat,
+        stream=chat_stream,
         closed=(End.DROPPED, End.CLOSED_EARLY),  # its streams have no close()
     )
 
@@ -48,7 +40,7 @@ class TestZhipuAi(Matrix):
         provider="zhipu",
         model="glm-4.6",
         make=made("zhipuai", "ZhipuAI", "zhipu"),
-        ask=ask,
-        stream=stream,
+        ask=chat,
+        stream=chat_stream,
         closed=(End.DROPPED, End.CLOSED_EARLY),
     )

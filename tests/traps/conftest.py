@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import gc
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import local_provider
 import openai
 import pytest
 
 from tokenmeter import Tokenmeter
-from tokenmeter.testing import ProviderServer, Records, capture, provider_server
+from tokenmeter.testing import ProviderServer, Records, capture
 
+running, server = local_provider.running, local_provider.server
 # Reading the machine's certificates takes an SDK 30 ms for each client, and nothing here speaks TLS.
 TLS = ssl.create_default_context()
-
-
-@pytest.fixture(scope="session")
-def running() -> Iterator[ProviderServer]:
-    # Each test collects garbage to settle forgotten streams: what is loaded by now need not be looked through again.
-    gc.collect()
-    gc.freeze()
-    with provider_server() as server:
-        yield server
-    gc.unfreeze()
-
-
-@pytest.fixture
-def server(running: ProviderServer) -> Iterator[ProviderServer]:
-    running.clear()
-    yield running
-    running.serve(None)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         ledger = args.ledger or str(Path(folder, "spend.db"))
         spans = _demo(ledger)
         print("\nThe spans, as any OpenTelemetry backend gets them\n")
-        for line in _tree(spans):
+        for line in tree(spans, _line):
             print(line)
         print("\nThe ledger: tokenmeter report spend.db --by model,team\n")
         from tokenmeter.cli import main
@@ -117,7 +117,8 @@ def _show_scope(scope: Scope) -> None:
         print(f"  {name:<26} {value}")
 
 
-def _tree(spans: Iterable[Any]) -> list[str]:
+def tree(spans: Iterable[Any], line: Callable[[Any, int], str]) -> list[str]:
+    """Spans as they hang together, each before those inside it; `line(span, depth)` says what there is to a span."""
     children: dict[int | None, list[Any]] = {}
     known = {span.context.span_id for span in spans}
     for span in spans:
@@ -127,11 +128,15 @@ def _tree(spans: Iterable[Any]) -> list[str]:
 
     def draw(parent: int | None, depth: int) -> None:
         for span in sorted(children.get(parent, ()), key=lambda one: one.start_time):
-            lines.append(f"{'  ' * depth}{span.name:<{44 - 2 * depth}} {_told(dict(span.attributes))}".rstrip())
+            lines.append(line(span, depth).rstrip())
             draw(span.context.span_id, depth + 1)
 
     draw(None, 1)
     return lines
+
+
+def _line(span: Any, depth: int) -> str:
+    return f"{'  ' * depth}{span.name:<{44 - 2 * depth}} {_told(dict(span.attributes))}"
 
 
 def _told(attributes: dict[str, Any]) -> str:
