@@ -45,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
     add("--metrics-every", type=float, default=60.0, metavar="SECONDS",
         help="send the collector's metrics to the endpoint; 0 for never (%(default)s)")  # fmt: skip
     add("--tag", metavar="TAG=ATTRIBUTE", action="append", default=[],
-        help="whose spend it is, by an attribute of the span or its resource, beside service=service.name; repeatable")  # fmt: skip
+        help="whose spend it is, by an attribute of span or resource, beside service=service.name; repeatable")  # fmt: skip
     add("--scope", metavar="NAME", action="append", default=[], help="a further instrumentation scope; repeatable")
     add("--provider", metavar="NAME=PROVIDER", action="append", default=[],
         help="who bills behind a name where spans carry no address: openai=deepseek; repeatable")  # fmt: skip

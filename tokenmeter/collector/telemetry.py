@@ -121,11 +121,17 @@ def _scraped(host: str, port: int) -> MetricReader:
         from prometheus_client import start_http_server
     except ImportError:
         raise MissingExtra("--prometheus needs OpenTelemetry's exporter for it", "collector") from None
-    reader = PrometheusMetricReader()
+
+    class Scraped(PrometheusMetricReader):
+        """Closes its port with the provider."""
+
+        def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+            server.shutdown()
+            server.server_close()
+            super().shutdown(timeout_millis, **kwargs)
+
     try:
         server, _ = start_http_server(port, host)
     except OSError as error:
-        reader.shutdown()
         raise ConfigurationError(f"--prometheus: cannot listen on {host}:{port}: {error.strerror}") from None
-    reader.tokenmeter_server = server  # type: ignore[attr-defined]
-    return reader
+    return Scraped()

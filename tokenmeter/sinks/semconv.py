@@ -241,7 +241,7 @@ COLLECTOR_COUNTERS: Final = {
     "refused": (
         "tokenmeter.collector.requests.refused",
         "{request}",
-        "Requests there was no room for: senders keep them.",
+        "Requests there was no room for.",
     ),
 }
 """What `tokenmeter collector` counts about itself, by the name of the count."""
