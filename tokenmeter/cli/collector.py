@@ -45,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
     add("--metrics-every", type=float, default=60.0, metavar="SECONDS",
         help="send the collector's metrics to the endpoint; 0 for never (%(default)s)")  # fmt: skip
     add("--tag", metavar="TAG=ATTRIBUTE", action="append", default=[],
-        help="whose spend it is, by an attribute of span or resource, beside service=service.name; repeatable")  # fmt: skip
+        help="whose spend it is, by an attribute of span or resource; service=service.name is there")  # fmt: skip
     add("--scope", metavar="NAME", action="append", default=[], help="a further instrumentation scope; repeatable")
     add("--provider", metavar="NAME=PROVIDER", action="append", default=[],
         help="who bills behind a name where spans carry no address: openai=deepseek; repeatable")  # fmt: skip
@@ -56,11 +56,14 @@ def run(args: argparse.Namespace) -> int:
     import asyncio
 
     from tokenmeter.collector.options import Options
+    from tokenmeter.errors import MissingExtra
 
     options = Options.read(args)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    from tokenmeter.collector.process import run as collect
-
+    try:
+        from tokenmeter.collector.process import run as collect
+    except ImportError as missing:
+        raise MissingExtra(f"the collector needs {missing.name}", "collector") from None
     return asyncio.run(collect(options, _say))
 
 

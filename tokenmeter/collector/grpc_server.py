@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import grpc
+
 from tokenmeter.collector.intake import Intake
 from tokenmeter.collector.outcomes import Outcome, Verdict, retry_info, status
 from tokenmeter.collector.signals import SIGNALS, Signal
-from tokenmeter.errors import ConfigurationError, MissingExtra
-
-try:
-    import grpc
-except ImportError:  # pragma: no cover
-    raise MissingExtra("the collector receives over gRPC", "collector") from None
+from tokenmeter.errors import ConfigurationError
 
 __all__ = ["GrpcServer"]
 

@@ -12,18 +12,14 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from aiohttp import web
 from google.rpc.code_pb2 import Code
 
 from tokenmeter.collector.intake import Intake
 from tokenmeter.collector.json_bodies import write_json
 from tokenmeter.collector.outcomes import Outcome, Verdict, http_of, rejected, status
 from tokenmeter.collector.signals import SIGNALS, Signal
-from tokenmeter.errors import ConfigurationError, MissingExtra
-
-try:
-    from aiohttp import web
-except ImportError:  # pragma: no cover
-    raise MissingExtra("the collector receives over HTTP", "collector") from None
+from tokenmeter.errors import ConfigurationError
 
 __all__ = ["HttpServer"]
 

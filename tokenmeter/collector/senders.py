@@ -13,18 +13,15 @@ from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import aiohttp
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.status_pb2 import Status
+
 from tokenmeter._version import __version__
 from tokenmeter.collector.outcomes import Outcome, away, code_of_http, delivered, hint_of, rejected
 from tokenmeter.collector.signals import Signal
-from tokenmeter.errors import ConfigurationError, MissingExtra
-
-try:
-    import aiohttp
-    import grpc
-    from google.protobuf.message import DecodeError
-    from google.rpc.status_pb2 import Status
-except ImportError:  # pragma: no cover
-    raise MissingExtra("the collector forwards over HTTP and gRPC", "collector") from None
+from tokenmeter.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from tokenmeter.collector.options import Options

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from tokenmeter.errors import MissingExtra
-
-try:
-    from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
-    from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
-    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
-except ImportError:  # pragma: no cover
-    raise MissingExtra("the collector reads OpenTelemetry's protocol", "collector") from None
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
 
 __all__ = ["LOGS", "METRICS", "SIGNALS", "TRACES", "Signal"]
 

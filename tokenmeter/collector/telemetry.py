@@ -12,26 +12,23 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    MetricExporter,
+    MetricExportResult,
+    MetricReader,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.resources import Resource
+
 from tokenmeter.collector.counts import Counts
 from tokenmeter.collector.lanes import Room
 from tokenmeter.collector.outcomes import Verdict
 from tokenmeter.errors import ConfigurationError, MissingExtra
 from tokenmeter.sinks import semconv
-
-try:
-    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
-    from opentelemetry.metrics import CallbackOptions, Observation
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import (
-        MetricExporter,
-        MetricExportResult,
-        MetricReader,
-        MetricsData,
-        PeriodicExportingMetricReader,
-    )
-    from opentelemetry.sdk.resources import Resource
-except ImportError:  # pragma: no cover
-    raise MissingExtra("the collector's own metrics need OpenTelemetry's SDK", "collector") from None
 
 if TYPE_CHECKING:
     from tokenmeter.collector.lanes import Lane
