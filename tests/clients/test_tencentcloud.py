@@ -129,6 +129,28 @@ def test_actions_that_call_no_model(meter: Tokenmeter, records: Records, server:
     assert records.drain() == []
 
 
+@pytest.mark.parametrize(
+    ("action", "operation"),
+    [
+        pytest.param("ChatCompletions", "chat", id="a chat"),
+        pytest.param("GetEmbedding", "embeddings", id="embeddings"),
+        pytest.param("GetTokenCount", None, id="free"),
+        pytest.param("SetPayMode", None, id="no model"),
+    ],
+)
+def test_a_plain_request_is_what_its_header_says(
+    action: str, operation: str | None, meter: Tokenmeter, records: Records, server: ProviderServer
+) -> None:
+    requests = pytest.importorskip("requests")
+    meter.instrument()
+    body = {"Model": MODEL, "Messages": [{"Role": "user", "Content": "hi"}], "Input": "hi"}
+    headers = {"X-TC-Action": action, "X-TC-Version": "2023-09-01"}
+    proxies = {"http": server.origin}
+    requests.post("http://hunyuan.tencentcloudapi.com/", json=body, headers=headers, proxies=proxies)
+    found = [(record.operation, record.usage.input_tokens) for record in records.drain()]
+    assert found == ([(operation, 24)] if operation else [])
+
+
 def test_the_vendors_real_host_name(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
     meter.instrument()
     client = hunyuan.HunyuanClient(

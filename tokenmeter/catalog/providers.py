@@ -14,7 +14,8 @@ of the host program, so a host we do not know costs one dict probe and a known o
     [models]                     end of a request path -> the model asked for, where the body names none; `*` is any
                                  word, as a model the word that stands there; the first that fits wins
     sites                        region -> the provider that bills it (`ap-southeast-1` of alibaba is alibaba-intl)
-    [[endpoint]]                 host (`*` any labels, `{region}` the region), region, currency, stream_usage, paths
+    [[endpoint]]                 host (`*` any labels, `{region}` the region), region, currency, stream_usage, paths;
+                                 `action`: the header that says what a request is, where every one is posted to `/`
     [usage."<api>"]              laid over the wire format: see `apis`
 """
 
@@ -44,7 +45,7 @@ _SCHEMA: Final[dict[str, type]] = {
     "apis": list, "sites": dict, "paths": dict, "models": dict, "endpoint": list, "usage": dict,
 }  # fmt: skip
 _ENDPOINT: Final[dict[str, type]] = {
-    "host": str, "region": str, "currency": str, "stream_usage": str, "paths": dict, "note": str,
+    "host": str, "region": str, "currency": str, "stream_usage": str, "paths": dict, "action": str, "note": str,
 }  # fmt: skip
 _STREAM_USAGE: Final = ("ask", "always", "refuse", "unknown")
 _VERSION: Final = re.compile(r"[?&]api-version=(\d{4}-\d\d-\d\d)")
@@ -61,6 +62,8 @@ class Endpoint:
     api: str | None
     currency: str | None
     stream_usage: str
+    action: str | None = None
+    """The header whose value stands for the path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Host:
     currency: str | None = None
     stream_usage: str | None = None
     paths: Mapping[str, str] = field(default_factory=dict)
+    action: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,7 @@ class Providers:
             api=self._apis.for_path(path, own) if path else None,
             currency=host.currency,
             stream_usage=_too_old(path, provider.stream_usage_since) or host.stream_usage or provider.stream_usage,
+            action=host.action,
         )
         if len(known.paths) >= _KNOWN_MOST:
             known.paths.clear()
@@ -256,7 +261,7 @@ def _hosts(place: str, entry: dict[str, Any], problems: Problems) -> tuple[Host,
         pattern = line["host"]
         if pattern != pattern.lower() or "/" in pattern:
             problems.add(where, f'"host" {pattern!r} is a lower-case host without scheme and path')
-        keys = {key: line[key] for key in ("region", "currency", "stream_usage", "paths") if key in line}
+        keys = {key: line[key] for key in ("region", "currency", "stream_usage", "paths", "action") if key in line}
         hosts.append(Host(pattern, str(entry.get("id")), **keys))
     return tuple(hosts)
 

@@ -4,8 +4,8 @@ A request that belongs to an open SDK call becomes an attempt of that call. Any 
 endpoint is a call of its own. A library may send through another one (an httpx transport over aiohttp, a redirect
 that requests follows by itself): what is sent while a request of ours is being sent is that same request.
 
-Requests are told by `method`, `url.host`, `url.port`, `url.path` and the body in `_content`, as httpx has them; `Sent`
-says the same of the others.
+Requests are told by `method`, `url.host`, `url.port`, `url.path`, `headers` and the body in `_content`, as httpx has
+them; `Sent` says the same of the others.
 """
 
 from __future__ import annotations
@@ -100,10 +100,11 @@ SENDING: Final[ContextVar[Sending | None]] = ContextVar("tokenmeter.sending", de
 class Sent:
     """A request as `join` reads it, for libraries that state it in another way. `url` is its own address."""
 
-    __slots__ = ("_content", "host", "method", "path", "port", "url")
+    __slots__ = ("_content", "headers", "host", "method", "path", "port", "url")
 
-    def __init__(self, method: str, url: str, content: object) -> None:
+    def __init__(self, method: str, url: str, content: object, headers: object = None) -> None:
         self.method = method
+        self.headers = headers
         self.url = self
         try:
             parts = urlsplit(url)
@@ -173,7 +174,7 @@ def _open(meter: Tokenmeter, mark: _hooks.Mark | None, request: Any, *, any_host
     if request.method != "POST":
         return None
     url = request.url
-    path = url.path
+    path = _action(meter, request) or url.path
     route = meter.route(url.host, url.port, "", path, mark, any_host=any_host or (mark is not None and mark.of_sdk))
     if route is None:
         return None
@@ -182,6 +183,17 @@ def _open(meter: Tokenmeter, mark: _hooks.Mark | None, request: Any, *, any_host
     call = meter.open_call(route, route.model or _model(body, path), stream=stream, body=body)
     call.request = request
     return call
+
+
+def _action(meter: Tokenmeter, request: Any) -> str | None:
+    """What stands for the path where a vendor names its actions in a header; None where the path says it."""
+    endpoint = meter.providers.for_host(request.url.host, "")
+    if endpoint is None or endpoint.action is None:
+        return None
+    for name, value in dict(request.headers or {}).items():
+        if str(name).lower() == endpoint.action:
+            return f"/{value}"
+    return None
 
 
 def _request_body(request: Any) -> object:

@@ -44,7 +44,7 @@ def _send(send: Callable[..., Any]) -> Callable[..., Any]:
         call, owns = None, False
         if concerns(self, request.method):
             with guard("opening a call on the wire"):
-                call, owns = join(self, Sent("POST", request.url, request.body))
+                call, owns = join(self, Sent("POST", request.url, request.body, request.headers))
         if call is None:
             return send(self, request)
         with Sending(call, owns) as sending:

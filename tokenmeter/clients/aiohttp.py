@@ -78,7 +78,7 @@ def _sent(session: Any, url: Any, kwargs: Any) -> Sent:
             content = json.dumps(kwargs["json"]).encode()
         except (TypeError, ValueError, RecursionError):  # the session's own json_serialize may know better
             content = None
-    return Sent("POST", str(url), content)
+    return Sent("POST", str(url), content, kwargs.get("headers"))
 
 
 class _Sending(Sending):

@@ -76,7 +76,7 @@ def _send(send: Callable[..., Any]) -> Callable[..., Any]:
 def _join(session: Any, request: Any) -> tuple[OpenCall | None, bool]:
     if not concerns(session, request.method):
         return None, False
-    return join(session, Sent("POST", request.url, request.body))
+    return join(session, Sent("POST", request.url, request.body, request.headers))
 
 
 def _answered(call: OpenCall, sending: Sending, response: Any) -> None:
