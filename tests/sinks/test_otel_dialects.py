@@ -1,10 +1,9 @@
-"""Dialects: what single backends read, checked by their own reading code where that can be installed."""
+"""Dialects: what single backends read. Their own reading code is asked in test_otel_mappings.py."""
 
 from __future__ import annotations
 
-import importlib
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,43 +11,14 @@ import pytest
 from made_records import NOON, record, unpriced
 from opentelemetry import trace
 from otel_rig import Rig
+from spoken import USAGE, cost, spoken
 
 from tokenmeter import ExchangeRates
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.pricing import Cost, Offer, Price
-from tokenmeter.record import Record
+from tokenmeter.pricing import Cost
 from tokenmeter.sinks.dialects import DIALECTS
 from tokenmeter.sinks.otel import Spans
 from tokenmeter.usage import Source, Usage
-
-USAGE = Usage(
-    input_tokens=1000, output_tokens=100, cache_read_input_tokens=600, cache_write_input_tokens=100,
-    reasoning_output_tokens=40, audio_input_tokens=7,
-)  # fmt: skip
-
-
-def cost(currency: str) -> Cost:
-    """0.75 in, 1.25 out and a fee of 0.01 that belongs to neither."""
-    offer = Offer(provider="openai", model="gpt-4o", effective_from=datetime(2026, 1, 1, tzinfo=UTC), list=currency)
-    lines = tuple(
-        (Price(component, Decimal(1), 1), 1, Decimal(amount))
-        for component, amount in (
-            ("input", "0.5"), ("cache_read", "0.15"), ("cache_write_5m", "0.1"),
-            ("output", "1"), ("reasoning_output", "0.25"), ("web_search", "0.01"),
-        )
-    )  # fmt: skip
-    return Cost(offer, "priced", Decimal("2.01"), lines, NOON)
-
-
-def spoken(
-    finished: Record, *dialects: str, export_estimates: bool = False, exchange: ExchangeRates | None = None
-) -> dict[str, Any]:
-    rig = Rig()
-    rig.lifecycle.spans = Spans(rig.tracing, dialects=dialects, export_estimates=export_estimates, exchange=exchange)
-    handle = rig.open().span
-    assert handle is not None
-    handle.finish(finished)
-    return dict(rig.spans[0].attributes or {})
 
 
 @pytest.mark.parametrize(
@@ -84,6 +54,17 @@ def spoken(
         ),
         pytest.param("logfire", {"operation.cost": 2.01}, id="logfire"),
         pytest.param("openlit", {"gen_ai.usage.cost": 2.01, "gen_ai.usage.total_tokens": 1100}, id="openlit"),
+        pytest.param(
+            "datadog",
+            {
+                "gen_ai.usage.total_tokens": 1100,
+                "gen_ai.usage.cache_read_input_tokens": 600,
+                "gen_ai.usage.cache_write_input_tokens": 100,
+                "gen_ai.usage.reasoning_output_tokens": 40,
+                "gen_ai.conversation.id": "s1",
+            },
+            id="datadog",
+        ),
         pytest.param("langfuse", {"gen_ai.usage.cost": 2.01, "user.id": "u1", "session.id": "s1"}, id="langfuse"),
     ],
 )
@@ -224,7 +205,9 @@ def test_on_a_span_of_somebody_else_only_the_cost_is_said() -> None:
     handle.finish(record(cost("USD"), usage=USAGE))
     span.end()
     found = dict(rig.spans[0].attributes or {})
-    assert {name for name in found if not name.startswith("tokenmeter.")} == DOLLAR_NAMES | {"gen_ai.operation.name"}
+    lacking = {row.attribute for dialect in DIALECTS.values() for row in dialect.rows if row.always}
+    said = {name for name in found if not name.startswith("tokenmeter.")}
+    assert said - lacking == DOLLAR_NAMES | {"gen_ai.operation.name"}
 
 
 def test_dialects_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,60 +217,3 @@ def test_dialects_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TOKENMETER_DIALECTS", "phoenix")
     with pytest.raises(ConfigurationError, match=r"TOKENMETER_DIALECTS: 'phoenix' is not a dialect; there are otel, "):
         Spans()
-
-
-# By the backends' own code ---------------------------------------------------------------------------------------
-
-
-def installed(package: str) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError as missing:
-        pytest.skip(f"{missing.name} is not installed")
-
-
-@pytest.mark.parametrize("dialects", [(), ("mlflow",), ("otel", "mlflow"), tuple(DIALECTS)], ids=str)
-def test_mlflow_reads_our_tokens_and_our_cost(dialects: tuple[str, ...]) -> None:
-    translation = installed("mlflow.tracing.otel.translation")
-
-    class Stored:
-        """A span as MLflow stores it: every attribute as JSON."""
-
-        @staticmethod
-        def to_dict() -> dict[str, Any]:
-            found = spoken(record(cost("USD"), usage=USAGE), *dialects)
-            return {"attributes": {name: json.dumps(value) for name, value in found.items()}, "events": []}
-
-    read = translation.translate_span_when_storing(Stored())["attributes"]
-    usage = json.loads(read["mlflow.chat.tokenUsage"])
-    assert (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == (1000, 100, 1100)
-    assert (usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]) == (600, 100)
-    if "mlflow" in dialects:
-        said = translation.update_cost({}, json.loads(read["mlflow.llm.cost"]))
-        assert said == {"input_cost": 0.75, "output_cost": 1.25, "total_cost": 2.01}
-
-
-def test_openinference_knows_every_name_we_send() -> None:
-    names = installed("openinference.semconv.trace").SpanAttributes
-    known = {value for name, value in vars(names).items() if name.isupper()}
-    assert {row.attribute for row in DIALECTS["openinference"].rows} <= known
-
-
-def test_langfuse_names_are_those_of_its_sdk() -> None:
-    names = installed("langfuse._client.attributes").LangfuseOtelSpanAttributes
-    known = {value for name, value in vars(names).items() if name.isupper()}
-    assert {row.attribute for row in DIALECTS["langfuse"].rows} - {"gen_ai.usage.cost"} <= known
-
-
-def test_the_users_rate_reaches_the_spans_of_a_meter() -> None:
-    """From the setting to the span, as a program sets it."""
-    from tokenmeter import Tokenmeter
-
-    rig = Rig()
-    meter = Tokenmeter(tracer_provider=rig.tracing, dialects=["logfire"], exchange="CNY=0.1400USD@2020-01-01")
-    with meter.call(provider="deepseek", model="deepseek-chat") as call:
-        call.observe_usage(Usage(input_tokens=1000, output_tokens=100))
-    meter.shutdown()
-    found = dict(rig.spans[0].attributes or {})
-    assert found["tokenmeter.cost.currency"] == "CNY"
-    assert found["operation.cost"] == pytest.approx(float(found["tokenmeter.cost.amount"]) * 0.14)

@@ -5,10 +5,13 @@ Rows marked `dollars` are for backends that show every number as US dollars: the
 bills in dollars, or where the user gave a dated rate; the converted figure then goes there and is marked as such
 (`tokenmeter.cost.converted.*`). A cost in yuan never appears as so many dollars. Rows marked `elsewhere` are the
 contrary: they keep a backend from pricing in dollars by itself what the vendor bills in something else. Rows without
-a mark describe the call, and are left out on spans that somebody else made, because he has described it already.
+a mark describe the call, and are left out on spans that somebody else made, because he has described it already; but
+those marked `always` are names that such spans were seen to lack.
 
 Which backend reads what was seen in runs and in the readers' code; a name nobody was seen to read is not here.
-Datadog has no table: what its intake reads of a span is what the conventions name.
+Datadog's intake reads of an OTLP span what the conventions name and computes the cost by itself; its table holds the
+names under which Datadog's own tracer puts the rest, so that both kinds of spans answer one query. It has no cost: no
+name for one is known there.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ class Row(NamedTuple):
     fact: str | Mapping[str, str]
     dollars: bool = False
     elsewhere: bool = False
+    always: bool = False
 
 
 class Dialect(NamedTuple):
@@ -96,7 +100,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
             Row("llm.token_count.completion", "tokens.output"),
             Row("llm.token_count.total", "tokens.total"),
             Row("llm.token_count.prompt_details.cache_read", "tokens.cache_read"),
-            Row("llm.token_count.prompt_details.cache_write", "tokens.cache_write"),
+            # Anthropic's SDK traces itself, and names writes by the newest convention, which Phoenix does not read.
+            Row("llm.token_count.prompt_details.cache_write", "tokens.cache_write", always=True),
             Row("llm.token_count.prompt_details.audio", "tokens.audio_input"),
             Row("llm.token_count.completion_details.reasoning", "tokens.reasoning"),
             Row("llm.token_count.completion_details.audio", "tokens.audio_output"),
@@ -108,6 +113,15 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         )
     ),
     "logfire": Dialect(rows=(Row("operation.cost", "cost", dollars=True),)),
+    "datadog": Dialect(
+        rows=(
+            Row("gen_ai.usage.total_tokens", "tokens.total"),
+            Row("gen_ai.usage.cache_read_input_tokens", "tokens.cache_read"),
+            Row("gen_ai.usage.cache_write_input_tokens", "tokens.cache_write"),
+            Row("gen_ai.usage.reasoning_output_tokens", "tokens.reasoning"),
+            Row("gen_ai.conversation.id", "tag.session"),
+        )
+    ),
     "openlit": Dialect(
         rows=(
             Row("gen_ai.usage.cost", "cost", dollars=True),
@@ -166,7 +180,7 @@ def speak(
         for row in dialect.rows:
             if (row.dollars and not facts.in_dollars) or (row.elsewhere and not facts.elsewhere):
                 continue
-            if theirs and not (row.dollars or row.elsewhere):
+            if theirs and not (row.dollars or row.elsewhere or row.always):
                 continue
             if isinstance(row.fact, str):
                 value = facts.get(row.fact)
