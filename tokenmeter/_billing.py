@@ -52,10 +52,12 @@ class Billing:
         if record.end is End.DELEGATED:
             return _unpriced(record, record.reason or "delegated")
         if record.provider is None:
+            address = record.host if record.port is None else f"{record.host}:{record.port}"
             return _unpriced(
                 record,
-                f"no provider is known for the host {record.host}: "
-                "name it in configure(hosts={...}) or wrap(client, provider=...)",
+                f"no provider is known for the host {address}: say who bills there, as in "
+                f'configure(hosts={{"{address}": "ollama"}}), TOKENMETER_HOSTS="{address}=ollama" or '
+                'wrap(client, provider="ollama")',
             )
         usage = record.usage
         if usage.input_tokens is None and usage.output_tokens is None and not usage.quantities:

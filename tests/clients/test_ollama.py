@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tokenmeter import End, Tokenmeter
-from tokenmeter.testing import ProviderServer, Records
+from tokenmeter.testing import ProviderServer, Records, capture
 
 from .matrix import MESSAGES, Matrix, Sdk
 
@@ -35,4 +35,14 @@ def test_an_address_nobody_knows_is_metered_and_said_to_be_unpriced(
     client.generate(model="qwen3", prompt="hi")
     record = records.only()
     assert (record.provider, record.usage.output_tokens) == (None, 12)
-    assert "hosts" in (record.cost.reason or "")
+    # The line to type, as it is
+    assert f'configure(hosts={{"{server.host}": "ollama"}})' in (record.cost.reason or "")
+
+
+def test_a_machine_of_the_network_is_known_once_named(server: ProviderServer) -> None:
+    meter = Tokenmeter(spans="none", hosts={server.host: "ollama"})
+    with capture(meter) as records:
+        meter.wrap(ollama.Client(host=f"{server.origin}/v/ollama")).chat(model="qwen3", messages=MESSAGES)
+    record = records.only()
+    assert (record.provider, record.usage.output_tokens) == ("ollama", 12)
+    assert "hosts" not in (record.cost.reason or "")
