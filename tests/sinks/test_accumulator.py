@@ -17,8 +17,8 @@ from otel_rig import in_production
 
 from tokenmeter.record import Attempt, End, Record
 from tokenmeter.sinks.accumulator import PENDING_MOST, Accumulator
-from tokenmeter.sinks.tallies import disjoint
-from tokenmeter.usage import Source, Usage
+from tokenmeter.sinks.tallies import Tables, _tally_standard, _tally_usual, add, disjoint
+from tokenmeter.usage import INPUT_SUBSETS, OUTPUT_SUBSETS, Source, Usage
 
 
 def sums(accumulator: Accumulator, table: str, *names: str) -> dict[tuple[Any, ...], Any]:
@@ -294,3 +294,27 @@ def test_absorbing_keeps_every_sum() -> None:
     one.absorb(other)
     assert sums(one, "cost", "tokenmeter.tag.t") == {("a",): Decimal("0.7"), ("b",): 1}
     assert sums(one, "usage", "gen_ai.token.type") == {("input",): 6000, ("output",): 600}
+
+
+few = st.one_of(st.none(), st.integers(-1, 4))
+
+
+@given(
+    st.fixed_dictionaries(dict.fromkeys(("input_tokens", "output_tokens", *INPUT_SUBSETS, *OUTPUT_SUBSETS), few)),
+    st.sampled_from(Source),
+    st.booleans(),
+)
+def test_the_short_way_sums_what_the_general_way_sums(
+    tokens: dict[str, int | None], source: Source, standard: bool
+) -> None:
+    usage = Usage(**tokens, source=source)  # type: ignore[arg-type]
+    short: Tables = {}
+    if not _tally_usual(short, usage, standard):
+        assert not short
+        return
+    general: Tables = {}
+    for component, kind, of, count in disjoint(usage):
+        add(general, ("usage", component, kind, of), count)
+    if standard:
+        _tally_standard(general, usage)
+    assert short == general

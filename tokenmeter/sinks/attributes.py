@@ -11,6 +11,7 @@ people's spans: strings are made encodable and bounded, integers kept within 64 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -44,6 +45,7 @@ _ELSEWHERE: Final = {
     Source.ESTIMATED: semconv.ESTIMATED,
     Source.PARTIAL: semconv.PARTIAL,
 }
+_tokens_of: Final = operator.attrgetter(*TOKEN_FIELDS)
 _OFFERS_MOST: Final = 1000
 _offers: dict[int, tuple[Offer, Attributes]] = {}
 
@@ -93,14 +95,17 @@ def usage_attributes(
     """Add the tokens, each under the name that its source allows."""
     mixed = bool(usage.sources)
     general = usage.source
-    for field in TOKEN_FIELDS:
-        tokens = getattr(usage, field)
+    reported = general is Source.REPORTED and not mixed
+    for field, tokens in zip(TOKEN_FIELDS, _tokens_of(usage), strict=True):
         if tokens is None:
             continue
-        if field == "output_tokens" and tokens == 0 and operation == semconv.EMBEDDINGS:
+        if not tokens and field == "output_tokens" and operation == semconv.EMBEDDINGS:
             continue  # embeddings have no output; the conventions have no attribute for it
+        value = tokens if -_INT64 <= tokens < _INT64 else str(tokens)
+        if reported:
+            answer[names.get(field) or semconv.OTHER_USAGE + field] = value
+            continue
         source = usage.sources.get(field, general) if mixed else general
-        value = whole(tokens)
         if source is Source.REPORTED or export_estimates:
             answer[names.get(field) or semconv.OTHER_USAGE + field] = value
         if source in _ELSEWHERE:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -35,7 +35,6 @@ __all__ = ["DEFAULT_HISTOGRAMS", "Metrics"]
 
 DEFAULT_HISTOGRAMS: Final = ("duration", "embeddings.duration")
 """One record per call: a call is either inference or embeddings."""
-_DEFAULT: Final = frozenset(DEFAULT_HISTOGRAMS)
 
 
 class Metrics:
@@ -147,35 +146,30 @@ def _is_stand_in(provider: object) -> bool:
 
 
 def _record_one(recorders: dict[str, Histogram], record: Record, attributes: Mapping[str, Any]) -> None:
-    if recorders.keys() == _DEFAULT and record.operation in semconv.INFERENCE:  # most calls of most programs
-        recorders["duration"].record(record.duration, attributes, _context_of(record))
-        return
-    wanted = [one for one in _measured(record) if one[0] in recorders]
-    if not wanted:
-        return
     context = _context_of(record)
-    for name, value, kind in wanted:
-        these = attributes if kind is None else {**attributes, semconv.TOKEN_TYPE: kind}
-        recorders[name].record(value, these, context)
+    for name, recorder in recorders.items():
+        if name == "token.usage":
+            usage = record.usage
+            for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
+                if tokens is not None and tokens >= 0 and usage.source_of(f"{kind}_tokens") is Source.REPORTED:
+                    recorder.record(tokens, {**attributes, semconv.TOKEN_TYPE: kind}, context)
+            continue
+        value = _SECONDS[name](record)
+        if value is not None:
+            recorder.record(value, attributes, context)
 
 
-def _measured(record: Record) -> Iterator[tuple[str, float, str | None]]:
-    """What histograms could say of a call: the histogram, the value, and the kind of token it counts."""
-    duration = record.duration
-    if record.operation in semconv.INFERENCE:
-        yield "duration", duration, None
-        if record.time_to_first_chunk is not None:
-            yield "time_to_first_chunk", record.time_to_first_chunk, None
-    elif record.operation == semconv.EMBEDDINGS:
-        yield "embeddings.duration", duration, None
-    yield "operation.duration", duration, None
-    usage = record.usage
-    for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
-        if tokens is not None and tokens >= 0 and usage.source_of(f"{kind}_tokens") is Source.REPORTED:
-            yield "token.usage", tokens, kind
-
+_SECONDS: Final[Mapping[str, Callable[[Record], float | None]]] = {
+    "duration": lambda record: record.duration if record.operation in semconv.INFERENCE else None,
+    "time_to_first_chunk": lambda record: record.time_to_first_chunk if record.operation in semconv.INFERENCE else None,
+    "embeddings.duration": lambda record: record.duration if record.operation == semconv.EMBEDDINGS else None,
+    "operation.duration": lambda record: record.duration,
+}
+"""What each histogram of seconds says of a call; None where it says nothing."""
 
 _NOWHERE: Final = Context()
+_SAMPLED: Final = trace.TraceFlags(trace.TraceFlags.SAMPLED)
+_NO_STATE: Final = trace.TraceState()
 _INT64: Final = 2**63
 
 
@@ -183,14 +177,8 @@ def _context_of(record: Record) -> Context:
     """The context of the call's own span, for exemplars; an empty one where it was not recorded."""
     if record.trace_id is None or record.span_id is None:
         return _NOWHERE
-    span = trace.NonRecordingSpan(
-        trace.SpanContext(
-            int(record.trace_id, 16),
-            int(record.span_id, 16),
-            is_remote=False,
-            trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED),
-        )
-    )
+    where = trace.SpanContext(int(record.trace_id, 16), int(record.span_id, 16), False, _SAMPLED, _NO_STATE)
+    span = trace.NonRecordingSpan(where)
     return trace.set_span_in_context(span, _NOWHERE)
 
 
