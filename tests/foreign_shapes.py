@@ -97,6 +97,14 @@ SHAPES = [
         },
         "openai", CACHED, id="vercel 5, whose numbers are doubles",
     ),
+    pytest.param(
+        "gen_ai",
+        GENAI | USED | {
+            "gen_ai.usage.cache_read.input_tokens": 400, "gen_ai.response.id": "chatcmpl-7",
+            "gen_ai.client.operation.duration": 0.15, "gen_ai.client.operation.time_to_first_chunk": 0.076,
+        },
+        "openai", CACHED, id="vercel 7",
+    ),
     pytest.param("our.llm", GENAI | USED, "openai", WHOLE, id="a scope that the user names"),
 ]  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 Names were read off spans that the packages really made and off their source: the official GenAI instrumentations
 1.3b0, OpenLLMetry 0.62, OpenInference 0.1.72, OpenLIT 1.45, Logfire 5.2, LangSmith 0.15, Anthropic's SDK 2.12, and
-Vercel's AI SDK 4 to 6. Another instrumentation is more rows here, and its scope in `semconv.GENAI_SCOPES`.
+Vercel's AI SDK 4 to 7. Another instrumentation is more rows here, and its scope in `semconv.GENAI_SCOPES`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "anthropic.response.service_tier",
     ),
     "stream": (semconv.REQUEST_STREAM, "gen_ai.is_streaming", "llm.is_streaming", "langsmith.request.streaming"),
-    "time_to_first_chunk": (semconv.TIME_TO_FIRST_CHUNK,),
+    "time_to_first_chunk": (semconv.TIME_TO_FIRST_CHUNK, "gen_ai.client.operation.time_to_first_chunk"),
     "error_type": (semconv.ERROR_TYPE,),
     "raw": ("gen_ai.usage.raw",),
     "total_tokens": (

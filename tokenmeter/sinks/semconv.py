@@ -276,6 +276,7 @@ GENAI_SCOPES: Final = frozenset(
     {
         "ai",
         "com.anthropic.sdk.python",
+        "gen_ai",  # Vercel's AI SDK from 7 on
         "langfuse-sdk",
         "langsmith",
         "litellm",
