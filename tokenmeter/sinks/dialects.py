@@ -119,7 +119,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
             Row("gen_ai.usage.cache_read_input_tokens", "tokens.cache_read"),
             Row("gen_ai.usage.cache_write_input_tokens", "tokens.cache_write"),
             Row("gen_ai.usage.reasoning_output_tokens", "tokens.reasoning"),
-            Row("gen_ai.conversation.id", "tag.session"),
+            Row("gen_ai.conversation.id", "conversation"),
         )
     ),
     "openlit": Dialect(
@@ -277,6 +277,7 @@ _FACTS: Final[Mapping[str, Callable[[_Facts], Any]]] = {
     ),
     "model": _model,
     "model.currency": lambda facts: None if (model := _model(facts)) is None else f"{model} ({facts.cost.currency})",
+    "conversation": lambda facts: facts.get("tag.conversation") or facts.get("tag.session"),
     "tokens.input": _tokens("input_tokens"),
     "tokens.input.rest": lambda facts: facts.rest(
         "input_tokens", "cache_read_input_tokens", "cache_write_input_tokens"
