@@ -26,6 +26,7 @@ PACKAGES = {
     "promtool": "apt-get install prometheus",
     "prometheus-alertmanager": "apt-get install prometheus-alertmanager",
     "victoria-metrics": "`make test-backends` fetches Debian trixie's",
+    "vmalert": "`make test-backends` fetches it with VictoriaMetrics",
 }
 _Found = TypeVar("_Found")
 

@@ -33,6 +33,13 @@ def test_promtool_accepts_the_rules(tmp_path: Path, window: str, by: str) -> Non
     promtool(tmp_path, "check", "rules", "rules.yml")
 
 
+def test_victoriametrics_accepts_the_rules(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(to_yaml(rules(LIMITS)), encoding="utf-8")
+    command = [tool("vmalert"), "-dryRun", f"-rule={tmp_path / 'rules.yml'}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.name)
 def test_alerts_fire_for_what_they_should_and_for_nothing_else(tmp_path: Path, file: Path) -> None:
     (tmp_path / "rules.yml").write_text(to_yaml(rules(LIMITS)), encoding="utf-8")

@@ -97,9 +97,8 @@ def tally(tables: Tables, record: Record, ours: bool) -> Cost | None:
             key = ("cost", cost.currency, source)
             tables[key] = EXACT.add(tables.get(key, _ZERO), amount)
             _tally_cache(tables, cost)
-        if cost.flags:
-            for flag in _OVERDUE:
-                if flag in cost.flags:
+            for flag in cost.flags:
+                if flag in _OVERDUE:
                     add(tables, ("overdue", flag), 1)
     add(tables, ("calls", end, status, source), 1)
     if status == "unpriced":
