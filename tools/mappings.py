@@ -21,7 +21,7 @@ from sdk_matrix import ROOT, VENVS, environment
 NAME: Final = "mappings"
 PACKAGES: Final = (
     "openai>=2", "httpx", "hypothesis", "mlflow-tracing", "openinference-semantic-conventions", "langfuse", "openlit",
-    "logfire", "importlib_metadata", "ddtrace", "pandas", "pydantic",
+    "logfire>=5", "importlib_metadata", "ddtrace", "pandas", "pydantic",
 )  # fmt: skip
 ALONE: Final = ("arize-phoenix",)
 
