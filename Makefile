@@ -42,8 +42,7 @@ test-all:
 # The trap table against openai 1, 2 and 3, langchain and litellm, then every other SDK's majors by each case; each in an
 # environment of its own.
 test-sdks: $(READY)
-	$(PY) tools/sdk_matrix.py
-	$(PY) tools/sdk_matrix_clients.py
+	@status=0; for matrix in sdk_matrix sdk_matrix_clients; do $(PY) tools/$$matrix.py || status=1; done; exit $$status
 
 # The spans of frameworks over SDKs, of other instrumentations and ours; that each call is counted once.
 span-trees: $(READY)

@@ -41,6 +41,9 @@ MATRIX: Final[Mapping[str, tuple[str, ...]]] = {
         "google-genai==3.4.0", "dashscope==2.0.2", "boto3==1.44.5", "tencentcloud-sdk-python-hunyuan==3.1.180",
         "aiohttp>=3.14,<4", "requests>=2.34,<3", "httpx", "httpx2",
     ),
+    # The openai of the others is below 3; in each of its forms and ways in it stands in `sdk_matrix.py`.
+    "openai-1": ("openai==1.109.1",),
+    "openai-3": ("openai>=3,<4",),
     "ark": ("volcengine-ark-runtime",),
     "litellm": ("litellm",),
     # Apart: llama-index allows openai below 3 only, and what fits that takes no current anthropic.
@@ -48,6 +51,7 @@ MATRIX: Final[Mapping[str, tuple[str, ...]]] = {
     "agents": ("openai-agents", "pydantic-ai-slim[anthropic]>=2.60"),
 }  # fmt: skip
 DISTRIBUTIONS: Final = {
+    "langchain": "langchain-core", "llama-index": "llama-index-core", "pydantic-ai": "pydantic-ai-slim",
     "tencentcloud": "tencentcloud-sdk-python-hunyuan", "volcenginesdkarkruntime": "volcengine-ark-runtime",
     "zai": "zai-sdk",
 }  # fmt: skip

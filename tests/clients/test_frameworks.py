@@ -178,7 +178,7 @@ def _once(records: Records, server: ProviderServer, provider: str) -> Record:
     ("call", "provider"),
     [
         pytest.param(litellm, "openai", id="litellm over openai"),
-        pytest.param(litellm_asking, "openai", id="litellm over openai, asking for usage"),
+        pytest.param(litellm_asking, "openai", id="litellm over openai asking for usage"),
         pytest.param(litellm_at_openai, "openai", id="litellm at openai's address"),
         pytest.param(litellm_async, "openai", id="litellm over openai, async"),
         pytest.param(litellm_anthropic, "anthropic", id="litellm to anthropic"),
@@ -191,16 +191,22 @@ def _once(records: Records, server: ProviderServer, provider: str) -> Record:
         pytest.param(openai_agents, "openai", id="openai-agents over openai"),
     ],
 )
+@pytest.mark.usefixtures("note")
 def test_a_frameworks_call_is_counted_once(
     call: Callable[[ProviderServer, bool], None],
     provider: str,
     stream: bool,
     instrumented: Callable[[str], Records],
     server: ProviderServer,
+    records: Records,
+    request: pytest.FixtureRequest,
 ) -> None:
-    records = instrumented(provider)
+    name, _, way = request.node.callspec.id.removesuffix("-stream").removesuffix("-plain").partition(", ")
+    request.node.add_marker(pytest.mark.form(name, f"{way} stream".strip() if stream else way or "plain"))
+    found = instrumented(provider)
     call(server, stream)
-    record = _once(records, server, provider)
+    record = _once(found, server, provider)
+    records.extend(found)  # to be noted
     if (call, stream) in ASKS_NOBODY:
         assert record.usage_source is Source.ESTIMATED or record.usage_source is Source.COUNTED
         assert record.usage.output_tokens

@@ -289,7 +289,7 @@ def test_a_connection_cut_in_an_async_stream(meter: Tokenmeter, records: Records
 def test_a_total_timeout_in_an_async_stream(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
     async def ask() -> None:
         own = meter.wrap(session(server), provider="openai")
-        limit = aiohttp.ClientTimeout(total=0.3)
+        limit = aiohttp.ClientTimeout(total=1.5)
         async with own, own.post(WHOLE, json=body(f"{MODEL};hang=3", stream=True), timeout=limit) as answer:
             with pytest.raises(TimeoutError):
                 await answer.read()

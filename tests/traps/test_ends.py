@@ -145,7 +145,7 @@ def test_a_stream(
     suffix: str, end: End, make: Make, meter: Tokenmeter, records: Records, server: ProviderServer
 ) -> None:
     model = f"gpt-4o;{suffix}"
-    options = {"timeout": 0.3} if "hang" in suffix else {}
+    options = {"timeout": 1.0} if "hang" in suffix else {}
     expected = consume(make(**options), model, stream=True)
     sent = len(server.requests)
     server.clear()
@@ -242,11 +242,11 @@ def test_a_cancelled_task(
 
 
 def test_a_timeout_and_another_try(make: Make, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
-    options = {"timeout": 0.05, "max_retries": 1}
-    expected = consume(make(**options), "gpt-4o;ttft=400", stream=False)
+    options = {"timeout": 0.4, "max_retries": 1}  # long enough to send in, on a busy machine too
+    expected = consume(make(**options), "gpt-4o;ttft=8000", stream=False)
     assert expected.error == "openai.APITimeoutError"
     server.clear()
-    assert consume(meter.wrap(make(**options), provider="openai"), "gpt-4o;ttft=400", stream=False) == expected
+    assert consume(meter.wrap(make(**options), provider="openai"), "gpt-4o;ttft=8000", stream=False) == expected
     assert len(server.requests) == 2
     record = records.only()
     assert (record.end, record.error_type) == (End.ERROR, "APITimeoutError")
