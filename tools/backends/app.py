@@ -1,6 +1,6 @@
 """A team's program: traced and measured by the OpenTelemetry SDK as it comes, metered by `tokenmeter.instrument()`.
 
-    python tools/backends/app.py RECORDS [--phoenix URL] [--project NAME] [--mlflow URL] [--otlp-metrics URL] [--scrape PORT]
+    python tools/backends/app.py RECORDS [--phoenix URL] [--mlflow URL] [--otlp-metrics URL] [--scrape PORT]
 
 It makes the calls of `calls.py` against a provider on this machine, under the vendors' own host names, writes what
 tokenmeter recorded of each as a line of JSON, says `done`, and stays up to be scraped until its standard input ends.
@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from calls import AGENT, CALLS, Call
 from opentelemetry import metrics, trace
@@ -29,10 +29,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import start_http_server
 
 import tokenmeter
+from tokenmeter.catalog.book import load_book
 from tokenmeter.money import plain
 from tokenmeter.record import Record
 from tokenmeter.testing import ProviderServer, provider_server
-from tokenmeter.usage import TOKEN_FIELDS
+from tokenmeter.testing.faults import Faults
+from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
 
 def exporters(args: argparse.Namespace) -> None:
@@ -54,27 +56,30 @@ def exporters(args: argparse.Namespace) -> None:
     metrics.set_meter_provider(MeterProvider(readers, resource=resource))
 
 
-class Lines:
-    """A sink that writes what was recorded of each call."""
+class Kept:
+    """A sink that keeps what was recorded of each call."""
 
-    def __init__(self, file: IO[str]) -> None:
-        self.file = file
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
 
     def write(self, record: Record) -> None:
-        self.file.write(json.dumps(described(record), ensure_ascii=False) + "\n")
+        self.lines.append(described(record))
 
     def flush(self, timeout: float | None = None) -> bool:
-        self.file.flush()
         return True
 
-    def close(self, timeout: float | None = None) -> None:
-        self.file.flush()
+    def close(self, timeout: float | None = None) -> None: ...
 
 
 def described(record: Record) -> dict[str, Any]:
     """A record as the table needs it."""
     cost, usage = record.cost, record.usage
     tokens = {name: value for name in TOKEN_FIELDS if (value := getattr(usage, name)) is not None}
+    reported = {name: value for name, value in tokens.items() if usage.source_of(name) is Source.REPORTED}
+    part = load_book().price(
+        Usage(**{"input_tokens": 0, "output_tokens": 0, **reported}), provider=record.provider or "",
+        model=record.response_model or record.request_model or "", at=record.ended_at,
+    )  # fmt: skip
     return {
         "call": record.tags["call"],
         "id": record.id,
@@ -83,7 +88,8 @@ def described(record: Record) -> dict[str, Any]:
         "provider": record.provider,
         "model": record.response_model or record.request_model,
         "tokens": tokens,
-        "sources": {name: str(usage.source_of(name)) for name in tokens},
+        "reported": reported,
+        "reported_amount": None if part.amount is None or not reported else plain(part.amount),
         "status": cost.status,
         "amount": None if cost.amount is None else plain(cost.amount),
         "currency": cost.currency if cost.amount is not None else None,
@@ -95,7 +101,9 @@ def described(record: Record) -> dict[str, Any]:
 def ask(server: ProviderServer, calls: Iterable[Call]) -> None:
     """Make these calls, the provider answering each as its row says."""
     for call in calls:
-        server.faults = call.answer
+        server.serve(None if isinstance(call.answer, Faults) else call.answer)
+        if isinstance(call.answer, Faults):
+            server.faults = call.answer
         with tokenmeter.tags(team=call.vendor, call=call.name):
             call.make()
 
@@ -119,19 +127,20 @@ def main() -> None:
     parser.add_argument("--scrape", type=int)
     args = parser.parse_args()
     exporters(args)
-    with provider_server() as server, args.records.open("w", encoding="utf-8") as file:
+    kept = Kept()
+    with provider_server() as server:
         # Every client goes to its vendor by name, and ends at the server here.
         os.environ["HTTP_PROXY"] = os.environ["http_proxy"] = server.origin
         tokenmeter.instrument()
-        tokenmeter.add_sink(Lines(file))
+        tokenmeter.add_sink(kept)
         ask(server, [call for call in CALLS if AGENT not in call.kinds])
         ask_as_agent(server, [call for call in CALLS if AGENT in call.kinds])
         tokenmeter.flush(30)
         trace.get_tracer_provider().force_flush()  # type: ignore[attr-defined]
         metrics.get_meter_provider().force_flush()  # type: ignore[attr-defined]
+        args.records.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept.lines))
         print("done", flush=True)
         sys.stdin.read()
-        tokenmeter.shutdown(10)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from tokenmeter.testing import Received, Reply, json_reply
 from tokenmeter.testing.faults import Faults
+
+Answerer = Callable[[Received], Reply]
 
 ASKED: Final = "How much did this answer cost? 这个回答花了多少钱？"
 MESSAGES: Final[Any] = [{"role": "user", "content": ASKED}]
@@ -19,13 +22,16 @@ AGENT: Final = "agent"
 
 
 class Call(NamedTuple):
-    """One call: its name, who sells the model, what kinds of call it is, how it is made and what is answered."""
+    """One call: its name, who sells the model, what kinds of call it is, how it is made and what is answered.
+
+    `answer` are the provider's knobs, or its whole reply where no knob says it.
+    """
 
     name: str
     vendor: str
     kinds: frozenset[str]
     make: Callable[[], None]
-    answer: Faults
+    answer: Faults | Answerer
 
 
 BASE: Final = {
@@ -151,16 +157,27 @@ def text_embedding(_: str, model: str) -> None:
     dashscope.TextEmbedding.call(model=model, api_key="any", input=[ASKED, "price"])
 
 
+def _writing(_: Received) -> Reply:
+    """A Claude that read some of the prompt from its cache and wrote more of it there."""
+    usage = {
+        "input_tokens": 200, "cache_read_input_tokens": 8000, "cache_creation_input_tokens": 800, "output_tokens": 500,
+        "cache_creation": {"ephemeral_5m_input_tokens": 800, "ephemeral_1h_input_tokens": 0},
+    }  # fmt: skip
+    text = {"type": "text", "text": "A few cents."}
+    head = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-haiku-4-5"}
+    return json_reply({**head, "content": [text], "stop_reason": "end_turn", "stop_sequence": None, "usage": usage})
+
+
 LONG: Final = "chunks=300;delay=2"
 """A stream that still comes while its reader leaves."""
-_ROWS: Final[tuple[tuple[str, str, Callable[[str, str], None], str, str], ...]] = (
+_ROWS: Final[tuple[tuple[str, str, Callable[[str, str], None], str, str | Answerer], ...]] = (
     ("openai", "plain", chat, "gpt-5-mini", "in=1200;out=300;cached=0"),
     ("openai", "stream cached reasoning", chat_stream, "gpt-5", "in=4000;out=700;cached=2048;reasoning=448"),
     ("openai", "cached", responses, "gpt-4o", "in=3100;out=120;cached=1024"),
     ("openai", "embeddings", embeddings, "text-embedding-3-small", "in=6000"),
     ("openai", "unpriced", chat, "our-own-finetune", "in=500;out=50;cached=0"),
     ("anthropic", "plain", messages, "claude-sonnet-4-5", "in=2400;out=350;cached=0"),
-    ("anthropic", "cached", messages, "claude-haiku-4-5", "in=9000;out=500;cached=8000"),
+    ("anthropic", "cached written", messages, "claude-haiku-4-5", _writing),
     ("anthropic", "stream cached", messages_stream, "claude-sonnet-4-5", "in=5200;out=800;cached=4096"),
     ("anthropic", "stream left", messages_left, "claude-sonnet-4-5", f"in=900;out=400;cached=0;{LONG}"),
     ("anthropic", "agent", messages, "claude-opus-4-5", "in=3000;out=900;cached=1000"),
@@ -169,36 +186,37 @@ _ROWS: Final[tuple[tuple[str, str, Callable[[str, str], None], str, str], ...]] 
     ("google", "stream left", generate_left, "gemini-2.5-flash", f"in=700;out=300;cached=0;{LONG}"),
     ("google", "long", generate, "gemini-2.5-pro", "in=250000;out=1000;cached=0"),
     ("google", "agent cached", generate, "gemini-2.5-flash", "in=8000;out=300;cached=6000"),
-    ("xai", "plain", chat, "grok-4", "in=1100;out=90;cached=0"),
-    ("xai", "cached", chat, "grok-4", "in=7000;out=150;cached=6400"),
-    ("xai", "reasoning", chat, "grok-4", "in=800;out=1200;cached=0;reasoning=1000"),
+    ("xai", "plain", chat, "grok-code-fast-1", "in=1100;out=90;cached=0"),
+    ("xai", "cached", chat, "grok-code-fast-1", "in=7000;out=150;cached=6400"),
+    ("xai", "reasoning", chat, "grok-3-mini", "in=800;out=1200;cached=0;reasoning=1000"),
     ("xai", "stream", chat_stream, "grok-4", "in=950;out=210;cached=0"),
-    ("xai", "agent stream", chat_stream, "grok-4", "in=2600;out=310;cached=0"),
+    ("xai", "agent stream", chat_stream, "grok-code-fast-1", "in=2600;out=310;cached=0"),
     ("deepseek", "plain", chat, "deepseek-chat", "in=1800;out=420;cached=0"),
     ("deepseek", "cached", chat, "deepseek-chat", "in=6400;out=380;cached=5120"),
     ("deepseek", "stream reasoning", chat_stream, "deepseek-reasoner", "in=900;out=1500;cached=0;reasoning=1100"),
     ("deepseek", "stream left", chat_left, "deepseek-chat", f"in=600;out=300;cached=0;{LONG}"),
     ("deepseek", "agent", chat, "deepseek-chat", "in=2200;out=260;cached=1024"),
-    ("alibaba", "plain", generation, "qwen-plus", "in=1300;out=330;cached=0"),
+    ("alibaba", "plain", generation, "qwen-max", "in=1300;out=330;cached=0"),
     ("alibaba", "stream cached", generation_stream, "qwen-plus", "in=4200;out=510;cached=2048"),
-    ("alibaba", "stream left", generation_left, "qwen-plus", f"in=640;out=300;cached=0;{LONG}"),
+    ("alibaba", "stream left", generation_left, "qwen-max", f"in=640;out=300;cached=0;{LONG}"),
     ("alibaba", "embeddings", text_embedding, "text-embedding-v4", "in=5000"),
-    ("alibaba", "agent", generation, "qwen3-max", "in=2500;out=640;cached=0"),
+    ("alibaba", "agent", generation, "qwen-max", "in=2500;out=640;cached=0"),
     ("moonshot", "plain", chat, "kimi-k2-0905-preview", "in=1700;out=410;cached=0"),
     ("moonshot", "cached", chat, "kimi-k2-0905-preview", "in=6000;out=350;cached=4096"),
     ("moonshot", "stream", chat_stream, "kimi-k2-0905-preview", "in=1200;out=480;cached=0"),
     ("moonshot", "stream left", chat_left, "kimi-k2-0905-preview", f"in=500;out=300;cached=0;{LONG}"),
     ("moonshot", "unpriced", chat, "kimi-of-next-year", "in=400;out=40;cached=0"),
-    ("zhipu", "plain", chat, "glm-4.6", "in=1400;out=360;cached=0"),
+    ("zhipu", "plain", chat, "glm-5.3", "in=1400;out=360;cached=0"),
     ("zhipu", "cached", chat, "glm-4.6", "in=5600;out=420;cached=4096"),
     ("zhipu", "stream reasoning", chat_stream, "glm-4.6", "in=1000;out=900;cached=0;reasoning=500"),
     ("zhipu", "free", chat, "glm-4.7-flash", "in=800;out=200;cached=0"),
-    ("zhipu", "agent stream", chat_stream, "glm-4.6", "in=3000;out=300;cached=0"),
+    ("zhipu", "agent stream", chat_stream, "glm-5.3", "in=3000;out=300;cached=0"),
 )
 
 
-def _call(vendor: str, kinds: str, way: Callable[[str, str], None], model: str, knobs: str) -> Call:
-    _, answer = Faults().of_model(f";{knobs}")
+def _call(vendor: str, kinds: str, way: Callable[[str, str], None], model: str, answer: str | Answerer) -> Call:
+    if isinstance(answer, str):
+        _, answer = Faults().of_model(f";{answer}")
     return Call(f"{vendor} {kinds}", vendor, frozenset(kinds.split()), lambda: way(vendor, model), answer)
 
 
