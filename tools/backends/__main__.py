@@ -243,9 +243,6 @@ def main() -> int:
         run.first(lambda: opened.append(pages.of_metrics(run.there, pictures, folder)))
         run.again("synced", [], None)
         run.again("rated", ["--rates", f"CNY={RATE}@{_day()}"], RATE)
-        import pickle
-
-        pickle.dump((run.columns, run.absent), open("/tmp/cols.pkl", "wb"))
         good = report(run)
         opened.append(pages.of_traces(run.there, pictures, folder, project="rated", experiment="rated"))
         good = good and all(opened)
