@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 FIND := for one in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; exit; }; done
 
-.PHONY: demo test test-all test-sdks test-mappings test-newcomer span-trees check format bench docs clean
+.PHONY: demo test test-all test-sdks test-mappings test-backends test-newcomer span-trees check format bench docs clean
 
 $(READY): pyproject.toml
 	@found=$$($(FIND)); test -n "$$found" || { echo "tokenmeter needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }; \
@@ -51,6 +51,11 @@ span-trees: $(READY)
 # What the backends' own code makes of our spans: every package that holds such code, in an environment of its own.
 test-mappings: $(READY)
 	$(PY) tools/mappings.py
+
+# The same forty calls in real servers of Phoenix, MLflow, VictoriaMetrics and Prometheus: what each shows beside ours, and
+# why where it differs. Fetches about 1.8 GB the first time. With --pages docs/images it takes the documents' pictures.
+test-backends: $(READY)
+	$(PY) tools/backends
 
 # What a newcomer does who follows docs/observability.md: an empty environment, the wheel, a real Prometheus.
 test-newcomer: $(READY)
