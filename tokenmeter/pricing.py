@@ -219,6 +219,11 @@ class Cost:
         )
 
     @property
+    def lines(self) -> tuple[Line, ...]:
+        """The charges as they were made, without an object for each: price, billed quantity, amount."""
+        return self._lines
+
+    @property
     def offer(self) -> Offer:
         """The entry of the book that answers."""
         return self._offer

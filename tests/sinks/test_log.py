@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +69,19 @@ def test_strange_text_is_one_line_of_json(logger: logging.Logger, caplog: pytest
     said = line(logger, record(tags={"a": 'x\n"y" %s {z}'}), caplog)
     assert said["tags"] == {"a": 'x\n"y" %s {z}'}
     assert "\n" not in caplog.records[-1].getMessage()
+
+
+def test_half_characters_and_endless_names_lose_no_line(logger: logging.Logger, tmp_path: Path) -> None:
+    handler = logging.FileHandler(tmp_path / "calls.log", encoding="utf-8")
+    logger.addHandler(handler)
+    names = {"request_model": "m\ud800", "response_id": "i\udfff" * 100_000, "scope": ("s\ud800",)}
+    Log(logger).write(record(tags={"k\ud800": "v\ud800", "plain": "搜索"}, **names))
+    logger.removeHandler(handler)
+    handler.close()
+    said = json.loads((tmp_path / "calls.log").read_text("utf-8"))
+    assert (said["request_model"], said["scope"], said["tags"]) == ("m?", ["s?"], {"k?": "v?", "plain": "搜索"})
+    assert len(said["response_id"]) == 1024
+    assert said["cost"]["amount"] == "0.0012"
 
 
 def test_without_any_handler_lines_go_to_standard_error(

@@ -17,9 +17,11 @@ name for one is known there.
 from __future__ import annotations
 
 import json
+import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter.errors import ConfigurationError
@@ -28,12 +30,12 @@ from tokenmeter.pricing import Cost
 from tokenmeter.record import Record
 from tokenmeter.sinks import semconv
 from tokenmeter.sinks.attributes import Attributes, number, text, whole
-from tokenmeter.usage import Source
+from tokenmeter.usage import TOKEN_FIELDS, Source
 
 if TYPE_CHECKING:
     from tokenmeter.exchange import Converted, ExchangeRate, ExchangeRates
 
-__all__ = ["DIALECTS", "Dialect", "Row", "chosen", "in_dollars", "speak", "usage_names"]
+__all__ = ["DIALECTS", "Dialect", "Row", "Step", "chosen", "in_dollars", "speak", "steps", "usage_names"]
 
 DOLLARS: Final = "USD"
 
@@ -162,89 +164,147 @@ def in_dollars(record: Record, exchange: ExchangeRates) -> Converted | None:
     return exchange.convert(total, DOLLARS, record.ended_at)
 
 
+class Step(NamedTuple):
+    """One row made ready: `read` gives its value of a call, None where it is not known."""
+
+    attribute: str
+    read: Callable[[_Facts], Any]
+    dollars: bool
+    elsewhere: bool
+
+
+def steps(dialects: Iterable[Dialect], *, theirs: bool = False) -> tuple[Step, ...]:
+    """What the dialects ask, in order; on a span of somebody else (`theirs`) only what it cost and what it lacks."""
+    return tuple(
+        Step(row.attribute, _reader(row.fact), row.dollars, row.elsewhere)
+        for dialect in dialects
+        for row in dialect.rows
+        if not theirs or row.dollars or row.elsewhere or row.always
+    )
+
+
 def speak(
     answer: Attributes,
-    dialects: Sequence[Dialect],
+    chosen_steps: Sequence[Step],
     record: Record,
     *,
     export_estimates: bool,
-    theirs: bool = False,
     rate: ExchangeRate | None = None,
 ) -> None:
-    """Add what the dialects say of a call; on a span of somebody else (`theirs`) only what it cost.
-
-    `rate` is the user's own between the cost's currency and dollars, for backends that know no other.
-    """
+    """Add what the dialects say of a call. `rate` is the user's own between the cost's currency and dollars."""
     facts = _Facts(record, export_estimates, rate)
-    for dialect in dialects:
-        for row in dialect.rows:
-            if (row.dollars and not facts.in_dollars) or (row.elsewhere and not facts.elsewhere):
-                continue
-            if theirs and not (row.dollars or row.elsewhere or row.always):
-                continue
-            if isinstance(row.fact, str):
-                value = facts.get(row.fact)
-            else:
-                known = {key: facts.get(fact) for key, fact in row.fact.items()}
-                known = {key: part for key, part in known.items() if part is not None}
-                value = json.dumps(known) if known else None
-            if value is not None:
-                answer[row.attribute] = value
+    for attribute, read, dollars, elsewhere in chosen_steps:
+        if (dollars and not facts.in_dollars) or (elsewhere and not facts.elsewhere):
+            continue
+        value = read(facts)
+        if value is not None:
+            answer[attribute] = value
 
 
 class _Facts:
-    """What rows can ask of a call, worked out once each."""
+    """What rows can ask of a call, worked out once each and when first asked for."""
+
+    __slots__ = ("_estimates", "_rate", "_sides", "_tokens", "cost", "elsewhere", "in_dollars", "record")
 
     def __init__(self, record: Record, export_estimates: bool, rate: ExchangeRate | None) -> None:
         self.record = record
         self.cost: Cost = record.cost
-        known = self.cost.amount is not None
+        amount, currency = self.cost.amount, self.cost.currency
         # Nothing is nothing in every currency.
-        self.in_dollars = known and (self.cost.currency == DOLLARS or rate is not None or not self.cost.amount)
-        self.elsewhere = known and not self.in_dollars
-        self._rate = None if self.cost.currency == DOLLARS else rate
+        self.in_dollars = amount is not None and (currency == DOLLARS or rate is not None or not amount)
+        self.elsewhere = amount is not None and not self.in_dollars
+        self._rate = None if currency == DOLLARS else rate
         self._estimates = export_estimates
-        self._known: dict[str, Any] = {}
+        self._tokens: dict[str, int | None] | None = None
+        self._sides: dict[str | None, float | None] | None = None
 
-    def get(self, fact: str) -> Any:
-        if fact in self._known:
-            return self._known[fact]
-        if fact.startswith("tag."):
-            tag = self.record.tags.get(fact[4:])
-            value = None if tag is None else text(tag)
-        else:
-            value = _FACTS[fact](self)
-        self._known[fact] = value
-        return value
+    @property
+    def tokens(self) -> Mapping[str, int | None]:
+        """The numbers that may stand under other people's names, by field of `Usage`."""
+        if self._tokens is None:
+            self._tokens = self._speakable()
+        return self._tokens
 
-    def tokens(self, field: str) -> int | None:
+    def _speakable(self) -> dict[str, int | None]:
         usage = self.record.usage
-        tokens: int | None = getattr(usage, field)
-        if tokens is None or tokens < 0 or not (self._estimates or usage.source_of(field) is Source.REPORTED):
-            return None
-        return tokens
+        known = dict(zip(TOKEN_FIELDS, _tokens_of(usage), strict=True))
+        every = self._estimates or (usage.source is Source.REPORTED and not usage.sources)
+        for field, tokens in known.items():
+            if tokens is not None and (
+                tokens < 0 or not (every or usage.sources.get(field, usage.source) is Source.REPORTED)
+            ):
+                known[field] = None
+        return known
 
     def rest(self, total: str, *parts: str) -> int | None:
         """A total without its parts; None where they contradict it."""
-        whole_of_it = self.tokens(total)
-        if whole_of_it is None:
+        left = self.tokens[total]
+        if left is None:
             return None
-        left = whole_of_it - sum(self.tokens(part) or 0 for part in parts)
+        for part in parts:
+            left -= self.tokens[part] or 0
         return left if left >= 0 else None
 
-    def dollars(self, amount: Decimal) -> float | None:
-        """An amount as dollars. Only rows marked `dollars` may ask: others are sent whatever the currency is."""
+    @property
+    def total(self) -> float | None:
+        """The cost in dollars. Only rows marked `dollars` may ask: others are sent whatever the currency is."""
+        return None if self.cost.amount is None else self._dollars(self.cost.amount)
+
+    @property
+    def sides(self) -> Mapping[str | None, float | None]:
+        """What input and output cost, in dollars. Fees that belong to neither are in the total only."""
+        if self._sides is None:
+            self._sides = self._summed()
+        return self._sides
+
+    def _summed(self) -> dict[str | None, float | None]:
+        sums: dict[str | None, Decimal] = {"input": _ZERO, "output": _ZERO}
+        for price, _, amount in self.cost.lines:
+            side = _side(price.component)
+            sums[side] = EXACT.add(sums.get(side, _ZERO), amount)
+        return {side: self._dollars(amount) for side, amount in sums.items()}
+
+    def _dollars(self, amount: Decimal) -> float | None:
         return number(amount if self._rate is None else self._rate.convert(amount, DOLLARS))
 
-    def side(self, side: str) -> float | None:
-        """What the input or the output cost. Fees that belong to neither are in the total only."""
-        amounts = [charge.amount for charge in self.cost.charges if _side(charge.component) == side]
-        total = Decimal(0)
-        for amount in amounts:
-            total = EXACT.add(total, amount)
-        return self.dollars(total)
+
+_ZERO: Final = Decimal(0)
+_tokens_of: Final = operator.attrgetter(*TOKEN_FIELDS)
 
 
+def _reader(fact: str | Mapping[str, str]) -> Callable[[_Facts], Any]:
+    """The function that gives a row's value."""
+    if not isinstance(fact, str):
+        return _object({key: _reader(part) for key, part in fact.items()})
+    if not fact.startswith("tag."):
+        return _FACTS[fact]
+    name = fact.removeprefix("tag.")
+
+    def tag(facts: _Facts) -> str | None:
+        value = facts.record.tags.get(name)
+        return None if value is None else text(value)
+
+    return tag
+
+
+def _object(parts: Mapping[str, Callable[[_Facts], Any]]) -> Callable[[_Facts], str | None]:
+    """Several facts as one JSON object; None where none of them is known. Written by hand: they are numbers."""
+    named = [(f"{json.dumps(key)}: ", read) for key, read in parts.items()]
+
+    def read_all(facts: _Facts) -> str | None:
+        known = [(key, value) for key, read in named if (value := read(facts)) is not None]
+        if not known:
+            return None
+        return f"{{{', '.join([key + _number(value) for key, value in known])}}}"
+
+    return read_all
+
+
+def _number(value: Any) -> str:
+    return repr(value) if type(value) is float or type(value) is int else json.dumps(value)
+
+
+@cache
 def _side(component: str) -> str | None:
     parts = component.split("_")
     if "output" in parts:
@@ -258,18 +318,20 @@ def _model(facts: _Facts) -> str | None:
 
 
 def _total(facts: _Facts) -> int | None:
-    one, other = facts.tokens("input_tokens"), facts.tokens("output_tokens")
+    one, other = facts.tokens["input_tokens"], facts.tokens["output_tokens"]
     return None if one is None or other is None else one + other
 
 
 def _tokens(field: str) -> Callable[[_Facts], int | str | None]:
     def read(facts: _Facts) -> int | str | None:
-        tokens = facts.tokens(field)
+        tokens = facts.tokens[field]
         return None if tokens is None else whole(tokens)
 
     return read
 
 
+_conversation: Final = _reader("tag.conversation")
+_session: Final = _reader("tag.session")
 _FACTS: Final[Mapping[str, Callable[[_Facts], Any]]] = {
     "kind": lambda facts: "EMBEDDING" if facts.record.operation == semconv.EMBEDDINGS else "LLM",
     "provider.openinference": lambda facts: OPENINFERENCE_PROVIDERS.get(
@@ -277,7 +339,7 @@ _FACTS: Final[Mapping[str, Callable[[_Facts], Any]]] = {
     ),
     "model": _model,
     "model.currency": lambda facts: None if (model := _model(facts)) is None else f"{model} ({facts.cost.currency})",
-    "conversation": lambda facts: facts.get("tag.conversation") or facts.get("tag.session"),
+    "conversation": lambda facts: _conversation(facts) or _session(facts),
     "tokens.input": _tokens("input_tokens"),
     "tokens.input.rest": lambda facts: facts.rest(
         "input_tokens", "cache_read_input_tokens", "cache_write_input_tokens"
@@ -290,7 +352,7 @@ _FACTS: Final[Mapping[str, Callable[[_Facts], Any]]] = {
     "tokens.reasoning": _tokens("reasoning_output_tokens"),
     "tokens.audio_input": _tokens("audio_input_tokens"),
     "tokens.audio_output": _tokens("audio_output_tokens"),
-    "cost": lambda facts: None if facts.cost.amount is None else facts.dollars(facts.cost.amount),
-    "cost.input": lambda facts: facts.side("input"),
-    "cost.output": lambda facts: facts.side("output"),
+    "cost": lambda facts: facts.total,
+    "cost.input": lambda facts: facts.sides["input"],
+    "cost.output": lambda facts: facts.sides["output"],
 }

@@ -7,7 +7,8 @@ what else they carry; where nothing is configured they go to standard error, bar
 `tokenmeter` attribute too, for handlers that make JSON themselves, and the call's own span is current while the line
 is written, so that handlers which add trace ids (OpenTelemetry's among them) add the right ones.
 
-Like every record, a line holds numbers, names and tags, and no text of a prompt.
+Like every record, a line holds numbers, names and tags, and no text of a prompt. Names can be anything that a vendor or
+a user sent: they are bounded, and half characters replaced, since a handler that writes UTF-8 would lose the line.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from opentelemetry import trace
 
 from tokenmeter.money import plain
 from tokenmeter.record import Record
+from tokenmeter.sinks.attributes import text
 
 __all__ = ["FORMATS", "LOGGER", "Log", "line_of"]
 
@@ -94,10 +96,21 @@ def line_of(record: Record) -> dict[str, Any]:
         "trace_id": record.trace_id,
         "span_id": record.span_id,
     }
-    known = {name: value for name, value in fields.items() if value is not None}
+    known = {name: _sayable(value) for name, value in fields.items() if value is not None}
     amount = cost.amount
     known["cost"] = None if amount is None else {"amount": plain(amount), "currency": cost.currency}
     return known
+
+
+def _sayable(value: Any) -> Any:
+    """A value in which every text is bounded and can be encoded."""
+    if type(value) is str:
+        return text(value)
+    if type(value) is dict:
+        return {text(key): _sayable(part) for key, part in value.items()}
+    if type(value) is list:
+        return [_sayable(part) for part in value]
+    return value
 
 
 def _context_of(record: Record, before: contexts.Context) -> contexts.Context:

@@ -37,7 +37,7 @@ from tokenmeter.sinks.attributes import (
     settled_attributes,
     text,
 )
-from tokenmeter.sinks.dialects import chosen, in_dollars, speak, usage_names
+from tokenmeter.sinks.dialects import chosen, in_dollars, speak, steps, usage_names
 from tokenmeter.sinks.foreign import attributes_of, inference_span
 from tokenmeter.sinks.scope_span import Attachable, ScopeSpan, Sums, set_all
 
@@ -109,6 +109,7 @@ class Spans:
         self._starts: dict[tuple[Any, ...], tuple[str, Attributes]] = {}
         self.dialects = chosen(dialects)
         self.names = usage_names(self.dialects)
+        self._steps = {theirs: steps(self.dialects, theirs=theirs) for theirs in (False, True)}
         self.export_estimates = export_estimates
         self._exchange = exchange
 
@@ -172,10 +173,9 @@ class Spans:
             with guard("speaking a dialect"):
                 speak(
                     attributes,
-                    self.dialects,
+                    self._steps[theirs],
                     record,
                     export_estimates=self.export_estimates,
-                    theirs=theirs,
                     rate=None if converted is None else converted.rate,
                 )
 
