@@ -1,6 +1,6 @@
 """The same forty calls in Phoenix, MLflow, VictoriaMetrics and Prometheus, and a table of what each shows.
 
-    python tools/backends [--keep] [--pages FOLDER] [--no-tests]
+    python tools/backends [--only BACKEND ...] [--pages FOLDER] [--no-tests]
 
 Real servers on free ports of 127.0.0.1 (servers.py), a program with real SDKs (app.py, calls.py), each backend read
 by its own API (readers.py). Every figure is ours, or a rule says why it cannot be (rules.py); anything else fails.
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ from tokenmeter.cli._tables import table as laid_out
 
 RATE: Final = "0.1400"
 HERE: Final = Path(__file__).resolve().parent
+BACKENDS: Final = ("Phoenix", "MLflow", "VictoriaMetrics", "Prometheus")
 VENDORS: Final = tuple(dict.fromkeys(call.vendor for call in CALLS))
 
 
@@ -63,6 +64,10 @@ def app(folder: Path, name: str, *flags: str, **environ: str) -> Iterator[dict[s
             process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
+        complaints = [line for line in log.read_text(errors="replace").splitlines() if "Failed to" in line]
+        if complaints:
+            print(f"the program complains: {complaints[0]}", flush=True)
 
 
 def sync(origin: str, *flags: str) -> dict[str, Any]:
@@ -115,7 +120,7 @@ def wait_for_prices(phoenix: servers.Server, folder: Path) -> None:
 class Run:
     """The backends that are there, and the columns read from them."""
 
-    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+    def __init__(self, folder: Path, stack: contextlib.ExitStack, only: Sequence[str]) -> None:
         self.folder = folder
         self.scraped = servers.free_port()
         self.there: dict[str, servers.Server] = {}
@@ -128,6 +133,8 @@ class Run:
             "Prometheus": lambda: servers.prometheus(folder, f"127.0.0.1:{self.scraped}"),
         }
         for name, make in makers.items():
+            if name not in only:
+                continue
             try:
                 server = self.there[name] = stack.enter_context(make())
                 print(f"{name} {server.version} at {server.origin}", flush=True)
@@ -168,17 +175,19 @@ class Run:
         """The calls once more, after Phoenix got our prices; `rate` is a user's own."""
         exchange = {} if rate is None else {"TOKENMETER_EXCHANGE": f"CNY={rate}USD@{_day()}"}
         dialects = {"TOKENMETER_DIALECTS": "openinference,mlflow"}
-        phoenix, mlflow = self.there.get("Phoenix"), self.there.get("MLflow")
+        phoenix = self.there.get("Phoenix")
+        mlflow = self.there.get("MLflow") if rate is not None else None
+        if phoenix is None and mlflow is None:
+            return
         left_out = {}
         if phoenix is not None:
             answer = sync(phoenix.origin, *flags)
             left_out = {(left["provider"], left["model"]): left["why"] for left in answer["left_out"]}
             wait_for_prices(phoenix, self.folder)
         experiment = "0"
-        if mlflow is not None and rate is not None:
+        if mlflow is not None:
             experiment = readers.mlflow_experiment(mlflow, name)
-        backends = ["Phoenix", "MLflow"] if rate is not None else ["Phoenix"]
-        where = self.flags(*backends, project=name, experiment=experiment)
+        where = self.flags("Phoenix", *(["MLflow"] if mlflow else []), project=name, experiment=experiment)
         with app(self.folder, name, *where, **dialects, **exchange) as records:
             made = {"rate": None if rate is None else float(rate)}
             if phoenix is not None:
@@ -186,15 +195,14 @@ class Run:
                 read = readers.phoenix(phoenix, name, len(records))
                 column = Column(f"Phoenix {name}", read, records, first=first, left_out=left_out, **made)
                 self.columns.append(column)
-            if mlflow is not None and rate is not None:
+            if mlflow is not None:
                 first = next(column for column in self.columns if column.name == "MLflow")
                 read = readers.mlflow(mlflow, experiment, len(records))
                 self.columns.append(Column(f"MLflow {name}", read, records, first=first, **made))
 
     def ordered(self) -> list[Column]:
         """Backend by backend."""
-        order = ("Phoenix", "MLflow", "VictoriaMetrics", "Prometheus")
-        return sorted(self.columns, key=lambda column: order.index(column.name.split()[0]))
+        return sorted(self.columns, key=lambda column: BACKENDS.index(column.name.split()[0]))
 
 
 def _day() -> str:
@@ -204,6 +212,9 @@ def _day() -> str:
 def report(run: Run) -> bool:
     """Print the table; whether every figure is ours or explained."""
     columns, check = run.ordered(), Check()
+    if not columns:
+        print("\n".join(f"{name}: not run: {reason}" for name, reason in run.absent.items()))
+        return False
     body = rows(check, columns, [(call.name, call.kinds) for call in CALLS])
     head = headers(columns)
     print(f"\n= is our own figure; none is nothing shown; a letter is the reason below. CNY at {RATE} where rated.\n")
@@ -226,7 +237,7 @@ def report(run: Run) -> bool:
     print("\n".join(f"  !! {line}" for line in check.unexplained))
     outlived = stale(check, [column.name for column in columns])
     print("\n".join(f"  !! a rule that explains nothing: {rule.why}" for rule in outlived))
-    return bool(columns) and not check.unexplained and not outlived
+    return not check.unexplained and not outlived
 
 
 def main() -> int:
@@ -234,10 +245,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", type=Path, metavar="FOLDER", help="write pictures of the pages here")
     parser.add_argument("--no-tests", action="store_true", help="leave out the tests of the sync")
+    parser.add_argument("--only", nargs="+", choices=BACKENDS, default=BACKENDS, metavar="BACKEND", help="run these")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="backends-") as made, contextlib.ExitStack() as stack:
         folder = Path(made)
-        run = Run(folder, stack)
+        run = Run(folder, stack, args.only)
         pictures = args.pages or folder / "pages"
         opened: list[bool] = []
         run.first(lambda: opened.append(pages.of_metrics(run.there, pictures, folder)))

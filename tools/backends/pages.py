@@ -69,7 +69,7 @@ def of_traces(there: Mapping[str, Server], pictures: Path, folder: Path, *, proj
             "?.scrollIntoView({block: 'start'})"
         )
         shows = r"Cost[^$]*\$\d\.\d+"
-        views.append(View("mlflow-overview", f"{root}/overview/usage", shows, into_view, "Got it", (1280, 1000)))
+        views.append(View("mlflow-overview", f"{root}/overview/usage", shows, into_view, "Got it", (1200, 1000)))
     return _look(views, pictures, folder)
 
 
