@@ -158,6 +158,12 @@ def test_every_name_of_a_model_is_in_its_pattern_and_no_other() -> None:
     ]  # fmt: skip
 
 
+def test_names_of_the_users_own_mean_the_models_they_stand_for() -> None:
+    book = Book.of(sold("groq", {"model": "m", "input": 2, "output": 8}))
+    (one,) = held(book, own_names={"ep-2026": "m", "ep-other": "nobody's"}).held
+    assert one.row.pattern == r"^(?:ep\-2026|m)$"
+
+
 def test_a_name_is_written_for_everybody_who_sells_it_or_for_nobody() -> None:
     """Phoenix takes the only row that matches, whoever the span says bills."""
     dollars = sold(

@@ -97,11 +97,13 @@ def plan(
     exchange: ExchangeRates | None = None,
     base_prices: bool = False,
     provider_names: Mapping[str, str] | None = None,
+    own_names: Mapping[str, str] | None = None,
 ) -> Plan:
     """What Phoenix's table can hold of these providers' prices at an instant.
 
     `exchange` are the user's own dated rates, for lists in other currencies. `base_prices` takes prices that depend
-    on the call's usage too, at their base. `provider_names` are what spans call a provider where that is not its id.
+    on the call's usage too, at their base. `provider_names` are what spans call a provider where that is not its id,
+    `own_names` the user's names of models, such as endpoint ids, with the model that each stands for.
     """
     asking = _Asking(book, at, exchange, base_prices, provider_names or {})
     held: list[Held] = []
@@ -111,7 +113,7 @@ def plan(
         shelf = book.shelf(provider)
         if isinstance(shelf, str):
             continue
-        for model, names in _models(book, shelf, at).items():
+        for model, names in _models(book, shelf, at, own_names or {}).items():
             for name in names:
                 sellers[name].add(provider)
             found = asking.about(shelf, model, tuple(names))
@@ -123,12 +125,13 @@ def plan(
     return Plan(tuple(kept), (*left_out, *confused))
 
 
-def _models(book: Book, shelf: Shelf, at: datetime) -> dict[str, list[str]]:
+def _models(book: Book, shelf: Shelf, at: datetime, own_names: Mapping[str, str]) -> dict[str, list[str]]:
     """The models a provider sells at an instant, each with every name that means it and says nothing more."""
     instant = at.timestamp()
     names: dict[str, list[str]] = {rate.model: [] for rate in in_force(book, shelf.provider, instant)}
-    for name in shelf.names.all():
-        match = shelf.names.find(name, instant, Span())
+    known = {name: name for name in shelf.names.all()}
+    for name, meant in {**known, **own_names}.items():
+        match = shelf.names.find(meant, instant, Span())
         if match is not None and not match.params and match.model in names:
             names[match.model].append(name)
     return {model: found for model, found in names.items() if found}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from tokenmeter.cli._phoenix_client import PhoenixTable, Refused, Row
     from tokenmeter.cli._phoenix_prices import Held, Plan
     from tokenmeter.exchange import ExchangeRates
+    from tokenmeter.settings import Settings
 
 _ENDPOINT: Final = "PHOENIX_COLLECTOR_ENDPOINT"
 _KEY: Final = "PHOENIX_API_KEY"
 _EXCHANGE: Final = "TOKENMETER_EXCHANGE"
 _LISTS: Final = "TOKENMETER_PRICE_LISTS"
+_MODELS: Final = "TOKENMETER_MODELS"
 _BARE_RATE: Final = re.compile(r"(=\s*[0-9.]+)\s*@")
 _EPILOG: Final = """\
 prices in dollars are written as they are; others only at a rate of yours, named with its day in the row's name.
@@ -90,12 +92,13 @@ def run(args: argparse.Namespace) -> int:
 
         at = _instant(args.at)
         wanted = plan(
-            book.with_lists(_lists(args.price_list)),
+            book.with_lists(_setting(_LISTS, args.price_list).price_lists),
             providers or book.providers,
             at,
             exchange=_exchange(args.rates),
             base_prices=args.base_prices,
             provider_names=OPENINFERENCE_PROVIDERS,
+            own_names=_setting(_MODELS, None).models,
         )
     endpoint = args.endpoint or os.environ.get(_ENDPOINT) or "http://127.0.0.1:6006"
     table = PhoenixTable(endpoint, args.api_key or os.environ.get(_KEY))
@@ -138,12 +141,11 @@ def _exchange(given: Sequence[str] | None) -> ExchangeRates | None:
     return ExchangeRates.of(_BARE_RATE.sub(r"\1USD@", text), place) if text.strip() else None
 
 
-def _lists(given: Sequence[str] | None) -> Mapping[str, str]:
+def _setting(variable: str, given: Sequence[str] | None) -> Settings:
+    """One setting as the SDK reads it, from flags or its variable."""
     from tokenmeter.settings import Settings
 
-    if given:
-        return Settings.read({}, {_LISTS: ",".join(given)}).price_lists
-    return Settings.read({}, {_LISTS: os.environ.get(_LISTS, "")}).price_lists
+    return Settings.read({}, {variable: ",".join(given) if given else os.environ.get(variable, "")})
 
 
 # What is to be done ---------------------------------------------------------------------------------------------
