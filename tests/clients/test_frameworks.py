@@ -158,11 +158,6 @@ def openai_agents(server: ProviderServer, stream: bool) -> None:
     asyncio.run(run())
 
 
-# litellm takes OpenAI's raw response, in whose bytes an extra chunk could not be hidden: we do not ask. At OpenAI's own
-# address it asks by itself, and anywhere if it is told to; elsewhere the stream is counted.
-ASKS_NOBODY = ((litellm, True), (litellm_async, True))
-
-
 def _once(records: Records, server: ProviderServer, provider: str) -> Record:
     until = time.monotonic() + 5
     while not records.drain() and time.monotonic() < until:
@@ -207,9 +202,35 @@ def test_a_frameworks_call_is_counted_once(
     call(server, stream)
     record = _once(found, server, provider)
     records.extend(found)  # to be noted
-    if (call, stream) in ASKS_NOBODY:
-        assert record.usage_source is Source.ESTIMATED or record.usage_source is Source.COUNTED
-        assert record.usage.output_tokens
-    else:
-        assert (record.usage.input_tokens, record.usage.output_tokens) == (24, 12)
-        assert record.usage_source is Source.REPORTED
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (24, 12)
+    assert record.usage_source is Source.REPORTED
+
+
+@pytest.mark.parametrize(("dialect", "provider"), [("openai", "openai"), ("ark", "volcengine")])
+def test_what_litellm_was_not_asked_for_is_hidden_from_it(dialect: str, provider: str, server: ProviderServer) -> None:
+    """Its streams are raw responses to us, whose usage is asked for and hidden where they are parsed."""
+
+    def chunks() -> list[Any]:
+        model, base = "openai/gpt-4o", server.url(dialect)
+        stream = package("litellm").completion(model, [MESSAGE], api_base=base, api_key="k", stream=True)
+        return [chunk.model_dump(exclude={"id", "created"}) for chunk in stream]
+
+    bare = chunks()
+    meter = Tokenmeter(spans="none", hosts={server.host: provider})
+    meter.instrument()
+    try:
+        assert chunks() == bare
+    finally:
+        meter.uninstrument()
+    asked = [(request.json.get("stream_options") or {}).get("include_usage") for request in server.requests]
+    assert asked == [None, True]
+
+
+def test_raw_responses_of_others_are_not_asked(instrumented: Callable[[str], Records], server: ProviderServer) -> None:
+    openai = package("openai")
+    package("litellm")
+    records = instrumented("openai")
+    client = openai.OpenAI(base_url=server.url(), api_key="k")
+    list(client.chat.completions.with_raw_response.create(model="gpt-4o", messages=[MESSAGE], stream=True).parse())
+    assert "stream_options" not in server.requests[0].json
+    assert records.only().usage_source is not Source.REPORTED

@@ -24,9 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._context import CALL
 from tokenmeter._guard import guard
-from tokenmeter.clients import _hooks, _tasks
+from tokenmeter.clients import _hiding, _hooks, _tasks
 from tokenmeter.clients._held import Held
-from tokenmeter.clients._hiding import hide_usage
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End
 
@@ -87,6 +86,7 @@ _loaded: Final[dict[str, _Loaded]] = {}
 
 def install() -> None:
     """Put the hooks in place, now or when an SDK is imported."""
+    _hiding.install()
     for package in SDKS:
         _hooks.on_import(f"{package}._base_client", _hook)
     for loaded in list(_loaded.values()):
@@ -277,7 +277,8 @@ def _text(body: object, name: str) -> str | None:
 def _can_hide(options: Any, kwargs: Mapping[str, Any], streams: tuple[type, ...]) -> bool:
     # A raw or streaming response gives the caller the bytes: an extra chunk in them could not be taken out.
     headers = options.headers
-    if isinstance(headers, Mapping) and any(name.lower() == _RAW_HEADER.lower() for name in headers):
+    raw = isinstance(headers, Mapping) and any(name.lower() == _RAW_HEADER.lower() for name in headers)
+    if raw and not _hiding.raw_is_parsed():
         return False
     made = kwargs.get("stream_cls")
     origin = getattr(made, "__origin__", made)
@@ -305,7 +306,7 @@ def _polled(form: _tasks.Form, options: Any, result: Any) -> None:
 
 def _answered(call: OpenCall, result: Any, hidden: bool | None, sdk: Sdk) -> None:
     if hidden:
-        hide_usage(result, nulls=call.route.asks_null)
+        _hiding.hide_usage(result, nulls=call.route.asks_null)
     if call.streaming or call.settled:
         return
     if sdk.task is not None and call.api == sdk.task_api and _tasks.hold(sdk.task, call, result):
