@@ -112,7 +112,7 @@ def wait_for_prices(phoenix: servers.Server, folder: Path) -> None:
         query = "query ($id: ID!) { node(id: $id) { ... on Project { costSummary { total { cost } } } } }"
         return readers.graphql(phoenix, query, id=project)["node"]["costSummary"]["total"]["cost"] or 0.0
 
-    readers.until("Phoenix's new prices", ask, bool)
+    readers.until(ask, bool)
     provider.shutdown()
     table.delete([row for row in table.rows() if row.name == name])
 
@@ -160,14 +160,15 @@ class Run:
         """The calls as they are, in all four at once; `look` is called while the program is up."""
         everywhere = self.flags("Phoenix", "MLflow", "VictoriaMetrics", "Prometheus", project="first")
         with app(self.folder, "first", *everywhere, TOKENMETER_DIALECTS="openinference,mlflow") as records:
+            spans = {record["span_id"] for record in records.values()}
             if "Phoenix" in self.there:
-                read = readers.phoenix(self.there["Phoenix"], "first", len(records))
+                read = readers.phoenix(self.there["Phoenix"], "first", spans)
                 self.columns.append(Column("Phoenix", read, records))
             if "MLflow" in self.there:
-                self.columns.append(Column("MLflow", readers.mlflow(self.there["MLflow"], "0", len(records)), records))
+                self.columns.append(Column("MLflow", readers.mlflow(self.there["MLflow"], "0", spans), records))
             for name in ("VictoriaMetrics", "Prometheus"):
                 if name in self.there:
-                    read = readers.metrics(self.there[name], len(records))
+                    read = readers.metrics(self.there[name], records)
                     self.columns.append(Column(name, read, records, key="call"))
             look()
 
@@ -189,15 +190,16 @@ class Run:
             experiment = readers.mlflow_experiment(mlflow, name)
         where = self.flags("Phoenix", *(["MLflow"] if mlflow else []), project=name, experiment=experiment)
         with app(self.folder, name, *where, **dialects, **exchange) as records:
+            spans = {record["span_id"] for record in records.values()}
             made = {"rate": None if rate is None else float(rate)}
             if phoenix is not None:
                 first = next(column for column in self.columns if column.name == "Phoenix")
-                read = readers.phoenix(phoenix, name, len(records))
+                read = readers.phoenix(phoenix, name, spans)
                 column = Column(f"Phoenix {name}", read, records, first=first, left_out=left_out, **made)
                 self.columns.append(column)
             if mlflow is not None:
                 first = next(column for column in self.columns if column.name == "MLflow")
-                read = readers.mlflow(mlflow, experiment, len(records))
+                read = readers.mlflow(mlflow, experiment, spans)
                 self.columns.append(Column(f"MLflow {name}", read, records, first=first, **made))
 
     def ordered(self) -> list[Column]:

@@ -38,14 +38,19 @@ from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
 
 def exporters(args: argparse.Namespace) -> None:
-    """The providers as the documents of the backends say, each exporter behind a batch of its own."""
+    """The providers as the documents of the backends say, each exporter behind a batch of its own.
+
+    MLflow takes longer over its first spans than an exporter waits by default.
+    """
     resource = Resource.create({"service.name": "backends-demo", "openinference.project.name": args.project})
     tracers = TracerProvider(resource=resource)
     if args.phoenix:
-        tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{args.phoenix}/v1/traces")))
+        tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{args.phoenix}/v1/traces", timeout=60)))
     if args.mlflow:
         headers = {"x-mlflow-experiment-id": args.experiment}
-        tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{args.mlflow}/v1/traces", headers=headers)))
+        tracers.add_span_processor(
+            BatchSpanProcessor(OTLPSpanExporter(f"{args.mlflow}/v1/traces", headers=headers, timeout=60))
+        )
     trace.set_tracer_provider(tracers)
     readers: list[MetricReader] = []
     if args.otlp_metrics:

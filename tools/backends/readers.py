@@ -11,13 +11,14 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from servers import Server
 
 SECONDS: Final = 120
+_STILL: Final = 12
 HERE: Final = Path(__file__).resolve().parent
 _SPANS: Final = """query ($project: ID!, $after: String) { node(id: $project) { ... on Project {
   costSummary { total { cost tokens } }
@@ -40,7 +41,7 @@ class Read(NamedTuple):
     total: Mapping[str, float]
 
 
-def until(what: str, ask: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
+def until(ask: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
     """The answer, once it is enough; the last one after two minutes, for the table to say what is missing."""
     deadline = time.monotonic() + SECONDS
     while True:
@@ -72,8 +73,8 @@ def phoenix_project(server: Server, project: str) -> str | None:
     return next((edge["node"]["id"] for edge in edges if edge["node"]["name"] == project), None)
 
 
-def phoenix(server: Server, project: str, spans: int) -> Read:
-    """The spans of a project, when so many are there and the prices have been worked out."""
+def phoenix(server: Server, project: str, wanted: Collection[str]) -> Read:
+    """The spans of a project, when those wanted are there and the prices have been worked out."""
     seen: list[Any] = []
 
     def ask() -> Read:
@@ -92,9 +93,9 @@ def phoenix(server: Server, project: str, spans: int) -> Read:
     def enough(read: Read) -> bool:
         # Costs come a little after their spans: enough is what does not change any more.
         seen.append(read)
-        return len(read.calls) >= spans and len(seen) > 6 and seen[-1] == seen[-6]
+        return read.calls.keys() >= set(wanted) and len(seen) > _STILL and seen[-1] == seen[-_STILL]
 
-    answer: Read = until(f"Phoenix's project {project}", ask, enough)
+    answer: Read = until(ask, enough)
     return answer
 
 
@@ -111,15 +112,18 @@ def _phoenix_span(node: Mapping[str, Any]) -> Shown:
 # MLflow ---------------------------------------------------------------------------------------------------------
 
 
-def mlflow(server: Server, experiment: str, spans: int) -> Read:
-    """The spans of an experiment, read by MLflow's client in MLflow's environment."""
+def mlflow(server: Server, experiment: str, wanted: Collection[str]) -> Read:
+    """The spans of an experiment when those wanted are there, read by MLflow's client in MLflow's environment."""
     command = [str(server.extra["python"]), str(HERE / "read_mlflow.py"), server.origin, experiment]
 
     def ask() -> list[Any]:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    traces = until("MLflow", ask, lambda lines: sum(len(line["spans"]) for line in lines) >= spans)
+    def enough(traces: list[Any]) -> bool:
+        return {span["span_id"] for trace in traces for span in trace["spans"]} >= set(wanted)
+
+    traces = until(ask, enough)
     calls = {span["span_id"]: _mlflow_span(span) for trace in traces for span in trace["spans"]}
     return Read(calls, {"USD": sum((trace["cost"] or {}).get("total_cost", 0.0) for trace in traces)})
 
@@ -162,7 +166,7 @@ def promql(server: Server, query: str) -> list[tuple[dict[str, str], float]]:
     return [(one["metric"], float(one["value"][1])) for one in result]
 
 
-def metrics(server: Server, calls: int) -> Read:
+def metrics(server: Server, wanted: Collection[str]) -> Read:
     """Sums by call, when all have been scraped or pushed. A call is its tag here."""
 
     def ask() -> Read:
@@ -181,7 +185,7 @@ def metrics(server: Server, calls: int) -> Read:
             mine[name] = mine.get(name, 0.0) + value
         return Read({call: Shown(_inclusive(mine), costs.get(call)) for call, mine in tokens.items()}, total)
 
-    answer: Read = until(server.name, ask, lambda read: len(read.calls) >= calls)
+    answer: Read = until(ask, lambda read: read.calls.keys() >= set(wanted))
     return answer
 
 
