@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -99,6 +100,18 @@ def test_a_bad_variable_is_a_problem_and_not_the_end() -> None:
 def test_silenced_telemetry_is_said() -> None:
     _, answer, _ = examined(OTEL_SDK_DISABLED="true")
     assert any("OTEL_SDK_DISABLED is true" in problem for problem in answer["problems"])
+
+
+def test_it_knocks_at_the_endpoints_that_the_environment_names() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # and does not listen
+        there, away = (f"http://127.0.0.1:{one.getsockname()[1]}" for one in (listening, silent))
+        _, answer, _ = examined(
+            OTEL_EXPORTER_OTLP_ENDPOINT=there, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=f"{away}/v1/metrics"
+        )
+    assert answer["opentelemetry"]["endpoints"] == {there: True, f"{away}/v1/metrics": False}
+    (said,) = [one for one in answer["problems"] if "nobody listens" in one]
+    assert f"at {away}/v1/metrics" in said
 
 
 def test_no_key_is_printed() -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import argparse
 
 _OTEL: Final = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-distro", "opentelemetry-exporter-otlp")
+_ENDPOINTS: Final = tuple(f"OTEL_EXPORTER_OTLP_{kind}ENDPOINT" for kind in ("", "TRACES_", "METRICS_", "LOGS_"))
 
 Finding = tuple[dict[str, Any], list[str]]
 """What one part found, and its problems."""
@@ -115,7 +116,30 @@ def _opentelemetry() -> Finding:
         )
     elif found["disabled"]:
         problems.append("OTEL_SDK_DISABLED is true: spans and metrics go nowhere; the ledger is written all the same")
+    found["endpoints"] = {}
+    for endpoint in dict.fromkeys(os.environ.get(name, "").strip() for name in _ENDPOINTS):
+        if endpoint:
+            answers = found["endpoints"][endpoint] = _listens(endpoint)
+            if not answers:
+                problems.append(
+                    f"nobody listens at {endpoint}: until somebody does spans are lost; the ledger and the metrics, "
+                    "which are running sums, lose nothing"
+                )
     return found, problems
+
+
+def _listens(endpoint: str) -> bool:
+    """Whether a connection to an OTLP endpoint that the environment names is accepted; nothing is sent."""
+    import socket
+    from urllib.parse import urlsplit
+
+    try:
+        place = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+        port = place.port or (443 if place.scheme == "https" else 4318 if place.scheme else 4317)
+        with socket.create_connection((place.hostname or "", port), timeout=3):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def _prices() -> Finding:
