@@ -19,13 +19,19 @@ from app import App, app
 from otlp_receiver import OtlpReceiver, SpanSeen
 from services import free_port, listens, program, until
 
+from tokenmeter import ExchangeRates
+from tokenmeter.report.conversion import Conversion
+from tokenmeter.report.periods import Zone
+from tokenmeter.report.query import Question, ask
 from tokenmeter.sinks import semconv
 from tokenmeter.sinks.dialects import DIALECTS
+from tokenmeter.sinks.trace_cost import ConversationProcessor, TraceCostProcessor
 from tokenmeter.testing import FixedClock, provider_server
 
 openai = pytest.importorskip("openai", reason="calls are made with the openai SDK")
 
 CLOCK = "2026-11-20T12:00:00+08:00"
+RATE = "CNY=0.1400USD@2026-11-01"
 MESSAGES: list[Any] = [{"role": "user", "content": "What does this cost?"}]
 INFERENCES = 5
 
@@ -195,6 +201,55 @@ def test_metrics_arrive_as_sums_that_agree_with_the_spans(seen: OtlpReceiver) ->
     assert seen.total("tokenmeter.calls.unpriced") == 1
     assert all(type(point.value) is int for point in seen.points("tokenmeter.usage"))
     assert {point.attributes["tokenmeter.tag.team"] for point in seen.points("tokenmeter.cost")} == {"search"}
+
+
+def test_at_the_users_rate_yuan_arrive_as_dollars_marked_and_the_report_agrees(tmp_path: Path) -> None:
+    ledger = tmp_path / "spend.db"
+    with OtlpReceiver() as receiver, provider_server() as server:
+        settings: dict[str, Any] = {"dialects": list(DIALECTS), "exchange": RATE, "ledger": ledger}
+        with app(receiver.endpoint, clock=FixedClock(CLOCK), **settings) as running:
+            work(running, server.url)
+            running.flush()
+        yuan = one(receiver, "deepseek-chat").attributes
+        assert yuan["tokenmeter.cost.currency"] == "CNY"
+        converted = Decimal(yuan["tokenmeter.cost.amount"]) * Decimal("0.14")
+        assert Decimal(yuan["tokenmeter.cost.converted.amount"]) == converted
+        assert (yuan["tokenmeter.cost.converted.rate"], yuan["tokenmeter.cost.converted.rate_date"]) == (
+            "0.14",
+            "2026-11-01",
+        )
+        for name in ("gen_ai.usage.cost", "llm.cost.total", "operation.cost"):
+            assert yuan[name] == float(converted)
+        assert json.loads(yuan["mlflow.llm.cost"])["total_cost"] == float(converted)
+
+        said = [span.attributes for span in calls(receiver)]
+        in_dollars = sum(
+            Decimal(one.get("tokenmeter.cost.converted.amount", one.get("tokenmeter.cost.amount", "0"))) for one in said
+        )
+    asked = Question(by=("provider",), zone=Zone.named("UTC"), conversion=Conversion("USD", ExchangeRates.of(RATE)))
+    report = ask(str(ledger), asked)
+    assert sum(row.converted or 0 for row in report.totals) == in_dollars
+
+
+def test_the_local_root_says_what_the_trace_has_cost_and_whose_conversation_it_is() -> None:
+    with OtlpReceiver() as receiver, provider_server() as server:
+        with app(receiver.endpoint, clock=FixedClock(CLOCK)) as running:
+            running.tracing.add_span_processor(TraceCostProcessor())
+            running.tracing.add_span_processor(ConversationProcessor())
+            with running.meter.tags(conversation="c1"):
+                work(running, server.url)
+            running.flush()
+        (root,) = [span for span in receiver.spans if not span.parent_id]
+        assert root.name == "invoke_agent clerk"
+        assert (root.attributes["tokenmeter.trace.calls"], root.attributes["tokenmeter.trace.unpriced"]) == (
+            INFERENCES,
+            1,
+        )
+        for currency in ("CNY", "USD"):
+            assert Decimal(root.attributes[f"tokenmeter.trace.cost.{currency}"]) == on_spans(receiver, currency)
+        assert not [name for name in root.attributes if name.startswith("gen_ai.usage.")]
+        assert {span.attributes.get("gen_ai.conversation.id") for span in receiver.spans} == {"c1"}
+        assert {span.attributes.get("session.id") for span in calls(receiver)} == {"s1"}
 
 
 @pytest.mark.filterwarnings("ignore:`LoggingHandler`:DeprecationWarning")
