@@ -53,9 +53,9 @@ test-mappings: $(READY)
 	$(PY) tools/mappings.py
 
 # The same forty calls in real servers of Phoenix, MLflow, VictoriaMetrics and Prometheus: what each shows beside ours, and
-# why where it differs. Fetches about 1.8 GB the first time. With --pages docs/images it takes the documents' pictures.
+# why where it differs. Fetches about 1.8 GB the first time. ARGS="--pages docs/images" takes the documents' pictures.
 test-backends: $(READY)
-	$(PY) tools/backends
+	$(PY) tools/backends $(ARGS)
 
 # What a newcomer does who follows docs/observability.md: an empty environment, the wheel, a real Prometheus.
 test-newcomer: $(READY)

@@ -183,13 +183,13 @@ def victoriametrics(folder: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def prometheus(folder: Path, target: str) -> Iterator[Server]:
-    """Prometheus, scraping one address every second."""
+    """Prometheus, scraping one address every two seconds."""
     program = shutil.which("prometheus")
     if program is None:
         raise NotHere("no prometheus on the path (Debian: apt-get install prometheus)")
     port, log = free_port(), folder / "prometheus.log"
     scrape = {"job_name": "app", "static_configs": [{"targets": [target]}]}
-    settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}
+    settings = {"global": {"scrape_interval": "2s"}, "scrape_configs": [scrape]}
     (folder / "prometheus.yml").write_text(json.dumps(settings))
     command = [
         program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'prometheus'}",
