@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from collector_rig import attributes
 from foreign_shapes import MEANINGS, SHAPES
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from messages import GENAI, OFFICIAL, PRICED, USED, request, span
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -114,6 +114,7 @@ def any_span(draw: st.DrawFn) -> Span:
     return made
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["http", OFFICIAL, "openlit", ""]), any_span(), st.booleans()), max_size=6))
 def test_spans_are_left_as_they_came_but_for_appended_attributes(made: list[tuple[str, Span, bool]]) -> None:
     for number, (_, one, call) in enumerate(made):

@@ -1,9 +1,10 @@
 """What a span that somebody else made is told of its call, for little.
 
 Most of it is the same for every call that one entry of the price book answers: who bills, the list, its dating, how
-the call ended. That part is worked out once, by the same code as always (`Spans.enriching`), and kept; an amount, its
-float and the call's id are added to it. Where an attribute could differ otherwise (a dialect's, a converted amount, a
-vendor's own cost, a list price beside the account's), nothing is kept and all of it is worked out again.
+the call ended. That part is worked out once, by the same code as always (`Spans.enriching`), and kept; amounts and the
+call's id are added to it. Where an attribute could differ otherwise (a dialect's, a converted amount, a vendor's own
+cost, a list price beside the account's), nothing is kept and all of it is worked out again. A test holds both ways
+against one another, so an attribute that is new there cannot be forgotten here.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Description", "describe"]
 
 _KEPT_MOST: Final = 1000
-_EACH: Final = (semconv.COST, semconv.COST_AMOUNT)
+_EACH: Final = (semconv.COST, semconv.COST_AMOUNT, semconv.COST_CACHE_SAVINGS)
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -90,4 +91,7 @@ def describe(meter: Tokenmeter, record: Record) -> Description:
         if as_float is not None:
             own[semconv.COST] = as_float
         own[semconv.COST_AMOUNT] = plain(amount)
+        saved = cost.cache_saved
+        if saved:
+            own[semconv.COST_CACHE_SAVINGS] = plain(saved)
     return Description(kept, own)
