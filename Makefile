@@ -53,7 +53,7 @@ test-mappings: $(READY)
 	$(PY) tools/mappings.py
 
 # The same forty calls in real servers of Phoenix, MLflow, VictoriaMetrics and Prometheus: what each shows beside ours, and
-# why where it differs. Fetches about 1.8 GB the first time. ARGS="--pages docs/images" takes the documents' pictures.
+# why where it differs. Takes 1.7 GB of .venvs the first time. ARGS="--pages docs/images" takes the documents' pictures.
 test-backends: $(READY)
 	$(PY) tools/backends $(ARGS)
 
