@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tokenmeter import End, Tokenmeter
-from tokenmeter.testing import ProviderServer, Records
+from tokenmeter.testing import ProviderServer, Records, capture
 
 from .matrix import MESSAGES, Matrix, Sdk
 
@@ -82,3 +82,43 @@ def test_other_requests_of_the_client_are_left_alone(
     client.post("files", content=b"x")
     assert len(server.requests) == 2
     assert records.drain() == []
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "body", "provider", "model"),
+    [
+        pytest.param(
+            "generativelanguage.googleapis.com",
+            "/v1beta/models/gemini-2.5-flash:generateContent",
+            {"contents": []},
+            "google",
+            "gemini-2.5-flash",
+            id="Gemini",
+        ),
+        pytest.param(
+            "us-east5-aiplatform.googleapis.com",
+            "/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-sonnet-4-6@default:streamRawPredict",
+            {"messages": MESSAGES, "stream": True},
+            "google-vertex",
+            "claude-sonnet-4-6@default",
+            id="Claude on Vertex",
+        ),
+        pytest.param(
+            "bedrock-runtime.us-east-1.amazonaws.com",
+            "/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0/converse",
+            {"messages": []},
+            "aws-bedrock",
+            "anthropic.claude-3-5-sonnet-20241022-v2:0",
+            id="Claude on Bedrock",
+        ),
+    ],
+)
+def test_the_path_names_the_model(
+    host: str, path: str, body: dict[str, Any], provider: str, model: str, meter: Tokenmeter, server: ProviderServer
+) -> None:
+    httpx = pytest.importorskip("httpx")
+    meter.instrument()
+    with capture(meter) as records, httpx.Client(proxy=server.origin) as client:
+        assert client.post(f"http://{host}{path}", json=body).status_code == 200
+    record = records.only()
+    assert (record.provider, record.request_model, record.usage.output_tokens) == (provider, model, 12)

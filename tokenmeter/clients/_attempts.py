@@ -11,6 +11,7 @@ them; `Sent` says the same of the others.
 from __future__ import annotations
 
 import json
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -50,6 +51,8 @@ __all__ = [
 _ID_NAMES: Final = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-tt-logid", "x-ds-trace-id")
 _REQUEST_IDS: Final = frozenset((*_ID_NAMES, *(name.encode() for name in _ID_NAMES)))
 _STREAMS: Final = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
+_VERB: Final = re.compile(r":[a-zA-Z]+\Z")
+"""Google's paths end in what is to be done with the model; Amazon's models end in a number."""
 _BODY_MOST: Final = 8 * 1024 * 1024
 _NOT_OURS: Final = (None, False)
 
@@ -218,7 +221,7 @@ def _model(body: object, path: str) -> str | None:
         if word in parts[:-1]:
             from urllib.parse import unquote
 
-            return unquote(parts[parts.index(word) + 1]).partition(":generate")[0].partition(":stream")[0] or None
+            return _VERB.sub("", unquote(parts[parts.index(word) + 1])) or None
     return None
 
 
