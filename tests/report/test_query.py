@@ -357,6 +357,14 @@ def test_sums_stand_in_dollars_beside_themselves_at_the_rate_of_each_calls_day(h
     assert [row.converted for row in asked("currency").rows] == [None, None, None], "never unasked"
 
 
+def test_free_is_nothing_in_every_currency(held: Callable[..., Asker]) -> None:
+    asked = held(record(priced("0"), ended=NOON - timedelta(days=400)))
+    conversion = Conversion("USD", ExchangeRates.of("CNY=0.14USD@2026-11-01"))
+    (row,) = asked("model", conversion=conversion).rows
+    assert (row.cost, row.converted, row.unconverted) == (0, 0, 0)
+    assert conversion.applied == [], "no rate was applied"
+
+
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     calls=st.lists(

@@ -76,13 +76,14 @@ class _ConvertedSum:
     def step(self, amount: str | None, currency: str | None, ended_us: int) -> None:
         if amount is None or currency is None:
             return
+        exact = Decimal(amount)
         rate = None
-        if currency != self._to.currency:
+        if currency != self._to.currency and exact:  # nothing is nothing in every currency
             rate = self._to.rate(currency, ended_us // _DAY_US)
             if rate is None:
                 self._missing += 1
                 return
-        self._sums[rate] = EXACT.add(self._sums.get(rate, Decimal(0)), Decimal(amount))
+        self._sums[rate] = EXACT.add(self._sums.get(rate, Decimal(0)), exact)
 
     def finalize(self) -> str:
         total: Decimal | None = None
