@@ -68,7 +68,11 @@ MATRIX: Final[Mapping[str, Row]] = {
     "openinference": both(
         "openinference", "openinference-instrumentation-openai", "openinference-instrumentation-anthropic"
     ),
-    "openlit": both("openlit", "openlit"),
+    # Of its many requirements the registry has one set that fits together, found by hand; pip searches for hours.
+    "openlit": both(
+        "openlit", "openlit==1.45.0", "opentelemetry-sdk==1.39.0", "opentelemetry-exporter-otlp-proto-http==1.39.0",
+        "opentelemetry-distro==0.60b0",
+    ),
     "logfire": both("logfire", "logfire"),
     "langsmith": Row((*SDKS, "langsmith[otel]"), 2, 0, 1, "langsmith"),
     "pydantic-ai": Row((*SDKS, "pydantic-ai-slim[openai,anthropic]"), 2, 1, 0, "pydantic_ai"),

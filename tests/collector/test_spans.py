@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from collector_rig import attributes
+from collector_rig import NOV, attributes
 from foreign_shapes import MEANINGS, SHAPES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -248,6 +248,42 @@ def test_a_call_that_the_application_metered_itself_is_not_counted_here() -> Non
     nodes = tree((1, 0, OUTER), (2, 1, OURS))
     for batches in ([[0, 1]], [[1, 0]], [[1], [0]]):
         assert counted(nodes, batches) == []
+
+
+BESIDE = {"start_time_unix_nano": NOV + 10, "end_time_unix_nano": NOV + 20}
+TWINS = [
+    pytest.param({}, BESIDE, 1, id="one inside the other, one id"),
+    pytest.param(SAME, BESIDE, 2, id="two ids"),
+    pytest.param({"gen_ai.usage.output_tokens": 101}, BESIDE, 2, id="other tokens"),
+    pytest.param({"gen_ai.request.model": "gpt-4o-mini"}, BESIDE, 2, id="another model"),
+    pytest.param(
+        {}, {"start_time_unix_nano": NOV + 10, "end_time_unix_nano": NOV + 2 * 10**9}, 2, id="only overlapping"
+    ),
+]
+
+
+@pytest.mark.parametrize("around", [0, 9], ids=["at the top", "in one span"])
+@pytest.mark.parametrize(("said", "when", "calls"), TWINS)
+def test_spans_side_by_side_of_which_one_has_no_id(
+    said: dict[str, Any], when: dict[str, int], calls: int, around: int
+) -> None:
+    """As OpenInference's of a stream of Anthropic's SDK, which traces itself too: both at the top of their traces."""
+    first = ("openlit", span(1, GENAI | USED | said, around=around, trace=1))
+    second = (
+        OFFICIAL,
+        span(2, GENAI | USED | {"gen_ai.response.id": "1"}, around=around, trace=1 if around else 2, **when),
+    )
+    for batches in ([[first, second]], [[first], [second]], [[second], [first]]):
+        pricing = Pricing()
+        with capture(pricing.meter) as records:
+            for batch in batches:
+                pricing.price(request(*batch))
+        assert len(records) == calls
+    with capture(pricing.meter) as records:
+        pricing.price(
+            request(("openlit", span(3, GENAI | USED | said, around=around, trace=1)), resource={"service.name": "b"})
+        )
+    assert len(records) == 1, "each has one such span, and another service none"
 
 
 def test_calls_of_one_trace_in_two_services_are_one_call() -> None:

@@ -58,6 +58,7 @@ class SpanPricer:
         seen: list[Told] = []
         for of_resource in request.resource_spans:
             tags: Mapping[str, str] | None = None
+            home: object = None
             for of_scope in of_resource.scope_spans:
                 scope = of_scope.scope.name
                 candidates = self._calls.knows(scope) or scope == semconv.SCOPE_NAME
@@ -68,11 +69,14 @@ class SpanPricer:
                     if candidates and len(key) == _KEY:  # a span without ids cannot be told from another
                         if tags is None:
                             tags = self._of_resource(of_resource.resource)
+                            home = hash(of_resource.resource.SerializeToString())
                         spans.append(span)
-                        seen.append(self._told(span, key, parent, scope, tags))
+                        seen.append(self._told(span, key, parent, scope, tags, home))
         return parents, spans, seen
 
-    def _told(self, span: Any, key: bytes, parent: bytes | None, scope: str, tags: Mapping[str, str]) -> Told:
+    def _told(
+        self, span: Any, key: bytes, parent: bytes | None, scope: str, tags: Mapping[str, str], home: object
+    ) -> Told:
         attributes: dict[str, Any] = {}
         relevant = self._relevant
         for attribute in span.attributes:
@@ -96,6 +100,7 @@ class SpanPricer:
             ids[:32],
             ids[32:],
             tags,
+            home,
         )
 
     def _of_resource(self, resource: Any) -> Mapping[str, str]:

@@ -6,7 +6,8 @@ Several instrumentations may see one call: a framework's around an SDK's around 
 -   a span inside which another one was priced is that call seen from further out, and does not;
 -   a span directly inside a call of the official instrumentations (their context key is there) belongs to that call:
     it is held back, and counts only if the outer span ends without usage. So is one that has no usage itself;
--   spans of two instrumentations that carry one response id and overlap in time are one call, side by side or not.
+-   spans of two instrumentations that carry one response id and overlap in time are one call, side by side or not; so
+    are two of which one has no id, if they are alike in all else (`foreign_records`).
 
 What is remembered of open spans is bounded, and let go when they end. Spans that come in when they are over are
 `foreign_ended`'s.
@@ -85,7 +86,8 @@ class ForeignCalls:
             if held is not None and operation_of(attributes) is None:
                 self.release(held)
             return None
-        record = self._recorder.record(told(span, watch.scope, attributes, ended_ns, watch.tags), new_id())
+        seen = told(span, watch.scope, attributes, ended_ns, watch.tags)
+        record = self._recorder.record(seen, new_id())
         if held is not None:
             if record is None:
                 self.release(held)
@@ -93,7 +95,7 @@ class ForeignCalls:
                 own = held.pop()
                 record = own.but(trace_id=record.trace_id, span_id=record.span_id)
                 self.release(held)
-        if record is None or self._recorder.seen(watch.scope, record):
+        if record is None or self._recorder.seen(seen, record):
             remember(self._left, key, None, _REMEMBERED_MOST)
             return None
         if watch.owner is not None and (watch.shared or record.usage.source is Source.NONE):
@@ -103,7 +105,7 @@ class ForeignCalls:
         remember(self._left, key, None, _REMEMBERED_MOST)
         if record.usage.source is not Source.NONE:
             self._note(span)
-        return self._recorder.count(record, watch.scope, watch.within).attributes()
+        return self._recorder.count(record, seen, watch.within).attributes()
 
     def ended(self, span: ReadableSpan) -> None:
         """Follow a span that is over, and count its call if that was not done."""
@@ -124,12 +126,13 @@ class ForeignCalls:
             if attributes.get(semconv.USAGE_SOURCE) != Source.NONE:
                 self._note(span)
             return
-        record = self._recorder.record(told(span, scope.name, attributes, span.end_time or 0, NO_TAGS), new_id())
-        if record is None or self._recorder.seen(scope.name, record):
+        seen = told(span, scope.name, attributes, span.end_time or 0, NO_TAGS)
+        record = self._recorder.record(seen, new_id())
+        if record is None or self._recorder.seen(seen, record):
             return
         if record.usage.source is not Source.NONE:
             self._note(span)
-        self._recorder.count(record, scope.name)
+        self._recorder.count(record, seen)
 
     def release(self, records: Iterable[Record] | None = None) -> None:
         """Count what was held back for spans that did not claim it; None means all there is."""

@@ -8,7 +8,8 @@ Each call is counted once. Of the spans that tell of one call, the innermost tha
 -   a span inside one that has counted does not: its outer came first, in a batch before;
 -   a span without usage belongs to a call around or inside it. Where the spans around it are not all in its batch it
     waits `PATIENCE` for them, and is a call of unknown cost if none of them is one;
--   spans of two instrumentations that carry one response id and overlap in time are one call;
+-   spans of two instrumentations that carry one response id and overlap in time are one call; so are two of which one
+    has no id, if they are alike in all else (`foreign_records`);
 -   a span that comes again, since a sender or a collector between sends a batch twice, is told the same and not
     counted again. Its call has the same id as before, so a ledger that outlives this process has it once, too.
 
@@ -102,7 +103,7 @@ class EndedCalls:
                 yield position, None
             else:
                 self._mark(path)
-                if self._recorder.seen(span.scope, record):
+                if self._recorder.seen(span, record):
                     yield position, None
                 else:
                     yield position, self._count(span, record)
@@ -152,7 +153,7 @@ class EndedCalls:
 
     def _count(self, span: Told, record: Record) -> Description:
         remember(self._counted, span.key, None, REMEMBERED)
-        return self._recorder.count(record, span.scope, to_sinks=self._to_sinks)
+        return self._recorder.count(record, span, to_sinks=self._to_sinks)
 
     # Spans without usage ------------------------------------------------------------------------------------
 
@@ -193,9 +194,9 @@ class EndedCalls:
         return (
             span.key in self._around
             or any(one in self._counted or one in self._inside for one in path)
-            or self._recorder.seen(span.scope, record)
+            or self._recorder.seen(span, record)
         )
 
     def _blank_call(self, span: Told, record: Record) -> Description:
         remember(self._blank, span.key, None, REMEMBERED)
-        return self._recorder.count(record, span.scope, to_sinks=self._to_sinks)
+        return self._recorder.count(record, span, to_sinks=self._to_sinks)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Recorder", "call_id", "remember"]
 
-_ANSWERS_MOST: Final = 10_000
+_REMEMBERED_MOST: Final = 10_000
+_ALIKE_MOST: Final = 50
 _Name = TypeVar("_Name")
 _Value = TypeVar("_Value")
 
@@ -48,6 +49,7 @@ class Recorder:
                 raise ConfigurationError(f"providers: there is no provider {provider!r}; give an id such as 'deepseek'")
         self._scopes = frozenset(scopes)
         self._answers: OrderedDict[str, tuple[str, int, int]] = OrderedDict()  # response ids, with scope and times
+        self._twins: OrderedDict[tuple[Any, ...], list[_Twin]] = OrderedDict()
 
     def knows(self, scope: str) -> bool:
         """Whether spans of this instrumentation scope may be calls."""
@@ -76,21 +78,37 @@ class Recorder:
         facts["pricer"] = meter._billing.price
         return Record.of(facts)
 
-    def seen(self, scope: str, record: Record) -> bool:
-        """Whether another instrumentation's span of this very answer was counted. Small servers repeat their ids."""
-        before = self._answers.get(record.response_id) if record.response_id is not None else None
-        if before is None:
+    def seen(self, span: Told, record: Record) -> bool:
+        """Whether the call of this span was counted by another instrumentation's: told by the answer's id, else alike.
+
+        Small servers repeat their ids, so the spans must overlap in time as well.
+        """
+        id = record.response_id
+        before = self._answers.get(id) if id is not None else None
+        if before is not None:
+            other, started_ns, ended_ns = before
+            if other != span.scope and started_ns <= record.ended_ns and record.started_ns <= ended_ns:
+                return True
+        if record.usage.source is Source.NONE:
             return False
-        other, started_ns, ended_ns = before
-        return other != scope and started_ns <= record.ended_ns and record.started_ns <= ended_ns
+        return any(twin.claimed_by(span, record) for twin in self._twins.get(_alike(span, record), ()))
 
     def count(
-        self, record: Record, scope: str | None = None, within: Scope | None = None, *, to_sinks: bool = True
+        self, record: Record, span: Told | None = None, within: Scope | None = None, *, to_sinks: bool = True
     ) -> Description:
-        """Hand a record to scope and sinks. Returns what its span should say."""
+        """Hand a record to scope and sinks. Returns what its span should say. `span` is remembered if given."""
         # A span without usage does not stand in the way of another that tells of the same answer and has it.
-        if record.response_id is not None and scope is not None and record.usage.source is not Source.NONE:
-            remember(self._answers, record.response_id, (scope, record.started_ns, record.ended_ns), _ANSWERS_MOST)
+        if span is not None and record.usage.source is not Source.NONE:
+            if record.response_id is not None:
+                answer = (span.scope, record.started_ns, record.ended_ns)
+                remember(self._answers, record.response_id, answer, _REMEMBERED_MOST)
+            key = _alike(span, record)
+            twins = self._twins.get(key)
+            if twins is None:
+                remember(self._twins, key, [_Twin(span, record)], _REMEMBERED_MOST)
+            else:
+                twins.append(_Twin(span, record))
+                del twins[:-_ALIKE_MOST]
         if within is not None:
             with guard("adding to a scope"):
                 record = record.but(scope=within.path)
@@ -102,6 +120,43 @@ class Recorder:
                 with guard("writing to a sink"):
                     sink.write(record)
         return describe(meter, record)
+
+
+class _Twin:
+    """A counted call, so that a span that another instrumentation made beside its span is known to be the same.
+
+    Such spans have no parent in common that tells, and one of them may not say the answer's id (OpenInference's of a
+    stream of Anthropic's SDK, which traces itself as well). They are one call if one lasts from before to after the
+    other, they stand at the same place in one trace or at the top of one process's traces, the model and all tokens
+    are the same, and no ids contradict. Each instrumentation can have one such span for each call.
+    """
+
+    __slots__ = ("ended_ns", "models", "response_id", "scopes", "started_ns")
+
+    def __init__(self, span: Told, record: Record) -> None:
+        self.scopes = {span.scope}
+        self.started_ns, self.ended_ns = record.started_ns, record.ended_ns
+        self.response_id = record.response_id
+        self.models = {record.request_model, record.response_model} - {None}
+
+    def claimed_by(self, span: Told, record: Record) -> bool:
+        """Whether a span tells of this call; if so, no further one of its instrumentation does."""
+        inside = self.started_ns <= record.started_ns and record.ended_ns <= self.ended_ns
+        around = record.started_ns <= self.started_ns and self.ended_ns <= record.ended_ns
+        if span.scope in self.scopes or not (inside or around):
+            return False
+        if None not in (self.response_id, record.response_id):
+            return False
+        if not self.models & {record.request_model, record.response_model}:
+            return False
+        self.scopes.add(span.scope)
+        return True
+
+
+def _alike(span: Told, record: Record) -> tuple[Any, ...]:
+    usage = record.usage
+    place = span.home if span.parent is None else span.parent
+    return place, usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens
 
 
 def call_id(span: Told) -> str:

@@ -24,10 +24,12 @@ SpanKey: TypeAlias = Any
 
 
 class Told:
-    """What one span says. `trace_id` and `span_id` are hex, instants are nanoseconds since the epoch."""
+    """What one span says. `trace_id` and `span_id` are hex, instants are nanoseconds since the epoch. `home` tells
+    processes apart where spans of several come together."""
 
     __slots__ = (
-        "attributes", "ended_ns", "failed", "key", "parent", "scope", "span_id", "started_ns", "tags", "trace_id",
+        "attributes", "ended_ns", "failed", "home", "key", "parent", "scope", "span_id", "started_ns", "tags",
+        "trace_id",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +44,7 @@ class Told:
         trace_id: str | None,
         span_id: str | None,
         tags: Mapping[str, str],
+        home: object = None,
     ) -> None:
         self.key = key
         self.parent = parent
@@ -53,6 +56,7 @@ class Told:
         self.trace_id = trace_id
         self.span_id = span_id
         self.tags = tags
+        self.home = home
 
 
 def told(
