@@ -249,13 +249,22 @@ REQUESTED = '"request", "request_streamed", "async_request", "async_request_stre
             id="openai",
         ),
         pytest.param(
-            "mistralai.client",
+            "mistralai.client.basesdk",
             "mistral",
             "mistral-large-2512",
             "wrap instrument",
             'renamed("mistralai.client.basesdk", "BaseSDK", "do_request")',
             MISTRAL,
             id="mistralai",
+        ),
+        pytest.param(
+            "mistralai.basesdk",
+            "mistral",
+            "mistral-large-2512",
+            "wrap instrument",
+            'renamed("mistralai.basesdk", "BaseSDK", "do_request")',
+            MISTRAL.replace("mistralai.client", "mistralai"),
+            id="mistralai 1",
         ),
     ],
 )
