@@ -13,11 +13,12 @@ from opentelemetry import trace
 from otel_rig import Rig
 from spoken import USAGE, cost, spoken
 
-from tokenmeter import ExchangeRates
+from tokenmeter import ExchangeRates, Tokenmeter
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.pricing import Cost
 from tokenmeter.sinks.dialects import DIALECTS
 from tokenmeter.sinks.otel import Spans
+from tokenmeter.sinks.processor import CostSpanProcessor
 from tokenmeter.usage import Source, Usage
 
 
@@ -217,3 +218,20 @@ def test_dialects_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TOKENMETER_DIALECTS", "phoenix")
     with pytest.raises(ConfigurationError, match=r"TOKENMETER_DIALECTS: 'phoenix' is not a dialect; there are otel, "):
         Spans()
+
+
+def test_a_span_of_somebody_else_gets_the_users_dollars_too() -> None:
+    rig = Rig()
+    meter = Tokenmeter(tracer_provider=rig.tracing, dialects=["mlflow"], exchange="CNY=0.1400USD@2024-01-01")
+    rig.tracing.add_span_processor(CostSpanProcessor(meter))
+    attributes = {
+        "gen_ai.operation.name": "chat", "gen_ai.provider.name": "deepseek", "gen_ai.request.model": "deepseek-chat",
+        "server.address": "api.deepseek.com", "gen_ai.usage.input_tokens": 10**6, "gen_ai.usage.output_tokens": 0,
+    }  # fmt: skip
+    rig.tracing.get_tracer("openlit").start_span("theirs", attributes=attributes).end()
+    (span,) = rig.spans
+    said = dict(span.attributes or {})
+    assert said["tokenmeter.cost.currency"] == "CNY"
+    dollars = Decimal(str(said["tokenmeter.cost.amount"])) * Decimal("0.14")
+    assert Decimal(str(said[f"{CONVERTED}amount"])) == dollars
+    assert json.loads(str(said["mlflow.llm.cost"]))["total_cost"] == float(dollars)
