@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -140,6 +142,13 @@ def test_copies_of_a_session_stay_metered(copied: Callable[[Any], Any], server: 
     with capture(meter) as records:
         session.post(f"{server.url()}/{PATH}", json=body(MODEL))
     assert (records.only().provider, records[0].usage.output_tokens) == ("openai", 12)
+
+
+def test_a_pickled_session_is_read_where_we_are_not_installed(meter: Tokenmeter) -> None:
+    pickled = pickle.dumps(meter.wrap(requests.Session(), provider="openai"))
+    script = "import sys, pickle; sys.modules['tokenmeter'] = None; print(type(pickle.load(sys.stdin.buffer)).__name__)"
+    done = subprocess.run([sys.executable, "-c", script], input=pickled, capture_output=True, check=True)
+    assert done.stdout.strip() == b"Session"
 
 
 def test_a_redirect_is_one_call(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:

@@ -71,15 +71,12 @@ class Mark:
         return self._meter if self._meter is not None else default_meter()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A meter does not travel: in another process the object belongs to that process's default meter.
-        return (_mark_again, (self.provider, self.region, self.of_sdk))
+        # A meter does not travel: in another process the object belongs to that process's default meter. Nor does a
+        # class of ours: what was pickled here may be read where tokenmeter is not installed.
+        return (tuple, ((self.provider, self.region, self.of_sdk),))
 
     def __deepcopy__(self, memo: object) -> Mark:
         return self
-
-
-def _mark_again(provider: str | None, region: str | None, of_sdk: bool) -> Mark:
-    return Mark(None, provider, region, of_sdk=of_sdk)
 
 
 def set_instrumented(meter: Tokenmeter | None) -> Tokenmeter | None:
@@ -99,7 +96,12 @@ def mark_of(thing: object) -> Mark | None:
         found = thing.__dict__.get(MARK)
     except AttributeError:  # an object with slots only: it cannot be marked
         return None
-    return found if isinstance(found, Mark) else None
+    if found is None or isinstance(found, Mark):
+        return found
+    provider, region, of_sdk = found  # it comes out of a pickle
+    made = Mark(None, provider, region, of_sdk=of_sdk)
+    mark(thing, made)
+    return made
 
 
 def meter_for(thing: object) -> Tokenmeter | None:
