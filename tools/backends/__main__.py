@@ -15,6 +15,7 @@ import contextlib
 import datetime
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -249,6 +250,7 @@ def main() -> int:
     parser.add_argument("--no-tests", action="store_true", help="leave out the tests of the sync")
     parser.add_argument("--only", nargs="+", choices=BACKENDS, default=BACKENDS, metavar="BACKEND", help="run these")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end with us
     with tempfile.TemporaryDirectory(prefix="backends-") as made, contextlib.ExitStack() as stack:
         folder = Path(made)
         run = Run(folder, stack, args.only)
@@ -265,7 +267,7 @@ def main() -> int:
             tests = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/backends"]
             print(f"\n{' '.join(tests[1:])}", flush=True)
             good = subprocess.run(tests, cwd=servers.ROOT, env=environ, check=False).returncode == 0 and good
-    print("\nevery figure is ours or explained" if good else "\nNOT as it should be: see !! above")
+    print("\nevery figure is ours or explained" if good else "\nNOT as it should be: see above")
     return 0 if good else 1
 
 
