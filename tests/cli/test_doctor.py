@@ -38,7 +38,7 @@ def test_it_finds_what_is_installed_and_hooked() -> None:
     assert answer["tokenmeter"]["version"] == importlib.metadata.version("tokenmeter-sdk")
     openai = answer["sdks"]["openai"]
     assert openai["version"] == importlib.metadata.version("openai")
-    assert openai["hooks"] == ["AsyncAPIClient.request", "SyncAPIClient.request"]
+    assert {"AsyncAPIClient.request", "SyncAPIClient.request"} <= set(openai["hooks"])
     assert [
         name for name, sdk in answer["sdks"].items() if sdk["version"] and not (sdk["hooks"] and sdk["tested"])
     ] == []
