@@ -277,13 +277,32 @@ def test_spans_side_by_side_of_which_one_has_no_id(
         pricing = Pricing()
         with capture(pricing.meter) as records:
             for batch in batches:
-                pricing.price(request(*batch))
+                for _ in range(2):
+                    pricing.price(request(*batch))
         assert len(records) == calls
     with capture(pricing.meter) as records:
         pricing.price(
             request(("openlit", span(3, GENAI | USED | said, around=around, trace=1)), resource={"service.name": "b"})
         )
     assert len(records) == 1, "each has one such span, and another service none"
+
+
+def test_what_logfire_marks_at_the_end_of_a_stream_is_the_call_that_the_sdk_traced() -> None:
+    """Seen with Logfire 5.4 and Anthropic's SDK 2.12: an outer span without usage, the SDK's own inside, and a mark."""
+    outer = ("logfire.anthropic", span(1, GENAI, trace=1, end_time_unix_nano=NOV + 5))
+    own = (OFFICIAL, span(2, GENAI | USED | SAME, around=1, trace=1, end_time_unix_nano=NOV + 100))
+    at = {"start_time_unix_nano": NOV + 150, "end_time_unix_nano": NOV + 150}
+    mark = ("logfire.anthropic", span(3, GENAI | USED, trace=3, **at))
+    for batches in ([[outer, own, mark]], [[outer], [own], [mark]], [[outer, mark, own]]):
+        pricing = Pricing()
+        with capture(pricing.meter) as records:
+            for batch in batches:
+                for _ in range(2):
+                    pricing.price(request(*batch))
+        assert [record.span_id for record in records] == [f"{2:016x}"]
+    with capture(pricing.meter) as records:
+        pricing.price(request(("logfire.anthropic", span(4, GENAI | USED, trace=4, **at))))
+    assert len(records) == 1, "another mark is another call"
 
 
 def test_calls_of_one_trace_in_two_services_are_one_call() -> None:

@@ -70,7 +70,7 @@ class EndedCalls:
         self._counted: OrderedDict[SpanKey, None] = OrderedDict()
         self._around: OrderedDict[SpanKey, None] = OrderedDict()  # spans, come or not, that have a counted one inside
         self._blank: OrderedDict[SpanKey, None] = OrderedDict()  # counted, without usage: a call inside still counts
-        self._inside: OrderedDict[SpanKey, None] = OrderedDict()  # spans that came after a counted one around them
+        self._inside: OrderedDict[SpanKey, None] = OrderedDict()  # spans of calls that another span counted for
         self._waiting: list[tuple[float, SpanKey, Told, Record]] = []  # without usage, by the next span around
 
     def batch(
@@ -99,11 +99,12 @@ class EndedCalls:
             elif span.key in self._counted:  # it comes again
                 self._mark(path)
                 yield position, self._recorder.count(record, to_sinks=False)
-            elif any(one in self._counted or one in self._inside for one in path):
+            elif span.key in self._inside or any(one in self._counted or one in self._inside for one in path):
                 yield position, None
             else:
                 self._mark(path)
                 if self._recorder.seen(span, record):
+                    remember(self._inside, span.key, None, REMEMBERED)  # it may come again
                     yield position, None
                 else:
                     yield position, self._count(span, record)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -14,6 +14,7 @@ from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End, Record
 from tokenmeter.sinks.foreign import is_genai_scope
 from tokenmeter.sinks.foreign_describing import Description, describe
+from tokenmeter.sinks.foreign_names import USAGE_ELSEWHERE
 from tokenmeter.sinks.foreign_usage import facts_of
 from tokenmeter.usage import Source
 
@@ -26,6 +27,8 @@ __all__ = ["Recorder", "call_id", "remember"]
 
 _REMEMBERED_MOST: Final = 10_000
 _ALIKE_MOST: Final = 50
+_RECENT_MOST: Final = 200
+_REPORTED_AFTER: Final = 2 * 10**9  # nanoseconds after a call's end in which Logfire tells of it
 _Name = TypeVar("_Name")
 _Value = TypeVar("_Value")
 
@@ -50,6 +53,7 @@ class Recorder:
         self._scopes = frozenset(scopes)
         self._answers: OrderedDict[str, tuple[str, int, int]] = OrderedDict()  # response ids, with scope and times
         self._twins: OrderedDict[tuple[Any, ...], list[_Twin]] = OrderedDict()
+        self._recent: deque[_Twin] = deque(maxlen=_RECENT_MOST)
 
     def knows(self, scope: str) -> bool:
         """Whether spans of this instrumentation scope may be calls."""
@@ -91,6 +95,8 @@ class Recorder:
                 return True
         if record.usage.source is Source.NONE:
             return False
+        if record.started_ns == record.ended_ns and span.scope.partition(".")[0] in USAGE_ELSEWHERE:
+            return any(twin.reported_by(span, record) for twin in self._recent)
         return any(twin.claimed_by(span, record) for twin in self._twins.get(_alike(span, record), ()))
 
     def count(
@@ -102,12 +108,13 @@ class Recorder:
             if record.response_id is not None:
                 answer = (span.scope, record.started_ns, record.ended_ns)
                 remember(self._answers, record.response_id, answer, _REMEMBERED_MOST)
-            key = _alike(span, record)
+            key, twin = _alike(span, record), _Twin(span, record)
+            self._recent.append(twin)
             twins = self._twins.get(key)
             if twins is None:
-                remember(self._twins, key, [_Twin(span, record)], _REMEMBERED_MOST)
+                remember(self._twins, key, [twin], _REMEMBERED_MOST)
             else:
-                twins.append(_Twin(span, record))
+                twins.append(twin)
                 del twins[:-_ALIKE_MOST]
         if within is not None:
             with guard("adding to a scope"):
@@ -131,12 +138,13 @@ class _Twin:
     are the same, and no ids contradict. Each instrumentation can have one such span for each call.
     """
 
-    __slots__ = ("ended_ns", "models", "response_id", "scopes", "started_ns")
+    __slots__ = ("ended_ns", "home", "models", "response_id", "scopes", "started_ns", "tokens")
 
     def __init__(self, span: Told, record: Record) -> None:
         self.scopes = {span.scope}
         self.started_ns, self.ended_ns = record.started_ns, record.ended_ns
         self.response_id = record.response_id
+        self.home, self.tokens = span.home, _tokens(record)
         self.models = {record.request_model, record.response_model} - {None}
 
     def claimed_by(self, span: Told, record: Record) -> bool:
@@ -152,11 +160,25 @@ class _Twin:
         self.scopes.add(span.scope)
         return True
 
+    def reported_by(self, span: Told, record: Record) -> bool:
+        """Whether an instant after this call, as Logfire marks the end of a stream, tells of it."""
+        if span.scope in self.scopes or span.home != self.home or self.tokens != _tokens(record):
+            return False
+        if not (0 <= record.started_ns - self.ended_ns < _REPORTED_AFTER):
+            return False
+        if not self.models & {record.request_model, record.response_model}:
+            return False
+        self.scopes.add(span.scope)
+        return True
+
+
+def _tokens(record: Record) -> tuple[int | None, ...]:
+    usage = record.usage
+    return usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens
+
 
 def _alike(span: Told, record: Record) -> tuple[Any, ...]:
-    usage = record.usage
-    place = span.home if span.parent is None else span.parent
-    return place, usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens
+    return span.home if span.parent is None else span.parent, _tokens(record)
 
 
 def call_id(span: Told) -> str:

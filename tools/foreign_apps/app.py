@@ -101,7 +101,8 @@ def openinference() -> None:
 def openlit() -> None:
     import openlit as theirs
 
-    theirs.init(tracer=tracing().get_tracer("openlit.otel.tracing"), disable_metrics=True)
+    tracing()
+    theirs.init(disable_metrics=True, disable_events=True)
     sdk_calls()
 
 
@@ -120,7 +121,7 @@ def langsmith() -> None:
     from langsmith.wrappers import wrap_openai
 
     provider = tracing()
-    theirs = Client(api_key="any", api_url=f"{DEEPSEEK}/nowhere", otel_tracer_provider=provider)
+    theirs = Client(api_key="any", api_url=f"{DEEPSEEK}/nowhere", otel_tracer_provider=provider, tracing_mode="otel")
     client = openai.OpenAI(base_url=DEEPSEEK, api_key="any", max_retries=0)
     with tracing_context(enabled=True, client=theirs):
         sdk_calls(wrap_openai(client))
