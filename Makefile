@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 FIND := for one in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; exit; }; done
 
-.PHONY: demo test test-all test-sdks test-mappings test-backends test-newcomer span-trees check format bench docs clean
+.PHONY: demo test test-all test-sdks test-foreign test-mappings test-backends test-newcomer span-trees check format bench docs clean
 
 $(READY): pyproject.toml
 	@found=$$($(FIND)); test -n "$$found" || { echo "tokenmeter needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }; \
@@ -47,6 +47,11 @@ test-sdks: $(READY)
 # The spans of frameworks over SDKs, of other instrumentations and ours; that each call is counted once.
 span-trees: $(READY)
 	$(PY) tools/span_trees.py
+
+# Applications that other instrumentations trace, each with the processor and with the collector: costs right, each call
+# once. Vercel's AI SDK too, where node and npm are here. ARGS="--only official vercel-7" runs some.
+test-foreign: $(READY)
+	$(PY) tools/foreign_matrix.py $(ARGS)
 
 # What the backends' own code makes of our spans: every package that holds such code, in an environment of its own.
 test-mappings: $(READY)
