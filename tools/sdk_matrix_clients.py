@@ -60,7 +60,7 @@ TESTS: Final[Mapping[str, tuple[str, ...]]] = {
     "aiohttp": ("no_sdk",), "anthropic": ("anthropic",), "boto3": ("boto3",), "cohere": ("cohere",),
     "dashscope": ("dashscope", "dashscope_client"), "google-genai": ("google_genai", "unknown_versions"),
     "groq": ("groq",), "httpx": ("httpx",), "httpx2": ("httpx",), "huggingface_hub": ("huggingface",),
-    "langchain-anthropic": ("frameworks",), "langchain-openai": ("frameworks",), "litellm": ("frameworks",),
+    "langchain-anthropic": ("frameworks",), "langchain-openai": ("frameworks",), "litellm": ("frameworks", "openai"),
     "llama-index-llms-openai": ("frameworks",), "mistralai": ("mistralai", "adapters", "unknown_versions"),
     "ollama": ("ollama",), "openai": ("openai", "adapters", "unknown_versions"), "openai-agents": ("frameworks",),
     "pydantic-ai-slim": ("frameworks",), "qianfan": ("qianfan",), "requests": ("no_sdk",),
