@@ -179,6 +179,8 @@ BAD = [
     pytest.param(["--endpoint", "http://x", "--header", "api-key"], "--header: an argument without '='", id="a header"),
     pytest.param(["--endpoint", "http://x", "--provider", "openai=depseek"], "no provider 'depseek'", id="a provider"),
     pytest.param(["--endpoint", "https://x", "--ca", "/no/such"], "--ca: /no/such cannot be read", id="certificates"),
+    pytest.param(["--endpoint", "http://x", "--prometheus", "99999"], "99999 is no port", id="no port there"),
+    pytest.param(["--endpoint", "http://x", "--drain", "-1"], "--drain: -1 is no number of seconds", id="before now"),
     pytest.param(["--endpoint", "http://x", "--protocol", "udp"], "invalid choice: 'udp'", id="a protocol"),
 ]
 

@@ -6,6 +6,7 @@ again and each of its calls is counted once.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -32,6 +33,7 @@ class Intake:
         self._room = room
         self._pricer = pricer
         self._counts = counts
+        self._working: set[asyncio.Task[Outcome]] = set()
         self.ending = False
         """Set when the process ends: nothing is taken any more."""
 
@@ -49,7 +51,16 @@ class Intake:
         return answer
 
     async def take(self, signal: Signal, body: bytes, *, json: bool = False) -> Outcome:
-        """Price and hand on one request. The answer is DELIVERED, KEPT, REJECTED or FULL."""
+        """Price and hand on one request. The answer is DELIVERED, KEPT, REJECTED or FULL.
+
+        A sender that goes away meanwhile stops nothing: what was begun to be priced is forwarded too.
+        """
+        work = asyncio.ensure_future(self._take(signal, body, json=json))
+        self._working.add(work)
+        work.add_done_callback(self._working.discard)
+        return await asyncio.shield(work)
+
+    async def _take(self, signal: Signal, body: bytes, *, json: bool) -> Outcome:
         refused = self.turned_away(signal, len(body))
         if refused is not None:
             return refused

@@ -73,14 +73,13 @@ class Options:
         if largest > queue:
             raise ConfigurationError(f"--largest: a request of {largest} bytes never fits a queue of {queue}")
         _not_itself(endpoint, args)
-        milliseconds = variable("TIMEOUT")
-        timeout = args.timeout if args.timeout is not None else float(milliseconds or 10_000) / 1000
+        _check_numbers(args)
         return cls(
             endpoint=endpoint,
             protocol=protocol,
             headers=headers,
             compression=compression,
-            timeout=timeout,
+            timeout=args.timeout if args.timeout is not None else _milliseconds(variable("TIMEOUT")),
             certificate=args.ca or variable("CERTIFICATE"),
             host=args.host,
             grpc_port=args.grpc,
@@ -95,6 +94,26 @@ class Options:
             scopes=tuple(args.scope),
             providers=pairs("--provider", args.provider),
         )
+
+
+def _check_numbers(args: Any) -> None:
+    for flag in ("http", "grpc", "prometheus"):
+        port = getattr(args, flag)
+        if port is not None and not 0 <= port <= 65535:
+            raise ConfigurationError(f"--{flag}: {port} is no port")
+    for flag in ("timeout", "drain", "metrics_every"):
+        seconds = getattr(args, flag)
+        if seconds is not None and not 0 <= seconds < 10**6:
+            raise ConfigurationError(f"--{flag.replace('_', '-')}: {seconds:g} is no number of seconds")
+
+
+def _milliseconds(text: str | None) -> float:
+    """The standard variable, in seconds."""
+    if text is None:
+        return 10.0
+    if not text.isdigit() or int(text) == 0:
+        raise ConfigurationError(f"{_VARIABLE}TIMEOUT={text!r}: give milliseconds, such as 10000")
+    return int(text) / 1000
 
 
 def size(flag: str, text: str) -> int:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter._guard import guard
 from tokenmeter.collector.counts import Counts
 from tokenmeter.collector.grpc_server import GrpcServer
 from tokenmeter.collector.http_server import HttpServer
@@ -74,7 +75,8 @@ class Collector:
         """Calls that wait for a span around them are counted in time though nothing comes in."""
         while True:
             await asyncio.sleep(_LOOK_EVERY)
-            self._calls.look()
+            with guard("counting calls that waited"):
+                self._calls.look()
 
     def health(self) -> dict[str, Any]:
         """How the process is, for its health endpoint."""
@@ -141,12 +143,12 @@ async def run(options: Options, say: Callable[[str], None]) -> int:
     gc.set_threshold(20_000, 20, 20)
     ended: asyncio.Event = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+    ends = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(one, lambda *_: loop.call_soon_threadsafe(ended.set)) for one in ends]
     say(started(collector))
     await ended.wait()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)  # a second one ends the process at once
+    for one, handler in zip(ends, before, strict=True):
+        signal.signal(one, handler)  # a second one ends the process at once
     say(f"tokenmeter collector: ending within {options.drain:g} s")
     farewell = await collector.stop()
     say(f"tokenmeter collector: {farewell}")
