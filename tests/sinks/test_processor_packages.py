@@ -4,7 +4,8 @@ They are no dependencies of the tests: install `openai anthropic` and `opentelem
 `opentelemetry-instrumentation-genai-anthropic`, `opentelemetry-instrumentation-openai`,
 `opentelemetry-instrumentation-anthropic`, `openinference-instrumentation-openai`,
 `openinference-instrumentation-anthropic`, `openlit` or `logfire` to run these. Each runs in a process of its own,
-since they patch the SDKs for good.
+since they patch the SDKs for good. `make test-foreign` installs them and more, and runs applications with the processor
+and with the collector.
 """
 
 from __future__ import annotations
