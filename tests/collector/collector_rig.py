@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import sqlite3
+import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -68,10 +69,11 @@ class HttpEndpoint:
         self.answer: Callable[[str, bytes], web.Response | None] = lambda path, body: None
         self.bodies: list[tuple[str, bytes]] = []
         self.headers: list[Mapping[str, str]] = []
+        self.ssl: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}" if self.ssl is None else f"https://localhost:{self.port}"
 
     def start(self) -> None:
         """Listen, at the same port as before."""
@@ -88,7 +90,7 @@ class HttpEndpoint:
         app.router.add_post("/{path:.*}", self._take)
         self._runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True, ssl_context=self.ssl).start()
         self.port = self._runner.addresses[0][1]
 
     async def _take(self, request: web.Request) -> web.Response:
@@ -113,11 +115,13 @@ class GrpcEndpoint:
         self.bodies: list[tuple[str, bytes]] = []
         self.metadata: list[Mapping[str, Any]] = []
         self.response = b""
+        self.key: tuple[bytes, bytes] | None = None
+        """A private key and its certificate, for an endpoint that is encrypted."""
         self.fail: Callable[[Any], Coroutine[Any, Any, None]] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}" if self.key is None else f"https://localhost:{self.port}"
 
     def start(self) -> None:
         self._loop.run(self._start())
@@ -134,7 +138,11 @@ class GrpcEndpoint:
             self._server.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(signal.service, {"Export": handler}),)
             )
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        address = f"127.0.0.1:{self.port}"
+        if self.key is None:
+            self.port = self._server.add_insecure_port(address)
+        else:
+            self.port = self._server.add_secure_port(address, grpc.ssl_server_credentials([self.key]))
         await self._server.start()
 
     def _taker(self, path: str) -> Callable[[bytes, Any], Coroutine[Any, Any, bytes]]:
@@ -196,6 +204,8 @@ def attributes(span: Any) -> dict[str, Any]:
 def rows(ledger: Path) -> list[tuple[Any, ...]]:
     """Span, status, amount, currency and tokens of every call in a ledger."""
     with closing(sqlite3.connect(ledger)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'calls'").fetchone():
+            return []  # the file is there before its tables are
         return connection.execute(
             "SELECT span_id, status, amount, currency, input_tokens, output_tokens FROM calls ORDER BY seq"
         ).fetchall()

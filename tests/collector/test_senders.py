@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import socket
 import subprocess
@@ -23,6 +22,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from rotel_agent import rotel_agent
 
 from tokenmeter.money import plain
 from tokenmeter.sinks.processor import CostSpanProcessor
@@ -154,14 +154,6 @@ def free_port() -> int:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
         return port
-
-
-def rotel_agent() -> Path:
-    found = importlib.util.find_spec("rotel")
-    path = Path(found.origin).parent / "rotel-agent" if found is not None and found.origin else None
-    if path is None or not path.exists():
-        pytest.skip("rotel is not installed: pip install rotel")
-    return path
 
 
 @pytest.fixture

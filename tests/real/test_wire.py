@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from app import App, app
 from otlp_receiver import OtlpReceiver, SpanSeen
+from rotel_agent import rotel_agent
 from services import free_port, listens, program, until
 
 from tokenmeter import ExchangeRates
@@ -57,10 +58,7 @@ def work(app: App, url: Any) -> None:
 @contextmanager
 def through_rotel(receiver: OtlpReceiver, folder: Path) -> Iterator[tuple[str, str]]:
     """rotel in front of the receiver: the addresses at which it takes HTTP and gRPC."""
-    rotel = pytest.importorskip("rotel", reason="the collector rotel is a package of that name")
-    agent = Path(rotel.__file__).parent / "rotel-agent"
-    if not agent.exists():
-        pytest.skip(f"this build of rotel has no program {agent.name}")
+    agent = rotel_agent()
     grpc, http = free_port(), free_port()
     exporter = [
         f"--otlp-exporter-{signal}-endpoint={receiver.endpoint}/v1/{signal}" for signal in ("traces", "metrics", "logs")
