@@ -161,7 +161,7 @@ class Running:
 
     def __init__(self, loop: Loop, **options: Any) -> None:
         self._loop = loop
-        given = {"protocol": "http", "grpc_port": 0, "http_port": 0, "metrics_every": None, "drain": 5.0, **options}
+        given = {"protocol": "http", "grpc_port": 0, "http_port": 0, "metrics_every": None, "drain": 3.0, **options}
         self.collector = Collector(Options(**given))
         loop.run(self.collector.start())
         self.grpc = f"127.0.0.1:{self.collector.grpc_port}"

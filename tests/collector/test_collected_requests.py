@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
+import ssl
+import subprocess
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,7 @@ import grpc
 import pytest
 import requests
 from aiohttp import web
-from collector_rig import GrpcEndpoint, HttpEndpoint, Running, attributes, rows, spans_of
+from collector_rig import GrpcEndpoint, HttpEndpoint, Loop, Running, attributes, rows, spans_of
 from google.protobuf import json_format
 from google.rpc.status_pb2 import Status
 from messages import GENAI, OFFICIAL, PRICED, USED, calls, request, span
@@ -286,3 +289,45 @@ def test_an_answer_that_both_sides_saw_is_a_call_once(endpoint: HttpEndpoint, co
     running.stop()
     assert [row[:3] for row in rows(ledger)] == [(f"{2:016x}", "priced", PRICED)]
     assert ["tokenmeter.cost.amount" in attributes(one) for one in spans_of(endpoint.bodies)] == [True, False] * 2
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A key and a certificate of localhost that nobody has signed but itself."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    key, made = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = [
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(made), "-days",
+        "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return key, made
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_an_endpoint_may_be_encrypted_and_its_certificate_must_be_trusted(
+    loop: Loop, collect: Collect, certificate: tuple[Path, Path], protocol: str
+) -> None:
+    key, made = certificate
+    there: HttpEndpoint | GrpcEndpoint
+    if protocol == "http":
+        there = HttpEndpoint(loop)
+        there.ssl = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        there.ssl.load_cert_chain(made, key)
+    else:
+        there = GrpcEndpoint(loop)
+        there.key = (key.read_bytes(), made.read_bytes())
+    there.start()
+    try:
+        trusting = collect(endpoint=there.url, protocol=protocol, certificate=str(made))
+        assert post(trusting, BODY).status_code == 200
+        assert len(spans_of(there.bodies)) == 2
+        careful = collect(endpoint=there.url, protocol=protocol, drain=2.0)
+        assert post(careful, BODY).status_code == 200, "kept: the certificate may be renewed"
+        problem = requests.get(careful.url + "/healthz", timeout=60).json()["problems"]["traces"]
+        assert "certificate" in problem.lower() or "handshake" in problem.lower()
+        assert len(spans_of(there.bodies)) == 2
+        careful.stop()
+    finally:
+        there.stop()

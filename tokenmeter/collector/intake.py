@@ -22,6 +22,7 @@ from tokenmeter.collector.spans import SpanPricer
 
 __all__ = ["Intake"]
 
+_LONG: Final = 2**18
 _ENDING: Final = 5.0  # seconds after which another collector may be here
 
 
@@ -67,7 +68,11 @@ class Intake:
         self._room.change(len(body))
         taken = len(body)
         try:
-            message = read_json(signal, body) if json else signal.request.FromString(body)
+            if json:  # slow where it is long, and others should not wait for it
+                long = len(body) > _LONG
+                message = await asyncio.to_thread(read_json, signal, body) if long else read_json(signal, body)
+            else:
+                message = signal.request.FromString(body)
         except (BadBody, DecodeError) as error:
             self._room.change(-taken)
             reason = str(error) if json else f"the body is no export request for {signal.name}: {error}"

@@ -87,7 +87,8 @@ class CostSpanExporter(SpanExporter):
 
     For spans that are over already, such as those received from another process. With `count` each of them becomes
     a record too; say False where a `CostSpanProcessor` has counted them. Nothing is lost by a failure of ours:
-    the span then leaves as it came.
+    the span then leaves as it came. A call whose span has no usage may belong to a span around it that comes in a later
+    batch: it is counted half a minute later, or at `shutdown`.
     """
 
     def __init__(
