@@ -29,12 +29,15 @@ from tokenmeter.sinks.processor import CostSpanExporter
 from tokenmeter.testing import capture
 
 
-class Pricing:
-    """A pricer, its meter and a clock that stands."""
+METER = tokenmeter.Tokenmeter(spans="none")
 
-    def __init__(self, tags: dict[str, str] | None = None, **settings: Any) -> None:
+
+class Pricing:
+    """A pricer and a clock that stands."""
+
+    def __init__(self, tags: dict[str, str] | None = None) -> None:
         self.now = 0.0
-        self.meter = tokenmeter.Tokenmeter(spans="none", **settings)
+        self.meter = METER
         self.calls = EndedCalls(self.meter, ("our.llm",), clock=lambda: self.now)
         self.pricer = SpanPricer(self.calls, tags or {})
 
