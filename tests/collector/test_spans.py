@@ -28,7 +28,6 @@ from tokenmeter.sinks.foreign_ended import PATIENCE, EndedCalls
 from tokenmeter.sinks.processor import CostSpanExporter
 from tokenmeter.testing import capture
 
-
 METER = tokenmeter.Tokenmeter(spans="none")
 
 
