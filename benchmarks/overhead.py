@@ -145,8 +145,8 @@ def bare_telemetry(rounds: int) -> None:
 def unknown_host(rounds: int) -> None:
     import httpx2
 
-    from tokenmeter.clients import _hooks
     from tokenmeter import default
+    from tokenmeter.clients import _hooks
 
     client = httpx2.Client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200)))
     request = client.build_request("GET", "https://example.org/index.html")
