@@ -36,7 +36,7 @@ def examples() -> Iterator[Any]:
                 yield pytest.param(source, line, id=f"{title}, line {number}")
 
 
-@pytest.mark.parametrize(("source", "line"), examples())
+@pytest.mark.parametrize(("source", "line"), list(examples()))
 def test_example(source: str, line: str) -> None:
     book = Book.of(tomllib.loads(source, parse_float=Decimal))
     call = json.loads(line)
