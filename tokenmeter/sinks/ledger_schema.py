@@ -11,7 +11,7 @@ at, and so is an SQLite file that is not a ledger.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -136,24 +136,27 @@ def open_for_writing(path: str) -> sqlite3.Connection:
     import sqlite3
 
     connection = sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
-    try:
-        if _version(connection, path) == len(MIGRATIONS):
-            _pragmas(connection)
-            return connection
-        connection.execute("PRAGMA journal_mode = WAL")
-        _pragmas(connection)
-        connection.execute("BEGIN IMMEDIATE")  # another process may be creating it: look again under the lock
-        version = _version(connection, path)
-        for statements in MIGRATIONS[version:]:
-            for statement in statements:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.close()
-        raise
+    with ExitStack() as unready:
+        unready.callback(connection.close)
+        _bring_up_to_date(connection, path)
+        unready.pop_all()
     return connection
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, path: str) -> None:
+    if _version(connection, path) == len(MIGRATIONS):
+        _pragmas(connection)
+        return
+    connection.execute("PRAGMA journal_mode = WAL")
+    _pragmas(connection)
+    connection.execute("BEGIN IMMEDIATE")  # another process may be creating it: look again under the lock
+    version = _version(connection, path)
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("COMMIT")
 
 
 def _pragmas(connection: sqlite3.Connection) -> None:
@@ -189,14 +192,13 @@ def open_for_reading(path: str) -> sqlite3.Connection:
         )
     try:
         connection = _readable(file)
-        try:
+        with ExitStack() as unready:
+            unready.callback(connection.close)
             if not _version(connection, path):
                 raise LedgerError(f"{path} is empty: no call has been written to it yet")
-            with closing(connection.execute("SELECT 1 FROM calls LIMIT 1")):
-                return connection
-        except BaseException:
-            connection.close()
-            raise
+            connection.execute("SELECT 1 FROM calls LIMIT 1").close()
+            unready.pop_all()
+        return connection
     except sqlite3.Error as error:
         raise LedgerError(remedy(path, error)) from error
 
