@@ -1,7 +1,7 @@
 """Compile the catalog's TOML into one fast JSON file each when a wheel is built.
 
 TOML is what people edit and what a checkout reads; the wheel holds the compiled files instead, because the first
-price of a process must not wait for a TOML parser. Reading either gives the same prices (`catalog/files.py`).
+price of a process must not wait for a TOML parser. Reading either gives the same prices (`_support/data_files.py`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class CompileCatalog(BuildHookInterface):
         if version == "editable":
             return
         _package()
-        from tokenmeter.catalog.compiling import compile_book, compile_identities
+        from tokenmeter.prices.upkeep.compile import compile_book, compile_identities
 
         target = Path(self.directory) / "compiled-catalog"
         for path in [*compile_book(target), *compile_identities(target)]:
-            build_data["force_include"][str(path)] = f"tokenmeter/catalog/_compiled/{path.relative_to(target)}"
+            build_data["force_include"][str(path)] = f"tokenmeter/_compiled/{path.relative_to(target)}"

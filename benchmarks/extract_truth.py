@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tokenmeter.catalog.extract import Extracted, extract
-from tokenmeter.catalog.streams import StreamReader
+from tokenmeter.wire.extract import Extracted, extract
+from tokenmeter.wire.stream_reader import StreamReader
 
 DEFAULT = Path("../shared/truth/cases.jsonl.gz")
 Case = dict[str, Any]

@@ -12,8 +12,8 @@ import time
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 import tokenmeter
-from tokenmeter.sinks.processor import CostSpanProcessor
-from tokenmeter.sinks.trace_cost import TraceCostProcessor
+from tokenmeter.otel.external.processor import CostSpanProcessor
+from tokenmeter.otel.trace_cost import TraceCostProcessor
 
 ATTRIBUTES = {
     "gen_ai.operation.name": "chat",

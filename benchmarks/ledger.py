@@ -19,13 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tokenmeter.catalog.book import load_book
+from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.ledger.report.query import Question, ask
+from tokenmeter.ledger.rows import INSERT, row
+from tokenmeter.ledger.schema import open_for_writing
+from tokenmeter.ledger.writer import COMMIT_RECORDS, Ledger
+from tokenmeter.prices.book import load_book
 from tokenmeter.record import End, Record
-from tokenmeter.report.periods import Zone
-from tokenmeter.report.query import Question, ask
-from tokenmeter.sinks.ledger import COMMIT_RECORDS, Ledger
-from tokenmeter.sinks.ledger_rows import INSERT, row
-from tokenmeter.sinks.ledger_schema import open_for_writing
 from tokenmeter.usage import Usage
 
 BOOK = load_book()

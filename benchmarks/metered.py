@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tokenmeter import Record, Tokenmeter, _guard
+from tokenmeter import Record, Tokenmeter
+from tokenmeter._support import guard
 from tokenmeter.testing import capture
 
 __all__ = ["clients"]
@@ -22,7 +23,7 @@ def clients(make: Callable[[], Any], *, ask_for_usage: bool) -> Iterator[tuple[C
 
     A vendor that the catalog does not know gets a client without a provider: its calls are metered all the same.
     """
-    _guard.raise_failures(True)
+    guard.raise_failures(True)
     logging.getLogger("tokenmeter").setLevel(logging.ERROR)  # many recorded models have no price: not the matter here
     meter = Tokenmeter(ask_usage=ask_for_usage, spans="none", estimate=False)
     made: dict[str, Any] = {}
@@ -38,5 +39,5 @@ def clients(make: Callable[[], Any], *, ask_for_usage: bool) -> Iterator[tuple[C
         with capture(meter) as records:
             yield client_for, records
     finally:
-        _guard.raise_failures(False)
+        guard.raise_failures(False)
         meter.shutdown()

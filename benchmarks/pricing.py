@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tokenmeter.catalog.book import load_book
+from tokenmeter.prices.book import load_book
 from tokenmeter.usage import Usage
 
 ROUNDS: Final = 9
@@ -29,7 +29,7 @@ AT: Final = datetime(2026, 11, 20, 3, tzinfo=UTC)
 FIRST: Final = """
 import time, tokenmeter
 start = time.process_time()
-from tokenmeter.catalog.book import load_book
+from tokenmeter.prices.book import load_book
 from tokenmeter.usage import Usage
 cost = load_book().price(Usage(input_tokens=1000, output_tokens=10), provider="alibaba", model="qwen-plus")
 print((time.process_time() - start) * 1000, cost.status == "priced")

@@ -28,11 +28,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, set_span_in_context
 
-from tokenmeter.catalog.book import load_book
+from tokenmeter.otel.dialects import DIALECTS
+from tokenmeter.otel.metrics import DEFAULT_HISTOGRAMS, Metrics
+from tokenmeter.otel.spans import SpanHandle, Spans
+from tokenmeter.prices.book import load_book
 from tokenmeter.record import Attempt, End, Record
-from tokenmeter.sinks.dialects import DIALECTS
-from tokenmeter.sinks.metrics import DEFAULT_HISTOGRAMS, Metrics
-from tokenmeter.sinks.otel import SpanHandle, Spans
 from tokenmeter.usage import Usage
 
 ATTEMPTS = (Attempt(200, None, 1_795_305_600_000_000_000, 100_000_000, None, True),)

@@ -396,7 +396,7 @@ def main(arguments: list[str] | None = None) -> int:
         show(rows + out, *options.show, options.most)
         return 0
     if options.bands:
-        bands(rows + out, Path(requests.__file__).with_name("bands.toml") if options.write else None)
+        bands(rows + out, Path(requests.__file__).with_name("error_bands.toml") if options.write else None)
         return 0
     litellm = None if options.no_peers else litellm_peer()
     table("prompts", rows, {"naive": naive, **({"litellm": litellm} if litellm else {})}, options.least)

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from tokenmeter import _guard
+from tokenmeter._support import guard
 
 for _name in [name for name in os.environ if name.startswith(("TOKENMETER_", "OTEL_", "OPENAI_"))]:
     del os.environ[_name]
 # A proxy of the machine would take the requests meant for the provider server.
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
-_guard.raise_failures(True)
+guard.raise_failures(True)
 
 
 @pytest.hookimpl(wrapper=True)

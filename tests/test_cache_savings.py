@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenmeter.catalog.book import Book
+from tokenmeter.cost import Cost
 from tokenmeter.money import Money
-from tokenmeter.pricing import Cost
+from tokenmeter.prices.book import Book
 from tokenmeter.usage import Usage
 
 BOOK = Book.of(Path(__file__).parent / "data" / "prices")

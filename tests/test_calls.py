@@ -232,7 +232,7 @@ class Broken:
 
 
 def test_a_broken_sink_starves_nobody(meter: Tokenmeter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tokenmeter._guard._raising", False)
+    monkeypatch.setattr("tokenmeter._support.guard._raising", False)
     broken = Broken()
     meter.add_sink(broken)
     with capture(meter) as records:

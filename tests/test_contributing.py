@@ -43,7 +43,7 @@ def test_a_provider_is_one_file_of_ten_lines(tmp_path: Path) -> None:
     package = tmp_path / "tokenmeter"
     shutil.copytree(ROOT / "tokenmeter", package, ignore=shutil.ignore_patterns("__pycache__", "_data"))
     (tmp_path / "tokenizers").symlink_to(ROOT / "tokenizers")
-    (package / "catalog" / "providers" / "example.toml").write_text(provider, "utf-8")
+    (package / "providers" / "example.toml").write_text(provider, "utf-8")
     overlay = tmp_path / "my-prices"
     overlay.mkdir()
     (overlay / "example.toml").write_text(price, "utf-8")

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tokenmeter import _guard
+from tokenmeter._support import guard
 
 
 @pytest.fixture(autouse=True)
 def as_in_production() -> Iterator[None]:
-    _guard.raise_failures(False)
-    _guard._seen.clear()
+    guard.raise_failures(False)
+    guard._seen.clear()
     yield
-    _guard.raise_failures(True)
+    guard.raise_failures(True)
 
 
 class NativePanic(BaseException):
@@ -29,7 +29,7 @@ def test_a_failure_of_ours_is_logged_once_with_its_traceback(
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="tokenmeter")
     for _ in range(3):
-        with _guard.guard("reading usage"):
+        with guard.guard("reading usage"):
             raise error
     levels = [record.levelno for record in caplog.records]
     assert levels == [logging.WARNING, logging.DEBUG, logging.DEBUG]
@@ -39,11 +39,11 @@ def test_a_failure_of_ours_is_logged_once_with_its_traceback(
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), GeneratorExit(), asyncio.CancelledError()])
 def test_the_hosts_own_exceptions_pass(error: BaseException) -> None:
-    with pytest.raises(type(error)), _guard.guard("reading usage"):
+    with pytest.raises(type(error)), guard.guard("reading usage"):
         raise error
 
 
 def test_in_our_own_suite_a_failure_is_raised() -> None:
-    _guard.raise_failures(True)
-    with pytest.raises(ZeroDivisionError), _guard.guard("dividing"):
+    guard.raise_failures(True)
+    with pytest.raises(ZeroDivisionError), guard.guard("dividing"):
         raise ZeroDivisionError

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tokenmeter.catalog.book import Book
+from tokenmeter.cost import Charge, Cost
 from tokenmeter.money import Money
-from tokenmeter.pricing import Charge, Cost
+from tokenmeter.prices.book import Book
 from tokenmeter.usage import Usage
 
 BOOK = Book.of(Path(__file__).parent / "data" / "prices")

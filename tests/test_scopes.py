@@ -15,7 +15,7 @@ import pytest
 
 import tokenmeter
 from tokenmeter import Money, Tokenmeter, Usage
-from tokenmeter._context import SCOPE, TAGS
+from tokenmeter.calls.context import SCOPE, TAGS
 from tokenmeter.testing import FixedClock, capture
 
 NOON = "2026-06-01T12:00:00+08:00"

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from threading import Thread
 
-    from tokenmeter._context import carry
-    from tokenmeter._default import configure, default
-    from tokenmeter.calls import Call, CallBlock
+    from tokenmeter.calls.by_hand import Call, CallBlock
+    from tokenmeter.calls.context import carry
+    from tokenmeter.calls.scope import Scope, ScopeBlock, TagsBlock
+    from tokenmeter.cost import Charge, Cost
+    from tokenmeter.default_meter import configure, default
     from tokenmeter.errors import (
         CatalogError,
         ConfigurationError,
@@ -33,13 +35,11 @@ if TYPE_CHECKING:
         TokenmeterError,
         UsageError,
     )
-    from tokenmeter.estimating import Estimate
+    from tokenmeter.estimates import Estimate
     from tokenmeter.exchange import Converted, ExchangeRate, ExchangeRates
     from tokenmeter.meter import Tokenmeter
     from tokenmeter.money import Money
-    from tokenmeter.pricing import Charge, Cost
     from tokenmeter.record import Attempt, End, Record, Sink
-    from tokenmeter.scopes import Scope, ScopeBlock, TagsBlock
     from tokenmeter.usage import Source, TokenCount, Usage
 
 __all__ = [
@@ -92,21 +92,21 @@ _Client = TypeVar("_Client")
 # Where each lazily loaded name lives.
 _HOMES = {
     "Attempt": "record",
-    "Call": "calls",
+    "Call": "calls.by_hand",
     "CatalogError": "errors",
-    "Charge": "pricing",
+    "Charge": "cost",
     "ConfigurationError": "errors",
     "Converted": "exchange",
-    "Cost": "pricing",
+    "Cost": "cost",
     "CurrencyMismatch": "errors",
     "End": "record",
-    "Estimate": "estimating",
+    "Estimate": "estimates",
     "ExchangeRate": "exchange",
     "ExchangeRates": "exchange",
     "MissingExtra": "errors",
     "Money": "money",
     "Record": "record",
-    "Scope": "scopes",
+    "Scope": "calls.scope",
     "Sink": "record",
     "Source": "usage",
     "TokenCount": "usage",
@@ -114,9 +114,9 @@ _HOMES = {
     "TokenmeterError": "errors",
     "Usage": "usage",
     "UsageError": "errors",
-    "carry": "_context",
-    "configure": "_default",
-    "default": "_default",
+    "carry": "calls.context",
+    "configure": "default_meter",
+    "default": "default_meter",
 }
 
 
@@ -139,7 +139,7 @@ def __dir__() -> list[str]:
 
 
 def _meter() -> Tokenmeter:
-    from tokenmeter._default import default
+    from tokenmeter.default_meter import default
 
     return default()
 
@@ -196,7 +196,7 @@ def tags(**tags: Any) -> TagsBlock:
 
 def current() -> Scope | None:
     """The scope that is open here, or None."""
-    from tokenmeter._context import SCOPE
+    from tokenmeter.calls.context import SCOPE
 
     return SCOPE.get()
 
@@ -245,10 +245,10 @@ def price(usage: Usage, *, provider: str, model: str, at: datetime | str | None 
     import os
     import sys
 
-    meter = sys.modules.get("tokenmeter._default")
+    meter = sys.modules.get("tokenmeter.default_meter")
     if (meter is None or not meter.is_configured()) and not any(map(os.environ.get, _PRICE_VARIABLES)):
-        from tokenmeter.catalog.book import load_book  # a price needs no meter
-        from tokenmeter.catalog.schema import check_params
+        from tokenmeter.prices.book import load_book  # a price needs no meter
+        from tokenmeter.prices.components import check_params
 
         check_params(params)
         return load_book().price(usage, provider=provider, model=model, at=at, params=params)

@@ -11,30 +11,30 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tokenmeter import _exit
-from tokenmeter._billing import Billing
-from tokenmeter._connecting import connect
-from tokenmeter._context import HAND, SCOPE, TAGS
-from tokenmeter._filling import fill
-from tokenmeter._guard import guard
-from tokenmeter._routing import Routing
-from tokenmeter.calls import CallBlock
-from tokenmeter.catalog.request import request_params
-from tokenmeter.catalog.schema import check_params
-from tokenmeter.clients import _hooks
+from tokenmeter._support import at_exit
+from tokenmeter._support.guard import guard
+from tokenmeter.calls.billing import Billing
+from tokenmeter.calls.by_hand import CallBlock
+from tokenmeter.calls.context import HAND, SCOPE, TAGS
+from tokenmeter.calls.count_rest import fill
+from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
+from tokenmeter.calls.routing import Routing
+from tokenmeter.calls.scope import Scope, ScopeBlock, TagsBlock
+from tokenmeter.clients.support import hooks
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.lifecycle import Lifecycle, OpenCall, Route
+from tokenmeter.prices.components import check_params
 from tokenmeter.record import Sink
-from tokenmeter.scopes import Scope, ScopeBlock, TagsBlock
 from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
+from tokenmeter.wire.request_params import request_params
+from tokenmeter.wiring import connect
 
 if TYPE_CHECKING:
-    from tokenmeter.catalog.book import Book
-    from tokenmeter.catalog.providers import Providers
     from tokenmeter.clients import Adapter
-    from tokenmeter.estimating import Estimate
-    from tokenmeter.pricing import Cost
+    from tokenmeter.cost import Cost
+    from tokenmeter.estimates import Estimate
+    from tokenmeter.prices.book import Book
+    from tokenmeter.providers.registry import Providers
 
 __all__ = ["Tokenmeter"]
 
@@ -88,7 +88,7 @@ class Tokenmeter:
         self._scope_spans: Final = connected.spans
         self._calibrator: Final = connected.calibrator
         self.is_default = False
-        _exit.mind(self)
+        at_exit.mind(self)
 
     # The catalog --------------------------------------------------------------------------------------------
 
@@ -125,12 +125,12 @@ class Tokenmeter:
     def instrument(self) -> None:
         """Meter every supported SDK and HTTP library in this process, loaded now or later. Idempotent."""
         self._install()
-        _hooks.set_instrumented(self)
+        hooks.set_instrumented(self)
 
     def uninstrument(self) -> None:
         """Stop what `instrument` began. Clients given to `wrap` stay metered."""
-        if _hooks.instrumented() is self:
-            _hooks.set_instrumented(None)
+        if hooks.instrumented() is self:
+            hooks.set_instrumented(None)
 
     def _install(self) -> None:
         from tokenmeter.clients import install_all
@@ -153,7 +153,7 @@ class Tokenmeter:
             raise ConfigurationError(f"wrap takes a client object, not {client!r}")
         adapter = self._adapter_of(client)
         self._install()
-        adapter.mark(client, _hooks.Mark(None if self.is_default else self, provider, region))
+        adapter.mark(client, hooks.Mark(None if self.is_default else self, provider, region))
         return client
 
     @staticmethod
@@ -243,7 +243,7 @@ class Tokenmeter:
         **params: Any,
     ) -> Estimate:
         """The range in which a request's cost will lie. Raises ConfigurationError where no model is named."""
-        from tokenmeter.estimating import estimate
+        from tokenmeter.estimates import estimate
 
         named = model if model is not None else _model_of(request)
         named = self.settings.models.get(named or "", named)
@@ -307,8 +307,8 @@ class Tokenmeter:
         """Flush and close; calls still open here settle into the successor. For `configure`."""
         self.flush()
         self._successor, self._lifecycle.successor = successor, successor._lifecycle
-        if _hooks.instrumented() is self:
-            _hooks.set_instrumented(successor)
+        if hooks.instrumented() is self:
+            hooks.set_instrumented(successor)
         self.shutdown()
 
     def abandon(self) -> None:

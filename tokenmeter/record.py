@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from tokenmeter.usage import Source, Usage
 
 if TYPE_CHECKING:
+    from tokenmeter.cost import Cost
     from tokenmeter.money import Money
-    from tokenmeter.pricing import Cost
 
 __all__ = ["Attempt", "End", "Record", "Sink"]
 

@@ -110,14 +110,14 @@ def _checked(name: str, value: Any, place: str) -> Any:
     if name == "log" and value != "json":
         raise ConfigurationError(f"{place}={value!r}: the format of log lines is json")
     if name == "dialects":
-        from tokenmeter.sinks.dialects import DIALECTS
+        from tokenmeter.otel.dialects import DIALECTS
 
         unknown = [one for one in value if one not in DIALECTS]
         if unknown or isinstance(value, str):
             raise ConfigurationError(f"{place}={value!r}: dialects are {', '.join(DIALECTS)}")
         return tuple(value)
     if name == "histograms":
-        from tokenmeter.sinks.semconv import HISTOGRAMS
+        from tokenmeter.otel.semconv import HISTOGRAMS
 
         if isinstance(value, str) or any(one not in HISTOGRAMS for one in value):
             raise ConfigurationError(f"{place}={value!r}: histograms are {', '.join(HISTOGRAMS)}")

@@ -14,9 +14,9 @@ sys.path.insert(0, str(ROOT))
 
 def version() -> str:
     """The newest day a source was read, as a version: 2026.11.21."""
-    from tokenmeter.catalog.book import digest_of
+    from tokenmeter.prices.book import digest_of
 
-    return ".".join(str(int(part)) for part in digest_of(ROOT / "tokenmeter" / "catalog")[0].split("-"))
+    return ".".join(str(int(part)) for part in digest_of(ROOT / "tokenmeter")[0].split("-"))
 
 
 class CompilePrices(BuildHookInterface):
@@ -26,7 +26,7 @@ class CompilePrices(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Write the files under the build directory and name them."""
-        from tokenmeter.catalog.compiling import compile_book
+        from tokenmeter.prices.upkeep.compile import compile_book
 
         target = Path(self.directory) / "compiled-prices"
         for path in compile_book(target):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tokenmeter.cli import _parser
-from tokenmeter.sinks import semconv
+from tokenmeter.otel import semconv
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "backends").glob("*.md"))
 BLOCKS = [

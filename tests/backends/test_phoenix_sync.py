@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tokenmeter.cli import main
-from tokenmeter.cli._phoenix_client import PhoenixTable, Price, Row
+from tokenmeter.cli.phoenix.client import PhoenixTable, Price, Row
 
 ENDPOINT = os.environ.get("BACKENDS_PHOENIX", "")
 pytestmark = pytest.mark.skipif(not ENDPOINT, reason="needs a running Phoenix; `make test-backends` starts one")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenmeter.catalog.windows import INSIDE, UNKNOWN, Window, load_calendar, read_days, read_hours
+from tokenmeter.prices.time_windows import INSIDE, UNKNOWN, Window, load_calendar, read_days, read_hours
 
 PEAK = Window.read(
     "peak",

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tokenmeter.catalog.audit import audit
-from tokenmeter.catalog.book import Book, load_book
-from tokenmeter.catalog.check import check_data
-from tokenmeter.catalog.rates import PriceFile
 from tokenmeter.errors import CatalogError
+from tokenmeter.prices.book import Book, load_book
+from tokenmeter.prices.price_file import PriceFile
+from tokenmeter.prices.upkeep.audit import audit
+from tokenmeter.prices.upkeep.check import check_data
 
 HEAD = 'provider = "acme"\ncurrency = "CNY"\ntimezone = "Asia/Shanghai"\n'
 RATE = '[[rate]]\nmodel = "m"\neffective = 2026-01-01\ninput = 1\noutput = 2\n'

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tokenmeter.catalog.book import Book, digest_of
-from tokenmeter.catalog.files import CATALOG, compile_folder, data_names, read_data, to_json
+from tokenmeter._support.data_files import CATALOG, compile_folder, data_names, read_data, to_json
 from tokenmeter.errors import CatalogError
+from tokenmeter.prices.book import Book, digest_of
 from tokenmeter.usage import Usage
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tokenmeter.catalog.book import Book
+from tokenmeter.prices.book import Book
 from tokenmeter.usage import Usage
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "price-format.md"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tokenmeter.catalog import book as book_module
-from tokenmeter.catalog.book import Book, load_book
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.prices import book as book_module
+from tokenmeter.prices.book import Book, load_book
 from tokenmeter.usage import Usage
 
 BOOK = Book.of(Path(__file__).parents[1] / "data" / "prices")

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenmeter.catalog.book import Book
-from tokenmeter.catalog.files import read_toml, to_json
-from tokenmeter.pricing import Cost
+from tokenmeter._support.data_files import read_toml, to_json
+from tokenmeter.cost import Cost
+from tokenmeter.prices.book import Book
 from tokenmeter.usage import Usage
 
 FOLDER = Path(__file__).parents[1] / "data" / "prices"

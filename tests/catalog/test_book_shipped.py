@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenmeter.catalog.book import Book
+from tokenmeter.prices.book import Book
 from tokenmeter.usage import Usage
 
 BOOK = Book()

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenmeter import Usage
-from tokenmeter.catalog.apis import load_apis
-from tokenmeter.catalog.extract import Extracted, extract
-from tokenmeter.catalog.paths import Fields, collector, getter, number
-from tokenmeter.catalog.providers import load_providers
-from tokenmeter.catalog.streams import StreamReader
 from tokenmeter.cli.extract import answer
+from tokenmeter.providers.registry import load_providers
 from tokenmeter.usage import TOKEN_FIELDS, Source, checked_usage
+from tokenmeter.wire.extract import Extracted, extract
+from tokenmeter.wire.formats import load_apis
+from tokenmeter.wire.json_paths import Fields, collector, getter, number
+from tokenmeter.wire.stream_reader import StreamReader
 
 RESPONSES = Path(__file__).parent.parent / "data" / "responses"
 FILES = sorted(RESPONSES.glob("*/*.json"))

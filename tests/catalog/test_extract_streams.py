@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenmeter import Usage
-from tokenmeter.catalog.streams import StreamReader
-from tokenmeter.catalog.wire import Event, EventSplitter, iter_events
 from tokenmeter.usage import Source
+from tokenmeter.wire.events import Event, EventSplitter, iter_events
+from tokenmeter.wire.stream_reader import StreamReader
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tokenmeter.catalog.book import load_book
-from tokenmeter.catalog.coverage import coverage
-from tokenmeter.catalog.reference import reference
-from tokenmeter.pricing import Cost
+from tokenmeter.cost import Cost
+from tokenmeter.prices.book import load_book
+from tokenmeter.prices.upkeep.coverage import coverage
+from tokenmeter.prices.upkeep.reference import reference
 from tokenmeter.usage import Usage
 
 MILLION = 1_000_000

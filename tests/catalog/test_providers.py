@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tokenmeter.catalog.apis import load_apis
-from tokenmeter.catalog.providers import _KNOWN_MOST, Endpoint, load_providers, read_providers
 from tokenmeter.errors import CatalogError, ConfigurationError
+from tokenmeter.providers.registry import _KNOWN_MOST, Endpoint, load_providers, read_providers
+from tokenmeter.wire.formats import load_apis
 
 PROVIDERS = load_providers()
 CHAT = "/v1/chat/completions"

@@ -14,8 +14,8 @@ import tokenmeter
 from tokenmeter.cli import main
 from tokenmeter.testing import Received, Reply, json_reply, provider_server
 from tokenmeter.tokens import count_request
-from tokenmeter.tokens.calibration_fit import Pair
-from tokenmeter.tokens.calibration_store import Change, FileStore, Key
+from tokenmeter.tokens.calibration.fit import Pair
+from tokenmeter.tokens.calibration.store import Change, FileStore, Key
 
 MINE = f"{tokenmeter.__version__} doubao stand-in"
 NOW = int(time.time()) * 1_000_000

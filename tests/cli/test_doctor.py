@@ -18,7 +18,7 @@ from made_records import record, unpriced
 
 from tokenmeter.cli import _sdks, doctor
 from tokenmeter.clients import known_roots
-from tokenmeter.sinks.ledger import Ledger
+from tokenmeter.ledger.writer import Ledger
 
 
 def examined(*arguments: str, **environment: str) -> tuple[int, dict[str, Any], str]:

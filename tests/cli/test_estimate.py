@@ -16,8 +16,8 @@ import tokenmeter
 from tokenmeter import ConfigurationError, Money, Tokenmeter, Usage
 from tokenmeter.cli import main
 from tokenmeter.tokens import count_request
-from tokenmeter.tokens.calibration_fit import Pair
-from tokenmeter.tokens.calibration_store import FileStore, Key
+from tokenmeter.tokens.calibration.fit import Pair
+from tokenmeter.tokens.calibration.store import FileStore, Key
 
 AT = "2026-11-01T00:00:00+08:00"
 BODY = {"model": "deepseek-chat", "messages": [{"role": "user", "content": "请写一首关于杭州的诗"}], "max_tokens": 300}

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenmeter import _guard
+from tokenmeter._support import guard
 from tokenmeter.cli import _jsonl
 from tokenmeter.cli._jsonl import LineError, answer_lines
 
@@ -176,11 +176,11 @@ def test_a_failure_of_ours_answers_its_line_and_no_other() -> None:
     def broken(line: dict[str, Any]) -> dict[str, Any]:
         return {"one": 1 / line["n"]}
 
-    _guard.raise_failures(False)
+    guard.raise_failures(False)
     try:
         status, answers = answered([b'{"id": 1, "n": 1}\n{"id": 2, "n": 0}\n{"id": 3, "n": 1}\n'], broken)
     finally:
-        _guard.raise_failures(True)
+        guard.raise_failures(True)
     assert status == 1
     assert [("error" in answer, answer["id"]) for answer in answers] == [(False, 1), (True, 2), (False, 3)]
 

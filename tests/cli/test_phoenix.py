@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from tokenmeter.catalog.book import Book, load_book
 from tokenmeter.cli import main
-from tokenmeter.cli._phoenix_client import Price, Row
-from tokenmeter.cli._phoenix_prices import NAMED, Plan, plan
 from tokenmeter.cli.phoenix import _compare
+from tokenmeter.cli.phoenix.client import Price, Row
+from tokenmeter.cli.phoenix.prices import NAMED, Plan, plan
 from tokenmeter.exchange import ExchangeRates
-from tokenmeter.sinks.dialects import OPENINFERENCE_PROVIDERS
+from tokenmeter.otel.dialects import OPENINFERENCE_PROVIDERS
+from tokenmeter.prices.book import Book, load_book
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 RATES = ExchangeRates.of("CNY=0.1400USD@2026-11-01")

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from made_records import NOON, priced, record, unpriced
 
+from tokenmeter._support.text_tables import table, width
 from tokenmeter.cli import main
-from tokenmeter.cli._tables import table, width
+from tokenmeter.ledger.writer import Ledger
 from tokenmeter.record import End
-from tokenmeter.sinks.ledger import Ledger
 from tokenmeter.usage import Source, Usage
 
 

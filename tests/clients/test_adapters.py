@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tokenmeter import ConfigurationError, End, Tokenmeter
-from tokenmeter.clients import ADAPTERS, _hooks, adapter_of, by_wire, known_roots, stainless
-from tokenmeter.clients._group import async_grouped, grouped
+from tokenmeter.clients import ADAPTERS, adapter_of, by_wire, known_roots, stainless
+from tokenmeter.clients.support import hooks
+from tokenmeter.clients.support.group import async_grouped, grouped
 from tokenmeter.testing import ProviderServer, Records, capture
 
 from .matrix import MESSAGES
@@ -75,7 +76,7 @@ def hooked() -> Iterator[None]:
 
 def wrapped(meter: Tokenmeter, client: Any) -> Any:
     meter._install()
-    _hooks.mark(client, _hooks.Mark(meter, "deepseek"))
+    hooks.mark(client, hooks.Mark(meter, "deepseek"))
     return client
 
 
@@ -144,10 +145,10 @@ def test_two_calls_one_after_the_other_are_two(meter: Tokenmeter, records: Recor
 @pytest.mark.parametrize("package", sorted(stainless.SDKS))
 def test_a_stainless_sdk_built_otherwise_is_said_once(package: str, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING, logger="tokenmeter"):
-        patch.setattr(_hooks, "_unknown", set())
+        patch.setattr(hooks, "_unknown", set())
         patch.setattr(stainless, "_stream_classes", lambda package: ())
         stainless._hook(types.ModuleType(f"{package}._base_client"))
-        assert _hooks.is_unknown(package)
+        assert hooks.is_unknown(package)
     assert [package in message for message in caplog.messages] == [True]
 
 
@@ -157,7 +158,7 @@ def test_a_stainless_sdk_built_otherwise_is_said_once(package: str, caplog: pyte
 def test_an_sdk_by_the_wire_built_otherwise_is_said_once(method: Any, caplog: pytest.LogCaptureFixture) -> None:
     package = method.module.partition(".")[0]
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING, logger="tokenmeter"):
-        patch.setattr(_hooks, "_unknown", set())
+        patch.setattr(hooks, "_unknown", set())
         by_wire._hook(package, by_wire.SDKS[package])(types.ModuleType(method.module))
     assert [package in message for message in caplog.messages] == [True]
 
@@ -179,7 +180,7 @@ def test_options_of_another_shape_are_metered_by_their_requests(
     loaded = stainless._Loaded(package, stainless.SDKS[package], ())
     meter = Tokenmeter(spans="none")
     with pytest.MonkeyPatch.context() as patch, capture(meter) as records:
-        patch.setattr(_hooks, "_unknown", set())
+        patch.setattr(hooks, "_unknown", set())
         patch.setattr(Client, "request", stainless._sync_request(Client.request, loaded))
         client = wrapped(meter, Client())
         with caplog.at_level(logging.WARNING, logger="tokenmeter"):

@@ -23,7 +23,7 @@ from messages import GENAI, OFFICIAL, PRICED, USED, calls, request, span
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from tokenmeter.collector.outcomes import hint_of
+from tokenmeter.collector.results import hint_of
 from tokenmeter.collector.signals import LOGS, METRICS, TRACES
 
 Collect = Callable[..., Running]

@@ -22,7 +22,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
-from tokenmeter.collector.outcomes import hint_of
+from tokenmeter.collector.results import hint_of
 from tokenmeter.collector.signals import TRACES
 
 Collect = Callable[..., Running]

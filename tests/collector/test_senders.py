@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from rotel_agent import rotel_agent
 
 from tokenmeter.money import plain
-from tokenmeter.sinks.processor import CostSpanProcessor
+from tokenmeter.otel.external.processor import CostSpanProcessor
 from tokenmeter.testing import capture
 
 Collect = Callable[..., Running]

@@ -21,11 +21,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import tokenmeter
+from tokenmeter.collector.price_spans import SpanPricer
 from tokenmeter.collector.signals import TRACES
-from tokenmeter.collector.spans import SpanPricer
 from tokenmeter.money import plain
-from tokenmeter.sinks.foreign_ended import PATIENCE, EndedCalls
-from tokenmeter.sinks.processor import CostSpanExporter
+from tokenmeter.otel.external.batches import PATIENCE, EndedCalls
+from tokenmeter.otel.external.processor import CostSpanExporter
 from tokenmeter.testing import capture
 
 METER = tokenmeter.Tokenmeter(spans="none")

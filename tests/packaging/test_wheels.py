@@ -61,8 +61,13 @@ def test_an_installed_wheel_prices_and_counts(sdk: Path) -> None:
     assert out.startswith("0.5 CNY 2026-")
     assert str(sdk) in out
     names = {str(path.relative_to(sdk)) for path in sdk.rglob("*") if path.is_file()}
-    assert "tokenmeter/catalog/_compiled/providers.json" in names
-    assert not {name for name in names if name.startswith("tokenmeter/catalog/") and name.endswith(".toml")}
+    assert "tokenmeter/_compiled/providers.json" in names
+    assert not {
+        name
+        for name in names
+        if name.startswith(("tokenmeter/prices/", "tokenmeter/providers/", "tokenmeter/wire/"))
+        and name.endswith(".toml")
+    }
     assert not {name for name in names if name.startswith("tokenizers/")}, "that name belongs to others"
     code = 'import tokenmeter; print(tokenmeter.count("你好，世界", model="qwen-plus"))'
     assert "method='exact'" in run(code, sdk)
@@ -70,8 +75,8 @@ def test_an_installed_wheel_prices_and_counts(sdk: Path) -> None:
 
 def test_the_compiled_book_is_the_book(sdk: Path) -> None:
     code = """
-from tokenmeter.catalog.book import load_book
-from tokenmeter.catalog.providers import load_providers
+from tokenmeter.prices.book import load_book
+from tokenmeter.providers.registry import load_providers
 print(load_book().version, len(load_providers().by_id))
 """
     assert run(code, sdk) == run(code, ROOT)

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 import tokenmeter
-from tokenmeter.sinks.delivery import CountedExporter
+from tokenmeter.otel.export_counts import CountedExporter
 
 RESOURCE = Resource.create({"service.name": "shop"})
 

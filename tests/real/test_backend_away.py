@@ -23,8 +23,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from otlp_receiver import OtlpReceiver
 from services import until
 
-from tokenmeter.report.periods import Zone
-from tokenmeter.report.query import Question, ask
+from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.ledger.report.query import Question, ask
 from tokenmeter.testing import FixedClock, ProviderServer, Reply, provider_server
 
 openai = pytest.importorskip("openai", reason="calls are made with the openai SDK")
@@ -239,9 +239,9 @@ class Picky:
 def test_an_attribute_that_a_backends_sdk_refuses_loses_no_other(
     refused: str, server: ProviderServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tokenmeter import _guard
+    from tokenmeter._support import guard
 
-    monkeypatch.setattr(_guard, "_raising", False)  # as outside of our own suite
+    monkeypatch.setattr(guard, "_raising", False)  # as outside of our own suite
     with OtlpReceiver() as receiver, app(receiver.endpoint) as running:
         _make_picky(running, refused)
         client = running.meter.wrap(client_of(server), provider="deepseek")

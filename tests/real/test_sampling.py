@@ -22,8 +22,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 import tokenmeter
-from tokenmeter.report.periods import Zone
-from tokenmeter.report.query import Question, ask
+from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.ledger.report.query import Question, ask
 from tokenmeter.testing import FixedClock, ProviderServer, provider_server
 
 openai = pytest.importorskip("openai", reason="calls are made with the openai SDK")

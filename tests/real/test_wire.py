@@ -21,12 +21,12 @@ from rotel_agent import rotel_agent
 from services import free_port, listens, program, until
 
 from tokenmeter import ExchangeRates
-from tokenmeter.report.conversion import Conversion
-from tokenmeter.report.periods import Zone
-from tokenmeter.report.query import Question, ask
-from tokenmeter.sinks import semconv
-from tokenmeter.sinks.dialects import DIALECTS
-from tokenmeter.sinks.trace_cost import ConversationProcessor, TraceCostProcessor
+from tokenmeter.ledger.report.conversion import Conversion
+from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.ledger.report.query import Question, ask
+from tokenmeter.otel import semconv
+from tokenmeter.otel.dialects import DIALECTS
+from tokenmeter.otel.trace_cost import ConversationProcessor, TraceCostProcessor
 from tokenmeter.testing import FixedClock, provider_server
 
 openai = pytest.importorskip("openai", reason="calls are made with the openai SDK")

@@ -16,14 +16,14 @@ from made_records import NOON, priced, record, unpriced
 
 from tokenmeter import ExchangeRates
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.ledger.report.conversion import Conversion
+from tokenmeter.ledger.report.periods import Zone, parse_instant
+from tokenmeter.ledger.report.query import Question, Report, Row, ask
+from tokenmeter.ledger.schema import LedgerError
+from tokenmeter.ledger.writer import Ledger
 from tokenmeter.money import plain
+from tokenmeter.otel.dialects import in_dollars
 from tokenmeter.record import Attempt, End, Record
-from tokenmeter.report.conversion import Conversion
-from tokenmeter.report.periods import Zone, parse_instant
-from tokenmeter.report.query import Question, Report, Row, ask
-from tokenmeter.sinks.dialects import in_dollars
-from tokenmeter.sinks.ledger import Ledger
-from tokenmeter.sinks.ledger_schema import LedgerError
 from tokenmeter.usage import Source, Usage
 
 UTC_ZONE = Zone.named("UTC")

@@ -14,11 +14,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
-from tokenmeter import _guard
-from tokenmeter.lifecycle import Lifecycle, OpenCall, Route
-from tokenmeter.pricing import Cost
-from tokenmeter.sinks.metrics import Metrics
-from tokenmeter.sinks.otel import Spans
+from tokenmeter._support import guard
+from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
+from tokenmeter.cost import Cost
+from tokenmeter.otel.metrics import Metrics
+from tokenmeter.otel.spans import Spans
 from tokenmeter.usage import Usage
 
 ROUTE = Route(
@@ -74,8 +74,8 @@ def points(reader: InMemoryMetricReader, name: str) -> list[tuple[dict[str, Any]
 @contextmanager
 def in_production() -> Iterator[None]:
     """Failures of ours are logged, as outside of the test suite."""
-    _guard.raise_failures(False)
+    guard.raise_failures(False)
     try:
         yield
     finally:
-        _guard.raise_failures(True)
+        guard.raise_failures(True)

@@ -10,9 +10,9 @@ from made_records import NOON
 from otel_rig import Rig
 
 from tokenmeter import ExchangeRates
-from tokenmeter.pricing import Cost, Offer, Price
+from tokenmeter.cost import Cost, Offer, Price
+from tokenmeter.otel.spans import Spans
 from tokenmeter.record import Record
-from tokenmeter.sinks.otel import Spans
 from tokenmeter.usage import Usage
 
 USAGE = Usage(

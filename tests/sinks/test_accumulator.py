@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from made_records import priced, record, unpriced
 from otel_rig import in_production
 
+from tokenmeter.otel.sum_tables import Tables, _tally_standard, _tally_usual, add, disjoint
+from tokenmeter.otel.sums import PENDING_MOST, Accumulator
 from tokenmeter.record import Attempt, End, Record
-from tokenmeter.sinks.accumulator import PENDING_MOST, Accumulator
-from tokenmeter.sinks.tallies import Tables, _tally_standard, _tally_usual, add, disjoint
 from tokenmeter.usage import INPUT_SUBSETS, OUTPUT_SUBSETS, Source, Usage
 
 

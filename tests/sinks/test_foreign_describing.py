@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tokenmeter
+from tokenmeter.otel import semconv
+from tokenmeter.otel.external import cost_attributes
+from tokenmeter.otel.external.cost_attributes import describe
+from tokenmeter.otel.external.records import Recorder, call_id
+from tokenmeter.otel.external.span_data import Told
 from tokenmeter.record import End, Record
-from tokenmeter.sinks import foreign_describing, semconv
-from tokenmeter.sinks.foreign_describing import describe
-from tokenmeter.sinks.foreign_records import Recorder, call_id
-from tokenmeter.sinks.foreign_spans import Told
 
 NOV = 1_793_491_200 * 10**9
 METERS = {
@@ -56,7 +57,7 @@ def calls(draw: st.DrawFn) -> Told:
 def test_what_is_kept_is_what_would_be_worked_out_afresh(name: str, told: list[Told]) -> None:
     meter = METERS[name]
     recorder = Recorder(meter, (), None)
-    foreign_describing._kept.clear()  # whichever call comes first must not matter
+    cost_attributes._kept.clear()  # whichever call comes first must not matter
     for one in told:
         record = recorder.record(one, call_id(one))
         assert isinstance(record, Record)

@@ -19,12 +19,13 @@ from typing import Any
 import pytest
 from made_records import NOON, nanoseconds, priced, record, unpriced
 
-from tokenmeter import _guard
+from tokenmeter._support import guard
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.ledger import rows as ledger_rows
+from tokenmeter.ledger import schema
+from tokenmeter.ledger.writer import Ledger
 from tokenmeter.money import Money
 from tokenmeter.record import Attempt, End
-from tokenmeter.sinks import ledger_rows, ledger_schema
-from tokenmeter.sinks.ledger import Ledger
 from tokenmeter.usage import Source, Usage
 
 
@@ -43,9 +44,9 @@ def ledger(path: Path) -> Iterator[Ledger]:
 @pytest.fixture
 def production() -> Iterator[None]:
     """Failures of ours are logged, as in a user's program."""
-    _guard.raise_failures(False)
+    guard.raise_failures(False)
     yield
-    _guard.raise_failures(True)
+    guard.raise_failures(True)
 
 
 def rows(path: Path, what: str = "*", table: str = "calls") -> list[dict[str, Any]]:
@@ -186,7 +187,7 @@ def test_what_is_not_known_is_null(ledger: Ledger, path: Path) -> None:
 
 
 def test_rows_fit_the_table(path: Path) -> None:
-    with closing(ledger_schema.open_for_writing(str(path))) as connection:
+    with closing(schema.open_for_writing(str(path))) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(calls)")]
     assert sorted(columns) == sorted([*ledger_rows.COLUMNS, "seq"])
 
@@ -363,7 +364,7 @@ def garbage(path: Path) -> None:
 
 
 def newer(path: Path) -> None:
-    ledger_schema.open_for_writing(str(path)).close()
+    schema.open_for_writing(str(path)).close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
 
@@ -456,7 +457,7 @@ def test_a_file_moved_away_is_not_written_any_more(ledger: Ledger, path: Path) -
 def test_reading_goes_on_while_writing(ledger: Ledger, path: Path) -> None:
     ledger.write(record())
     assert ledger.flush()
-    with closing(ledger_schema.open_for_reading(str(path))) as reader:
+    with closing(schema.open_for_reading(str(path))) as reader:
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM calls").fetchone()[0] == 1
         ledger.write(record(end=End.ERROR))

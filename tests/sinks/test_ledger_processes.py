@@ -22,8 +22,8 @@ TESTS = Path(__file__).parents[1]
 PREAMBLE = """
 import atexit, multiprocessing, os, sqlite3, sys, threading, time
 from made_records import record
-import tokenmeter.pricing
-from tokenmeter.sinks.ledger import Ledger
+import tokenmeter.cost
+from tokenmeter.ledger.writer import Ledger
 
 path = sys.argv[1]
 """
@@ -277,7 +277,7 @@ def test_a_folder_that_cannot_be_written_harms_nobody() -> None:
         body = """
             import sqlite3
             from datetime import UTC, datetime
-            from tokenmeter.sinks import ledger_rows, ledger_file
+            from tokenmeter.ledger import rows as ledger_rows, file as ledger_file
             if os.getuid() == 0:
                 os.setgid(65534); os.setuid(65534)  # root may write anywhere
             ledger = Ledger(path)

@@ -13,8 +13,8 @@ from made_records import priced, record, unpriced
 from opentelemetry import trace
 
 import tokenmeter
+from tokenmeter.otel.log import LOGGER, Log
 from tokenmeter.record import End
-from tokenmeter.sinks.log import LOGGER, Log
 from tokenmeter.usage import Source, Usage
 
 TRACE = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"}

@@ -19,10 +19,10 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMet
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
 from otel_rig import Rig, points
 
+from tokenmeter.otel import semconv
+from tokenmeter.otel.metrics import Metrics
+from tokenmeter.otel.sums import Accumulator
 from tokenmeter.record import End
-from tokenmeter.sinks import semconv
-from tokenmeter.sinks.accumulator import Accumulator
-from tokenmeter.sinks.metrics import Metrics
 from tokenmeter.usage import Source, Usage
 
 DURATION = "gen_ai.client.inference.duration"
@@ -200,7 +200,7 @@ SCRIPT = """
     from opentelemetry import metrics
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-    from tokenmeter.sinks.metrics import Metrics
+    from tokenmeter.otel.metrics import Metrics
 
     one, other = Metrics(), Metrics()
     for _ in range({before}):

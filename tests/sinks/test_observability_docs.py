@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tokenmeter import ExchangeRates
-from tokenmeter.sinks.dialects import DIALECTS
+from tokenmeter.otel.dialects import DIALECTS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "observability.md").read_text("utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -37,7 +37,7 @@ def test_the_table_of_rates_is_read(tmp_path: Path) -> None:
 
 
 def test_names_in_the_text_are_ours() -> None:
-    from tokenmeter.sinks import semconv
+    from tokenmeter.otel import semconv
 
     said = set(re.findall(r"`(tokenmeter\.(?:cost|trace|export)\.[a-z_.]+[a-z])", TEXT))
     values = [one for value in vars(semconv).values() for one in (value if isinstance(value, tuple) else [value])]

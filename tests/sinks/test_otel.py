@@ -17,10 +17,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 from otel_rig import Rig, in_production
 
 from tokenmeter.money import Money
+from tokenmeter.otel import semconv
+from tokenmeter.otel.metrics import Metrics
+from tokenmeter.otel.spans import Spans
 from tokenmeter.record import Attempt, End, Record
-from tokenmeter.sinks import semconv
-from tokenmeter.sinks.metrics import Metrics
-from tokenmeter.sinks.otel import Spans
 from tokenmeter.usage import Source, Usage
 
 

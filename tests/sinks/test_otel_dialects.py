@@ -14,11 +14,11 @@ from otel_rig import Rig
 from spoken import USAGE, cost, spoken
 
 from tokenmeter import ExchangeRates, Tokenmeter
+from tokenmeter.cost import Cost
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.pricing import Cost
-from tokenmeter.sinks.dialects import DIALECTS
-from tokenmeter.sinks.otel import Spans
-from tokenmeter.sinks.processor import CostSpanProcessor
+from tokenmeter.otel.dialects import DIALECTS
+from tokenmeter.otel.external.processor import CostSpanProcessor
+from tokenmeter.otel.spans import Spans
 from tokenmeter.usage import Source, Usage
 
 

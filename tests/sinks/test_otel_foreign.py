@@ -14,8 +14,8 @@ from opentelemetry import context, trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from otel_rig import Rig
 
+from tokenmeter.otel.external.recognise import is_genai_scope
 from tokenmeter.record import End
-from tokenmeter.sinks.foreign import is_genai_scope
 
 GENAI = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}
 STANDARD = ("gen_ai.client.inference.usage.input_tokens", "gen_ai.client.inference.duration")

@@ -21,7 +21,7 @@ from made_records import record
 from spoken import USAGE, cost, rig_that_spoke, spoken
 
 from tokenmeter import ExchangeRates
-from tokenmeter.sinks.dialects import DIALECTS
+from tokenmeter.otel.dialects import DIALECTS
 
 RATES = ExchangeRates.of("CNY=0.1400USD@2026-11-01", "a bank")
 TOKENS = {"prompt": 1000, "completion": 100, "total": 1100, "read": 600, "write": 100}

@@ -22,9 +22,9 @@ from opentelemetry.trace import Status, StatusCode
 from otel_rig import points
 
 import tokenmeter
+from tokenmeter.otel.external.names import NAMES
+from tokenmeter.otel.external.processor import CostSpanExporter, CostSpanProcessor
 from tokenmeter.record import End
-from tokenmeter.sinks.foreign_names import NAMES
-from tokenmeter.sinks.processor import CostSpanExporter, CostSpanProcessor
 from tokenmeter.testing import capture
 from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 

@@ -28,7 +28,7 @@ SCRIPT = """
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
     from tokenmeter import _guard
-    from tokenmeter.sinks.processor import CostSpanProcessor
+    from tokenmeter.otel.external.processor import CostSpanProcessor
     from tokenmeter.testing import capture, provider_server
     import openai, anthropic
 

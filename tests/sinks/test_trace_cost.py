@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import tokenmeter
-from tokenmeter.sinks.processor import CostSpanProcessor
-from tokenmeter.sinks.trace_cost import ConversationProcessor, TraceCostProcessor
+from tokenmeter.otel.external.processor import CostSpanProcessor
+from tokenmeter.otel.trace_cost import ConversationProcessor, TraceCostProcessor
 from tokenmeter.usage import Usage
 
 GENAI = {

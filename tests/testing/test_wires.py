@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tokenmeter.catalog.extract import extract
-from tokenmeter.catalog.streams import StreamReader
-from tokenmeter.catalog.wire import EventSplitter
 from tokenmeter.testing import ProviderServer, provider_server
+from tokenmeter.wire.events import EventSplitter
+from tokenmeter.wire.extract import extract
+from tokenmeter.wire.stream_reader import StreamReader
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 CHAT = {"model": "m", "messages": MESSAGES}

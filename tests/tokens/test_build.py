@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenmeter.errors import CatalogError
-from tokenmeter.tokens import build
+from tokenmeter.tokens.build import __main__ as build
 from tokenmeter.tokens.engine import build_tokenizer
 from tokenmeter.tokens.families import Family, family_names, load_family
 from tokenmeter.tokens.vocab import fingerprint, pack, unpack
@@ -49,7 +49,7 @@ def test_shipped_vocabularies_have_their_fingerprints(name: str) -> None:
 
 
 def test_licences_are_beside_the_data() -> None:
-    folder = Path(build.__file__).parents[2] / "tokenizers"
+    folder = Path(build.__file__).parents[3] / "tokenizers"
     said = (folder / "LICENCES.md").read_text(encoding="utf-8")
     for name in family_names():
         family = load_family(name)

@@ -16,18 +16,9 @@ from hypothesis import strategies as st
 
 from tokenmeter import ConfigurationError, TokenCount
 from tokenmeter.tokens import count_request
-from tokenmeter.tokens.calibration import Calibration
-from tokenmeter.tokens.calibration_fit import (
-    FACTOR,
-    HALF_LIFE,
-    LEAST_PAIRS,
-    OVERHEAD,
-    WINDOW,
-    Pair,
-    fit,
-    shifted,
-)
-from tokenmeter.tokens.calibration_store import Change, FileStore, Key, MemoryStore, Store
+from tokenmeter.tokens.calibration.calibration import Calibration
+from tokenmeter.tokens.calibration.fit import FACTOR, HALF_LIFE, LEAST_PAIRS, OVERHEAD, WINDOW, Pair, fit, shifted
+from tokenmeter.tokens.calibration.store import Change, FileStore, Key, MemoryStore, Store
 
 START = 1_767_225_600_000_000
 """2026-01-01 (UTC), in microseconds."""
@@ -259,7 +250,7 @@ def test_a_file_is_read_again_by_the_next_process(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from tokenmeter.tokens.calibration_store import FileStore, Key, Pair
+from tokenmeter.tokens.calibration.store import FileStore, Key, Pair
 store = FileStore(sys.argv[1])
 for number in range(40):
     store.add(Key("p", "m", "zh", "input", "v"), Pair(1_767_225_600_000_000 + number, int(sys.argv[2]), number))

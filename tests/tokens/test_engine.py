@@ -12,10 +12,10 @@ import pytest
 
 from tokenmeter import tokens
 from tokenmeter.errors import CatalogError, ConfigurationError
+from tokenmeter.tokens.build.verify import Slow, fuzz
 from tokenmeter.tokens.counter import counter
 from tokenmeter.tokens.engine import BytePairs, load_tokenizer
 from tokenmeter.tokens.families import data_folder, family_names, load_family, match_model
-from tokenmeter.tokens.verify import Slow, fuzz
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = [name for name in family_names() if load_family(name).vocabulary and load_family(name).shipped]
@@ -150,7 +150,7 @@ def test_an_unknown_model_is_refused_when_strict() -> None:
 def _billed_by_token() -> list[tuple[str, str]]:
     """Every (provider, model) of the price book that has a rate per token, and every alias."""
     found = set()
-    for path in sorted((ROOT / "tokenmeter/catalog/prices").glob("*.toml")):
+    for path in sorted((ROOT / "tokenmeter/prices/data").glob("*.toml")):
         with path.open("rb") as file:
             book = tomllib.load(file)
         stack: list[object] = [book]

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from tokenmeter.tokens.cuts import LONG_RUN
 from tokenmeter.tokens.engine import load_tokenizer
 from tokenmeter.tokens.families import family_names, load_family
+from tokenmeter.tokens.split_points import LONG_RUN
 
 SHIPPED = [name for name in family_names() if load_family(name).vocabulary and load_family(name).shipped]
 

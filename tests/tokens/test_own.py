@@ -17,7 +17,7 @@ import pytest
 
 from tokenmeter import ConfigurationError, Source, Tokenmeter, tokens
 from tokenmeter.testing import capture
-from tokenmeter.tokens import families, own_template
+from tokenmeter.tokens import custom_template, families
 from tokenmeter.tokens.counter import counter
 
 tokenizers = pytest.importorskip("tokenizers", reason="Hugging Face's tokenizers (extra [counting]) is not installed")
@@ -75,10 +75,10 @@ def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    before = dict(families._registered), dict(families._registered_models), dict(own_template._templates)
+    before = dict(families._registered), dict(families._registered_models), dict(custom_template._templates)
     yield
     for registry, kept in zip(
-        (families._registered, families._registered_models, own_template._templates), before, strict=True
+        (families._registered, families._registered_models, custom_template._templates), before, strict=True
     ):
         registry.clear()
         registry.update(kept)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import pytest
 
 from tokenmeter.errors import CatalogError
 from tokenmeter.tokens.requests import count_request, rules
-from tokenmeter.tokens.requests.bands import KINDS, band_of, load_bands
+from tokenmeter.tokens.requests.error_bands import KINDS, band_of, load_bands
 from tokenmeter.tokens.requests.formulas import load_formulas
 from tokenmeter.tokens.requests.rules import find_rule, load_rules
 

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenmeter import tokens
-from tokenmeter.tokens import cuts
+from tokenmeter.tokens import split_points
+from tokenmeter.tokens.build.verify import fuzz
 from tokenmeter.tokens.counter import counter
 from tokenmeter.tokens.engine import load_tokenizer
 from tokenmeter.tokens.families import family_names, load_family
 from tokenmeter.tokens.streams import TextCounter
-from tokenmeter.tokens.verify import fuzz
 
 SHIPPED = [name for name in family_names() if load_family(name).vocabulary and load_family(name).shipped]
 MODELS = ["qwen-plus", "qwen3.6-plus", "deepseek-chat", "gpt-4o", "gpt-4", "gemini-2.5-pro", "kimi-k2", "glm-4.7"]
@@ -31,7 +31,7 @@ def test_every_safe_cut_adds_up(family: str) -> None:
     checked = 0
     for text in (PROSE, *fuzz(150, seed=5)):
         whole = tokenizer.count(text)
-        for match in cuts._SAFE.finditer(text):
+        for match in split_points._SAFE.finditer(text):
             checked += 1
             left, right = text[: match.start()], text[match.start() :]
             assert tokenizer.count(left) + tokenizer.count(right) == whole, (left, right)
@@ -51,7 +51,7 @@ texts = st.lists(st.one_of(words, st.text(max_size=4)), max_size=60).map("".join
 @given(text=texts, data=st.data(), family=st.sampled_from(["qwen", "deepseek-v3", "gemma", "o200k", "kimi"]))
 def test_any_text_adds_up_at_its_safe_cuts(text: str, data: st.DataObject, family: str) -> None:
     tokenizer = load_tokenizer(family)
-    places = [match.start() for match in cuts._SAFE.finditer(text)]
+    places = [match.start() for match in split_points._SAFE.finditer(text)]
     chosen = sorted(data.draw(st.sets(st.sampled_from(places)))) if places else []
     parts = [text[a:b] for a, b in zip([0, *chosen], [*chosen, len(text)], strict=True)]
     assert sum(map(tokenizer.count, parts)) == tokenizer.count(text)

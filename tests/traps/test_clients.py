@@ -18,7 +18,7 @@ import openai
 import pytest
 
 from tokenmeter import ConfigurationError, Source, Tokenmeter
-from tokenmeter.clients import _hooks
+from tokenmeter.clients.support import hooks
 from tokenmeter.testing import ProviderServer, Records, capture, sse
 
 from .forms import MESSAGES
@@ -196,7 +196,7 @@ def test_a_hand_made_call_around_an_sdk_call_counts_once(
 
 
 def test_a_sink_that_breaks_harms_nobody(server: ProviderServer, bare: Make) -> None:
-    from tokenmeter import _guard
+    from tokenmeter._support import guard
 
     class Broken:
         def write(self, record: object) -> None:
@@ -210,14 +210,14 @@ def test_a_sink_that_breaks_harms_nobody(server: ProviderServer, bare: Make) -> 
 
     broken = Broken()
     meter = Tokenmeter(spans="none", sinks=[broken])
-    _guard.raise_failures(False)
+    guard.raise_failures(False)
     try:
         with capture(meter) as found:
             assert ask(meter.wrap(bare(), provider="openai")).usage.completion_tokens == 12
             assert len(found.drain()) == 1
     finally:
         meter.remove_sink(broken)
-        _guard.raise_failures(True)
+        guard.raise_failures(True)
 
 
 @pytest.mark.parametrize(
@@ -338,10 +338,11 @@ def test_a_marked_client_in_a_process_with_wrong_settings(library: str, server: 
     pytest.importorskip(library)
     program = f"""
 import pickle, tokenmeter.meter, {library}
-from tokenmeter.clients import _hooks, install_all
+from tokenmeter.clients import install_all
+from tokenmeter.clients.support import hooks
 install_all()
 client = {library}.Client()
-_hooks.mark(client, pickle.loads({pickle.dumps(_hooks.Mark(None, "openai"))!r}))
+hooks.mark(client, pickle.loads({pickle.dumps(hooks.Mark(None, "openai"))!r}))
 print(client.post({server.url() + "/chat/completions"!r}, json={{"model": "m", "messages": []}}).status_code)
 """
     found = subprocess.run(

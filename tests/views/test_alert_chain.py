@@ -18,10 +18,10 @@ from metrics_stack import alertmanager, free_port, prometheus, until
 from opentelemetry.sdk.metrics import MeterProvider
 
 from tokenmeter import Tokenmeter
+from tokenmeter.dashboards.__main__ import main
 from tokenmeter.money import plain
 from tokenmeter.testing import provider_server
 from tokenmeter.testing.faults import Faults
-from tokenmeter.views.__main__ import main
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tokenmeter.views import ANNOTATION, PANELS
-from tokenmeter.views.__main__ import main
+from tokenmeter.dashboards import ANNOTATION, PANELS
+from tokenmeter.dashboards.__main__ import main
 
 DOCS = Path(__file__).parents[2] / "docs"
 WRITTEN = {
@@ -24,7 +24,7 @@ WRITTEN = {
 @pytest.fixture(scope="module")
 def dashboard() -> Any:
     pytest.importorskip("grafana_foundation_sdk", reason="the dashboard is built with the extra `views`")
-    from tokenmeter.views.dashboard import build
+    from tokenmeter.dashboards.dashboard import build
 
     return build()
 
@@ -33,7 +33,7 @@ def dashboard() -> Any:
 def test_the_files_in_docs_are_what_the_commands_write(
     file: str, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If not: `python -m tokenmeter.views dashboard > docs/grafana/tokenmeter.json`, and so on."""
+    """If not: `python -m tokenmeter.dashboards dashboard > docs/grafana/tokenmeter.json`, and so on."""
     if command[0] == "dashboard":
         pytest.importorskip("grafana_foundation_sdk", reason="the dashboard is built with the extra `views`")
     assert main(command) == 0
@@ -84,7 +84,7 @@ def test_amounts_are_shown_in_the_currency_at_the_end_of_a_series_name(dashboard
 
 def test_without_grafanas_sdk_the_command_says_what_to_do() -> None:
     hidden = "import sys; sys.modules['grafana_foundation_sdk'] = None; "
-    run = "from tokenmeter.views.__main__ import main; main(['dashboard'])"
+    run = "from tokenmeter.dashboards.__main__ import main; main(['dashboard'])"
     done = subprocess.run([sys.executable, "-c", hidden + run], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install 'tokenmeter-sdk[views]'" in done.stderr

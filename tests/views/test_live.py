@@ -16,10 +16,10 @@ from metered_app import App, spending
 from metrics_stack import Server, prometheus, until, victoriametrics
 
 from tokenmeter import Usage
-from tokenmeter.views import ALERTS, ANNOTATION, PANELS, RECORDED
-from tokenmeter.views.alerts import rules
-from tokenmeter.views.names import counter, grown
-from tokenmeter.views.plain_yaml import to_yaml
+from tokenmeter.dashboards import ALERTS, ANNOTATION, PANELS, RECORDED
+from tokenmeter.dashboards.alerts import rules
+from tokenmeter.dashboards.names import counter, grown
+from tokenmeter.dashboards.plain_yaml import to_yaml
 
 FILLED = {"$__rate_interval": "5s", "$__range": "1m", "$provider": ".*", "$model": ".*", "$tag": "tokenmeter_tag_team"}
 SHORT = {"7d": "20s", "1d": "5s", "1h": "5s", "5m": "5s"}

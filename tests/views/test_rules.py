@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from metrics_stack import tool
 
-from tokenmeter.sinks import semconv
-from tokenmeter.views import ALERTS, ANNOTATION, PANELS, RECORDED, Limit, rules
-from tokenmeter.views.__main__ import main
-from tokenmeter.views.alerts import limit_of
-from tokenmeter.views.plain_yaml import to_yaml
+from tokenmeter.dashboards import ALERTS, ANNOTATION, PANELS, RECORDED, Limit, rules
+from tokenmeter.dashboards.__main__ import main
+from tokenmeter.dashboards.alerts import limit_of
+from tokenmeter.dashboards.plain_yaml import to_yaml
+from tokenmeter.otel import semconv
 
 CASES = sorted(Path(__file__).parent.glob("*.test.yml"))
 LIMITS = (Limit("search", Decimal(20), "USD"), Limit("*", Decimal(100), "CNY"))

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, BinaryIO, Final
 
-from tokenmeter._guard import guard
+from tokenmeter._support.guard import guard
 from tokenmeter.cli import _output
 from tokenmeter.errors import TokenmeterError
 

@@ -12,15 +12,15 @@ from tokenmeter.errors import CatalogError, ConfigurationError
 if TYPE_CHECKING:
     import argparse
 
-    from tokenmeter.catalog.book import Book
+    from tokenmeter.prices.book import Book
 
 
 def check(args: argparse.Namespace) -> int:
     """Tell what is wrong or odd: 1 if something is almost surely a mistake. Raises CatalogError for a broken file."""
     from datetime import UTC, datetime
 
-    from tokenmeter.catalog.audit import audit
-    from tokenmeter.catalog.book import Book, load_book
+    from tokenmeter.prices.book import Book, load_book
+    from tokenmeter.prices.upkeep.audit import audit
 
     book = Book.of(*args.files) if args.files else load_book()
     book.check()
@@ -53,8 +53,8 @@ def _coverage(args: argparse.Namespace, book: Book) -> int:
     """What became of every fact: the compiler's account, and beside it what the book answers when asked."""
     from pathlib import Path
 
-    from tokenmeter.catalog.coverage import coverage
-    from tokenmeter.catalog.reproduce import HELD, reproduced
+    from tokenmeter.prices.upkeep.coverage import coverage
+    from tokenmeter.prices.upkeep.reproduce import HELD, reproduced
 
     facts = Path(args.coverage)
     held = reproduced(book, facts)
@@ -92,7 +92,7 @@ def update(args: argparse.Namespace) -> int:
     import os
     from pathlib import Path
 
-    from tokenmeter.catalog.book import Book, read_overlays
+    from tokenmeter.prices.book import Book, read_overlays
 
     source = Path(args.source)
     if not source.exists():

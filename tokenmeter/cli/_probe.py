@@ -19,7 +19,7 @@ from tokenmeter.errors import ConfigurationError
 if TYPE_CHECKING:
     import argparse
 
-    from tokenmeter.tokens.calibration import Calibration
+    from tokenmeter.tokens.calibration.calibration import Calibration
 
 __all__ = ["ENDPOINTS", "Endpoint", "probe", "run_probe"]
 
@@ -95,8 +95,8 @@ def probe(
     calibration: Calibration, client: Any, requests: Iterator[tuple[int, Any]], provider: str, *, pause: float
 ) -> Iterator[tuple[int, str]]:
     """Ask about requests with a client of httpx, at most one in `pause` seconds; what came of each, in words."""
-    from tokenmeter._calibrating import input_kind
     from tokenmeter.tokens import count_request
+    from tokenmeter.tokens.calibration.sampler import input_kind
 
     endpoint = ENDPOINTS[provider]
     for line, body in requests:

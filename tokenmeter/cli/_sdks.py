@@ -66,7 +66,7 @@ def _one(root: str, sdk: Sdk) -> tuple[dict[str, Any], str | None]:
         there = version(sdk.distribution)
     except PackageNotFoundError:
         return {"version": None, "tested": None, "hooks": []}, None
-    from tokenmeter.clients import _hooks
+    from tokenmeter.clients.support import hooks as _hooks
 
     try:
         importlib.import_module(sdk.loads or root)

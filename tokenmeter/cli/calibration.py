@@ -15,7 +15,7 @@ from tokenmeter.cli._output import print_json
 if TYPE_CHECKING:
     import argparse
 
-    from tokenmeter.tokens.calibration import Entry
+    from tokenmeter.tokens.calibration.calibration import Entry
 
 _EPILOG: Final = """\
 our count x factor + overhead = what the vendor reports, for 95% of calls within the range shown. A line is used for
@@ -54,8 +54,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read or empty a calibration file. Raises ConfigurationError where it is not one."""
-    from tokenmeter.tokens.calibration import Calibration
-    from tokenmeter.tokens.calibration_store import FileStore
+    from tokenmeter.tokens.calibration.calibration import Calibration
+    from tokenmeter.tokens.calibration.store import FileStore
 
     store = FileStore(args.file, create=args.action == "probe")
     if args.action == "probe":
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _export(store: Any) -> int:
     from tokenmeter.cli._output import to_json
-    from tokenmeter.tokens.calibration import instant_text
+    from tokenmeter.tokens.calibration.calibration import instant_text
 
     pairs, changes = store.load()
     for key, kept in pairs.items():
@@ -93,7 +93,7 @@ def _export(store: Any) -> int:
 
 
 def _show(entries: list[Entry]) -> None:
-    from tokenmeter.cli._tables import table
+    from tokenmeter._support.text_tables import table
 
     headers = ["provider", "model", "part", "script", "calls", "overhead", "factor", "95% within", "used", "note"]
     print(table(headers, [_row(entry) for entry in entries], right=["calls", "overhead", "factor", "95% within"]))

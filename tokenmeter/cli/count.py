@@ -213,7 +213,7 @@ def _show(count: TokenCount, *, as_json: bool, explained: Explained | None = Non
     for note in (*count.skipped, *([count.reason] if count.reason else [])):
         print(f"  {note}")
     if explained is not None:
-        from tokenmeter.cli._tables import table
+        from tokenmeter._support.text_tables import table
 
         rows = [[item.part, str(item.tokens), item.note] for item in explained.items]
         print(table(["part", "tokens", "note"], rows, right=["tokens"]))

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from tokenmeter.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.scope import Scope
     from tokenmeter.meter import Tokenmeter
-    from tokenmeter.scopes import Scope
 
 __all__ = ["add_parser", "run"]
 

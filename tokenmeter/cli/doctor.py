@@ -143,8 +143,8 @@ def _listens(endpoint: str) -> bool:
 
 
 def _prices() -> Finding:
-    from tokenmeter.catalog.book import load_book
-    from tokenmeter.catalog.providers import load_providers
+    from tokenmeter.prices.book import load_book
+    from tokenmeter.providers.registry import load_providers
 
     load_providers()
     return {"book": load_book().version}, []
@@ -164,7 +164,7 @@ def _ledger(path: str | None) -> Finding:
         return {"path": None}, []
     import sqlite3
 
-    from tokenmeter.sinks.ledger_schema import open_for_reading, remedy
+    from tokenmeter.ledger.schema import open_for_reading, remedy
 
     try:
         with closing(open_for_reading(path)) as connection:

@@ -20,11 +20,11 @@ from tokenmeter.errors import ConfigurationError
 if TYPE_CHECKING:
     import argparse
 
-    from tokenmeter._calibrating import Calibrator
-    from tokenmeter.catalog.book import Book
-    from tokenmeter.estimating import Estimate
+    from tokenmeter.cost import Cost
+    from tokenmeter.estimates import Estimate
     from tokenmeter.money import Money
-    from tokenmeter.pricing import Cost
+    from tokenmeter.prices.book import Book
+    from tokenmeter.tokens.calibration.sampler import Calibrator
     from tokenmeter.usage import TokenCount, Usage
 
 _EPILOG: Final = """\
@@ -67,7 +67,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Estimate one request on each model. Raises ConfigurationError for flags that cannot be understood."""
-    from tokenmeter.catalog.book import load_book
+    from tokenmeter.prices.book import load_book
 
     body = _body(args)
     named = body.get("model")
@@ -91,9 +91,9 @@ def run(args: argparse.Namespace) -> int:
 def _calibrator(path: str | None) -> Calibrator | None:
     if path is None:
         return None
-    from tokenmeter._calibrating import Calibrator
-    from tokenmeter.tokens.calibration import Calibration
-    from tokenmeter.tokens.calibration_store import FileStore
+    from tokenmeter.tokens.calibration.calibration import Calibration
+    from tokenmeter.tokens.calibration.sampler import Calibrator
+    from tokenmeter.tokens.calibration.store import FileStore
 
     return Calibrator(Calibration(FileStore(path, create=False)), learns=False)
 
@@ -106,7 +106,7 @@ def _estimate(
     book: Book,
     calibrator: Calibrator | None,
 ) -> _Row:
-    from tokenmeter.estimating import estimate
+    from tokenmeter.estimates import estimate
 
     if provider is None:
         hint = f"no provider's price list has {model!r}; name who sells it: --model PROVIDER/{model}"
@@ -154,7 +154,7 @@ def _check_time(at: str | None) -> None:
 
 def _sellers(name: str, args: argparse.Namespace, book: Book) -> Iterable[tuple[str | None, str]]:
     """Who sells a model: the provider named before it or by flag, else all whose price list has the name."""
-    from tokenmeter.catalog.providers import load_providers
+    from tokenmeter.providers.registry import load_providers
 
     providers = load_providers()
     head, slash, rest = name.partition("/")
@@ -224,7 +224,7 @@ def _flags(found: Estimate) -> list[str]:
 
 
 def _show(rows: list[_Row]) -> None:
-    from tokenmeter.cli._tables import table
+    from tokenmeter._support.text_tables import table
     from tokenmeter.money import plain
 
     headers = ["", "provider", "model", "input tokens", "method", "least", "most", "note"]

@@ -14,12 +14,12 @@ import argparse
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tokenmeter.catalog.apis import load_apis
-from tokenmeter.catalog.extract import Extracted, extract
-from tokenmeter.catalog.providers import load_providers
-from tokenmeter.catalog.streams import StreamReader
 from tokenmeter.cli._jsonl import LineError, answer_lines
 from tokenmeter.money import plain
+from tokenmeter.providers.registry import load_providers
+from tokenmeter.wire.extract import Extracted, extract
+from tokenmeter.wire.formats import load_apis
+from tokenmeter.wire.stream_reader import StreamReader
 
 __all__ = ["add_parser", "answer", "run"]
 

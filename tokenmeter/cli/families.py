@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(rows)
         return 0
-    from tokenmeter.cli._tables import table
+    from tokenmeter._support.text_tables import table
 
     headers = list(rows[0])
     print(table(headers, [[_cell(row[header]) for header in headers] for row in rows], right=["tokens"]))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import argparse
     from datetime import datetime
 
-    from tokenmeter.catalog.book import Book
-    from tokenmeter.pricing import Cost
+    from tokenmeter.cost import Cost
+    from tokenmeter.prices.book import Book
     from tokenmeter.usage import Usage
 
 _TOKENS: Final = {
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _configured() -> tuple[Book, Mapping[str, str]]:
     """The book with the lists, and the user's own names of models, that the environment names for the SDK too."""
-    from tokenmeter.catalog.book import load_book
+    from tokenmeter.prices.book import load_book
     from tokenmeter.settings import Settings
 
     settings = Settings.read({}, {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ})
@@ -93,7 +93,7 @@ def line_handler(book: Book, own_names: Mapping[str, str] = MappingProxyType({})
     """The answer to one line; raises LineError naming the field that cannot be understood."""
     from datetime import datetime
 
-    from tokenmeter.catalog.schema import known_params
+    from tokenmeter.prices.components import known_params
     from tokenmeter.usage import Usage
 
     read_usage, parse, price, known = Usage.from_dict, datetime.fromisoformat, book.price, known_params()
@@ -154,7 +154,7 @@ def _moment(at: Any, book: Book, provider: str, parse: Callable[[str], datetime]
                 return moment
         from datetime import UTC
 
-        from tokenmeter.catalog.shelf import read_moment
+        from tokenmeter.prices.provider_prices import read_moment
 
         shelf = book.shelf(provider)
         return read_moment(at, UTC if isinstance(shelf, str) else shelf.zone)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import argparse
     from datetime import datetime
 
-    from tokenmeter.catalog.book import Book
-    from tokenmeter.catalog.rates import Rate
+    from tokenmeter.prices.book import Book
+    from tokenmeter.prices.price_file import Rate
 
 
 def add_parser(subparsers: Any) -> None:
@@ -62,7 +62,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer one question about the book. Raises ConfigurationError or CatalogError with the remedy."""
-    from tokenmeter.catalog.book import load_book
+    from tokenmeter.prices.book import load_book
 
     if args.what in ("check", "update"):
         from tokenmeter.cli import _prices_upkeep
@@ -84,8 +84,8 @@ def providers_asked(args: argparse.Namespace, book: Book) -> tuple[str, ...]:
 
 
 def _instant(text: str | None, book: Book, provider: str, flag: str) -> datetime:
-    from tokenmeter.catalog.cards import files_of
-    from tokenmeter.catalog.shelf import read_moment
+    from tokenmeter.prices.provider_prices import read_moment
+    from tokenmeter.prices.upkeep.price_history import files_of
 
     try:
         return read_moment(text, files_of(book, provider)[0].zone)
@@ -112,7 +112,7 @@ def _in_strings(value: Any) -> Any:
 
 
 def _row(rate: Rate) -> dict[str, Any]:
-    from tokenmeter.catalog.cards import card
+    from tokenmeter.prices.upkeep.price_history import card
 
     return {
         "provider": rate.file.provider,
@@ -131,7 +131,7 @@ def _wanted(args: argparse.Namespace, currency: str) -> bool:
 
 
 def _list(args: argparse.Namespace, book: Book) -> int:
-    from tokenmeter.catalog.cards import in_force
+    from tokenmeter.prices.upkeep.price_history import in_force
 
     rates = [
         rate
@@ -158,8 +158,8 @@ def _list(args: argparse.Namespace, book: Book) -> int:
 
 def _named(args: argparse.Namespace, book: Book) -> Iterator[tuple[str, str]]:
     """Who sells the model: by exact id or alias, else by its letters alone."""
-    from tokenmeter.catalog.cards import files_of
-    from tokenmeter.catalog.match import Names
+    from tokenmeter.prices.model_names import Names
+    from tokenmeter.prices.upkeep.price_history import files_of
 
     found = False
     for provider in providers_asked(args, book):
@@ -181,9 +181,9 @@ def _named(args: argparse.Namespace, book: Book) -> Iterator[tuple[str, str]]:
 
 
 def _show(args: argparse.Namespace, book: Book) -> int:
-    from tokenmeter.catalog.cards import files_of, in_force
-    from tokenmeter.catalog.match import Names
-    from tokenmeter.catalog.rates import Span
+    from tokenmeter.prices.model_names import Names
+    from tokenmeter.prices.price_file import Span
+    from tokenmeter.prices.upkeep.price_history import files_of, in_force
 
     rows = []
     for provider, name in _named(args, book):
@@ -214,7 +214,7 @@ def _show(args: argparse.Namespace, book: Book) -> int:
 
 
 def _history(args: argparse.Namespace, book: Book) -> int:
-    from tokenmeter.catalog.cards import card, histories, percent
+    from tokenmeter.prices.upkeep.price_history import card, histories, percent
 
     runs = [
         run
@@ -241,7 +241,7 @@ def _history(args: argparse.Namespace, book: Book) -> int:
 
 
 def _diff(args: argparse.Namespace, book: Book) -> int:
-    from tokenmeter.catalog.cards import changes, percent
+    from tokenmeter.prices.upkeep.price_history import changes, percent
 
     found = [
         change

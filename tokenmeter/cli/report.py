@@ -14,7 +14,7 @@ from tokenmeter.errors import ConfigurationError
 if TYPE_CHECKING:
     import argparse
 
-    from tokenmeter.report.conversion import Conversion
+    from tokenmeter.ledger.report.conversion import Conversion
 
 _EXCHANGE = "TOKENMETER_EXCHANGE"
 _EPILOG = """\
@@ -69,7 +69,7 @@ def _conversion(args: argparse.Namespace) -> Conversion | None:
             raise ConfigurationError("--rates: say into which currency with --convert")
         return None
     from tokenmeter.exchange import ExchangeRates
-    from tokenmeter.report.conversion import Conversion
+    from tokenmeter.ledger.report.conversion import Conversion
 
     place, given = ("--rates", args.rates) if args.rates else (_EXCHANGE, os.environ.get(_EXCHANGE, ""))
     if not given.strip():
@@ -79,7 +79,7 @@ def _conversion(args: argparse.Namespace) -> Conversion | None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer from the ledger, also while it is written. Raises ConfigurationError or LedgerError with the remedy."""
-    from tokenmeter.report import periods, query, render
+    from tokenmeter.ledger.report import periods, query, render
 
     path = args.ledger or os.environ.get("TOKENMETER_LEDGER")
     if not path:

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 if TYPE_CHECKING:
-    from tokenmeter.clients._hooks import Mark
+    from tokenmeter.clients.support.hooks import Mark
 
 __all__ = ["ADAPTERS", "Adapter", "adapter_of", "install_all", "known_roots"]
 
 ADAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "http": ("httpx", "httpx2"),
-    "requests": ("requests",),
-    "aiohttp": ("aiohttp",),
+    "transport.httpx": ("httpx", "httpx2"),
+    "transport.requests": ("requests",),
+    "transport.aiohttp": ("aiohttp",),
     "stainless": ("openai", "anthropic", "groq", "volcenginesdkarkruntime"),
     "by_wire": ("mistralai", "cohere", "zai", "zhipuai", "ollama", "huggingface_hub", "qianfan"),
     "google_genai": ("google.genai",),

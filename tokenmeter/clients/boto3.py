@@ -18,19 +18,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from tokenmeter._context import leave
-from tokenmeter._guard import guard
-from tokenmeter._reading import BodyReading, ObjectReading, StreamReading
-from tokenmeter.catalog.extract import extract
-from tokenmeter.clients import _botocore, _hooks
-from tokenmeter.clients._attempts import answered, failed
-from tokenmeter.clients._botocore import Tee
-from tokenmeter.clients._held import Held
+from tokenmeter._support.guard import guard
+from tokenmeter.calls.context import leave
+from tokenmeter.calls.response import BodyReading, ObjectReading, StreamReading
+from tokenmeter.clients.support import hooks
+from tokenmeter.clients.support.current_call import Held
+from tokenmeter.clients.transport import botocore
+from tokenmeter.clients.transport.attempts import answered, failed
+from tokenmeter.clients.transport.botocore import Tee
 from tokenmeter.record import Attempt, End
 from tokenmeter.usage import Source
+from tokenmeter.wire.extract import extract
 
 if TYPE_CHECKING:
-    from tokenmeter.lifecycle import OpenCall, Route
+    from tokenmeter.calls.lifecycle import OpenCall, Route
     from tokenmeter.meter import Tokenmeter
     from tokenmeter.usage import Usage
 
@@ -50,21 +51,21 @@ _LISTENS: Final = "_tokenmeter_listens"
 
 def install() -> None:
     """Put the hooks in place, now or when the SDK is imported."""
-    _hooks.on_import("botocore.client", _hook)
+    hooks.on_import("botocore.client", _hook)
 
 
-def mark(client: Any, made: _hooks.Mark) -> None:
+def mark(client: Any, made: hooks.Mark) -> None:
     """Meter this client's calls of models."""
-    _hooks.mark(client, made)
-    if _hooks.is_unknown("botocore"):
-        _botocore.mark(client, made.for_sdk())
+    hooks.mark(client, made)
+    if hooks.is_unknown("botocore"):
+        botocore.mark(client, made.for_sdk())
 
 
 def _hook(module: Any) -> None:
     owner = getattr(module, "BaseClient", None)
-    if owner is None or not _hooks.patch(owner, "_make_api_call", _make_api_call):
-        _hooks.unknown_version("botocore", "BaseClient._make_api_call")
-        _botocore.install()
+    if owner is None or not hooks.patch(owner, "_make_api_call", _make_api_call):
+        hooks.unknown_version("botocore", "BaseClient._make_api_call")
+        botocore.install()
 
 
 # One call -------------------------------------------------------------------------------------------------------
@@ -89,7 +90,7 @@ def _make_api_call(call_api: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _open(client: Any, operation: str, params: Any) -> OpenCall | None:
-    meter = _hooks.meter_for(client)
+    meter = hooks.meter_for(client)
     if meter is None or client.meta.service_model.service_name != SERVICE:
         return None
     route = _route(meter, client, _PATHS[operation])
@@ -110,7 +111,7 @@ def _open(client: Any, operation: str, params: Any) -> OpenCall | None:
 
 def _route(meter: Tokenmeter, client: Any, path: str) -> Route | None:
     address = urlsplit(client.meta.endpoint_url)
-    found = _hooks.mark_of(client)
+    found = hooks.mark_of(client)
     host, region = address.hostname or "", client.meta.region_name
     route = meter.route(host, address.port, "", path, found, any_host=True)
     if route is not None and route.provider is not None:
@@ -120,9 +121,9 @@ def _route(meter: Tokenmeter, client: Any, path: str) -> Route | None:
 
 
 @functools.cache
-def _billed_by(provider: str, region: str | None) -> _hooks.Mark:
+def _billed_by(provider: str, region: str | None) -> hooks.Mark:
     # One object for each region: routes are remembered by it.
-    return _hooks.Mark(None, provider, region)
+    return hooks.Mark(None, provider, region)
 
 
 def _body(params: Any) -> Any:
@@ -222,7 +223,7 @@ def _follow(call: OpenCall, operation: str, result: Any) -> None:
     else:
         reading = StreamReading(provider, api, model, _STREAM_TYPE)
     if not hasattr(body, "_raw_stream"):
-        _hooks.unknown_version("botocore", "EventStream._raw_stream")
+        hooks.unknown_version("botocore", "EventStream._raw_stream")
         call.lifecycle.settle(call, End.COMPLETE)
         return
     tee = Tee()

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tokenmeter._guard import guard
-from tokenmeter.clients import _hooks
-from tokenmeter.clients._group import async_grouped, grouped
+from tokenmeter._support.guard import guard
+from tokenmeter.clients.support import hooks
+from tokenmeter.clients.support.group import async_grouped, grouped
 
 __all__ = ["SDKS", "install", "mark"]
 
@@ -95,10 +95,10 @@ def install() -> None:
     """Put the hooks in place, now or when an SDK is imported."""
     for package, sdk in SDKS.items():
         for method in sdk.methods:
-            _hooks.on_import(method.module, _hook(package, sdk))
+            hooks.on_import(method.module, _hook(package, sdk))
 
 
-def mark(client: object, made: _hooks.Mark) -> None:
+def mark(client: object, made: hooks.Mark) -> None:
     """Mark a client where its SDK looks for the mark, and its HTTP clients."""
     sdk = next(SDKS[root] for root in _roots(client) if root in SDKS)
     inner = made.for_sdk()
@@ -106,7 +106,7 @@ def mark(client: object, made: _hooks.Mark) -> None:
         with guard("marking a client"):
             found = _at(client, path)
             if found is not None and hasattr(found, "__dict__"):
-                _hooks.mark(found, inner)
+                hooks.mark(found, inner)
 
 
 def _hook(package: str, sdk: Sdk) -> Callable[[Any], None]:
@@ -116,8 +116,8 @@ def _hook(package: str, sdk: Sdk) -> Callable[[Any], None]:
                 continue
             owner = getattr(module, method.owner, None)
             make = functools.partial(async_grouped if method.is_async else grouped, marked=_carrier(sdk))
-            if owner is None or not _hooks.patch(owner, method.name, make):
-                _hooks.unknown_version(package, f"{method.owner}.{method.name}")
+            if owner is None or not hooks.patch(owner, method.name, make):
+                hooks.unknown_version(package, f"{method.owner}.{method.name}")
 
     return hook
 

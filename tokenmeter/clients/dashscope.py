@@ -14,15 +14,15 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tokenmeter._guard import guard
-from tokenmeter.clients import _hooks, _tasks
-from tokenmeter.clients._group import Group, Over, async_grouped, grouped
-from tokenmeter.clients._lazy import async_lazily, lazily
+from tokenmeter._support.guard import guard
+from tokenmeter.clients.support import hooks, tasks
+from tokenmeter.clients.support.generators import async_lazily, lazily
+from tokenmeter.clients.support.group import Group, Over, async_grouped, grouped
 from tokenmeter.record import End
 
 __all__ = ["install", "mark"]
 
-_TASK: Final = _tasks.Form(
+_TASK: Final = tasks.Form(
     "output.task_id",
     "output.task_status",
     done=("SUCCEEDED",),
@@ -34,19 +34,19 @@ _TASK: Final = _tasks.Form(
 
 def install() -> None:
     """Put the hooks in place, now or when the SDK is imported."""
-    _hooks.on_import("dashscope.api_entities.http_request", _hook_classes)
-    _hooks.on_import("dashscope.api_entities.aiohttp_request", _hook_old_async)
-    _hooks.on_import("dashscope.client.base_api", _hook_tasks)
-    _hooks.on_import("dashscope.v2.transport.http", _hook_client)
-    _hooks.on_import("dashscope.v2.client", _hook_copies)
+    hooks.on_import("dashscope.api_entities.http_request", _hook_classes)
+    hooks.on_import("dashscope.api_entities.aiohttp_request", _hook_old_async)
+    hooks.on_import("dashscope.client.base_api", _hook_tasks)
+    hooks.on_import("dashscope.v2.transport.http", _hook_client)
+    hooks.on_import("dashscope.v2.client", _hook_copies)
 
 
-def mark(client: Any, made: _hooks.Mark) -> None:
+def mark(client: Any, made: hooks.Mark) -> None:
     """Mark a `dashscope.Client` and its HTTP client, which copies share."""
-    _hooks.mark(client, made)
+    hooks.mark(client, made)
     http = _http_of(getattr(client, "_transport", None))
     if http is not None:
-        _hooks.mark(http, made.for_sdk())
+        hooks.mark(http, made.for_sdk())
 
 
 def _http_of(transport: Any) -> Any:
@@ -62,16 +62,16 @@ def _itself(request: Any) -> Any:
 
 def _hook_classes(module: Any) -> None:
     owner = getattr(module, "HttpRequest", None)
-    if owner is None or not _hooks.patch(owner, "call", lambda call: grouped(call, _itself, _over(_class_answer))):
-        _hooks.unknown_version("dashscope", "HttpRequest.call")
+    if owner is None or not hooks.patch(owner, "call", lambda call: grouped(call, _itself, _over(_class_answer))):
+        hooks.unknown_version("dashscope", "HttpRequest.call")
     if owner is not None:
-        _hooks.patch(owner, "aio_call", _aio_call)
+        hooks.patch(owner, "aio_call", _aio_call)
 
 
 def _hook_old_async(module: Any) -> None:
     owner = getattr(module, "AioHttpRequest", None)  # 1.14; later versions have HttpRequest.aio_call
     if owner is not None:
-        _hooks.patch(owner, "aio_call", _aio_call)
+        hooks.patch(owner, "aio_call", _aio_call)
 
 
 def _aio_call(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,8 +81,8 @@ def _aio_call(method: Callable[..., Any]) -> Callable[..., Any]:
 def _hook_tasks(module: Any) -> None:
     for owner, make in (("AsyncTaskGetMixin", _fetched), ("AsyncAioTaskGetMixin", _async_fetched)):
         found = getattr(module, owner, None)
-        if found is not None and not _hooks.patch(found, "_get", make):
-            _hooks.unknown_version("dashscope", f"{owner}._get")
+        if found is not None and not hooks.patch(found, "_get", make):
+            hooks.unknown_version("dashscope", f"{owner}._get")
 
 
 def _hook_client(module: Any) -> None:
@@ -90,22 +90,22 @@ def _hook_client(module: Any) -> None:
         found = getattr(module, owner, None)
         held = functools.partial(make, marked=_http_of, over=_over(_client_answer))
         for name in ("request", "open_stream"):
-            if found is None or not _hooks.patch(found, name, held):
-                _hooks.unknown_version("dashscope", f"{owner}.{name}")
+            if found is None or not hooks.patch(found, name, held):
+                hooks.unknown_version("dashscope", f"{owner}.{name}")
 
 
 def _hook_copies(module: Any) -> None:
     for owner in ("Client", "AsyncClient"):
         found = getattr(module, owner, None)
         if found is not None:
-            _hooks.patch(found, "with_options", _marking)
+            hooks.patch(found, "with_options", _marking)
 
 
 def _marking(with_options: Callable[..., Any]) -> Callable[..., Any]:
     def marked(self: Any, *args: Any, **kwargs: Any) -> Any:
         made = with_options(self, *args, **kwargs)
         with guard("marking a copied client"):
-            found = _hooks.mark_of(self)
+            found = hooks.mark_of(self)
             if found is not None:
                 mark(made, found)
         return made
@@ -135,7 +135,7 @@ def _over(answer: Answer) -> Over:
 
 def _class_answer(request: Any, group: Group, result: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """A class's answer: an object that says as its fields what the JSON said."""
-    if getattr(request, "async_request", False) and _tasks.hold(_TASK, group.call, result):
+    if getattr(request, "async_request", False) and tasks.hold(_TASK, group.call, result):
         return
     group.close(End.COMPLETE)
 
@@ -145,8 +145,8 @@ def _client_answer(transport: Any, group: Group, result: Any, args: tuple[Any, .
     method = kwargs.get("method", args[0] if args else "")
     path = kwargs.get("path", args[1] if len(args) > 1 else "")
     if method == "GET" and "/tasks/" in path:
-        _tasks.finish(_TASK, _json(result))
-    elif _asked_async(kwargs.get("headers")) and _tasks.hold(_TASK, group.call, _json(result)):
+        tasks.finish(_TASK, _json(result))
+    elif _asked_async(kwargs.get("headers")) and tasks.hold(_TASK, group.call, _json(result)):
         return
     group.close(End.COMPLETE)
 
@@ -166,7 +166,7 @@ def _fetched(get: Callable[..., Any]) -> Callable[..., Any]:
     def metered(cls: Any, *args: Any, **kwargs: Any) -> Any:
         answer = get(cls, *args, **kwargs)
         with guard("reading a task"):
-            _tasks.finish(_TASK, answer)
+            tasks.finish(_TASK, answer)
         return answer
 
     return metered
@@ -176,7 +176,7 @@ def _async_fetched(get: Callable[..., Any]) -> Callable[..., Any]:
     async def metered(cls: Any, *args: Any, **kwargs: Any) -> Any:
         answer = await get(cls, *args, **kwargs)
         with guard("reading a task"):
-            _tasks.finish(_TASK, answer)
+            tasks.finish(_TASK, answer)
         return answer
 
     return metered

@@ -14,13 +14,13 @@ import functools
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._guard import guard
-from tokenmeter.clients import _hooks
-from tokenmeter.clients._group import async_grouped, grouped
-from tokenmeter.clients._lazy import grouped_generator
+from tokenmeter._support.guard import guard
+from tokenmeter.clients.support import hooks
+from tokenmeter.clients.support.generators import grouped_generator
+from tokenmeter.clients.support.group import async_grouped, grouped
 
 if TYPE_CHECKING:
-    from tokenmeter.scopes import ScopeBlock
+    from tokenmeter.calls.scope import ScopeBlock
 
 __all__ = ["SCOPE_NAME", "install", "mark"]
 
@@ -30,17 +30,17 @@ _PARTS: Final = ("_api_client", "_api_client._httpx_client", "_api_client._async
 
 def install() -> None:
     """Put the hooks in place, now or when the SDK is imported."""
-    _hooks.on_import("google.genai._api_client", _hook_requests)
-    _hooks.on_import("google.genai.models", _hook_models)
+    hooks.on_import("google.genai._api_client", _hook_requests)
+    hooks.on_import("google.genai.models", _hook_models)
 
 
-def mark(client: Any, made: _hooks.Mark) -> None:
+def mark(client: Any, made: hooks.Mark) -> None:
     """Mark what all parts of a client send through."""
     inner = made.for_sdk()
     for path in _PARTS:
         found = functools.reduce(lambda thing, name: getattr(thing, name, None), path.split("."), client)
         if found is not None and hasattr(found, "__dict__"):
-            _hooks.mark(found, inner)
+            hooks.mark(found, inner)
 
 
 def _itself(client: Any) -> Any:
@@ -55,8 +55,8 @@ def _hook_requests(module: Any) -> None:
         ("async_request", async_grouped),
         ("async_request_streamed", async_grouped),
     ):
-        if owner is None or not _hooks.patch(owner, name, functools.partial(make, marked=_itself)):
-            _hooks.unknown_version("google-genai", f"BaseApiClient.{name}")
+        if owner is None or not hooks.patch(owner, name, functools.partial(make, marked=_itself)):
+            hooks.unknown_version("google-genai", f"BaseApiClient.{name}")
 
 
 def _hook_models(module: Any) -> None:
@@ -67,8 +67,8 @@ def _hook_models(module: Any) -> None:
         ("AsyncModels", "generate_content_stream", _scoped_async_stream),
     ):
         found = getattr(module, owner, None)
-        if found is None or not _hooks.patch(found, name, make):
-            _hooks.unknown_version("google-genai", f"{owner}.{name}")
+        if found is None or not hooks.patch(found, name, make):
+            hooks.unknown_version("google-genai", f"{owner}.{name}")
 
 
 def _scoped(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -112,6 +112,6 @@ def _scope_for(models: Any, kwargs: dict[str, Any]) -> ScopeBlock | None:
         config = kwargs.get("config")
         tools = config.get("tools") if isinstance(config, dict) else getattr(config, "tools", None)
         if tools and any(callable(tool) or hasattr(tool, "call_tool") for tool in tools):
-            meter = _hooks.meter_for(getattr(models, "_api_client", None))
+            meter = hooks.meter_for(getattr(models, "_api_client", None))
             return meter.scope(SCOPE_NAME) if meter is not None else None
     return None

@@ -22,15 +22,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._context import CALL
-from tokenmeter._guard import guard
-from tokenmeter.clients import _hiding, _hooks, _tasks
-from tokenmeter.clients._held import Held
+from tokenmeter._support.guard import guard
+from tokenmeter.calls.context import CALL
+from tokenmeter.clients.support import hide_usage, hooks, tasks
+from tokenmeter.clients.support.current_call import Held
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
-    from tokenmeter.lifecycle import OpenCall
+    from tokenmeter.calls.lifecycle import OpenCall
 
 __all__ = ["SDKS", "install", "mark"]
 
@@ -44,7 +44,7 @@ class Sdk:
     extra: str = "extra_json"
     address: str = "base_url"
     """The client's attribute with its base URL, as a URL object."""
-    task: _tasks.Form | None = None
+    task: tasks.Form | None = None
     """How the SDK's tasks are told, whose usage stands in the finished one; `task_api` is posted to submit one."""
     task_api: str = ""
     own_spans: bool = False
@@ -59,7 +59,7 @@ SDKS: Final[Mapping[str, Sdk]] = {
         body="body",
         extra="extra_body",
         address="_base_url",
-        task=_tasks.Form(
+        task=tasks.Form(
             "id", "status", done=("succeeded",), failed=("failed", "cancelled", "expired"), error="error.code"
         ),
         task_api="volcengine.video",
@@ -86,24 +86,24 @@ _loaded: Final[dict[str, _Loaded]] = {}
 
 def install() -> None:
     """Put the hooks in place, now or when an SDK is imported."""
-    _hiding.install()
+    hide_usage.install()
     for package in SDKS:
-        _hooks.on_import(f"{package}._base_client", _hook)
+        hooks.on_import(f"{package}._base_client", _hook)
     for loaded in list(_loaded.values()):
         with guard("putting hooks into classes of clients"):
             _hook_classes(loaded)
 
 
-def mark(client: object, made: _hooks.Mark) -> None:
+def mark(client: object, made: hooks.Mark) -> None:
     """Mark a client, and have `copy()` and `with_options()` give marked clients."""
     if not any(hasattr(client, name) for name in _OF_CLIENTS):
         raise ConfigurationError(
             f"wrap takes a client, not a part of one ({type(client).__qualname__}): wrap the client it belongs to"
         )
-    _hooks.mark(client, made)
+    hooks.mark(client, made)
     _mark_copies(client)
     packages = {owner.__module__.partition(".")[0] for owner in type(client).__mro__}
-    if any(_hooks.is_unknown(package) for package in packages):
+    if any(hooks.is_unknown(package) for package in packages):
         _by_attempts(client)
 
 
@@ -117,8 +117,8 @@ def _hook(module: Any) -> None:
 def _hook_classes(loaded: _Loaded) -> None:
     for owner, wrapped in zip(loaded.clients, (_sync_request, _async_request), strict=True):
         make = functools.partial(wrapped, loaded=loaded)
-        if owner is None or not _hooks.patch(owner, "request", make):
-            _hooks.unknown_version(loaded.package, "SyncAPIClient.request")
+        if owner is None or not hooks.patch(owner, "request", make):
+            hooks.unknown_version(loaded.package, "SyncAPIClient.request")
             continue
         # Another instrumentation may have wrapped the inherited method in a class below before ours was in place, or
         # put the bare one there when it was taken out: that one goes past our hook.
@@ -127,7 +127,7 @@ def _hook_classes(loaded: _Loaded) -> None:
         for below in _below(owner):
             method = vars(below).get("request")
             if method is not None and inspect.unwrap(method) is bare:
-                _hooks.patch(below, "request", outside)
+                hooks.patch(below, "request", outside)
 
 
 def _below(owner: Any) -> Iterator[Any]:
@@ -149,26 +149,26 @@ def _stream_classes(package: str) -> tuple[type, ...]:
 
 def _by_attempts(client: Any) -> None:
     """Leave a marked client's calls to the attempt level."""
-    made = _hooks.mark_of(client)
+    made = hooks.mark_of(client)
     http = getattr(client, "_client", None)
     if made is not None and http is not None:
-        _hooks.mark(http, made.for_sdk())
+        hooks.mark(http, made.for_sdk())
 
 
 def _mark_copies(client: object) -> None:
     for owner in type(client).__mro__:
         for name in ("copy", "with_options"):
             if name in vars(owner) and not owner.__module__.startswith("builtins"):
-                _hooks.patch(owner, name, _marking)
+                hooks.patch(owner, name, _marking)
 
 
 def _marking(method: Callable[..., Any]) -> Callable[..., Any]:
     def marked(self: Any, *args: Any, **kwargs: Any) -> Any:
         made = method(self, *args, **kwargs)
         with guard("marking a copied client"):
-            mark = _hooks.mark_of(self)
+            mark = hooks.mark_of(self)
             if mark is not None and made is not self:
-                _hooks.mark(made, mark)
+                hooks.mark(made, mark)
         return made
 
     return marked
@@ -214,7 +214,7 @@ def _async_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...
 
 def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded) -> tuple[OpenCall | None, Any, bool]:
     """The call that this request is (None: not ours), the options to send, and whether a chunk must be hidden."""
-    meter = _hooks.meter_for(client)
+    meter = hooks.meter_for(client)
     if meter is None:
         return None, options, False
     sdk = loaded.sdk
@@ -222,7 +222,7 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
         method, url, body = options.method, options.url, getattr(options, sdk.body)
         host, port, base = _address(getattr(client, sdk.address))
     except AttributeError as missing:
-        _hooks.unknown_version(loaded.package, missing.name or "request options")
+        hooks.unknown_version(loaded.package, missing.name or "request options")
         _by_attempts(client)
         return None, options, False
     if method.lower() != "post":
@@ -231,7 +231,7 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     if open_call is not None and not open_call.sent and open_call.client == id(client):
         return None, options, False  # the SDK calls itself for the same request
     path, _, query = url.partition("?")
-    route = meter.route(host, port, base, path, _hooks.mark_of(client), query=_version(client, query), any_host=True)
+    route = meter.route(host, port, base, path, hooks.mark_of(client), query=_version(client, query), any_host=True)
     if route is None:
         return None, options, False
     extra = getattr(options, sdk.extra, None)
@@ -278,7 +278,7 @@ def _can_hide(options: Any, kwargs: Mapping[str, Any], streams: tuple[type, ...]
     # A raw or streaming response gives the caller the bytes: an extra chunk in them could not be taken out.
     headers = options.headers
     raw = isinstance(headers, Mapping) and any(name.lower() == _RAW_HEADER.lower() for name in headers)
-    if raw and not _hiding.raw_is_parsed():
+    if raw and not hide_usage.raw_is_parsed():
         return False
     made = kwargs.get("stream_cls")
     origin = getattr(made, "__origin__", made)
@@ -297,23 +297,23 @@ def _ask_usage(options: Any, name: str, body: object, extra: object) -> tuple[An
     return asked, True
 
 
-def _polled(form: _tasks.Form, options: Any, result: Any) -> None:
+def _polled(form: tasks.Form, options: Any, result: Any) -> None:
     """Look into what may be the state of a task that a call waits for."""
     with guard("reading a task"):
-        if _tasks.waiting(str(getattr(options, "url", "")).rpartition("/")[2]):
-            _tasks.finish(form, result)
+        if tasks.waiting(str(getattr(options, "url", "")).rpartition("/")[2]):
+            tasks.finish(form, result)
 
 
 def _answered(call: OpenCall, result: Any, hidden: bool | None, sdk: Sdk) -> None:
     if hidden:
-        _hiding.hide_usage(result, nulls=call.route.asks_null)
+        hide_usage.hide_usage(result, nulls=call.route.asks_null)
     if call.streaming or call.settled:
         return
-    if sdk.task is not None and call.api == sdk.task_api and _tasks.hold(sdk.task, call, result):
+    if sdk.task is not None and call.api == sdk.task_api and tasks.hold(sdk.task, call, result):
         return
     if call.reading is None and not call.attempts:
         # A transport that we do not see: what the SDK made of the answer is the next best thing.
-        from tokenmeter._reading import ObjectReading
+        from tokenmeter.calls.response import ObjectReading
 
         call.reading = ObjectReading(result, call.provider, call.api, call.request_model)
     call.lifecycle.settle(call, End.COMPLETE)

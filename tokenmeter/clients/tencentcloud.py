@@ -13,11 +13,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._guard import guard
-from tokenmeter.clients import _hooks
-from tokenmeter.clients._attempts import Sending
-from tokenmeter.clients._held import Held
-from tokenmeter.opencall import Route
+from tokenmeter._support.guard import guard
+from tokenmeter.calls.opencall import Route
+from tokenmeter.clients.support import hooks
+from tokenmeter.clients.support.current_call import Held
+from tokenmeter.clients.transport.attempts import Sending
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
@@ -30,31 +30,31 @@ _SERVICES: Final = ("hunyuan", "lkeap")
 
 def install() -> None:
     """Put the hooks in place, now or when the SDK is imported."""
-    _hooks.on_import("tencentcloud.common.abstract_client", _hook)
-    _hooks.on_import("tencentcloud.common.abstract_client_async", _hook_async)
+    hooks.on_import("tencentcloud.common.abstract_client", _hook)
+    hooks.on_import("tencentcloud.common.abstract_client_async", _hook_async)
 
 
-def mark(client: Any, made: _hooks.Mark) -> None:
+def mark(client: Any, made: hooks.Mark) -> None:
     """Meter this client's calls of models."""
-    _hooks.mark(client, made)
-    if _hooks.is_unknown("tencentcloud"):
+    hooks.mark(client, made)
+    if hooks.is_unknown("tencentcloud"):
         connection = getattr(getattr(client, "request", None), "conn", None)
         for http in (getattr(connection, "_session", None), getattr(client, "http_client", None)):
             if http is not None:
-                _hooks.mark(http, made.for_sdk())
+                hooks.mark(http, made.for_sdk())
 
 
 def _hook(module: Any) -> None:
     owner = getattr(module, "AbstractClient", None)
     for name in ("_call_and_deserialize", "call", "call_json", "call_sse"):
-        if owner is None or not _hooks.patch(owner, name, _metered):
-            _hooks.unknown_version("tencentcloud", f"AbstractClient.{name}")
+        if owner is None or not hooks.patch(owner, name, _metered):
+            hooks.unknown_version("tencentcloud", f"AbstractClient.{name}")
 
 
 def _hook_async(module: Any) -> None:
     owner = getattr(module, "AbstractClient", None)
-    if owner is None or not _hooks.patch(owner, "call_and_deserialize", _async_metered):
-        _hooks.unknown_version("tencentcloud", "AbstractClient.call_and_deserialize (async)")
+    if owner is None or not hooks.patch(owner, "call_and_deserialize", _async_metered):
+        hooks.unknown_version("tencentcloud", "AbstractClient.call_and_deserialize (async)")
 
 
 def _metered(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,7 +97,7 @@ def _held(client: Any, action: Any, params: Any) -> _Action | Sending | None:
     if getattr(client, "_service", None) not in _SERVICES:
         return None
     with guard("opening a call"):
-        meter = _hooks.meter_for(client)
+        meter = hooks.meter_for(client)
         if meter is None:
             return None
         body = params if isinstance(params, dict) else getattr(params, "_serialize", dict)()
@@ -119,7 +119,7 @@ def _route(meter: Tokenmeter, client: Any, action: str) -> Route | None:
     host, _, port = str(client._get_endpoint()).partition(":")
     # Whatever address is given, the service says who bills: an address of one's own leads there too.
     own = f"{client._service}.tencentcloudapi.com"
-    found = meter.route(own, None, "", f"/{action}", _hooks.mark_of(client), any_host=False)
+    found = meter.route(own, None, "", f"/{action}", hooks.mark_of(client), any_host=False)
     return None if found is None else _sent_to(found, host, int(port) if port else None)
 
 

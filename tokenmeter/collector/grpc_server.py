@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import grpc
 
-from tokenmeter.collector.intake import Intake
-from tokenmeter.collector.outcomes import Outcome, Verdict, retry_info, status
+from tokenmeter.collector.receive import Intake
+from tokenmeter.collector.results import Outcome, Verdict, retry_info, status
 from tokenmeter.collector.signals import SIGNALS, Signal
 from tokenmeter.errors import ConfigurationError
 

@@ -15,9 +15,9 @@ from typing import Any, Final
 from aiohttp import web
 from google.rpc.code_pb2 import Code
 
-from tokenmeter.collector.intake import Intake
 from tokenmeter.collector.json_bodies import write_json
-from tokenmeter.collector.outcomes import Outcome, Verdict, http_of, rejected, status
+from tokenmeter.collector.receive import Intake
+from tokenmeter.collector.results import Outcome, Verdict, http_of, rejected, status
 from tokenmeter.collector.signals import SIGNALS, Signal
 from tokenmeter.errors import ConfigurationError
 

@@ -14,18 +14,18 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._guard import guard
-from tokenmeter.collector.counts import Counts
+from tokenmeter._support.guard import guard
+from tokenmeter.collector.counters import Counts
+from tokenmeter.collector.forward_queue import Lane, Room
 from tokenmeter.collector.grpc_server import GrpcServer
 from tokenmeter.collector.http_server import HttpServer
-from tokenmeter.collector.intake import Intake
-from tokenmeter.collector.lanes import Lane, Room
+from tokenmeter.collector.price_spans import SpanPricer
+from tokenmeter.collector.receive import Intake
 from tokenmeter.collector.senders import sender
 from tokenmeter.collector.signals import METRICS, SIGNALS
-from tokenmeter.collector.spans import SpanPricer
 from tokenmeter.collector.telemetry import meter_provider, observe
 from tokenmeter.meter import Tokenmeter
-from tokenmeter.sinks.foreign_ended import EndedCalls
+from tokenmeter.otel.external.batches import EndedCalls
 
 if TYPE_CHECKING:
     from tokenmeter.collector.options import Options

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 
 from tokenmeter._version import __version__
-from tokenmeter.collector.outcomes import Outcome, away, code_of_http, delivered, hint_of, rejected
+from tokenmeter.collector.results import Outcome, away, code_of_http, delivered, hint_of, rejected
 from tokenmeter.collector.signals import Signal
 from tokenmeter.errors import ConfigurationError
 

@@ -24,14 +24,14 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 
-from tokenmeter.collector.counts import Counts
-from tokenmeter.collector.lanes import Room
-from tokenmeter.collector.outcomes import Verdict
+from tokenmeter.collector.counters import Counts
+from tokenmeter.collector.forward_queue import Room
+from tokenmeter.collector.results import Verdict
 from tokenmeter.errors import ConfigurationError, MissingExtra
-from tokenmeter.sinks import semconv
+from tokenmeter.otel import semconv
 
 if TYPE_CHECKING:
-    from tokenmeter.collector.lanes import Lane
+    from tokenmeter.collector.forward_queue import Lane
 
 __all__ = ["meter_provider", "observe"]
 

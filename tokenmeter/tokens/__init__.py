@@ -55,7 +55,7 @@ def count_request(
     `model` and `api` are read from the body where they are not given; `at` is the ISO date of the call, now where
     absent, for vendors that changed what they add.
     """
-    own = sys.modules.get("tokenmeter.tokens.own_template")  # there once the user has registered a vocabulary
+    own = sys.modules.get("tokenmeter.tokens.custom_template")  # there once the user has registered a vocabulary
     if own is not None:
         exact: TokenCount | None = own.count_chat(body, provider=provider, model=model)
         if exact is not None:
@@ -99,7 +99,7 @@ def register(family: str, path: str | os.PathLike[str], *, models: Iterable[str]
 
     Raises ConfigurationError where the path is wrong, MissingExtra where a package is needed to read it.
     """
-    from tokenmeter.tokens.own import register as put
+    from tokenmeter.tokens.custom import register as put
 
     put(family, path, models=models)
 
@@ -109,7 +109,7 @@ def preload(*names: str) -> Thread:
     import threading
 
     def load() -> None:
-        from tokenmeter._guard import guard
+        from tokenmeter._support.guard import guard
         from tokenmeter.tokens.counter import load_for
 
         for name in names:

@@ -21,8 +21,8 @@ from typing import Any, ClassVar, Final, Protocol
 from unicodedata import normalize
 
 from tokenmeter.errors import CatalogError
-from tokenmeter.tokens.cuts import CHUNK, LONG_RUN, pieces, scalars, space_runs
 from tokenmeter.tokens.families import Family, load_family
+from tokenmeter.tokens.split_points import CHUNK, LONG_RUN, pieces, scalars, space_runs
 from tokenmeter.tokens.vocab import unpack
 
 __all__ = ["BytePairs", "Tokenizer", "build_tokenizer", "load_tokenizer", "loaded_families", "put_tokenizer"]

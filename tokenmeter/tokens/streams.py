@@ -11,8 +11,8 @@ from math import inf
 from typing import Final
 
 from tokenmeter.tokens.counter import Counter, counter
-from tokenmeter.tokens.cuts import FORCED, last_cut
 from tokenmeter.tokens.ratio import RatioTally, Script
+from tokenmeter.tokens.split_points import FORCED, last_cut
 from tokenmeter.usage import TokenCount
 
 __all__ = ["OutputCounter", "TextCounter"]

@@ -32,8 +32,8 @@ import servers
 from calls import CALLS
 from table import Check, Column, headers, reasons, rows, stale, totals
 
-from tokenmeter.cli._phoenix_client import PhoenixTable, Price, Row
-from tokenmeter.cli._tables import table as laid_out
+from tokenmeter._support.text_tables import table as laid_out
+from tokenmeter.cli.phoenix.client import PhoenixTable, Price, Row
 
 RATE: Final = "0.1400"
 HERE: Final = Path(__file__).resolve().parent

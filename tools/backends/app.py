@@ -29,8 +29,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import start_http_server
 
 import tokenmeter
-from tokenmeter.catalog.book import load_book
 from tokenmeter.money import plain
+from tokenmeter.prices.book import load_book
 from tokenmeter.record import Record
 from tokenmeter.testing import ProviderServer, provider_server
 from tokenmeter.testing.faults import Faults

@@ -1,7 +1,7 @@
 """Compile the price book from the fact base: `python tools/book/compile.py ../shared/prices/facts.jsonl`.
 
 Reads the facts, applies the committed decisions, tells each model's story, and writes
-`tokenmeter/catalog/prices/*.toml`. The output is never edited by hand: a wrong price is a
+`tokenmeter/prices/data/*.toml`. The output is never edited by hand: a wrong price is a
 missing decision.
 """
 
@@ -31,7 +31,7 @@ from rates import Rate
 from text import quoted
 
 HERE: Final = Path(__file__).parent
-OUT: Final = HERE.parents[1] / "tokenmeter" / "catalog" / "prices"
+OUT: Final = HERE.parents[1] / "tokenmeter" / "prices" / "data"
 
 
 def last_seen(facts: Sequence[Fact]) -> dict[str, str]:

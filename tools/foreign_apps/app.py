@@ -28,7 +28,7 @@ def processors() -> list[Any]:
 
     answer: list[Any] = [BatchSpanProcessor(OTLPSpanExporter())]
     if os.environ["WAY"] == "processor":
-        from tokenmeter.sinks.processor import CostSpanProcessor
+        from tokenmeter.otel.external.processor import CostSpanProcessor
 
         answer.append(CostSpanProcessor(providers={"openai": "deepseek"}))
     return answer

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tokenmeter.tokens.requests.offers import items, read_choice, read_offers, read_schema, skip
+from tokenmeter.tokens.requests.messages import read_content, read_turn, read_turns
 from tokenmeter.tokens.requests.prompt import Message, Prompt
-from tokenmeter.tokens.requests.turns import read_content, read_turn, read_turns
+from tokenmeter.tokens.requests.tools import items, read_choice, read_offers, read_schema, skip
 
 __all__ = ["guess_api", "read"]
 

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from tokenmeter.tokens.counter import counter
 from tokenmeter.tokens.ratio import script_of
-from tokenmeter.tokens.requests.bands import band_of
 from tokenmeter.tokens.requests.bodies import guess_api, read
+from tokenmeter.tokens.requests.error_bands import band_of
+from tokenmeter.tokens.requests.itemize import SAMPLE, Counts, Sums
 from tokenmeter.tokens.requests.prompt import Item, Prompt
 from tokenmeter.tokens.requests.rules import Rule, find_rule
-from tokenmeter.tokens.requests.sums import SAMPLE, Counts, Sums
 from tokenmeter.usage import TokenCount
 
 __all__ = ["Explained", "Item", "count_output", "count_request", "explain_output", "explain_request"]

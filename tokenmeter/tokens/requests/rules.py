@@ -206,7 +206,7 @@ def _known(provider: str | None) -> str | None:
     """The provider's id, for one of its other names."""
     if provider is None or any(provider in rule.providers for rule in load_rules()):
         return provider
-    from tokenmeter.catalog.providers import load_providers
+    from tokenmeter.providers.registry import load_providers
 
     found = load_providers().get(provider)
     return provider if found is None else found.id

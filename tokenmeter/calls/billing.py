@@ -1,0 +1,115 @@
+"""What records cost: the price book as one configuration sees it, asked with everything a record knows."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter._support.guard import logger
+from tokenmeter.record import End, Record
+
+if TYPE_CHECKING:
+    from tokenmeter.calls.routing import Routing
+    from tokenmeter.cost import Cost
+    from tokenmeter.prices.book import Book
+    from tokenmeter.settings import Settings
+
+__all__ = ["Billing"]
+
+_UNKNOWN_MODELS_MOST: Final = 1000
+
+
+class Billing:
+    """Prices records. Raises CatalogError for a broken price file of the user's, when it is read."""
+
+    def __init__(self, settings: Settings, routing: Routing) -> None:
+        self._settings = settings
+        self._routing = routing
+        self._lock = threading.Lock()
+        self._book: Book | None = None
+        self._warned: set[tuple[str | None, str | None]] = set()
+
+    @property
+    def book(self) -> Book:
+        """The price book: the catalog's and the user's `prices`."""
+        if self._book is None:
+            with self._lock:
+                if self._book is None:
+                    from tokenmeter.prices.book import load_book
+
+                    book = load_book()
+                    if self._settings.prices is not None:
+                        book = book.with_overlay(self._settings.prices)
+                    if self._settings.price_lists:
+                        book = book.with_lists(self._settings.price_lists)
+                    self._book = book
+        return self._book
+
+    def price(self, record: Record) -> Cost:
+        """What a record costs. Never raises on data: what cannot be priced is unpriced, with the reason."""
+        if record.end is End.DELEGATED:
+            return _unpriced(record, record.reason or "delegated")
+        if record.provider is None:
+            address = record.host if record.port is None else f"{record.host}:{record.port}"
+            return _unpriced(
+                record,
+                f"no provider is known for the host {address}: say who bills there, as in "
+                f'configure(hosts={{"{address}": "ollama"}}), TOKENMETER_HOSTS="{address}=ollama" or '
+                'wrap(client, provider="ollama")',
+            )
+        usage = record.usage
+        if usage.input_tokens is None and usage.output_tokens is None and not usage.quantities:
+            return _unpriced(record, f"no usage: {record.reason or 'none was reported'}")
+        models = self._settings.models
+        asked, answered = record.request_model or "", record.response_model
+        cost = self.book.price(
+            usage,
+            provider=record.provider,
+            model=models.get(asked, asked),
+            response_model=models.get(answered, answered) if answered is not None else None,
+            at=record.started_at if record.provider in self._clock_is_start else record.ended_at,
+            params=_price_params(record),
+        )
+        if cost.amount is not None and not usage.quantities:
+            for name in ("input_tokens", "output_tokens"):
+                if getattr(usage, name) is None:  # what is not known is not free
+                    cost = _without_total(cost, f"{name} is not known: {record.reason or 'it was not reported'}")
+        if cost.amount is None:
+            self._warn_unpriced(record, cost)
+        return cost
+
+    @functools.cached_property
+    def _clock_is_start(self) -> frozenset[str]:
+        """The providers whose prices are those of a call's start; all others bill by its completion."""
+        return frozenset(one.id for one in self._routing.providers.by_id.values() if one.at == "start")
+
+    def _warn_unpriced(self, record: Record, cost: Cost) -> None:
+        key = (record.provider, record.response_model or record.request_model)
+        if key in self._warned or len(self._warned) >= _UNKNOWN_MODELS_MOST:
+            return
+        self._warned.add(key)
+        # A name can be anything that a vendor sent, and a handler that writes UTF-8 fails on half a character.
+        said = f"calls of {key[0]} {str(key[1])[:200]} are not priced: {str(cost.reason)[:1000]}"
+        logger.warning("%s", said.encode("utf-8", "replace").decode())
+
+
+def _unpriced(record: Record, reason: str) -> Cost:
+    from tokenmeter.cost import Cost, Offer
+
+    offer = Offer(provider=record.provider or "", model=record.response_model or record.request_model)
+    return Cost(offer, "unpriced", None, (), record.ended_at, reason=reason)
+
+
+def _without_total(cost: Cost, reason: str) -> Cost:
+    """The charges that are known, and no sum: a part of the call is not known."""
+    from tokenmeter.cost import Cost
+
+    return Cost(cost.offer, "unpriced", None, cost._lines, cost.at, cost.flags, reason)
+
+
+def _price_params(record: Record) -> Mapping[str, Any]:
+    if record.service_tier is None:
+        return record.params
+    return {**record.params, "service_tier": record.service_tier}

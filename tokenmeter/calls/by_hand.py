@@ -1,0 +1,181 @@
+"""One call metered by hand: for SDKs, transports and services that nothing else of ours sees.
+
+    with tokenmeter.call(provider="iflytek", model="spark-max", request=payload) as call:
+        call.observe(reply)
+
+As a decorator, the function makes one call by any means and its return value is read; a generator's values are read
+as the events of a stream. If other metered calls happen inside, they carry the usage and this one is `delegated`,
+unless `observe`, `observe_text` or `observe_usage` was called: then this one carries it, and they are delegated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tokenmeter._support.guard import guard
+from tokenmeter.calls.block import Block
+from tokenmeter.calls.context import HAND, SCOPE, TAGS, leave
+from tokenmeter.errors import UsageError
+from tokenmeter.record import End
+from tokenmeter.usage import Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
+
+__all__ = ["Call", "CallBlock"]
+
+
+class Call:
+    """An open hand-made call. What is observed last of each kind counts; nothing needs to be observed."""
+
+    def __init__(self, open_call: OpenCall) -> None:
+        self._call = open_call
+
+    @property
+    def id(self) -> str:
+        """The id that the record will have."""
+        return self._call.id
+
+    def observe(self, reply: object) -> None:
+        """Read the usage of a reply: a mapping, JSON text or bytes, or an SDK's object.
+
+        A reply that cannot be read is noted in the record; nothing is raised.
+        """
+        from tokenmeter.calls.response import ObjectReading
+
+        with guard("observing a reply"):
+            call = self._call
+            call.reading = ObjectReading(_parsed(reply), call.provider, call.api, call.request_model)
+            call.observed = True
+
+    def observe_event(self, event: object) -> None:
+        """Read one event of a stream: a mapping, a `data:` string or an SDK's chunk."""
+        from tokenmeter.calls.response import StreamReading
+
+        with guard("observing an event"):
+            call = self._call
+            if not isinstance(call.reading, StreamReading):
+                call.reading = StreamReading(call.provider, call.api, call.request_model, "text/event-stream")
+                call.stream = True
+            call.observed = True
+            call.reading.feed_event(event)
+
+    def observe_text(self, text: str) -> None:
+        """Count a piece of the answer's text, where no usage is to be had. The text is counted and let go.
+
+        Raises UsageError if `text` is not a string.
+        """
+        if not isinstance(text, str):
+            raise UsageError(f"observe_text takes text, not a {type(text).__name__}; use observe(reply) for a reply")
+        from tokenmeter.calls.response import TextReading
+        from tokenmeter.tokens import OutputCounter
+
+        with guard("observing text"):
+            call = self._call
+            if not isinstance(call.reading, TextReading):
+                call.reading = TextReading(
+                    OutputCounter(model=call.request_model or "", provider=call.provider, api=call.api)
+                )
+            call.observed = True
+            call.reading.feed(text)
+
+    def observe_usage(self, usage: Usage | Mapping[str, Any]) -> None:
+        """Take a usage as reported: a `Usage`, or its JSON form. Raises UsageError naming a bad field."""
+        self._call.usage_override = usage if isinstance(usage, Usage) else Usage.from_dict(usage)
+        self._call.observed = True
+
+    def observe_request(self, request: object) -> None:
+        """The request as sent, for counting its tokens where the vendor reports none. Not kept after the call."""
+        self._call.request = request
+
+
+def _parsed(reply: object) -> object:
+    if isinstance(reply, str | bytes | bytearray):
+        import json
+
+        try:
+            return json.loads(reply)
+        except ValueError:
+            return reply
+    return reply
+
+
+class CallBlock(Block[Call]):
+    """What `call(...)` returns: enter it, or decorate a function with it."""
+
+    def __init__(
+        self,
+        lifecycle: Callable[[], Lifecycle],
+        route: Callable[[], Route],
+        model: str | None,
+        stream: bool,
+        request: object,
+    ) -> None:
+        super().__init__()
+        self._lifecycle = lifecycle
+        self._route = route
+        self._model = model
+        self._stream = stream
+        self._request = request
+
+    def _open(self) -> Call:
+        call = self._lifecycle().open(
+            self._route(), self._model, stream=self._stream, scope=SCOPE.get(), tags=TAGS.get(), parent=HAND.get()
+        )
+        call.by_hand = True
+        call.held = []
+        call.request = self._request
+        return Call(call)
+
+    def _enter(self, item: Call) -> tuple[Any, ...]:
+        previous = (HAND.get(),)
+        HAND.set(item._call)
+        if item._call.span is not None:
+            with guard("attaching a span"):
+                item._call.span.attach()
+        return previous
+
+    def _leave(self, item: Call, previous: tuple[Any, ...]) -> None:
+        leave(HAND, item._call, previous[0])
+        if item._call.span is not None:
+            with guard("detaching a span"):
+                item._call.span.detach()
+
+    def _is_current(self, item: Call) -> bool:
+        return HAND.get() is item._call
+
+    def _returned(self, item: Call, value: Any) -> Any:
+        # A return value is read only where nothing better is known: it does not take the call from calls inside.
+        call = item._call
+        if value is not None and call.reading is None and call.usage_override is None and not call.children:
+            with guard("observing a return value"):
+                if isinstance(value, str) and not value.lstrip().startswith("{"):
+                    item.observe_text(value)
+                else:
+                    item.observe(value)
+        return value
+
+    def _yielded(self, item: Call, value: Any) -> None:
+        if not item._call.children and value is not None:
+            with guard("observing a yielded value"):
+                if isinstance(value, str) and not value.lstrip().startswith(("{", "data:", "[DONE]")):
+                    item.observe_text(value)
+                else:
+                    item.observe_event(value)
+
+    def _close(self, item: Call, error: BaseException | None) -> None:
+        call = item._call
+        call.lifecycle.settle(call, end_of(error), error)
+
+
+def end_of(error: BaseException | None) -> End:
+    """How a call ended that was left with this exception."""
+    if error is None:
+        return End.COMPLETE
+    if isinstance(error, GeneratorExit):
+        return End.CLOSED_EARLY
+    kind = type(error)
+    if isinstance(error, KeyboardInterrupt | SystemExit) or kind.__name__ in ("CancelledError", "Cancelled"):
+        return End.CANCELLED
+    return End.ERROR

@@ -1,0 +1,70 @@
+"""What is current: the scope, the tags, the hand-made call, and the SDK call of the request being sent.
+
+A variable is put back only where ours is still the current value, by setting the previous one: a generator or task
+may leave a block in another context than it entered it, where resetting by token would raise and restoring blindly
+would overwrite somebody else's value.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+from tokenmeter.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from tokenmeter.calls.lifecycle import OpenCall
+    from tokenmeter.calls.scope import Scope
+    from tokenmeter.clients.support.group import Group
+
+__all__ = ["CALL", "HAND", "NO_TAGS", "SCOPE", "TAGS", "carry", "clean_tags", "leave"]
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
+SCOPE: Final[ContextVar[Scope | None]] = ContextVar("tokenmeter.scope", default=None)
+TAGS: Final[ContextVar[Mapping[str, str]]] = ContextVar("tokenmeter.tags", default=NO_TAGS)
+HAND: Final[ContextVar[OpenCall | None]] = ContextVar("tokenmeter.hand_made_call", default=None)
+CALL: Final[ContextVar[OpenCall | Group | None]] = ContextVar("tokenmeter.call", default=None)
+
+
+def leave(variable: ContextVar[_T], ours: object, previous: _T) -> None:
+    """Put `previous` back if `ours` is still the current value."""
+    if variable.get() is ours:
+        variable.set(previous)
+
+
+def clean_tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Tags as text; None means "no such tag". Raises ConfigurationError for a value that is not a plain one."""
+    clean: dict[str, str] = {}
+    for name, value in tags.items():
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            clean[name] = "true" if value else "false"
+        elif isinstance(value, str | int | float):
+            clean[name] = str(value)
+        else:
+            raise ConfigurationError(f"tag {name}={value!r}: a tag is text, a number or a boolean")
+    return clean
+
+
+def carry(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """The same function, run in the scope and tags of this moment, in whatever thread it is called.
+
+    `pool.submit(tokenmeter.carry(work), item)`: thread pools start their threads without the caller's context.
+    Each call runs in a copy of its own, so one function may be carried to many threads.
+    """
+    context = contextvars.copy_context()
+
+    @functools.wraps(function)
+    def carried(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        return context.copy().run(function, *args, **kwargs)
+
+    return carried

@@ -1,0 +1,196 @@
+"""A call between its start and its settlement, and what does not change from call to call.
+
+Opening a call is on the path of every request, so what most calls never set is a default of the class, and what is
+the same for all calls to an address is said once, in a `Route`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from tokenmeter._support.ids import new_id
+from tokenmeter.record import Attempt, End, Record
+from tokenmeter.usage import Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.calls.lifecycle import Lifecycle
+    from tokenmeter.calls.response import Reading
+
+__all__ = ["NO_TAGS", "Calibrates", "OpenCall", "Route", "ScopeNode", "SpanHandle", "Spans"]
+
+NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class SpanHandle(Protocol):
+    """An open span of one call, as the OpenTelemetry sink gives it."""
+
+    trace_id: str | None
+    span_id: str | None
+    telemetry: str
+
+    def attach(self) -> None: ...
+    def detach(self) -> None: ...
+    def finish(self, record: Record) -> None: ...
+
+
+class Spans(Protocol):
+    """Makes spans; None where nobody listens."""
+
+    def start(self, call: OpenCall) -> SpanHandle | None: ...
+
+
+class Calibrates(Protocol):
+    """Learns from calls whose usage is reported; what it says is noted on the record."""
+
+    def seen(self, call: OpenCall, usage: Usage, end: End) -> tuple[str, ...]: ...
+
+
+class ScopeNode(Protocol):
+    """What a call needs of the scope it runs in."""
+
+    path: tuple[str, ...]
+
+    def opened(self) -> None: ...
+    def settled(self, record: Record) -> None: ...
+
+
+class Route:
+    """Where calls of one kind go: everything about them that does not change from call to call."""
+
+    __slots__ = (
+        *("api", "asks", "asks_null", "host", "model", "operation"),
+        *("otel_provider", "path", "port", "provider", "region"),
+    )
+
+    def __init__(
+        self,
+        *,
+        provider: str | None,
+        otel_provider: str | None,
+        api: str | None,
+        operation: str,
+        host: str | None = None,
+        port: int | None = None,
+        path: str | None = None,
+        region: str | None = None,
+        asks: bool = False,
+        asks_null: bool = False,
+        model: str | None = None,
+    ) -> None:
+        self.provider = provider
+        self.otel_provider = otel_provider
+        self.api = api
+        self.operation = operation
+        self.host = host
+        self.port = port
+        self.path = path
+        self.region = region
+        self.asks = asks
+        """Whether stream usage has to be asked for, and the provider takes the question."""
+        self.asks_null = asks_null
+        """Whether the question puts a null usage into every other chunk."""
+        self.model = model
+        """The model that the path names, for requests whose body names none."""
+
+
+class OpenCall:
+    """One call between its start and its settlement. Mutable, private to the package, touched by one owner.
+
+    What most calls never set is a default of the class: opening a call is on the path of every request.
+    """
+
+    client: int = 0
+    """id of the SDK client whose request this is."""
+    sender: object = None
+    """The HTTP client of that SDK client: what it sends for this call is this call's, whatever its path."""
+    span_due: bool = False
+    """The SDK makes a span of its own before it sends: whose span the call has is decided at the first request."""
+    by_hand: bool = False
+    observed: bool = False
+    """Given a usage by hand, on purpose: then this call carries it, not the calls inside."""
+    children: int = 0
+    held: list[tuple[OpenCall, Record]] | None = None
+    """Records of calls inside, while this one is open; None for others, and once settled."""
+    first_chunk_ns: int | None = None
+    params: Mapping[str, Any] | None = None
+    request: object = None
+    """The body as sent, for counting; let go at settle."""
+    reading: Reading | None = None
+    """What came back; read and let go at settle."""
+    usage_override: Usage | None = None
+    calibrated: tuple[str, ...] = ()
+    """Totals counted here that were corrected by what the user's own traffic taught."""
+    status_code: int | None = None
+    streaming: bool = False
+    """A body is still being read by the caller: its tee settles the call."""
+    span: SpanHandle | None = None
+    scope: ScopeNode | None = None
+    parent: OpenCall | None = None
+    ended_mono: int = 0
+    error_type: str | None = None
+
+    def __init__(self, lifecycle: Lifecycle, route: Route, model: str | None, stream: bool) -> None:
+        self.lifecycle = lifecycle
+        self.route = route
+        self.request_model = model
+        self.stream = stream
+        self.started_ns = lifecycle.clock()
+        self.started_mono = lifecycle.monotonic()
+        self.attempts: list[Attempt] = []
+        self.tags: Mapping[str, str] = NO_TAGS
+        self._once = [None]
+
+    # What spans and readings ask of a call
+    @property
+    def id(self) -> str:
+        made = self.__dict__.get("_id")
+        if made is None:
+            made = self.__dict__["_id"] = new_id()
+        return str(made)
+
+    @property
+    def provider(self) -> str | None:
+        return self.route.provider
+
+    @property
+    def otel_provider(self) -> str | None:
+        return self.route.otel_provider
+
+    @property
+    def operation(self) -> str:
+        return self.route.operation
+
+    @property
+    def api(self) -> str | None:
+        return self.route.api
+
+    @property
+    def host(self) -> str | None:
+        return self.route.host
+
+    @property
+    def port(self) -> int | None:
+        return self.route.port
+
+    @property
+    def settled(self) -> bool:
+        return not self._once
+
+    @property
+    def sent(self) -> bool:
+        """Whether an answer has come: no further request belongs to this call, wherever it is still current."""
+        return self.streaming or not self._once
+
+    def close(self, end: End, error: BaseException | None = None) -> None:
+        """The SDK's method is over."""
+        self.lifecycle.settle(self, end, error)
+
+    def claim(self) -> bool:
+        """True for the first to ask: list.pop is atomic, so two threads never settle one call."""
+        try:
+            self._once.pop()
+        except IndexError:
+            return False
+        return True

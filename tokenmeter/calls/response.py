@@ -1,0 +1,347 @@
+"""What came back from a call, kept as it came and read once, at settle.
+
+Three forms, one interface: an object handed over by hand, a whole body, a streamed body. A streamed body is kept as
+the chunks that went by; while the vendor's usage is still expected nobody looks into them. At settle only the events
+that can carry usage, an error or the end are decoded. Only where no usage is found is the text looked at, and counted.
+
+Past 64 KB a stream is folded: its events so far are read in full, their text goes to an incremental counter and is
+let go, so a stream of any length takes bounded memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter._support.guard import guard
+from tokenmeter.record import End
+from tokenmeter.usage import Source, Usage
+from tokenmeter.wire.events import EventSplitter
+from tokenmeter.wire.extract import Extracted, extract, reader_for
+from tokenmeter.wire.stream_reader import StreamReader
+
+if TYPE_CHECKING:
+    from tokenmeter.tokens import OutputCounter
+    from tokenmeter.usage import TokenCount
+
+__all__ = ["BodyReading", "ObjectReading", "Reading", "StreamReading", "TextReading"]
+
+FOLD_BYTES: Final = 64 * 1024
+_BIG_BODY: Final = 256 * 1024
+_KEPT_BODY: Final = 1024 * 1024
+_HEAD: Final = 4096
+_NOTHING: Final = Usage(source=Source.NONE)
+
+
+class Reading:
+    """What came back. `usage` is asked first; the rest holds after it."""
+
+    extracted: Extracted | None = None
+    error: str | None = None
+    flags: tuple[str, ...] = ()
+    whole = False
+    """Whether it is one answer, and not events of a stream."""
+    _counter: OutputCounter | None = None
+
+    @property
+    def small(self) -> bool:
+        """Whether little enough is kept that it may wait to be read."""
+        return False
+
+    def usage(self, end: End) -> tuple[Usage, str | None]:
+        """The usage as reported, and why nothing was."""
+        return _NOTHING, None
+
+    def end(self, end: End) -> End:
+        """How the call really ended, given how it looked from outside."""
+        return End.ERROR if self.error is not None and end is End.COMPLETE else end
+
+    def output(self) -> TokenCount | None:
+        """A count of the text that came back; None where there is no text to be seen."""
+        return self._counter.count() if self._counter is not None else None
+
+    def heard(self) -> tuple[str, set[str]] | None:
+        """Script and kinds of the text that `output` counted; None where it counted none."""
+        return self._counter.heard() if self._counter is not None else None
+
+    def _took(self, extracted: Extracted) -> tuple[Usage, str | None]:
+        self.extracted = extracted
+        self.flags = extracted.flags
+        return extracted.usage or _NOTHING, extracted.reason
+
+
+class ObjectReading(Reading):
+    """A reply handed over by hand or returned by an SDK: a mapping, or an object with `model_dump` or `to_dict`."""
+
+    def __init__(self, reply: object, provider: str | None, api: str | None, model: str | None) -> None:
+        self._reply: object = reply
+        self._provider = provider
+        self._api = api
+        self._model = model
+
+    def usage(self, end: End) -> tuple[Usage, str | None]:
+        self._reply = as_plain(self._reply)
+        return self._took(extract(self._reply, provider=self._provider, api=self._api))
+
+    def output(self) -> TokenCount | None:
+        self._counter = _counter_of(self._reply, self._provider, self._api, self._model)
+        return super().output()
+
+
+class TextReading(Reading):
+    """Text handed over by hand, piece by piece; counted as it comes and let go."""
+
+    def __init__(self, counter: OutputCounter) -> None:
+        self._counter = counter
+        self._feed = counter.feed
+
+    def feed(self, text: str) -> None:
+        self._feed("text", text)
+
+    def usage(self, end: End) -> tuple[Usage, str | None]:
+        return _NOTHING, "the usage was not given, only the text"
+
+
+class BodyReading(Reading):
+    """A whole response body: given at once, or fed as it is read by the caller.
+
+    Of a fed body past 1 MB only the head and the tail are kept: a body so large is one of vectors or media, and its
+    usage stands at its end.
+    """
+
+    whole = True
+
+    def __init__(
+        self,
+        provider: str | None,
+        api: str | None,
+        model: str | None,
+        body: bytes = b"",
+        decoder: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self.chunks = [body] if body else []
+        self._head = b""
+        self._decode = decoder
+        self._provider = provider
+        self._api = api
+        self._model = model
+        self._parsed: object = None
+
+    @property
+    def small(self) -> bool:
+        return sum(map(len, self.chunks)) <= FOLD_BYTES
+
+    def fold(self) -> None:
+        """Past 1 MB, keep the head and the tail."""
+        if self._decode is not None:
+            with guard("decoding a body"):
+                self._head += self._decode(b"".join(self.chunks))
+        else:
+            self._head += b"".join(self.chunks)
+        self.chunks.clear()
+        if len(self._head) > _KEPT_BODY:
+            self._head = self._head[:_HEAD] + self._head[-_KEPT_BODY // 4 :]
+
+    def usage(self, end: End) -> tuple[Usage, str | None]:
+        self.fold()
+        body = self._head
+        if len(body) > _BIG_BODY:
+            self._parsed = _tail_usage(body)
+        if self._parsed is None:
+            try:
+                self._parsed = json.loads(body)
+            except (ValueError, RecursionError):
+                kind = "is empty" if not body.strip() else "is not JSON"
+                return _NOTHING, f"the response body {kind}"
+        return self._took(extract(self._parsed, provider=self._provider, api=self._api))
+
+    def end(self, end: End) -> End:
+        if end in (End.CLOSED_EARLY, End.DROPPED) and self._parsed is not None:
+            return End.COMPLETE  # closed after the last byte: the answer was whole
+        return super().end(end)
+
+    def output(self) -> TokenCount | None:
+        self._counter = _counter_of(self._parsed, self._provider, self._api, self._model)
+        return super().output()
+
+
+class StreamReading(Reading):
+    """A streamed body. `chunks` is the hot path: whoever listens appends to it, and calls `fold` past `FOLD_BYTES`."""
+
+    def __init__(
+        self,
+        provider: str | None,
+        api: str | None,
+        model: str | None,
+        content_type: str,
+        decoder: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self._provider = provider
+        self._api = api
+        self._model = model
+        self.chunks: list[bytes] = []
+        self._decode = decoder
+        self._splitter = EventSplitter(content_type)
+        self._server_sent = content_type.startswith("text/event-stream")
+        self._reader: StreamReader | None = None
+        self._hand_fed = False
+        self._unheard = b""
+
+    @property
+    def small(self) -> bool:
+        return self._reader is None and len(self.chunks) < 1000
+
+    def fold(self) -> None:
+        """Read what went by so far in full, count its text, and let it go."""
+        with guard("folding a long stream"):
+            self._read_in_full(self._splitter.feed(self._taken()))
+
+    def feed_event(self, event: object) -> None:
+        """One event handed over by hand: a mapping, a `data:` string or an SDK's chunk object."""
+        self._hand_fed = True
+        self._read_in_full([(None, event if isinstance(event, str) else as_plain(event))])
+
+    def usage(self, end: End) -> tuple[Usage, str | None]:
+        data = self._taken()
+        if self._reader is None:
+            quick = StreamReader(provider=self._provider, api=self._api)
+            telling = EventSplitter("text/event-stream" if self._server_sent else None)
+            for name, event in (*telling.feed(self._telling(data)), *telling.close()):
+                quick.feed(event, name)
+            extracted = quick.result()
+            if _whole(extracted.usage) or not data:
+                self._reader = quick
+                self._unheard = data
+                self.error = quick.error
+                return self._took(extracted)
+        self._read_in_full((*self._splitter.feed(data), *self._splitter.close()))
+        assert self._reader is not None
+        self.error = self._reader.error
+        return self._took(self._reader.result())
+
+    def end(self, end: End) -> End:
+        reader = self._reader
+        if self.error is not None and end in (End.COMPLETE, End.CLOSED_EARLY, End.DROPPED):
+            return End.ERROR
+        if reader is None:
+            return end
+        if end in (End.CLOSED_EARLY, End.DROPPED) and (reader.terminal or self._said_all()):
+            return End.COMPLETE  # SDKs stop at the terminator, some at the finish reason: the answer was whole
+        if end is End.COMPLETE and not reader.terminal and not self._hand_fed:
+            extracted = self.extracted
+            if extracted is None or not extracted.finish_reasons:
+                self.flags = (*self.flags, "the stream ended without its terminator")
+                return End.CLOSED_EARLY
+        return end
+
+    def output(self) -> TokenCount | None:
+        if self._unheard:  # asked although the vendor said it all: nobody has looked at the text yet
+            data, self._unheard, self._reader = self._unheard, b"", None
+            self._read_in_full((*self._splitter.feed(data), *self._splitter.close()))
+        return super().output()
+
+    def _said_all(self) -> bool:
+        extracted = self.extracted
+        return extracted is not None and bool(extracted.finish_reasons) and _whole(extracted.usage)
+
+    def _taken(self) -> bytes:
+        data = b"".join(self.chunks)
+        self.chunks.clear()
+        return self._decode(data) if self._decode is not None and data else data
+
+    def _telling(self, data: bytes) -> bytes:
+        """The events that can carry usage, an error, the model or the end; found without cutting up the others."""
+        reader = reader_for(self._provider, self._api)
+        if not self._server_sent or reader is None or reader.needles is None or b"\r" in data:
+            return data
+        needles = _in_bytes(reader.needles)
+        first = data.find(b"\n\n")
+        last = data.rfind(b"\n\n", 0, data.rfind(b"\n\n", 0, max(0, len(data) - 2)))
+        if first < 0 or last <= first:
+            return data
+        kept = [data[: first + 2]]
+        at = first + 2
+        while (found := needles.search(data, at, last)) is not None:
+            start = data.rfind(b"\n\n", 0, found.start()) + 2
+            stop = data.find(b"\n\n", found.end())
+            at = len(data) if stop < 0 else stop + 2
+            kept.append(data[max(start, first + 2) : at])
+        kept.append(data[max(at, last + 2) :])
+        return b"".join(kept)
+
+    def _read_in_full(self, events: Iterable[tuple[str | None, Any]]) -> None:
+        if self._reader is None:
+            self._counter = _counter(self._provider, self._api, self._model)
+            self._reader = StreamReader(provider=self._provider, api=self._api, on_text=self._counter.feed)
+        for name, data in events:
+            self._reader.feed(data, name)
+
+
+@functools.cache
+def _in_bytes(pattern: re.Pattern[str]) -> re.Pattern[bytes]:
+    return re.compile(pattern.pattern.encode())
+
+
+def _whole(usage: Usage | None) -> bool:
+    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+        return False
+    return usage.worst_source is Source.REPORTED
+
+
+def _tail_usage(body: bytes) -> object:
+    """The usage of a body of megabytes (embeddings) without parsing its vectors; None if it is not at the end."""
+    decoder = json.JSONDecoder()
+    found: dict[str, Any] = {}
+    for part in (body[:_HEAD], body[-16384:]):
+        text = part.decode("utf-8", "replace")
+        for name in ("usage", "model", "service_tier", "object"):
+            at = text.rfind(f'"{name}"')
+            colon = text.find(":", at) if at >= 0 else -1
+            if colon < 0:
+                continue
+            start = colon + 1 + (len(text[colon + 1 :]) - len(text[colon + 1 :].lstrip()))
+            try:
+                value, _ = decoder.raw_decode(text, start)
+            except ValueError:
+                continue
+            if name != "usage" or isinstance(value, dict):
+                found[name] = value
+    return found if "usage" in found else None
+
+
+def _counter_of(body: object, provider: str | None, api: str | None, model: str | None) -> OutputCounter | None:
+    """A counter fed with everything a whole answer says; None where its format is not known."""
+    if not isinstance(body, dict):
+        return None
+    reader = reader_for(provider, api, body)
+    if reader is None:
+        return None
+    counter = _counter(provider, api, model)
+    for kind, text in reader.api.texts(body):
+        counter.feed(kind, text)
+    return counter
+
+
+def _counter(provider: str | None, api: str | None, model: str | None) -> OutputCounter:
+    from tokenmeter.tokens import OutputCounter
+
+    return OutputCounter(model=model or "", provider=provider, api=api)
+
+
+def as_plain(reply: object) -> object:
+    """An SDK's object as plain mappings and lists; what is plain already is returned as it is."""
+    if reply is None or isinstance(reply, str | bytes | bytearray | Mapping | list | tuple | int | float):
+        if isinstance(reply, bytes | bytearray):
+            return bytes(reply).decode("utf-8", "replace")
+        return reply
+    for name in ("model_dump", "to_dict", "dict"):
+        method = getattr(reply, name, None)
+        if callable(method):
+            return method()
+    to_json = getattr(reply, "json", None)
+    if callable(to_json):
+        return to_json()
+    return vars(reply) if hasattr(reply, "__dict__") else reply

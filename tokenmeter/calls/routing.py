@@ -1,0 +1,133 @@
+"""Where calls go: which provider, region and wire format answer at an address, remembered."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter.calls.opencall import Route
+from tokenmeter.wire.formats import load_apis
+
+if TYPE_CHECKING:
+    from tokenmeter.clients.support import hooks
+    from tokenmeter.providers.registry import Providers
+    from tokenmeter.settings import Settings
+
+__all__ = ["Routing"]
+
+_ROUTES_MOST: Final = 1000
+_ASKABLE: Final = ("openai.chat", "openai.completions")
+"""Wire formats whose streams carry usage only if asked for it."""
+_FREE_OPERATIONS: Final = ("count_tokens",)
+"""What no model answers and nobody bills."""
+
+
+class Routing:
+    """The host map as one configuration sees it. Raises ConfigurationError for a user's host of an unknown provider."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._providers: Providers | None = None
+        self._routes: dict[tuple[Any, ...], Route | None] = {}
+        self._with_ports = self._hosts_with_ports()
+
+    @property
+    def providers(self) -> Providers:
+        """Who serves and bills, and at which endpoints: the catalog's and the user's `hosts`."""
+        if self._providers is None:
+            with self._lock:
+                if self._providers is None:
+                    from tokenmeter.providers.registry import load_providers
+
+                    providers = load_providers()
+                    if self._settings.hosts:
+                        providers = providers.with_hosts(self._settings.hosts)
+                    self._providers = providers
+        return self._providers
+
+    def _hosts_with_ports(self) -> frozenset[str]:
+        # Only where the user names hosts is the catalog read now: a bad name is said here, not at the first call.
+        hosts = set(self._settings.hosts) | {"localhost:11434"}
+        if self._settings.hosts:
+            _ = self.providers
+        return frozenset(host.rpartition(":")[0].lower() for host in hosts if host.rpartition(":")[2].isdigit())
+
+    def watches(self, host: str) -> bool:
+        """Whether requests to this host may be calls. For hooks; cheap."""
+        return self.providers.for_host(host, "") is not None or host in self._with_ports
+
+    def route(
+        self,
+        host: str,
+        port: int | None,
+        base: str,
+        path: str,
+        mark: hooks.Mark | None,
+        *,
+        query: str = "",
+        any_host: bool,
+    ) -> Route | None:
+        """Where calls to an address go; None: nothing that is a call to a model. For hooks; remembered.
+
+        `path` ends the request's path, `base` precedes it, and `query` (`?api-version=...`) may follow. A mark's
+        provider wins over the address. With `any_host` an unknown host is told by its path alone.
+        """
+        key = (host, port, base, path, query, mark, any_host)
+        try:
+            return self._routes[key]
+        except KeyError:
+            route = self._new_route(*key)
+            if len(self._routes) >= _ROUTES_MOST:
+                self._routes.clear()
+            self._routes[key] = route
+            return route
+
+    def _new_route(
+        self,
+        host: str,
+        port: int | None,
+        base: str,
+        path: str,
+        query: str,
+        mark: hooks.Mark | None,
+        any_host: bool,
+    ) -> Route | None:
+        providers = self.providers
+        whole = base + path + query
+        endpoint = providers.for_host(f"{host}:{port}", whole) if host in self._with_ports else None
+        endpoint = endpoint or providers.for_host(host, whole)
+        named = mark.provider if mark is not None else None
+        region = mark.region if mark is not None else None
+        if endpoint is not None:
+            api, asks, region = endpoint.api, endpoint.stream_usage == "ask", region or endpoint.region
+            known = providers.get(endpoint.provider_id)
+        else:
+            api, asks, known = None, False, None
+        if named is not None:
+            known = providers.resolve(named, region)
+            asks = known is not None and known.stream_usage_of(whole) == "ask"
+        if endpoint is None and (any_host or named is not None):
+            api = load_apis().for_path(whole, known.paths if known is not None else None)
+        operation = self.operation(api)
+        if api is None or operation in _FREE_OPERATIONS:
+            return None
+        return Route(
+            provider=known.id if known is not None else None,
+            otel_provider=known.otel_name if known is not None else None,
+            api=api,
+            operation=operation,
+            host=host,
+            port=port,
+            path=path,
+            region=region,
+            asks=asks and self._settings.ask_usage and api in _ASKABLE,
+            asks_null=known is not None and known.null_usage_if_asked,
+            model=known.model_at(whole) if known is not None else None,
+        )
+
+    @staticmethod
+    def operation(api: str | None) -> str:
+        """OpenTelemetry's name for what a wire format does."""
+        known = load_apis().get(api)
+        return known.operation if known is not None else "chat"

@@ -1,0 +1,289 @@
+"""A named unit of work that sums the calls made inside it, those of nested scopes included.
+
+`scope("answer", feature="rerank")` is a context manager and a decorator, sync and async alike, for functions,
+generators and async generators (`_blocks.Block` does that part). Each entry makes a `Scope` of its own.
+
+A call belongs to the scope in which it started, also when its stream outlives the block. The sums are exact and are
+folded when read: inside a block, adding a call costs an append.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from tokenmeter._support.guard import guard
+from tokenmeter.calls.block import Block
+from tokenmeter.calls.context import SCOPE, TAGS, clean_tags, leave
+from tokenmeter.money import EXACT, Money
+from tokenmeter.record import End, Record
+from tokenmeter.usage import TOKEN_FIELDS, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenmeter.calls.lifecycle import Lifecycle
+
+__all__ = ["Scope", "ScopeBlock"]
+
+_FOLD_AT: Final = 256
+LINGER_SECONDS: Final = 60.0
+"""How long a scope's span waits for calls that outlive its block."""
+
+
+class ScopeSpan(Protocol):
+    """A scope's open span, as the OpenTelemetry sink gives it."""
+
+    def attach(self) -> None: ...
+    def detach(self) -> None: ...
+    def finish(self, scope: Scope, ended_ns: int) -> None: ...
+
+
+class Scope:
+    """Sums of the calls of one unit of work. Read it at any time; it is thread-safe.
+
+    `pending` calls have started and not yet settled. `complete` says that nothing is missing: no call pending,
+    none unpriced, every token count known.
+    """
+
+    def __init__(self, name: str, tags: Mapping[str, str], parent: Scope | None, lifecycle: Lifecycle) -> None:
+        self.name = name
+        self.tags = tags
+        self.parent = parent
+        self.path: tuple[str, ...] = (*parent.path, name) if parent is not None else (name,)
+        self.started_ns = lifecycle.clock()
+        self.ended_ns: int | None = None
+        self._lifecycle = lifecycle
+        self._lock = threading.RLock()  # a forgotten generator's block ends in the collector, wherever that runs
+        self._open = 0
+        self._waiting: list[Record] = []
+        self._calls = self._attempts = self._unpriced = self._unknown = 0
+        self._costs: dict[str, Decimal] = {}
+        self._tokens: dict[str, int] = {}
+        self._sources: dict[Source, int] = {}
+        self._span: ScopeSpan | None = None
+        self._timer: threading.Timer | None = None
+
+    # What a call tells its scope ------------------------------------------------------------------------------
+
+    def opened(self) -> None:
+        with self._lock:
+            self._open += 1
+        if self.parent is not None:
+            self.parent.opened()
+
+    def settled(self, record: Record) -> None:
+        with self._lock:
+            self._open -= 1
+            last = self._open == 0 and self.ended_ns is not None
+            self._waiting.append(record)
+            full = len(self._waiting) >= _FOLD_AT
+        if full:
+            self._fold()
+        if last:
+            self._finish_span()
+        if self.parent is not None:
+            self.parent.settled(record)
+
+    # What a reader sees -------------------------------------------------------------------------------------
+
+    @property
+    def cost(self) -> dict[str, Money]:
+        """Exact cost by currency of the calls that could be priced; see `unpriced` for the others."""
+        self._fold()
+        return {currency: Money(amount, currency) for currency, amount in sorted(self._costs.items())}
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """Tokens by component over the calls in which the component is known."""
+        self._fold()
+        return dict(self._tokens)
+
+    @property
+    def calls(self) -> int:
+        """Settled calls, each counted once, whoever made it."""
+        self._fold()
+        return self._calls
+
+    @property
+    def attempts(self) -> int:
+        """HTTP requests seen, retries included."""
+        self._fold()
+        return self._attempts
+
+    @property
+    def unpriced(self) -> int:
+        """Settled calls whose cost is not known. Never counted as zero cost."""
+        self._fold()
+        return self._unpriced
+
+    @property
+    def sources(self) -> dict[str, int]:
+        """Settled calls by the least trustworthy source of their input and output."""
+        self._fold()
+        return {source.value: count for source, count in self._sources.items()}
+
+    @property
+    def pending(self) -> int:
+        """Calls that have started and not settled, such as streams still being read."""
+        self._lifecycle.drain()
+        return self._open
+
+    @property
+    def complete(self) -> bool:
+        """Whether the sums are whole: nothing pending, nothing unpriced, every token count known."""
+        self._fold()
+        return not (self._open or self._unpriced or self._unknown)
+
+    def _fold(self) -> None:
+        self._lifecycle.drain()
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        # Prices are looked up outside the lock: a first look-up reads a file.
+        costs = [record.cost.total if record.end is not End.DELEGATED else None for record in waiting]
+        with self._lock:
+            for record, cost in zip(waiting, costs, strict=True):
+                self._add(record, cost)
+
+    def _add(self, record: Record, cost: Money | None) -> None:
+        self._attempts += len(record.attempts)
+        if record.end is End.DELEGATED:
+            return
+        self._calls += 1
+        source = record.usage_source
+        self._sources[source] = self._sources.get(source, 0) + 1
+        self._unknown += source is Source.NONE
+        for name in TOKEN_FIELDS:
+            tokens = getattr(record.usage, name)
+            if tokens is not None:
+                self._tokens[name] = self._tokens.get(name, 0) + tokens
+        if cost is None:
+            self._unpriced += 1
+        else:
+            self._costs[cost.currency] = EXACT.add(self._costs.get(cost.currency, Decimal(0)), cost.amount)
+
+    # The block's end ----------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        with self._lock:
+            self.ended_ns = self._lifecycle.clock()
+            pending = self._open
+        if self._span is None:
+            return
+        if pending == 0:
+            self._finish_span()
+            return
+        self._timer = threading.Timer(LINGER_SECONDS, self._finish_span)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _finish_span(self) -> None:
+        with self._lock:
+            span, self._span = self._span, None
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        if span is not None and self.ended_ns is not None:
+            with guard("ending a scope's span"):
+                span.finish(self, self.ended_ns)
+
+    # Shown to people ----------------------------------------------------------------------------------------
+
+    def _rows(self) -> list[tuple[str, str]]:
+        rows = [("cost", str(money)) for money in self.cost.values()] or [("cost", "nothing priced")]
+        rows.append(("calls", f"{self.calls}" + (f" (+{self.pending} pending)" if self.pending else "")))
+        if self.unpriced:
+            rows.append(("unpriced calls", str(self.unpriced)))
+        rows.extend((name, f"{tokens:,}") for name, tokens in self.usage.items())
+        rows.extend((f"calls {source}", str(count)) for source, count in self.sources.items() if source != "reported")
+        return rows
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name}: {value}" for name, value in self._rows())
+        return f"<Scope {'/'.join(self.path)} {inside}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:right'>{escape(value)}</td></tr>"
+            for name, value in self._rows()
+        )
+        return f"<table><caption>{escape(' / '.join(self.path))}</caption>{rows}</table>"
+
+
+class ScopeBlock(Block[Scope]):
+    """What `scope(...)` returns: enter it, or decorate a function with it."""
+
+    def __init__(
+        self,
+        name: str,
+        tags: Mapping[str, Any],
+        lifecycle: Callable[[], Lifecycle],
+        start_span: Callable[[Scope], ScopeSpan | None],
+    ) -> None:
+        super().__init__()
+        self._name = name
+        self._tags = clean_tags(tags)
+        self._lifecycle = lifecycle
+        self._start_span = start_span
+
+    def _open(self) -> Scope:
+        parent = SCOPE.get()
+        scope = Scope(self._name, MappingProxyType({**TAGS.get(), **self._tags}), parent, self._lifecycle())
+        with guard("starting a scope's span"):
+            scope._span = self._start_span(scope)
+        return scope
+
+    def _enter(self, item: Scope) -> tuple[object, ...]:
+        previous = (SCOPE.get(), TAGS.get())
+        SCOPE.set(item)
+        TAGS.set(item.tags)
+        if item._span is not None:
+            with guard("attaching a scope's span"):
+                item._span.attach()
+        return previous
+
+    def _leave(self, item: Scope, previous: tuple[Any, ...]) -> None:
+        leave(SCOPE, item, previous[0])
+        leave(TAGS, item.tags, previous[1])
+        if item._span is not None:
+            with guard("detaching a scope's span"):
+                item._span.detach()
+
+    def _is_current(self, item: Scope) -> bool:
+        return SCOPE.get() is item
+
+    def _close(self, item: Scope, error: BaseException | None) -> None:
+        with guard("ending a scope"):
+            item._end()
+
+
+class TagsBlock(Block[Mapping[str, str]]):
+    """What `tags(...)` returns: enter it, or decorate a function with it."""
+
+    def __init__(self, tags: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._tags = clean_tags(tags)
+
+    def _open(self) -> Mapping[str, str]:
+        return MappingProxyType({**TAGS.get(), **self._tags})  # records of every call inside share it
+
+    def _enter(self, item: Mapping[str, str]) -> tuple[object, ...]:
+        previous = (TAGS.get(),)
+        TAGS.set(item)
+        return previous
+
+    def _leave(self, item: Mapping[str, str], previous: tuple[Any, ...]) -> None:
+        leave(TAGS, item, previous[0])
+
+    def _is_current(self, item: Mapping[str, str]) -> bool:
+        return TAGS.get() is item
+
+    def _close(self, item: Mapping[str, str], error: BaseException | None) -> None:
+        return None

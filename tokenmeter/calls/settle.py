@@ -1,0 +1,141 @@
+"""What a finished call amounts to: the vendor's usage read, the rest counted, everything known put into one record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter._support.guard import guard
+from tokenmeter.record import Attempt, End, Record
+from tokenmeter.usage import Source, Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.calls.opencall import Calibrates, OpenCall
+    from tokenmeter.calls.response import Reading
+    from tokenmeter.cost import Cost
+
+    Fill = Callable[[OpenCall, Usage, Reading | None], Usage]
+
+__all__ = ["delegated", "make_record"]
+
+NOT_REPORTED: Final = Usage(source=Source.NONE)
+
+
+def make_record(
+    call: OpenCall, end: End, *, price: Callable[[Record], Cost], fill: Fill | None, calibrator: Calibrates | None
+) -> Record:
+    """The record of a finished call. `fill` completes usage by counting; None where estimates are off."""
+    route = call.route
+    reading = call.reading
+    usage, reason = _usage(call, end, reading, fill)
+    facts: dict[str, Any] = {
+        "id": call.id,
+        "provider": route.provider,
+        "otel_provider": route.otel_provider,
+        "api": route.api,
+        "operation": route.operation,
+        "host": route.host,
+        "port": route.port,
+        "region": route.region,
+        "request_model": call.request_model,
+        "response_model": None,
+        "started_ns": call.started_ns,
+        "ended_ns": call.started_ns + call.ended_mono - call.started_mono,
+        "stream": call.stream,
+        "tags": call.tags,
+        "params": _params(call, None),
+        "status_code": call.status_code,
+        "attempts": _attempts(call.attempts, usage),
+        "pricer": price,
+    }
+    flags: tuple[str, ...] = ()
+    if reading is not None:
+        end = reading.end(end)
+        flags = reading.flags
+        extracted = reading.extracted
+        if extracted is not None:
+            facts.update(
+                response_model=extracted.model,
+                usage_raw=extracted.raw,
+                unknown_fields=extracted.unknown_fields,
+                service_tier=extracted.service_tier,
+                vendor_cost=extracted.vendor_cost,
+                finish_reasons=extracted.finish_reasons,
+                response_id=extracted.response_id,
+                params=_params(call, extracted.params),
+            )
+    if call.usage_override is not None:
+        flags = (*flags, *(f"contradiction: {text}" for text in usage.contradictions()))
+    if call.scope is not None:
+        facts["scope"] = call.scope.path
+    if call.parent is not None:
+        facts["parent_id"] = call.parent.id
+    if call.stream and call.first_chunk_ns is not None:
+        facts["time_to_first_chunk"] = (call.first_chunk_ns - call.started_mono) / 1e9
+    if call.span is not None:
+        facts.update(trace_id=call.span.trace_id, span_id=call.span.span_id, telemetry=call.span.telemetry)
+    error_type = _error_type(call, reading, end)
+    if call.children and not call.observed:
+        end, usage, reason = End.DELEGATED, NOT_REPORTED, "the calls made inside carry the usage"
+    if calibrator is not None:
+        with guard("calibrating"):
+            flags = (*flags, *calibrator.seen(call, usage, end))
+    facts.update(end=end, usage=usage, reason=reason, error_type=error_type, flags=flags)
+    return Record.of(facts)
+
+
+def delegated(record: Record, owner: OpenCall) -> Record:
+    """The same call, without usage: a hand-made call around it was given the usage."""
+    reason = f"the call {owner.id} around it carries the usage"
+    return record.but(end=End.DELEGATED, usage=NOT_REPORTED, usage_raw=None, reason=reason)
+
+
+def _usage(call: OpenCall, end: End, reading: Reading | None, fill: Fill | None) -> tuple[Usage, str | None]:
+    if call.usage_override is not None:
+        return call.usage_override, None
+    if reading is None:
+        return NOT_REPORTED, _no_answer(call)
+    usage: Usage = NOT_REPORTED
+    reason: str | None = "what came back could not be read"
+    with guard("reading usage"):
+        usage, reason = reading.usage(end)
+    whole = usage.input_tokens is not None and usage.output_tokens is not None
+    if whole and usage.source_of("output_tokens") is not Source.PARTIAL:
+        return usage, reason
+    if fill is not None and (call.observed or not call.children):
+        with guard("counting what was not reported"):
+            usage = fill(call, usage, reading)
+    return usage, reason
+
+
+def _no_answer(call: OpenCall) -> str:
+    if call.status_code is not None and call.status_code >= 400:
+        return f"the vendor answered {call.status_code}"
+    return "no answer was seen"
+
+
+def _error_type(call: OpenCall, reading: Reading | None, end: End) -> str | None:
+    if call.error_type is not None:
+        return call.error_type
+    if reading is not None and reading.error is not None:
+        return reading.error
+    if end is End.ERROR and call.status_code is not None:
+        return str(call.status_code)
+    return None
+
+
+def _attempts(attempts: list[Attempt], usage: Usage) -> tuple[Attempt, ...]:
+    """The attempts, the one that carried the usage marked: the last, if the vendor reported any."""
+    if attempts and usage.source is not Source.NONE:
+        last = attempts[-1]
+        if last.status is not None and last.status < 400:
+            attempts[-1] = last._replace(usage=True, reason=None)
+    return tuple(attempts)
+
+
+def _params(call: OpenCall, read: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Facts that pricing needs: those of the request, then those of the answer, which bill."""
+    region = call.route.region
+    if not call.params and region is None:
+        return read or {}
+    return {**({"region": region} if region is not None else {}), **(call.params or {}), **(read or {})}

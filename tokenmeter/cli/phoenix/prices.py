@@ -1,0 +1,273 @@
+"""Which of our prices Phoenix's table can hold, and why not the others.
+
+A row there is a price per token for a model's name, whenever and however the call is made, in dollars. So a price is
+asked of the book as a call would be, one token of each type at a time, with discounts and stand-ins applied; and a
+price that depends on the clock, or on what the call turned out to be, is not one price. Left out, Phoenix goes by its
+own table or shows none, which is better than a number that is right on some days: its own table knows some tiers.
+
+Phoenix finds a row by the model's name, and by the provider only among several. So a name is written for everybody
+who sells it or for nobody, or one vendor's calls would show another one's price.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tokenmeter.cli.phoenix.client import Price, Row
+from tokenmeter.money import EXACT, plain
+from tokenmeter.prices.components import load_schema
+from tokenmeter.prices.price_file import Span
+from tokenmeter.prices.upkeep.price_history import in_force
+from tokenmeter.usage import Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.cost import Cost
+    from tokenmeter.exchange import ExchangeRate, ExchangeRates
+    from tokenmeter.prices.book import Book
+    from tokenmeter.prices.price_file import Rate
+    from tokenmeter.prices.provider_prices import Shelf
+
+__all__ = ["NAMED", "Held", "LeftOut", "Plan", "plan"]
+
+Kind = tuple[str, bool]
+_INPUT: Final[Kind] = ("input", True)
+_WRITE: Final[Kind] = ("cache_write", True)
+_OUTPUT: Final[Kind] = ("output", False)
+_ONE: Final[Mapping[Kind, Usage]] = {
+    _INPUT: Usage(input_tokens=1, output_tokens=0),
+    ("cache_read", True): Usage(input_tokens=1, output_tokens=0, cache_read_input_tokens=1),
+    _WRITE: Usage(input_tokens=1, output_tokens=0, cache_write_input_tokens=1),
+    ("audio", True): Usage(input_tokens=1, output_tokens=0, audio_input_tokens=1),
+    _OUTPUT: Usage(input_tokens=0, output_tokens=1),
+    ("reasoning", False): Usage(input_tokens=0, output_tokens=1, reasoning_output_tokens=1),
+    ("audio", False): Usage(input_tokens=0, output_tokens=1, audio_output_tokens=1),
+}
+"""One token of each of Phoenix's types: its name there, and whether it is on the prompt's side."""
+_LIFETIME: Final = "5m"
+_KEPT: Final = Usage(input_tokens=1, output_tokens=0, cache_write_input_tokens=1, cache_writes={_LIFETIME: 1})
+"""Where writes are billed by how long they are kept: the shortest, which is what a request gets that says nothing."""
+_CLOCK: Final = frozenset({"window", "not_window"})
+_FEES: Final = ("code_interpreter", "file_search", "request", "web_search")
+_MILLION: Final = Decimal(10**6)
+DOLLARS: Final = "USD"
+NAMED: Final = re.compile(r"(?P<model>.+) \((?P<provider>[a-z0-9-]+) by tokenmeter(?:, [^()]+)?\)")
+"""How a row of ours is called: that is how a later sync knows it."""
+
+
+class LeftOut(NamedTuple):
+    """A model, or one name of it, that is not written, and why; `remedy` is what would change that."""
+
+    provider: str
+    model: str
+    why: str
+    remedy: str = ""
+    also_sold_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Held:
+    """A model that is written, under these names. `unlike` says which calls cost something else than the row says."""
+
+    provider: str
+    model: str
+    names: tuple[str, ...]
+    row: Row
+    unlike: tuple[str, ...] = ()
+    next_change: datetime | None = None
+
+
+class Plan(NamedTuple):
+    """What a sync would have in the table, and what it leaves out."""
+
+    held: tuple[Held, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def plan(
+    book: Book,
+    providers: Collection[str],
+    at: datetime,
+    *,
+    exchange: ExchangeRates | None = None,
+    base_prices: bool = False,
+    provider_names: Mapping[str, str] | None = None,
+    own_names: Mapping[str, str] | None = None,
+) -> Plan:
+    """What Phoenix's table can hold of these providers' prices at an instant.
+
+    `exchange` are the user's own dated rates, for lists in other currencies. `base_prices` takes prices that depend
+    on the call's usage too, at their base. `provider_names` are what spans call a provider where that is not its id,
+    `own_names` the user's names of models, such as endpoint ids, with the model that each stands for.
+    """
+    asking = _Asking(book, at, exchange, base_prices, provider_names or {})
+    held: list[Held] = []
+    left_out: list[LeftOut] = []
+    sellers: dict[str, set[str]] = defaultdict(set)
+    for provider in providers:
+        shelf = book.shelf(provider)
+        if isinstance(shelf, str):
+            continue
+        for model, names in _models(book, shelf, at, own_names or {}).items():
+            for name in names:
+                sellers[name].add(provider)
+            found = asking.about(shelf, model, tuple(names))
+            if isinstance(found, Held):
+                held.append(found)
+            else:
+                left_out.append(found)
+    kept, confused = _unconfused(held, sellers)
+    return Plan(tuple(kept), (*left_out, *confused))
+
+
+def _models(book: Book, shelf: Shelf, at: datetime, own_names: Mapping[str, str]) -> dict[str, list[str]]:
+    """The models a provider sells at an instant, each with every name that means it and says nothing more."""
+    instant = at.timestamp()
+    names: dict[str, list[str]] = {rate.model: [] for rate in in_force(book, shelf.provider, instant)}
+    known = {name: name for name in shelf.names.all()}
+    for name, meant in {**known, **own_names}.items():
+        match = shelf.names.find(meant, instant, Span())
+        if match is not None and not match.params and match.model in names:
+            names[match.model].append(name)
+    return {model: found for model, found in names.items() if found}
+
+
+def _unconfused(held: Iterable[Held], sellers: Mapping[str, set[str]]) -> tuple[list[Held], list[LeftOut]]:
+    """What is left when names that somebody else sells, and is not written for, are taken out."""
+    writers: dict[str, set[str]] = defaultdict(set)
+    for one in held:
+        for name in one.names:
+            writers[name].add(one.provider)
+    kept, left_out = [], []
+    for one in held:
+        alone = tuple(name for name in one.names if writers[name] == sellers[name])
+        if alone:
+            kept.append(replace(one, names=alone, row=one.row._replace(pattern=_pattern(alone))))
+        for name in one.names:
+            if name not in alone:
+                others = tuple(sorted(sellers[name] - writers[name]))
+                why = "sold by somebody else under the same name, whose price is left out"
+                left_out.append(LeftOut(one.provider, name, why, "say whose models you use with --provider", others))
+    return kept, left_out
+
+
+def _pattern(names: Iterable[str]) -> str:
+    words = sorted(map(re.escape, names))
+    return f"^{words[0]}$" if len(words) == 1 else f"^(?:{'|'.join(words)})$"
+
+
+class _Asking(NamedTuple):
+    """The book, and how it is asked."""
+
+    book: Book
+    at: datetime
+    exchange: ExchangeRates | None
+    base_prices: bool
+    provider_names: Mapping[str, str]
+
+    def about(self, shelf: Shelf, model: str, names: tuple[str, ...]) -> Held | LeftOut:
+        """One model's row, or why there is none."""
+        provider = shelf.provider
+
+        def no(why: str, remedy: str = "") -> LeftOut:
+            return LeftOut(provider, model, why, remedy)
+
+        def cost(usage: Usage) -> Cost:
+            return self.book.price(usage, provider=provider, model=model, at=self.at)
+
+        costs = {kind: cost(usage) for kind, usage in _ONE.items()}
+        if costs[_WRITE].amount is None:
+            costs[_WRITE] = cost(_KEPT)
+        for kind in (_INPUT, _OUTPUT):
+            if costs[kind].amount is None:
+                return no(f"no price per token of {kind[0]}")
+        if any(charge.quantity != 1 for cost in costs.values() for charge in cost.charges):
+            return no("billed in steps")
+        currency = costs[_INPUT].currency or ""
+        rate = _in_force(shelf, model, currency, self.at)
+        asked = set() if rate is None else {name for case in rate.entry.get("case", ()) for name in case["when"]}
+        if asked & _CLOCK:
+            return no("its price depends on the time of day")
+        of_usage = {name for name in asked if _told_by_usage(name)}
+        if of_usage and not self.base_prices:
+            return no(f"its price depends on {' and '.join(sorted(of_usage))}", "--base-prices writes the base price")
+        exchange = None
+        if currency != DOLLARS and (costs[_INPUT].amount or costs[_OUTPUT].amount):  # nothing is nothing in dollars too
+            exchange = None if self.exchange is None else self.exchange.rate(currency, DOLLARS, self.at.date())
+            if exchange is None:
+                remedy = f"give your own rate and its day: --rates {currency}=0.1400@{self.at.date()}"
+                return no(f"billed in {currency}, and Phoenix shows dollars", remedy)
+        row = Row(
+            name=f"{model} ({provider} by tokenmeter{'' if exchange is None else f', {_said(exchange)}'})",
+            provider=self.provider_names.get(provider, provider),
+            pattern=_pattern(names),
+            start=_start(costs[_INPUT], exchange),
+            prices=frozenset(_prices(costs, exchange)),
+        )
+        unlike = _unlike(rate, of_usage, asked - of_usage)
+        return Held(provider, model, names, row, tuple(unlike), _next_change(rate))
+
+
+def _in_force(shelf: Shelf, model: str, currency: str, at: datetime) -> Rate | None:
+    """The entry of the book behind a model's price."""
+    for file in shelf.files:
+        timeline = file.timeline(model, currency)
+        rate = None if timeline is None else timeline.in_force(at.timestamp(), Span())
+        if rate is not None:
+            return rate
+    return None
+
+
+def _told_by_usage(condition: str) -> bool:
+    """Whether an ordinary call decides it by what it turns out to be, and not by an option that it sends."""
+    known = load_schema().conditions.get(condition)
+    return known is None or known.source is not None
+
+
+def _start(cost: Cost, exchange: ExchangeRate | None) -> datetime | None:
+    """Before which instant the row does not hold: that of our price, or of the user's rate."""
+    if exchange is None:
+        return cost.effective_from
+    day = datetime.combine(exchange.day, time(), UTC)
+    return day if cost.effective_from is None else max(cost.effective_from, day)
+
+
+def _prices(costs: Mapping[Kind, Cost], exchange: ExchangeRate | None) -> Iterator[Price]:
+    """A price of each type that is billed apart; Phoenix takes that of input or output for the others."""
+    for kind, cost in costs.items():
+        usual = _INPUT if kind[1] else _OUTPUT
+        if cost.amount is None or (kind != usual and cost.amount == costs[usual].amount):
+            continue
+        million = EXACT.multiply(cost.amount, _MILLION)
+        yield Price(*kind, float(million if exchange is None else exchange.convert(million, DOLLARS)))
+
+
+def _unlike(rate: Rate | None, of_usage: Collection[str], asked: Collection[str]) -> Iterator[str]:
+    if of_usage:
+        yield f"by {', '.join(sorted(of_usage))}"
+    if asked:
+        yield f"with {', '.join(sorted(asked))}"
+    longer = [name for name in (() if rate is None else rate.entry) if name.startswith("cache_write_")]
+    if any(name != f"cache_write_{_LIFETIME}" for name in longer):
+        yield "with cache writes kept longer"
+    fees = [name for name in _FEES if rate is not None and name in rate.entry]
+    if fees:
+        yield f"fees of {', '.join(fees)}"
+
+
+def _next_change(rate: Rate | None) -> datetime | None:
+    """From when the book already knows another price."""
+    timeline: Any = None if rate is None else rate.file.timeline(rate.model, rate.list)
+    if rate is None or timeline is None:
+        return None
+    later = timeline.rates[timeline.rates.index(rate) + 1 :]
+    return later[0].starts_at if later else None
+
+
+def _said(rate: ExchangeRate) -> str:
+    return f"{rate.pair} {plain(rate.rate)} of {rate.day}"

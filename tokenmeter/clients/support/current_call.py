@@ -1,0 +1,51 @@
+"""What every hook around an SDK's method does, once: the call is current while the method runs.
+
+    with Held(call):
+        result = method(self, *args, **kwargs)
+
+An exception of the method's settles the call and goes on to the caller as it is. What an answer means is the hook's.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from tokenmeter._support.guard import guard
+from tokenmeter.calls.by_hand import end_of
+from tokenmeter.calls.context import CALL, leave
+
+if TYPE_CHECKING:
+    from tokenmeter.calls.lifecycle import OpenCall
+    from tokenmeter.clients.support.group import Group
+
+__all__ = ["Held"]
+
+
+class Held:
+    """Makes a call, or a group of requests, current for the length of a block; closes it if the block raises."""
+
+    __slots__ = ("_before", "_call")
+
+    def __init__(self, call: OpenCall | Group) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        self._before = CALL.get()
+        CALL.set(self._call)
+        span = self._call.span
+        if span is not None:
+            with guard("attaching a span"):
+                span.attach()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        call = self._call
+        leave(CALL, call, self._before)
+        if call.span is not None:  # it may have been started meanwhile
+            with guard("detaching a span"):
+                call.span.detach()
+        if error is not None:
+            with guard("settling a call"):
+                call.close(end_of(error), error)

@@ -1,0 +1,158 @@
+"""What only we asked for, taken out again before the caller sees it.
+
+A provider that is asked for stream usage sends one chunk more, and some put `usage: null` into every other chunk. The
+first is passed over; the second is unsaid, since an SDK's model remembers which fields were set and would write it
+out again. Both happen in the SDK's own iterator: its stream object stays what it is.
+
+A raw response gives the caller the bytes, in which nothing could be hidden, so none is asked for usage. litellm takes
+raw responses for their headers alone and reads all its streams by `parse()`: there it can be hidden after all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Final
+
+from tokenmeter._support.guard import guard
+from tokenmeter.clients.support import hooks
+
+__all__ = ["hide_usage", "install", "raw_is_parsed"]
+
+_PARSES: Final[ContextVar[bool]] = ContextVar("tokenmeter.parses", default=False)
+_HIDES: Final = "_tokenmeter_hides"
+_raw_classes: Final[set[type]] = set()
+_PARSING: Final = (
+    ("make_sync_openai_chat_completion_request", False),
+    ("make_openai_chat_completion_request", True),
+)
+
+
+def install() -> None:
+    """Tell litellm's raw responses from others, now or when it is imported."""
+    hooks.on_import("openai._legacy_response", _hook_raw)
+    hooks.on_import("litellm.llms.openai.openai", _hook_litellm)
+
+
+def raw_is_parsed() -> bool:
+    """Whether a raw response that is asked for here will be read by `parse()` only, where usage can be hidden."""
+    return _PARSES.get() and bool(_raw_classes)
+
+
+def _hook_raw(module: Any) -> None:
+    owner = getattr(module, "LegacyAPIResponse", None)
+    if owner is not None and hooks.patch(owner, "parse", _hiding_parse):
+        _raw_classes.add(owner)
+
+
+def _hiding_parse(parse: Callable[..., Any]) -> Callable[..., Any]:
+    def parsed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        stream = parse(self, *args, **kwargs)
+        nulls = self.__dict__.get(_HIDES)
+        if nulls is not None:
+            with guard("hiding usage that was asked for"):
+                inner = getattr(stream, "_iterator", None)
+                # A second `parse` gives the same stream.
+                if inner is not None and not isinstance(inner, _Hiding | _HidingAsync):
+                    hide_usage(stream, nulls=nulls)
+        return stream
+
+    return parsed
+
+
+def _hook_litellm(module: Any) -> None:
+    owner = getattr(module, "OpenAIChatCompletion", None)
+    for name, is_async in _PARSING:
+        if owner is not None:  # one that is built otherwise is not asked, and its streams are counted
+            hooks.patch(owner, name, _async_parsing if is_async else _parsing)
+
+
+def _parsing(method: Callable[..., Any]) -> Callable[..., Any]:
+    def parsing(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = _PARSES.get()
+        _PARSES.set(True)
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            _PARSES.set(before)
+
+    return parsing
+
+
+def _async_parsing(method: Callable[..., Any]) -> Callable[..., Any]:
+    async def parsing(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = _PARSES.get()
+        _PARSES.set(True)
+        try:
+            return await method(self, *args, **kwargs)
+        finally:
+            _PARSES.set(before)
+
+    return parsing
+
+
+def hide_usage(stream: Any, *, nulls: bool) -> None:
+    """Hide the usage that this SDK stream was asked for; `nulls`: also what asking put into the other chunks."""
+    if type(stream) in _raw_classes:
+        stream.__dict__[_HIDES] = nulls
+        return
+    inner = stream._iterator
+    stream._iterator = _HidingAsync(inner, nulls) if hasattr(inner, "__anext__") else _Hiding(inner, nulls)
+
+
+def _only_usage(chunk: Any) -> bool:
+    return getattr(chunk, "usage", None) is not None and getattr(chunk, "choices", None) == []
+
+
+def _unsay(chunk: Any) -> Any:
+    if getattr(chunk, "usage", None) is None:
+        # pydantic 2, then 1
+        fields = getattr(chunk, "__pydantic_fields_set__", None) or getattr(chunk, "__fields_set__", None)
+        if isinstance(fields, set):
+            fields.discard("usage")
+    return chunk
+
+
+class _Hiding:
+    """The SDK's own iterator, without what only we asked for."""
+
+    # No generator: it would add a finalizer, and with it another moment at which a dropped stream ends.
+    __slots__ = ("_inner", "_nulls")
+
+    def __init__(self, inner: Any, nulls: bool) -> None:
+        self._inner = inner
+        self._nulls = nulls
+
+    def __iter__(self) -> _Hiding:
+        return self
+
+    def __next__(self) -> Any:
+        chunk = next(self._inner)
+        while _only_usage(chunk):
+            chunk = next(self._inner)
+        return _unsay(chunk) if self._nulls else chunk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class _HidingAsync:
+    """The same for an async stream."""
+
+    __slots__ = ("_inner", "_nulls")
+
+    def __init__(self, inner: Any, nulls: bool) -> None:
+        self._inner = inner
+        self._nulls = nulls
+
+    def __aiter__(self) -> _HidingAsync:
+        return self
+
+    async def __anext__(self) -> Any:
+        chunk = await self._inner.__anext__()
+        while _only_usage(chunk):
+            chunk = await self._inner.__anext__()
+        return _unsay(chunk) if self._nulls else chunk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)

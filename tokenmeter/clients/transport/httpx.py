@@ -1,0 +1,104 @@
+"""The attempt level: every request that httpx or httpx2 sends.
+
+`Client.send` is hooked, not a transport: custom transports, redirects and authentication all lie below it, and each
+try of an SDK's hidden retries passes it once. Whose attempt a request is says `_attempts.py`.
+
+The two libraries are the same code under two names, and may both be loaded; neither is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter._support.guard import guard
+from tokenmeter.clients.support import hooks
+from tokenmeter.clients.transport.attempts import Sending, ends_now, gunzip, join, read_whole, reading_of, request_id
+from tokenmeter.clients.transport.tee import BodyTee, make_tees
+from tokenmeter.errors import ConfigurationError
+from tokenmeter.record import End
+
+if TYPE_CHECKING:
+    from tokenmeter.calls.lifecycle import OpenCall
+
+__all__ = ["LIBRARIES", "install", "mark"]
+
+LIBRARIES: Final = ("httpx", "httpx2")
+
+
+def install() -> None:
+    """Put the hooks in place, now or when the libraries are imported."""
+    for library in LIBRARIES:
+        hooks.on_import(library, _hook)
+
+
+def mark(client: Any, made: hooks.Mark) -> None:
+    """Meter this HTTP client's requests to known endpoints."""
+    if not callable(getattr(client, "send", None)):
+        raise ConfigurationError(f"wrap takes a client of {type(client).__module__}, not a {type(client).__qualname__}")
+    hooks.mark(client, made)
+
+
+def _hook(library: Any) -> None:
+    tee, async_tee = make_tees(library.SyncByteStream, library.AsyncByteStream)
+    hooks.patch(library.Client, "send", lambda send: _sync_send(send, tee))
+    hooks.patch(library.AsyncClient, "send", lambda send: _async_send(send, async_tee))
+
+
+def _sync_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., Any]:
+    def metered(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        call, owns = join(self, request)
+        if call is None:
+            return send(self, request, *args, **kwargs)
+        with Sending(call, owns) as sending:
+            response = send(self, request, *args, **kwargs)
+        _answered(call, sending, response, kwargs.get("stream", False), tee)
+        return response
+
+    return metered
+
+
+def _async_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., Any]:
+    async def metered(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        call, owns = join(self, request)
+        if call is None:
+            return await send(self, request, *args, **kwargs)
+        with Sending(call, owns) as sending:
+            response = await send(self, request, *args, **kwargs)
+        _answered(call, sending, response, kwargs.get("stream", False), tee)
+        return response
+
+    return metered
+
+
+def _answered(call: OpenCall, sending: Sending, response: Any, stream: bool, tee: type[BodyTee]) -> None:
+    with guard("noting an attempt"):
+        if not sending.answered(call, response.status_code, request_id(response.headers.raw)):
+            return
+        if stream and not response.is_stream_consumed:
+            _listen(response, call, tee)
+            return
+        call.reading = read_whole(call, response.headers.get("content-type", ""), response.content)
+        if sending.owns or ends_now(call):
+            call.lifecycle.settle(call, End.COMPLETE)
+
+
+def _listen(response: Any, call: OpenCall, tee: type[BodyTee]) -> None:
+    headers = response.headers
+    decoder = _decoder(response, headers.get("content-encoding", ""))
+    listener = tee()
+    listener.listen(response.stream, call, reading_of(call, headers.get("content-type", ""), decoder))
+    response.stream = listener
+
+
+def _decoder(response: Any, encoding: str) -> Callable[[bytes], bytes] | None:
+    """Undo a content encoding piece by piece; the tee sees the bytes as they came over the wire."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return None
+    if encoding in ("gzip", "x-gzip"):
+        return gunzip()
+    # Brotli and zstd are whatever the HTTP library was installed with; a response of our own gives us its decoder.
+    twin = type(response)(200, headers={"content-encoding": encoding})
+    decode: Callable[[bytes], bytes] = twin._get_content_decoder().decode
+    return decode

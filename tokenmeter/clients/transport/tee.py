@@ -1,0 +1,172 @@
+"""Streamed bodies, listened to without delay.
+
+A tee stands in the response's byte source, below every SDK and decoder: it sees the end of a stream however it came
+about, also where the caller never touches the iterator again. It hands each chunk on as it came, notes it with one
+append, and settles the call when the body ends.
+
+How a body ends says how the call ended:
+
+    exhausted                      complete, if the protocol's terminator went by
+    an exception from the network  error
+    closed                         complete if the terminator went by, else closed_early, or cancelled if the
+                                   exception under way is the cancellation of the task
+    collected                      dropped; noted only, and settled by the next one who comes by
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter._support.guard import guard
+from tokenmeter.calls.by_hand import end_of
+from tokenmeter.calls.context import CALL
+from tokenmeter.calls.response import FOLD_BYTES
+from tokenmeter.record import End
+
+if TYPE_CHECKING:
+    from tokenmeter.calls.lifecycle import OpenCall
+    from tokenmeter.calls.response import BodyReading, StreamReading
+
+__all__ = ["BodyTee", "make_tees"]
+
+_READERS: Final = frozenset(
+    (
+        *("openai", "anthropic", "groq", "volcenginesdkarkruntime"),
+        *("mistralai", "cohere", "zai", "zhipuai", "ollama", "huggingface_hub", "litellm"),
+        *("httpx", "httpx2", "httpcore", "httpcore2", "json"),
+    )
+)
+
+
+class BodyTee:
+    """Listens to one body for one call. The classes made by `make_tees` add the HTTP library's interface."""
+
+    _inner: Any
+    _call: OpenCall
+    _reading: BodyReading | StreamReading
+
+    def listen(self, inner: Any, call: OpenCall, reading: BodyReading | StreamReading) -> None:
+        self._inner = inner
+        self._call = call
+        self._reading = reading
+        call.reading = reading
+        call.lifecycle.streams(call)
+
+    def _pause(self, size: int) -> int:
+        """What is done at the first chunk and at every 64 KB; the size that is kept after it."""
+        call = self._call
+        if call.first_chunk_ns is None:
+            call.first_chunk_ns = call.lifecycle.monotonic()
+        if size <= FOLD_BYTES:
+            return size
+        self._reading.fold()
+        return 0
+
+    def _ended(self, end: End, error: BaseException | None = None) -> None:
+        call = self._call
+        call.lifecycle.streamed(call)
+        if end is End.DROPPED:
+            call.lifecycle.drop(call)
+        elif not call.settled and not (end in (End.COMPLETE, End.CLOSED_EARLY) and self._in_method()):
+            call.lifecycle.settle(call, end, error)
+
+    def _in_method(self) -> bool:
+        """Whether a whole answer was read by the SDK's own method, which has yet to say what it makes of it."""
+        current = CALL.get()
+        return current is not None and self._reading.whole and getattr(current, "call", current) is self._call
+
+    def _failed(self, error: BaseException) -> None:
+        end = end_of(error)
+        # A generator that is being closed may be running inside a finalizer.
+        self._ended(End.DROPPED if isinstance(error, GeneratorExit) else end, error)
+
+    def _closed(self) -> None:
+        error = sys.exception()
+        if error is None:
+            self._ended(End.CLOSED_EARLY)
+        elif isinstance(error, GeneratorExit):
+            self._ended(End.DROPPED)
+        else:
+            end = end_of(error)
+            if end is not End.CANCELLED and not _of_the_stream(error):
+                end = End.CLOSED_EARLY  # the caller left for a reason of its own
+            self._ended(end, None if end is End.CLOSED_EARLY else error)
+
+    def __del__(self) -> None:
+        call = getattr(self, "_call", None)
+        if call is not None and not call.settled:
+            call.lifecycle.streamed(call)
+            call.lifecycle.drop(call)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_inner", "_call"):
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+
+def _of_the_stream(error: BaseException) -> bool:
+    """Whether an exception under way comes out of the SDK's or the HTTP library's own reading of the stream.
+
+    The traceback then begins in their frame; where the caller left a `with` block, it begins in the caller's.
+    """
+    traceback = error.__traceback__
+    if traceback is None:
+        return False
+    module = str(traceback.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+    return module in _READERS
+
+
+def make_tees(sync_base: type, async_base: type) -> tuple[type[BodyTee], type[BodyTee]]:
+    """The two tees for one HTTP library (httpx or httpx2), whose own types its responses insist on."""
+
+    class Tee(BodyTee, sync_base):  # type: ignore[misc]
+        def __iter__(self) -> Iterator[bytes]:
+            chunks, call, size = self._reading.chunks, self._call, 0
+            try:
+                for chunk in self._inner:
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > FOLD_BYTES or call.first_chunk_ns is None:
+                        size = self._pause(size)
+                    yield chunk
+            except BaseException as error:
+                with guard("settling a stream"):
+                    self._failed(error)
+                raise
+            with guard("settling a stream"):
+                self._ended(End.COMPLETE)
+
+        def close(self) -> None:
+            try:
+                self._inner.close()
+            finally:
+                with guard("settling a stream"):
+                    self._closed()
+
+    class AsyncTee(BodyTee, async_base):  # type: ignore[misc]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            chunks, call, size = self._reading.chunks, self._call, 0
+            try:
+                async for chunk in self._inner:
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > FOLD_BYTES or call.first_chunk_ns is None:
+                        size = self._pause(size)
+                    yield chunk
+            except BaseException as error:
+                with guard("settling a stream"):
+                    self._failed(error)
+                raise
+            with guard("settling a stream"):
+                self._ended(End.COMPLETE)
+
+        async def aclose(self) -> None:
+            try:
+                await self._inner.aclose()
+            finally:
+                with guard("settling a stream"):
+                    self._closed()
+
+    return Tee, AsyncTee

@@ -1,0 +1,154 @@
+"""Spans of an OTLP message, priced in place.
+
+The message stays as protobuf's runtime holds it. Spans of scopes that are no GenAI instrumentation are looked at for
+their ids and nothing else; of the others only the attributes that decide something are read; and what a priced span
+is told is appended to its attributes, so everything else that it says, known or not, stays as it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from tokenmeter.otel import semconv
+from tokenmeter.otel.attributes import text
+from tokenmeter.otel.external.batches import EndedCalls
+from tokenmeter.otel.external.cost_attributes import Description
+from tokenmeter.otel.external.span_data import Told
+from tokenmeter.otel.external.usage import RELEVANT
+
+__all__ = ["SpanPricer"]
+
+_A_TURN: Final = 200  # spans after which others may have their turn
+_KEY: Final = 24  # bytes of both ids
+_NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class SpanPricer:
+    """Prices the spans of requests. `tags` are attributes, of a span or else of its resource, by tag."""
+
+    def __init__(self, calls: EndedCalls, tags: Mapping[str, str]) -> None:
+        self._calls = calls
+        self._tags = dict(tags)
+        self._relevant = RELEVANT.union(self._tags.values())
+
+    async def price(self, request: Any) -> int:
+        """Tell the spans of a request what their calls cost; how many were told anything."""
+        parents, spans, seen = self._read(request)
+        if not parents:
+            return 0
+        told = 0
+        for turn, (position, description) in enumerate(self._calls.batch(parents, seen), 1):
+            if description is not None:
+                _append(spans[position], description)
+                told += 1
+            if turn % _A_TURN == 0:
+                await asyncio.sleep(0)
+        return told
+
+    def _read(self, request: Any) -> tuple[dict[bytes, bytes | None], list[Any], list[Told]]:
+        """Every span with the one around it, and those that may be calls, with what they say."""
+        parents: dict[bytes, bytes | None] = {}
+        spans: list[Any] = []
+        seen: list[Told] = []
+        for of_resource in request.resource_spans:
+            tags: Mapping[str, str] | None = None
+            home: object = None
+            for of_scope in of_resource.scope_spans:
+                scope = of_scope.scope.name
+                candidates = self._calls.knows(scope) or scope == semconv.SCOPE_NAME
+                for span in of_scope.spans:
+                    trace, around = span.trace_id, span.parent_span_id
+                    key, parent = trace + span.span_id, trace + around if around else None
+                    parents[key] = parent
+                    if candidates and len(key) == _KEY:  # a span without ids cannot be told from another
+                        if tags is None:
+                            tags = self._of_resource(of_resource.resource)
+                            home = hash(of_resource.resource.SerializeToString())
+                        spans.append(span)
+                        seen.append(self._told(span, key, parent, scope, tags, home))
+        return parents, spans, seen
+
+    def _told(
+        self, span: Any, key: bytes, parent: bytes | None, scope: str, tags: Mapping[str, str], home: object
+    ) -> Told:
+        attributes: dict[str, Any] = {}
+        relevant = self._relevant
+        for attribute in span.attributes:
+            name = attribute.key
+            if name in relevant:
+                value = attribute.value
+                # Most are texts, then integers; asking which it is costs as much as reading three.
+                attributes[name] = value.string_value or value.int_value or _value(value)
+        ids = key.hex()
+        if self._tags:
+            own = {tag: text(value) for tag, name in self._tags.items() if (value := attributes.get(name)) is not None}
+            tags = {**tags, **own} if own else tags
+        return Told(
+            key,
+            parent,
+            scope,
+            attributes,
+            span.start_time_unix_nano,
+            span.end_time_unix_nano,
+            span.status.code == Status.STATUS_CODE_ERROR,
+            ids[:32],
+            ids[32:],
+            tags,
+            home,
+        )
+
+    def _of_resource(self, resource: Any) -> Mapping[str, str]:
+        if not self._tags:
+            return _NO_TAGS
+        wanted = set(self._tags.values())
+        found = {one.key: value for one in resource.attributes if one.key in wanted and (value := _value(one.value))}
+        return {tag: text(found[name]) for tag, name in self._tags.items() if name in found}
+
+
+def _value(value: Any) -> Any:
+    """A value as Python has it; None for one that nothing here reads."""
+    kind = value.WhichOneof("value")
+    if kind in ("string_value", "int_value", "double_value", "bool_value"):
+        return getattr(value, kind)
+    if kind == "array_value":
+        return [_value(one) for one in value.array_value.values]
+    return None
+
+
+def _append(span: Any, description: Description) -> None:
+    kept = description.kept
+    if kept.encoded is None:
+        kept.encoded = _encoded(kept.attributes)
+    span.MergeFromString(kept.encoded)
+    add = span.attributes.add
+    for name, value in description.own.items():
+        _set(add(key=name).value, value)
+
+
+def _encoded(attributes: Mapping[str, Any]) -> bytes:
+    """A span of nothing but these attributes: merging it into another appends them."""
+    holder = Span()
+    for name, value in attributes.items():
+        _set(holder.attributes.add(key=name).value, value)
+    answer: bytes = holder.SerializeToString()
+    return answer
+
+
+def _set(into: AnyValue, value: Any) -> None:
+    if isinstance(value, str):
+        into.string_value = value
+    elif isinstance(value, bool):
+        into.bool_value = value
+    elif isinstance(value, int):
+        into.int_value = value
+    elif isinstance(value, float):
+        into.double_value = value
+    else:
+        for one in value:
+            _set(into.array_value.values.add(), one)

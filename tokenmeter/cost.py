@@ -1,0 +1,364 @@
+"""What a call costs: disjoint charges, their exact sum, and which entry of the price book says so.
+
+These are values; they know nothing of vendors, files or dates. `prices/charges.py` makes them from a usage and the
+prices in force, which `prices/book.py` finds. A `Cost` keeps its charges as plain lines and makes `Charge` and
+`Money` objects only when somebody looks: most calls are summed and never looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from json.encoder import encode_basestring
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from tokenmeter.money import EXACT, Money, plain
+
+if TYPE_CHECKING:
+    from tokenmeter.usage import Usage
+
+__all__ = ["Charge", "Cost", "Line", "Offer", "Price", "Status", "Tariff"]
+
+Status = Literal["priced", "free", "unpriced"]
+
+
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else encode_basestring(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One component's part of a cost: `amount` = `quantity` x `rate` / `per`, exactly."""
+
+    component: str
+    quantity: int | Decimal
+    rate: Decimal
+    per: int
+    amount: Decimal
+    currency: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contract's JSON form: whole quantities are integers, everything else a plain string."""
+        return {
+            "component": self.component,
+            "quantity": self.quantity if isinstance(self.quantity, int) else plain(self.quantity),
+            "rate": plain(self.rate),
+            "per": str(self.per),
+            "amount": plain(self.amount),
+        }
+
+
+class Price:
+    """The price of one component: `rate` for `per` of it, billed in steps or from a least quantity if so declared."""
+
+    __slots__ = ("component", "least", "per", "rate", "rate_text", "step", "unit")
+
+    def __init__(
+        self, component: str, rate: Decimal, per: int, *, step: Decimal | None = None, least: Decimal | None = None
+    ) -> None:
+        self.component, self.rate, self.per, self.step, self.least = component, rate, per, step, least
+        self.unit = EXACT.divide(rate, Decimal(per))
+        self.rate_text = plain(rate)
+
+    def billed(self, quantity: int | Decimal) -> int | Decimal:
+        """The quantity the vendor bills for this one."""
+        if self.least is not None and quantity < self.least:
+            quantity = self.least
+        if self.step is not None:
+            whole, rest = EXACT.divmod(Decimal(quantity), self.step)
+            quantity = EXACT.multiply(EXACT.add(whole, 1) if rest else whole, self.step)
+        if isinstance(quantity, Decimal) and quantity == quantity.to_integral_value(context=EXACT):
+            return int(quantity)
+        return quantity
+
+
+class Tariff(Protocol):
+    """The prices that made a cost, for questions that few ask of it. Immutable."""
+
+    def cache_savings(self, usage: Usage) -> Decimal | None:
+        """What the cache took off the cost of this usage; None if not known."""
+
+
+Line = tuple[Price, "int | Decimal", Decimal]  # a charge before anybody looks: price, billed quantity, amount
+
+
+class Offer:
+    """Which entry of the price book answers, shared by all costs it gives. Immutable.
+
+    `effective_from` is where the book lets the rate begin; `dating` says whether that is the vendor's own date
+    (`official`), the first day a source carried it (`observed`), or unknown because only its end is (`open`).
+    """
+
+    __slots__ = ("book", "confidence", "dating", "effective_from", "json", "list", "model", "provider", "rate_id")
+
+    def __init__(
+        self,
+        *,
+        provider: str,
+        model: str | None = None,
+        rate_id: str | None = None,
+        effective_from: datetime | None = None,
+        dating: str | None = None,
+        confidence: str | None = None,
+        list: str | None = None,
+        book: str | None = None,
+    ) -> None:
+        self.provider, self.model, self.rate_id, self.effective_from = provider, model, rate_id, effective_from
+        self.dating, self.confidence, self.list, self.book = dating, confidence, list, book
+        start = None if effective_from is None else effective_from.isoformat()
+        named = {"rate_id": rate_id, "effective_from": start, "dating": dating, "confidence": confidence, "list": list}
+        self.json = ", ".join([f'"{key}": {_quoted(value)}' for key, value in named.items()])
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, Offer) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return f"<Offer {self.provider}/{self.model} by {self.rate_id}>"
+
+    def _key(self) -> tuple[Any, ...]:
+        return (self.provider, self.model, self.book, self.json)
+
+
+class Cost:
+    """What one call costs: disjoint `charges` and their exact sum `total`, or None and the `reason`.
+
+    `status` is `priced`, `free` (known to cost nothing) or `unpriced`. `list_total` is the list price where the
+    account pays another; `covered_by` names the plan the call was made under, whose fee is not in the total.
+    Immutable; identity (`provider`, `model`, `rate_id`, `effective_from`, `dating`, `confidence`, `list`, `book`)
+    is that of the rate applied.
+    """
+
+    __slots__ = (
+        "_amount", "_at", "_basis", "_covered_by", "_flags", "_lines", "_list_amount", "_offer", "_reason", "_status",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        offer: Offer,
+        status: Status,
+        amount: Decimal | None,
+        lines: tuple[Line, ...],
+        at: datetime,
+        flags: tuple[str, ...] = (),
+        reason: str | None = None,
+        covered_by: str | None = None,
+        list_amount: Decimal | None = None,
+        basis: tuple[Tariff, Usage] | Decimal | None = None,
+    ) -> None:
+        """`basis` is what the cost was made of, or its cache savings themselves."""
+        self._basis = basis
+        self._offer = offer
+        self._status = status
+        self._amount = amount
+        self._lines = lines
+        self._at = at
+        self._flags = flags
+        self._reason = reason
+        self._covered_by = covered_by
+        self._list_amount = list_amount
+
+    @property
+    def status(self) -> Status:
+        """`priced`, `free` or `unpriced`."""
+        return self._status
+
+    @property
+    def amount(self) -> Decimal | None:
+        """The exact total in `currency`, None if unpriced."""
+        return self._amount
+
+    @property
+    def currency(self) -> str | None:
+        """The currency of the list (ISO 4217); None if no list was found."""
+        return self._offer.list
+
+    @property
+    def total(self) -> Money | None:
+        """The exact sum of the charges; None if unpriced."""
+        return None if self._amount is None else Money(self._amount, self._offer.list or "")
+
+    @property
+    def list_total(self) -> Money | None:
+        """The provider's list price, where the account pays another; else None."""
+        return None if self._list_amount is None else Money(self._list_amount, self._offer.list or "")
+
+    @property
+    def cache_savings(self) -> Money | None:
+        """What the vendor's cache saved: the same input at the price of fresh input, less what it costs here.
+
+        Below zero where writing to the cache cost more than reading from it saved. None where that is not known: the
+        call is unpriced, or its usage does not tell what was read from a cache. Storage is no part of it.
+        """
+        saved = self.cache_saved
+        return None if saved is None else Money(saved, self._offer.list or "")
+
+    @property
+    def cache_saved(self) -> Decimal | None:
+        """The amount of `cache_savings` in `currency`; computed when first asked for."""
+        if type(self._basis) is tuple:
+            tariff, usage = self._basis
+            self._basis = None if self._amount is None else tariff.cache_savings(usage)
+        return self._basis  # type: ignore[return-value]
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Values alone: the price tables of a process stay in it."""
+        _ = self.cache_saved
+        return None, {name: getattr(self, name) for name in self.__slots__}
+
+    @property
+    def charges(self) -> tuple[Charge, ...]:
+        """Disjoint charges; of an unpriced call, those that are known."""
+        currency = self._offer.list or ""
+        return tuple(
+            Charge(price.component, quantity, price.rate, price.per, amount, currency)
+            for price, quantity, amount in self._lines
+        )
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The charges as they were made, without an object for each: price, billed quantity, amount."""
+        return self._lines
+
+    @property
+    def offer(self) -> Offer:
+        """The entry of the book that answers."""
+        return self._offer
+
+    @property
+    def provider(self) -> str:
+        """Who bills."""
+        return self._offer.provider
+
+    @property
+    def model(self) -> str | None:
+        """The model billed, as the book names it; None if it knows none."""
+        return self._offer.model
+
+    @property
+    def rate_id(self) -> str | None:
+        """The entry's id, `provider/model@start`."""
+        return self._offer.rate_id
+
+    @property
+    def effective_from(self) -> datetime | None:
+        """Where the book lets the rate begin; None where it reaches back without limit."""
+        return self._offer.effective_from
+
+    @property
+    def dating(self) -> str | None:
+        """`official`, `observed` or `open`."""
+        return self._offer.dating
+
+    @property
+    def confidence(self) -> str | None:
+        """`official`, `corroborated` or `single-source`."""
+        return self._offer.confidence
+
+    @property
+    def list(self) -> str | None:
+        """The provider's price list, by its currency."""
+        return self._offer.list
+
+    @property
+    def book(self) -> str | None:
+        """The version of the book."""
+        return self._offer.book
+
+    @property
+    def at(self) -> datetime:
+        """The instant priced."""
+        return self._at
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a reader should know, such as `past_review` or `assumed_thinking=true`."""
+        return self._flags
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no price; None if there is one."""
+        return self._reason
+
+    @property
+    def covered_by(self) -> str | None:
+        """The plan the call was made under."""
+        return self._covered_by
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contract's JSON fields; money and rates are plain strings, unknown is None."""
+        offer = self._offer
+        answer: dict[str, Any] = {
+            "status": self._status,
+            "cost": None if self._amount is None else {"amount": plain(self._amount), "currency": offer.list},
+            "charges": [
+                {
+                    "component": price.component,
+                    "quantity": quantity if type(quantity) is int else plain(quantity),
+                    "rate": price.rate_text,
+                    "per": str(price.per),
+                    "amount": plain(amount),
+                }
+                for price, quantity, amount in self._lines
+            ],
+            "rate_id": offer.rate_id,
+            "effective_from": None if offer.effective_from is None else offer.effective_from.isoformat(),
+            "dating": offer.dating,
+            "confidence": offer.confidence,
+            "list": offer.list,
+            "at": self._at.isoformat(),
+            "book": offer.book,
+            "covered_by": self._covered_by,
+            "flags": [*self._flags],
+            "reason": self._reason,
+        }
+        if self._list_amount is not None:
+            answer["list_cost"] = {"amount": plain(self._list_amount), "currency": offer.list}
+        return answer
+
+    def to_json(self, at: str | None = None) -> str:
+        """The fields of `to_dict` as JSON text without the braces, written directly: a fifth of the time.
+
+        `at` is how the instant is spelled; None writes it out.
+        """
+        offer = self._offer
+        quote = _quoted
+        amount = "null"
+        if self._amount is not None:
+            amount = f'{{"amount": "{plain(self._amount)}", "currency": {quote(offer.list)}}}'
+        charges = ", ".join(
+            [
+                f'{{"component": {quote(price.component)}, "quantity": '
+                f"{quantity if type(quantity) is int else quote(plain(quantity))}, "
+                f'"rate": "{price.rate_text}", "per": "{price.per}", "amount": "{plain(part)}"}}'
+                for price, quantity, part in self._lines
+            ]
+        )
+        listed = ""
+        if self._list_amount is not None:
+            listed = f', "list_cost": {{"amount": "{plain(self._list_amount)}", "currency": {quote(offer.list)}}}'
+        return (
+            f'"status": "{self._status}", "cost": {amount}, "charges": [{charges}], {offer.json}, '
+            f'"at": {quote(at if at is not None else self._at.isoformat())}, "book": {quote(offer.book)}, '
+            f'"covered_by": {quote(self._covered_by)}, "flags": [{", ".join(map(quote, self._flags))}], '
+            f'"reason": {quote(self._reason)}{listed}'
+        )
+
+    def _key(self) -> tuple[Any, ...]:
+        return (
+            self._offer, self._status, self._amount, self.charges, self._at,
+            self._flags, self._reason, self._covered_by, self._list_amount,
+        )  # fmt: skip
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, Cost) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        what = f"{self.total}" if self._amount is not None else repr(self._reason)
+        return f"<Cost {self._status} {what} {self.provider}/{self.model} by {self.rate_id}>"

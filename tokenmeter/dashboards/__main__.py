@@ -1,0 +1,61 @@
+"""`python -m tokenmeter.dashboards`: write the dashboard or the rules to standard output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+
+from tokenmeter.dashboards.alerts import Limit, limit_of, rules
+from tokenmeter.dashboards.plain_yaml import to_yaml
+
+__all__ = ["main"]
+
+MISSING = (
+    "the dashboard is built with Grafana's SDK: pip install 'tokenmeter-sdk[views]'"
+    " (or take docs/grafana/tokenmeter.json from the repository)"
+)
+
+
+def _limit(text: str) -> Limit:
+    try:
+        return limit_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write one of the views to standard output; 2 where something is missing or wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tokenmeter.dashboards", description="Views of tokenmeter's metrics."
+    )
+    commands = parser.add_subparsers(dest="view", required=True)
+    commands.add_parser("dashboard", help="a Grafana dashboard, as JSON")
+    ruled = commands.add_parser("rules", help="recording and alert rules for Prometheus, as YAML")
+    ruled.add_argument(
+        "--limit", type=_limit, action="append", default=[], metavar="TEAM=AMOUNT:CURRENCY",
+        help="alert when a team (*: any) spends more than this in the window; may be given again",
+    )  # fmt: skip
+    ruled.add_argument("--window", default="1h", help="the time in which a limit may be spent (default: 1h)")
+    ruled.add_argument("--tag", default="team", help="the tag whose values the limits are for (default: team)")
+    given = parser.parse_args(argv)
+    if given.view == "dashboard":
+        try:
+            from tokenmeter.dashboards.dashboard import build
+        except ImportError:
+            parser.error(MISSING)
+        text = json.dumps(build(), indent=2, ensure_ascii=False) + "\n"
+    else:
+        try:
+            view = rules(given.limit, window=given.window, by=given.tag)
+        except ValueError as error:
+            parser.error(f"--window: {error}")
+        text = f"# Written by: python -m tokenmeter.dashboards {shlex.join(argv or sys.argv[1:])}\n{to_yaml(view)}"
+    sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,59 @@
+"""What our metrics and their attributes are called in Prometheus, and how to ask by how much a counter grew.
+
+Names follow from those in `otel/semconv` by OpenTelemetry's rules for Prometheus: dots become underscores, a unit of
+seconds and the `_total` of counters are appended, a unit in braces is not. Scraping and OTLP give the same.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tokenmeter.otel import semconv
+
+__all__ = [
+    "CURRENCY", "FAMILY", "FLAG", "KIND", "MODEL", "PRICED_MODEL", "PRICE_FROM", "PROVIDER", "SOURCE", "buckets",
+    "counter", "grown", "label", "tag",
+]  # fmt: skip
+
+
+def label(attribute: str) -> str:
+    """The label of an attribute."""
+    return re.sub(r"[^a-zA-Z0-9_]", "_", attribute)
+
+
+def tag(name: str) -> str:
+    """The label of one of the user's tags."""
+    return label(semconv.TAG + name)
+
+
+def counter(table: str) -> str:
+    """The series of one of our sums, by its name in `semconv.COUNTERS`."""
+    return f"{label(semconv.COUNTERS[table][0])}_total"
+
+
+def buckets(name: str) -> str:
+    """The series of a histogram of seconds, by its name in `semconv.HISTOGRAMS`."""
+    return f"{label(semconv.HISTOGRAMS[name][0])}_seconds_bucket"
+
+
+PRICE_FROM: Final = f"{label(semconv.PRICE_FROM[0])}_seconds"
+CURRENCY: Final = label(semconv.COST_CURRENCY)
+FAMILY: Final = label(semconv.FAMILY)
+FLAG: Final = label(semconv.COST_FLAG)
+KIND: Final = label(semconv.TOKEN_TYPE)
+MODEL: Final = label(semconv.REQUEST_MODEL)
+PRICED_MODEL: Final = label(semconv.COST_MODEL)
+PROVIDER: Final = label(semconv.SITE)
+SOURCE: Final = label(semconv.USAGE_SOURCE)
+
+
+def grown(by: str, series: str, window: str) -> str:
+    """By how much a counter grew in the last `window`, its first sample included.
+
+    Prometheus's `increase` looks at differences, so what a series begins with is none: a team's first call, or the
+    only call to an unpriced model, would never be seen. Our counters begin at zero, so a series that was not there a
+    window ago has grown by all it shows. (If its target was not scraped just then, a sum of earlier calls is taken
+    for growth, once.)
+    """
+    return f"sum by ({by}) (({series} unless {series} offset {window}) or increase({series}[{window}]))"

@@ -1,0 +1,127 @@
+"""One process's hold on a ledger file: open when needed, write whole batches, let go, come back.
+
+Every method is called under the ledger's own lock, by one thread at a time. A batch is written completely or not
+at all; a failure closes the file, is said once in the log with its remedy, and the next batch tries afresh. A file
+that was moved away or replaced meanwhile is noticed before each batch, so that nothing is written into a file
+nobody can find again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tokenmeter._support.guard import guard
+from tokenmeter.ledger import rows as ledger_rows
+from tokenmeter.ledger import schema
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["LedgerFile", "Loss"]
+
+_logger: Final = logging.getLogger("tokenmeter.ledger")
+
+# Other processes' commits hold the file for milliseconds: only a lock that outlasts this many attempts is news.
+_PATIENT_ATTEMPTS: Final = 3
+
+_LOSS: Final = "INSERT INTO losses (first_us, last_us, calls, reason) VALUES (?, ?, ?, ?)"
+
+
+class Loss(NamedTuple):
+    """Calls that could not be kept, between two instants (microseconds since the epoch)."""
+
+    first_us: int
+    last_us: int
+    calls: int
+    reason: str
+
+
+class LedgerFile:
+    """A ledger file and the connection to it, if there is one now."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.problem: str | None = None
+        """What keeps the file from being written, with the remedy; None while all is well."""
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._failures = 0
+
+    def write(self, rows: Sequence[tuple[Any, ...]], losses: Sequence[Loss]) -> int | None:
+        """Commit rows and losses together; how many rows could not be stored, or None to try it all again later."""
+        import sqlite3
+
+        try:
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            refused = _insert(connection, rows)
+            connection.executemany(_LOSS, losses)
+            connection.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            self._failed(error)
+            return None
+        if self.problem is not None:
+            _logger.warning("%s is written again", self.path)
+        self.problem = None
+        self._failures = 0
+        return refused
+
+    def let_go(self) -> None:
+        """Close the connection; the next write opens a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with guard("closing the ledger"):
+                connection.close()
+
+    def abandon(self) -> object:
+        """Give up the connection without touching the file; the caller keeps what is returned alive."""
+        connection, self._connection = self._connection, None
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._identity != _identity(self.path):
+            self.let_go()
+        if self._connection is None:
+            self._connection = schema.open_for_writing(self.path)
+            self._identity = _identity(self.path)
+        return self._connection
+
+    def _failed(self, error: Exception) -> None:
+        self.let_go()  # which rolls back
+        self._failures += 1
+        if "locked" in str(error) and self._failures < _PATIENT_ATTEMPTS:
+            return
+        problem = schema.remedy(self.path, error)
+        if problem != self.problem:
+            _logger.warning(
+                "the ledger is not written: %s. Calls wait in memory and are written when it works", problem
+            )
+        self.problem = problem
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert rows; how many SQLite cannot hold. One such row does not take the others with it."""
+    import sqlite3
+
+    try:
+        connection.executemany(ledger_rows.INSERT, rows)
+    except (OverflowError, UnicodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.IntegrityError):
+        # Rows before the failing one are in already; inserting them again changes nothing.
+        refused = len(rows)
+        for values in rows:
+            with guard("storing a record in the ledger"):
+                connection.execute(ledger_rows.INSERT, values)
+                refused -= 1
+        return refused
+    return 0

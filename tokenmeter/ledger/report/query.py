@@ -1,0 +1,358 @@
+"""Who spent what: sums over a ledger, by any of a call's names, tags and periods.
+
+Money is summed exactly, by an aggregate of our own over the exact text, never by SQLite's floating point. A row is
+one group in one currency; the calls of a group whose cost is not known are a row of their own, with no currency
+and no cost, and the group's other rows say that they are not complete. Delegated calls carry nothing themselves
+and are left out. A call belongs to the period in which it ended.
+
+Where the question names a currency and the user's own rates, each sum stands beside itself in that currency
+(`ledger/report/conversion.py`); the original stays what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter.errors import ConfigurationError
+from tokenmeter.ledger.report.conversion import Conversion, Parts
+from tokenmeter.ledger.report.periods import PERIODS, Zone
+from tokenmeter.ledger.schema import open_for_reading
+from tokenmeter.money import EXACT
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["KEYS", "TOKENS", "Question", "Report", "Row", "Tally", "ask"]
+
+KEYS: Final[dict[str, str]] = {
+    **{
+        name: name
+        for name in (
+            "provider", "model", "request_model", "response_model", "api", "operation", "host", "region",
+            "service_tier", "status", "currency",
+        )
+    },
+    "scope": "scope_path(scope)",
+    "end": "end_state",
+    "source": "usage_source",
+    **{period: f"{period}_of(ended_us)" for period in PERIODS},
+}  # fmt: skip
+"""What a report can be grouped by besides tags, as SQL over the ledger."""
+
+TOKENS: Final = (
+    "input_tokens",
+    "cache_read_input_tokens",
+    "cache_write_input_tokens",
+    "output_tokens",
+    "reasoning_output_tokens",
+)
+_SOURCES: Final = ("reported", "partial", "counted", "estimated", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked of a ledger. `by` holds keys of `KEYS`, tag names, or `tag:NAME` for a tag named like a key.
+
+    `since` is included, `until` is not; `providers` and `models` are alternatives, `tags` must all hold.
+    """
+
+    by: tuple[str, ...]
+    zone: Zone
+    since: datetime | None = None
+    until: datetime | None = None
+    providers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    conversion: Conversion | None = None
+
+
+@dataclass
+class Tally:
+    """Calls of one source within a row."""
+
+    calls: int = 0
+    cost: Decimal | None = None
+
+
+@dataclass
+class Row:
+    """Sums of one group in one currency; `currency` and `cost` are None for its calls that have no known cost.
+
+    `tokens` holds sums of what is known (None where no call knows), `unknown` how many calls don't know.
+    `shares` are fractions of the group's calls, by the source of their usage and `unpriced`; they are the same
+    calls that the group's rows together hold. `converted` is the cost in the currency asked for, None where no rate
+    reaches any of it; `unconverted` counts the row's calls that no rate reaches.
+    """
+
+    group: tuple[str | None, ...]
+    currency: str | None
+    cost: Decimal | None = None
+    calls: int = 0
+    errors: int = 0
+    attempts: int | None = None
+    tokens: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys(TOKENS))
+    unknown: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TOKENS, 0))
+    sources: dict[str, Tally] = field(default_factory=dict)
+    shares: dict[str, Decimal] = field(default_factory=dict)
+    complete: bool = True
+    converted: Decimal | None = None
+    unconverted: int = 0
+
+    def add(self, source: str, part: Mapping[str, Any]) -> None:
+        """Add the sums of some calls of one source."""
+        amount = None if part["amount"] is None else Decimal(part["amount"])
+        self.calls += part["calls"]
+        self.errors += part["errors"]
+        self.attempts = _plus(self.attempts, part["attempts"])
+        self.cost = _exact_plus(self.cost, amount)
+        parts = Parts.read(part["converted"])
+        self.converted = _exact_plus(self.converted, parts.amount)
+        self.unconverted += parts.missing
+        tally = self.sources.setdefault(source, Tally())
+        tally.calls += part["calls"]
+        tally.cost = _exact_plus(tally.cost, amount)
+        for name in TOKENS:
+            self.tokens[name] = _plus(self.tokens[name], part[name])
+            self.unknown[name] += part["calls"] - part[f"{name}_known"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The answer: rows, totals by currency, and what a reader must know to trust them.
+
+    `held` is how many calls the ledger holds in all, from `first` to `last`; `lost` counts calls of the period
+    that could not be written.
+    """
+
+    path: str
+    question: Question
+    rows: tuple[Row, ...]
+    totals: tuple[Row, ...]
+    lost: int
+    held: int
+    first: str | None
+    last: str | None
+
+
+def _plus(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else one + other
+
+
+def _exact_plus(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return other if one is None else one if other is None else EXACT.add(one, other)
+
+
+class _ExactSum:
+    """SQL aggregate: the exact sum of decimal texts; NULL of none."""
+
+    def __init__(self) -> None:
+        self._sum: Decimal | None = None
+
+    def step(self, amount: str | None) -> None:
+        if amount is not None:
+            self._sum = _exact_plus(self._sum, Decimal(amount))
+
+    def finalize(self) -> str | None:
+        return None if self._sum is None else str(self._sum)
+
+
+@cache
+def _scope_path(scope: str | None) -> str | None:
+    import json
+
+    return None if scope is None else " / ".join(json.loads(scope))
+
+
+def ask(path: str, question: Question) -> Report:
+    """Answer a question from a ledger, as of one instant, also while it is being written.
+
+    Raises ConfigurationError for a key nobody knows, LedgerError for a file that cannot be read.
+    """
+    import sqlite3
+
+    with closing(open_for_reading(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.create_aggregate("exact_sum", 1, _ExactSum)  # type: ignore[arg-type]
+        connection.create_function("scope_path", 1, _scope_path)
+        for period in PERIODS:
+            connection.create_function(f"{period}_of", 1, question.zone.buckets(period))
+        if question.conversion is not None:
+            connection.create_aggregate("converted_sum", 3, question.conversion.aggregate)  # type: ignore[arg-type]
+        connection.execute("BEGIN")  # one snapshot for all that follows
+        rows = _rows(connection, question)
+        held = connection.execute("SELECT count(*), min(ended_us), max(ended_us) FROM calls").fetchone()
+        return Report(
+            path=path,
+            question=question,
+            rows=_sorted(rows, question),
+            totals=_totals(rows),
+            lost=_lost(connection, question),
+            held=held[0],
+            first=_shown(held[1], question.zone),
+            last=_shown(held[2], question.zone),
+        )
+
+
+def _shown(us: int | None, zone: Zone) -> str | None:
+    from datetime import UTC
+
+    return None if us is None else zone.local(datetime.fromtimestamp(us // 1_000_000, UTC)).isoformat()
+
+
+_SUMS: Final = ", ".join(
+    (
+        "count(*) AS calls",
+        "sum(end_state = 'error') AS errors",
+        "sum(attempt_count) AS attempts",
+        "exact_sum(amount) AS amount",
+        *(f"sum({name}) AS {name}, count({name}) AS {name}_known" for name in TOKENS),
+    )
+)
+
+
+def _rows(connection: sqlite3.Connection, question: Question) -> list[Row]:
+    keys, key_values = _keys(connection, question.by)
+    where, where_values = _where(question)
+    count = len(question.by)
+    places = ", ".join(str(number + 1) for number in range(count + 2))
+    converted = "NULL" if question.conversion is None else "converted_sum(amount, currency, ended_us)"
+    selected = ", ".join([*keys, "currency", "usage_source", _SUMS, f"{converted} AS converted"])
+    # Expressions are this module's own; everything a user gave is bound.
+    query = f"SELECT {selected} FROM calls WHERE {where} GROUP BY {places}"  # noqa: S608
+    found: dict[tuple[Any, ...], Row] = {}
+    for part in connection.execute(query, [*key_values, *where_values]):
+        group = tuple(None if key is None else str(key) for key in part[:count])
+        currency, source = part[count], part[count + 1]
+        row = found.setdefault((group, currency), Row(group, currency))
+        row.add(source, part)
+    return _completed(list(found.values()))
+
+
+def _keys(connection: sqlite3.Connection, by: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The SQL of each group key, and the values bound in it. Raises ConfigurationError for an unknown key."""
+    expressions: list[str] = []
+    values: list[str] = []
+    for name in by:
+        if name in KEYS:
+            expressions.append(KEYS[name])
+            continue
+        tag = name.removeprefix("tag:")
+        _known(connection, tag, f"--by {name}")
+        expressions.append(_TAG)
+        values.append(tag)
+    return expressions, values
+
+
+_TAG: Final = "(SELECT value FROM json_each(calls.tags) WHERE key = ?)"
+
+
+def _known(connection: sqlite3.Connection, tag: str, flag: str) -> None:
+    if connection.execute("SELECT 1 FROM calls, json_each(calls.tags) WHERE key = ? LIMIT 1", [tag]).fetchone():
+        return
+    if not connection.execute("SELECT 1 FROM calls LIMIT 1").fetchone():
+        return  # nothing to group yet
+    import difflib
+
+    tags = [row[0] for row in connection.execute("SELECT DISTINCT key FROM calls, json_each(calls.tags) ORDER BY 1")]
+    near = difflib.get_close_matches(tag, [*KEYS, *tags], n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    known = ", ".join(tags[:50]) if tags else "none"
+    raise ConfigurationError(f"{flag}: no call has this tag; {hint}Keys are {', '.join(KEYS)}; tags here: {known}")
+
+
+def _where(question: Question) -> tuple[str, list[Any]]:
+    conditions = ["end_state <> 'delegated'"]
+    values: list[Any] = []
+    for at, compare in ((question.since, ">="), (question.until, "<")):
+        if at is not None:
+            conditions.append(f"ended_us {compare} ?")
+            values.append(_microseconds(at))
+    for names, column in ((question.providers, "provider"), (question.models, "model")):
+        if names:
+            conditions.append(f"{column} IN ({', '.join('?' * len(names))})")
+            values += names
+    for key, value in question.tags:
+        conditions.append(f"{_TAG} = ?")
+        values += [key, value]
+    return " AND ".join(conditions), values
+
+
+def _microseconds(at: datetime) -> int:
+    from datetime import UTC, timedelta
+
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _lost(connection: sqlite3.Connection, question: Question) -> int:
+    since = -(2**63) if question.since is None else _microseconds(question.since)
+    until = 2**63 - 1 if question.until is None else _microseconds(question.until)
+    found = connection.execute(
+        "SELECT coalesce(sum(calls), 0) FROM losses WHERE last_us >= ? AND first_us < ?", [since, until]
+    )
+    lost: int = found.fetchone()[0]
+    return lost
+
+
+def _by_group(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    groups: dict[tuple[str | None, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    yield from groups.values()
+
+
+def _completed(rows: list[Row]) -> list[Row]:
+    """Fill in what a row can only say with its group's other rows in view: shares, and whether it is complete."""
+    for group in _by_group(rows):
+        calls = sum(row.calls for row in group)
+        unpriced = sum(row.calls for row in group if row.currency is None)
+        for row in group:
+            row.complete = not unpriced
+            row.shares = {name: Decimal(0) for name in _SOURCES}
+            if row.currency is not None:
+                for source, tally in row.sources.items():
+                    row.shares[source] = _share(tally.calls, calls)
+            row.shares["unpriced"] = _share(unpriced, calls)
+    return rows
+
+
+def _share(part: int, whole: int) -> Decimal:
+    return EXACT.scaleb(Decimal(round(part * 10_000 / whole)), -4)
+
+
+def _totals(rows: Sequence[Row]) -> tuple[Row, ...]:
+    totals: dict[str | None, Row] = {}
+    for row in rows:
+        total = totals.setdefault(row.currency, Row((), row.currency))
+        total.calls += row.calls
+        total.errors += row.errors
+        total.attempts = _plus(total.attempts, row.attempts)
+        total.cost = _exact_plus(total.cost, row.cost)
+        total.converted = _exact_plus(total.converted, row.converted)
+        total.unconverted += row.unconverted
+        for source, tally in row.sources.items():
+            sum_ = total.sources.setdefault(source, Tally())
+            sum_.calls += tally.calls
+            sum_.cost = _exact_plus(sum_.cost, tally.cost)
+        for name in TOKENS:
+            total.tokens[name] = _plus(total.tokens[name], row.tokens[name])
+            total.unknown[name] += row.unknown[name]
+    return tuple(sorted(_completed(list(totals.values())), key=_currency_order))
+
+
+def _currency_order(row: Row) -> tuple[bool, str]:
+    return row.currency is None, row.currency or ""
+
+
+def _sorted(rows: Sequence[Row], question: Question) -> tuple[Row, ...]:
+    """Periods run forward; else each currency's dearest first. What is unpriced or unnamed stands last."""
+    names: Callable[[Row], Any] = lambda row: [(key is None, key or "") for key in row.group]  # noqa: E731
+    if any(key in PERIODS for key in question.by):
+        return tuple(sorted(rows, key=lambda row: (names(row), _currency_order(row))))
+    dearest = sorted(rows, key=lambda row: (_currency_order(row), -(row.cost or Decimal(0)), -row.calls, names(row)))
+    return tuple(dearest)

@@ -1,0 +1,212 @@
+"""A report for people (a table), for programs (JSON) and for spreadsheets (CSV).
+
+Only the table rounds. In it `+` after a number says "at least": some calls of the group do not know theirs; `?` is
+not known at all, and `-` was not reported by anybody. A converted sum stands beside the original, never in its place.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Any, Final
+
+from tokenmeter._support.text_tables import table
+from tokenmeter.ledger.report.conversion import Conversion
+from tokenmeter.ledger.report.query import TOKENS, Report, Row
+from tokenmeter.money import EXACT, plain
+
+__all__ = ["as_csv", "as_json", "as_text"]
+
+_TOKEN_HEADS: Final = dict(zip(TOKENS, ("input", "cache read", "cache write", "output", "reasoning"), strict=True))
+_ALWAYS: Final = ("reported", "counted", "estimated", "unpriced")
+_SHARES: Final = ("reported", "partial", "counted", "estimated", "none", "unpriced")
+_PLACES: Final = 4
+_RATES_MOST: Final = 6
+_SHOW: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
+
+
+def _row_json(row: Row, conversion: Conversion | None = None) -> dict[str, Any]:
+    answer = _sums_json(row)
+    if conversion is not None:
+        answer["converted"] = {
+            "amount": None if row.converted is None else plain(row.converted),
+            "currency": conversion.currency,
+            "calls_without_rate": row.unconverted,
+        }
+    return answer
+
+
+def _sums_json(row: Row) -> dict[str, Any]:
+    return {
+        "currency": row.currency,
+        "cost": None if row.cost is None else plain(row.cost),
+        "complete": row.complete,
+        "calls": row.calls,
+        "errors": row.errors,
+        "attempts": row.attempts,
+        "tokens": row.tokens,
+        "calls_without_tokens": {name: row.unknown[name] for name in ("input_tokens", "output_tokens")},
+        "sources": {
+            source: {"calls": tally.calls, "cost": None if tally.cost is None else plain(tally.cost)}
+            for source, tally in sorted(row.sources.items())
+        },
+        "shares": {name: plain(row.shares[name]) for name in _SHARES},
+    }
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The whole report; money and shares are exact strings, `null` is not known."""
+    question = report.question
+    conversion = question.conversion
+    more = {} if conversion is None else {"conversion": _conversion_json(report, conversion)}
+    rows = [
+        {"group": dict(zip(question.by, row.group, strict=True)), **_row_json(row, conversion)} for row in report.rows
+    ]
+    return {
+        "ledger": report.path,
+        "by": list(question.by),
+        "timezone": question.zone.name,
+        "since": None if question.since is None else question.since.isoformat(),
+        "until": None if question.until is None else question.until.isoformat(),
+        "rows": rows,
+        "totals": [_row_json(row, conversion) for row in report.totals],
+        "lost_calls": report.lost,
+        **more,
+    }
+
+
+def _conversion_json(report: Report, conversion: Conversion) -> dict[str, Any]:
+    total, missing = _together(report)
+    return {
+        **conversion.to_dict(),
+        "total": None if total is None else plain(total),
+        "calls_without_rate": missing,
+        "unpriced_calls": _unpriced(report),
+    }
+
+
+def _together(report: Report) -> tuple[Decimal | None, int]:
+    """Everything in the currency asked for, and the calls that no rate reached."""
+    total: Decimal | None = None
+    for row in report.totals:
+        if row.converted is not None:
+            total = row.converted if total is None else EXACT.add(total, row.converted)
+    return total, sum(row.unconverted for row in report.totals)
+
+
+def _unpriced(report: Report) -> int:
+    return sum(row.calls for row in report.totals if row.currency is None)
+
+
+def as_csv(report: Report) -> str:
+    """One line per row and a header; what is not known is empty. Totals are left to the reader's spreadsheet."""
+    by = report.question.by
+    fields = ("currency", "cost", "complete", "calls", "errors", "attempts")
+    shares = [f"share_{name}" for name in _SHARES]
+    conversion = report.question.conversion
+    more = () if conversion is None else ("converted", "converted_currency", "calls_without_rate")
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow([*by, *fields, *TOKENS, *shares, *more])
+    for row in report.rows:
+        data = _row_json(row, conversion)
+        data["complete"] = "yes" if row.complete else "no"
+        sums = [*(data[name] for name in fields), *(row.tokens[name] for name in TOKENS)]
+        converted = data["converted"].values() if conversion is not None else ()
+        writer.writerow([*row.group, *sums, *data["shares"].values(), *converted])  # None is written as an empty field
+    return target.getvalue()
+
+
+def _amount(amount: Decimal | None, *, complete: bool) -> str:
+    if amount is None:
+        return "?"
+    # Small sums keep three digits: nothing but free may look like 0.
+    places = max(_PLACES, 2 - amount.adjusted()) if amount else _PLACES
+    text = f"{_SHOW.quantize(amount, Decimal(1).scaleb(-places)):,f}"
+    text = text.rstrip("0") if places > _PLACES else text
+    return text + ("" if complete else "+")
+
+
+def _tokens(row: Row, name: str) -> str:
+    known, unknown = row.tokens[name], row.unknown[name]
+    if name not in ("input_tokens", "output_tokens"):
+        return "-" if known is None else f"{known:,}"
+    return "?" if known is None else f"{known:,}+" if unknown else f"{known:,}"
+
+
+def _cells(row: Row, tokens: list[str], shares: list[str], conversion: Conversion | None) -> list[str]:
+    attempts = "-" if row.attempts is None else f"{row.attempts:,}"
+    money = [_amount(row.cost, complete=row.complete), row.currency or "unpriced"]
+    if conversion is not None:
+        money.append(_amount(row.converted, complete=row.complete and not row.unconverted))
+    percent = [f"{EXACT.multiply(row.shares[name], Decimal(100)):.1f}%" for name in shares]
+    return [*money, f"{row.calls:,}", attempts, *(_tokens(row, name) for name in tokens), *percent]
+
+
+def as_text(report: Report) -> str:
+    """The table with a totals row per currency, and below it what a reader must know."""
+    if not report.rows:
+        return "\n".join([_period(report), _nothing(report), *_notes(report)])
+    by, everything = report.question.by, [*report.rows, *report.totals]
+    tokens = [
+        name
+        for name in TOKENS
+        if name in ("input_tokens", "output_tokens") or any(row.tokens[name] is not None for row in everything)
+    ]
+    shares = [name for name in _SHARES if name in _ALWAYS or any(row.shares[name] for row in everything)]
+    conversion = report.question.conversion
+    beside = [] if conversion is None else [f"in {conversion.currency}"]
+    numbers = [*beside, "calls", "attempts", *(_TOKEN_HEADS[name] for name in tokens), *shares]
+    heads = [*by, "cost", "currency", *numbers]
+    numbers.append("cost")
+    cells = {id(row): _cells(row, tokens, shares, conversion) for row in everything}
+    rows = [["-" if key is None else key for key in row.group] + cells[id(row)] for row in report.rows]
+    totals = [["total", *[""] * (len(by) - 1), *cells[id(row)]] for row in report.totals] if by else []
+    text = table(heads, [*rows, *totals], right=numbers, rules=[len(rows)] if totals else [])
+    return "\n".join([_period(report), "", text, *_notes(report)])
+
+
+def _period(report: Report) -> str:
+    question = report.question
+    local = question.zone.local
+    parts = [f"times in {question.zone.name}"]
+    if question.since is not None:
+        parts.append(f"since {local(question.since).isoformat(timespec='minutes')}")
+    if question.until is not None:
+        parts.append(f"until {local(question.until).isoformat(timespec='minutes')}")
+    return f"{report.path}: {', '.join(parts)}"
+
+
+def _nothing(report: Report) -> str:
+    if not report.held:
+        return "the ledger holds no calls yet"
+    return f"no call matches; the ledger holds {report.held:,} calls, from {report.first} to {report.last}"
+
+
+def _converted(report: Report, conversion: Conversion) -> list[str]:
+    """What all of it comes to in the currency asked for, and at whose rates."""
+    total, missing = _together(report)
+    whole = not missing and not _unpriced(report)
+    notes = [f"together {_amount(total, complete=whole)} {conversion.currency}, by your own rates, for show"]
+    rates = conversion.applied
+    said = [f"{rate.pair} {plain(rate.rate)} of {rate.day} ({rate.source})" for rate in rates[:_RATES_MOST]]
+    if rates:
+        more = f", and {len(rates) - _RATES_MOST} more" if len(rates) > _RATES_MOST else ""
+        notes.append(f"rates applied: {', '.join(said)}{more}")
+    if missing:
+        notes.append(f"{missing:,} calls have no rate into {conversion.currency} on or before their day")
+    return notes
+
+
+def _notes(report: Report) -> list[str]:
+    conversion = report.question.conversion
+    notes = [] if conversion is None or not report.rows else _converted(report, conversion)
+    if any(not row.complete or row.unknown["input_tokens"] or row.unknown["output_tokens"] for row in report.rows):
+        notes.append("+ at least: some calls of the group have no known cost or tokens; ? not known")
+    failed = sum(row.errors for row in report.totals if row.currency is None)
+    if failed:
+        notes.append(f"{failed:,} of {_unpriced(report):,} unpriced calls ended in an error")
+    if report.lost:
+        notes.append(f"{report.lost:,} more calls were lost while the ledger could not be written")
+    return ["", *notes] if notes else []

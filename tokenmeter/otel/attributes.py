@@ -1,0 +1,189 @@
+"""A record as span attributes: the standard ones and ours.
+
+Reported numbers go under their standard names as integers; counted and estimated ones under
+`tokenmeter.usage.estimated.`, numbers of an answer that broke off under `tokenmeter.usage.partial.`, unless
+`export_estimates` puts them all under the standard names. An attribute whose value is not known is not sent.
+
+Everything an exporter could choke on is dealt with here, because one bad value would lose a whole batch of other
+people's spans: strings are made encodable and bounded, integers kept within 64 bits, floats finite.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter.money import plain
+from tokenmeter.otel import semconv
+from tokenmeter.otel.sum_tables import source_of_call
+from tokenmeter.record import End, Record
+from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.cost import Cost, Offer
+    from tokenmeter.exchange import Converted
+
+__all__ = [
+    "Attributes",
+    "converted_attributes",
+    "cost_attributes",
+    "end_attributes",
+    "number",
+    "settled_attributes",
+    "text",
+    "usage_attributes",
+]
+
+Attributes = dict[str, Any]
+TEXT_MOST: Final = 1024
+_INT64: Final = 2**63
+_ELSEWHERE: Final = {
+    Source.COUNTED: semconv.ESTIMATED,
+    Source.ESTIMATED: semconv.ESTIMATED,
+    Source.PARTIAL: semconv.PARTIAL,
+}
+_tokens_of: Final = operator.attrgetter(*TOKEN_FIELDS)
+_OFFERS_MOST: Final = 1000
+_offers: dict[int, tuple[Offer, Attributes]] = {}
+
+
+def text(value: object) -> str:
+    """A value as a string that every exporter can send."""
+    answer = value if type(value) is str else str(value)
+    if len(answer) > TEXT_MOST:
+        answer = answer[:TEXT_MOST]
+    # A lone surrogate cannot be encoded, and would make the OTLP exporter drop the batch.
+    return answer if answer.isascii() else answer.encode("utf-8", "replace").decode()
+
+
+def whole(value: int) -> int | str:
+    """A count as an integer, or as text where 64 bits cannot hold it."""
+    return value if -_INT64 <= value < _INT64 else str(value)
+
+
+def number(value: Decimal) -> float | None:
+    """An exact amount as a float, for backends that compute; None where a float cannot hold it."""
+    answer = float(value)
+    return answer if math.isfinite(answer) else None
+
+
+def settled_attributes(answer: Attributes, record: Record, *, names: Mapping[str, str], export_estimates: bool) -> None:
+    """Add what a span of our own learns when its call settles, by the conventions."""
+    if record.response_model is not None:
+        answer[semconv.RESPONSE_MODEL] = text(record.response_model)
+    if record.response_id is not None:
+        answer[semconv.RESPONSE_ID] = text(record.response_id)
+    if record.finish_reasons:
+        answer[semconv.FINISH_REASONS] = [text(reason) for reason in record.finish_reasons]
+    if record.time_to_first_chunk is not None:
+        answer[semconv.TIME_TO_FIRST_CHUNK] = record.time_to_first_chunk
+    if record.end is End.ERROR:
+        answer[semconv.ERROR_TYPE] = text(record.error_type or "_OTHER")
+    if record.scope:
+        answer[semconv.SCOPE] = text(record.scope[-1])
+        if len(record.scope) > 1:
+            answer[semconv.SCOPE_PATH] = [text(part) for part in record.scope]
+    usage_attributes(answer, record.usage, record.operation, names, export_estimates)
+
+
+def usage_attributes(
+    answer: Attributes, usage: Usage, operation: str, names: Mapping[str, str], export_estimates: bool
+) -> None:
+    """Add the tokens, each under the name that its source allows."""
+    mixed = bool(usage.sources)
+    general = usage.source
+    reported = general is Source.REPORTED and not mixed
+    for field, tokens in zip(TOKEN_FIELDS, _tokens_of(usage), strict=True):
+        if tokens is None:
+            continue
+        if not tokens and field == "output_tokens" and operation == semconv.EMBEDDINGS:
+            continue  # embeddings have no output; the conventions have no attribute for it
+        value = tokens if -_INT64 <= tokens < _INT64 else str(tokens)
+        if reported:
+            answer[names.get(field) or semconv.OTHER_USAGE + field] = value
+            continue
+        source = usage.sources.get(field, general) if mixed else general
+        if source is Source.REPORTED or export_estimates:
+            answer[names.get(field) or semconv.OTHER_USAGE + field] = value
+        if source in _ELSEWHERE:
+            answer[_ELSEWHERE[source] + field] = value
+    for field, (low, high) in usage.ranges.items():
+        answer[semconv.ESTIMATED_LOW + field] = whole(low)
+        answer[semconv.ESTIMATED_HIGH + field] = whole(high)
+    for name, amount in usage.quantities.items():
+        answer[text(semconv.QUANTITY + name)] = whole(amount) if type(amount) is int else plain(amount)
+
+
+def end_attributes(answer: Attributes, record: Record) -> None:
+    """Add how the call ended and where its numbers came from: on our spans and on those we enrich."""
+    answer[semconv.END] = str(record.end)
+    answer[semconv.USAGE_SOURCE] = str(source_of_call(record))
+    if len(record.attempts) > 1:
+        answer[semconv.ATTEMPTS] = len(record.attempts)
+    if record.service_tier is not None:
+        answer[semconv.SERVICE_TIER] = text(record.service_tier)
+    if record.flags:
+        answer[semconv.FLAGS] = [text(flag) for flag in record.flags]
+    if record.reason is not None:
+        answer[semconv.REASON] = text(record.reason)
+    if record.vendor_cost is not None:
+        answer[semconv.VENDOR_AMOUNT] = plain(record.vendor_cost.amount)
+        answer[semconv.VENDOR_CURRENCY] = record.vendor_cost.currency
+
+
+def cost_attributes(answer: Attributes, cost: Cost) -> None:
+    """Add what the call cost and what is known about that: on our spans and on those we enrich."""
+    answer[semconv.COST_STATUS] = cost.status
+    amount = cost.amount
+    if amount is not None:
+        as_float = number(amount)
+        if as_float is not None:
+            answer[semconv.COST] = as_float
+        answer[semconv.COST_AMOUNT] = plain(amount)
+        answer[semconv.COST_CURRENCY] = cost.currency
+        saved = cost.cache_saved
+        if saved:
+            answer[semconv.COST_CACHE_SAVINGS] = plain(saved)
+    listed = cost.list_total
+    if listed is not None:
+        answer[semconv.COST_LIST_AMOUNT] = plain(listed.amount)
+    answer.update(_of_offer(cost.offer))
+    if cost.covered_by is not None:
+        answer[semconv.COST_COVERED_BY] = text(cost.covered_by)
+    if cost.status == "unpriced" and cost.reason is not None:
+        answer[semconv.COST_REASON] = text(cost.reason)
+
+
+def converted_attributes(answer: Attributes, converted: Converted) -> None:
+    """Add a cost at the user's own rate, beside the original and naming the rate, its day and who said so."""
+    answer[semconv.COST_CONVERTED] = plain(converted.amount.amount)
+    answer[semconv.COST_CONVERTED_CURRENCY] = converted.amount.currency
+    rate = converted.rate
+    answer[semconv.COST_RATE] = plain(rate.rate)
+    answer[semconv.COST_RATE_PAIR] = text(rate.pair)
+    answer[semconv.COST_RATE_DATE] = rate.day.isoformat()
+    answer[semconv.COST_RATE_SOURCE] = text(rate.source)
+
+
+def _of_offer(offer: Offer) -> Attributes:
+    """What all costs of one entry of the price book have in common, made once."""
+    known = _offers.get(id(offer))
+    if known is not None and known[0] is offer:
+        return known[1]
+    began = offer.effective_from
+    attributes = {
+        name: text(value)
+        for name, value in (
+            (semconv.COST_DATING, offer.dating),
+            (semconv.COST_EFFECTIVE_FROM, None if began is None else began.isoformat()),
+            (semconv.COST_BOOK, offer.book),
+            (semconv.COST_MODEL, offer.model),
+        )
+        if value is not None
+    }
+    if len(_offers) < _OFFERS_MOST:
+        _offers[id(offer)] = (offer, attributes)
+    return attributes

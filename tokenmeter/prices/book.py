@@ -1,0 +1,323 @@
+"""The price book: every provider's dated rates, with the user's overlays on top.
+
+`load_book()` is the book of this installation; a provider is read when a call first names it. `Book.price` never
+raises on data: what cannot be priced is answered `unpriced`, with the reason. A book is immutable; `with_overlay`
+gives another one, so a running process can change books without a lock.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from tokenmeter._support.data_files import CATALOG, SCHEMA, data_names, read_data, read_toml, source_of, to_json
+from tokenmeter.cost import Cost, Offer
+from tokenmeter.errors import CatalogError, ConfigurationError
+from tokenmeter.prices.price_file import PriceFile, Span
+from tokenmeter.prices.provider_prices import Shelf, read_moment
+from tokenmeter.usage import Usage
+
+__all__ = ["Book", "load_book", "read_overlays"]
+
+ENVIRONMENT: Final = "TOKENMETER_PRICES"
+_SITES_MOST: Final = 4096
+_FIRST: Final = -62_000_000_000.0  # the years 5 to 9884, in which every zone's clock can be read
+_LAST: Final = 250_000_000_000.0
+Overlay = Mapping[str, Any]
+
+
+class Book:
+    """Prices of all providers, at any instant. Made by `load_book` or `Book.of`; see docs/price-format.md."""
+
+    def __init__(
+        self,
+        root: Path | None = CATALOG,
+        *,
+        overlays: tuple[Overlay, ...] = (),
+        lists: Mapping[str, str] | None = None,
+    ) -> None:
+        """`overlays` go on top of the files under `root`, later ones on earlier ones.
+
+        `lists` picks a provider's list where it has several, as in `{"deepseek": "USD"}`.
+        """
+        self._root = root
+        self._overlays = overlays
+        self._lists = dict(lists or {})
+        self._shelves: dict[str, Shelf | str] = {}
+        self._sites: dict[tuple[str, str | None], str] = {}
+        self._opening = threading.Lock()
+
+    @classmethod
+    def of(cls, *files: Overlay | Path, lists: Mapping[str, str] | None = None) -> Book:
+        """A book of these price files alone. Raises CatalogError with every problem in them."""
+        return cls(None, lists=lists).with_overlay(*files)
+
+    def with_overlay(self, *sources: Overlay | Path | str) -> Book:
+        """A book with these price files (paths, folders or tables) on top of this one.
+
+        Raises CatalogError with every problem in them.
+        """
+        overlays = (*self._overlays, *read_overlays(sources, self))
+        return Book(self._root, overlays=overlays, lists=self._lists)
+
+    def with_lists(self, lists: Mapping[str, str]) -> Book:
+        """A book that uses these of the providers' own lists. Nothing is converted."""
+        return Book(self._root, overlays=self._overlays, lists={**self._lists, **lists})
+
+    def with_models(self, models: Mapping[str, Mapping[str, str]]) -> Book:
+        """A book that knows your own names: `{"volcengine": {"ep-2024…": "doubao-pro-32k"}}`."""
+        return self.with_overlay(
+            *(
+                {"provider": provider, "alias": [{"model": name, "of": model} for name, model in names.items()]}
+                for provider, names in models.items()
+            )
+        )
+
+    @functools.cached_property
+    def providers(self) -> tuple[str, ...]:
+        """Ids of the providers with prices, sorted."""
+        own = () if self._root is None else data_names("prices", self._root)
+        return tuple(sorted({*own, *(overlay["provider"] for overlay in self._overlays)}))
+
+    @functools.cached_property
+    def version(self) -> str:
+        """The newest day a source was read, and a digest of every file and overlay."""
+        return _version(self._root, self._overlays)
+
+    def price(
+        self,
+        usage: Usage,
+        *,
+        provider: str,
+        model: str,
+        response_model: str | None = None,
+        at: datetime | date | str | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Cost:
+        """What a usage costs at an instant: aware datetime, RFC 3339 text or bare day; None is now.
+
+        The response's model is billed if the book knows it, else the request's. `params` are the contract's
+        (`thinking`, `service_tier`, `batch`, `region`, `cache`, `cache_ttl`, `deployment`, `currency`, `plan` …).
+        Never raises on data: what can't be priced is `unpriced`, with the reason.
+        """
+        if params and "region" in params:
+            provider = self._site(provider, params["region"])
+        shelf = self._shelves.get(provider)
+        if type(shelf) is not Shelf:
+            shelf = self.shelf(provider)
+            if isinstance(shelf, str):
+                return self._unpriced(provider, model, at, shelf)
+        if type(at) is datetime and at.tzinfo is not None:
+            moment = at
+        else:
+            try:
+                moment = read_moment(at, shelf.zone)
+            except ValueError as error:
+                return self._unpriced(provider, model, None, str(error))
+        instant = moment.timestamp()
+        if not _FIRST < instant < _LAST:
+            return self._unpriced(provider, model, moment, f"{moment.isoformat()} is beyond any price book")
+        return shelf.quote(model, response_model, params, instant).price(usage, moment, instant)
+
+    def knows(self, provider: str, model: str, at: datetime | date | str | None = None) -> bool:
+        """Whether the book has a rate for a model (or a name of it) at an instant."""
+        shelf = self.shelf(provider)
+        if isinstance(shelf, str):
+            return False
+        try:
+            instant = read_moment(at, shelf.zone).timestamp()
+        except ValueError:
+            return False
+        return shelf.names.find(model, instant, Span()) is not None
+
+    def check(self) -> None:
+        """Read every price file in full. Raises CatalogError with every problem there is."""
+        from tokenmeter.prices.upkeep.check import check_data
+
+        problems: list[str] = []
+        for provider in self.providers:
+            head: Mapping[str, Any] = {}
+            for file in self.files(provider):
+                problems.extend(check_data(file.data, f"prices/{provider}.toml", head))
+                head = file.head
+        if problems:
+            raise CatalogError(problems)
+
+    def shelf(self, provider: str) -> Shelf | str:
+        """A provider's prices by id or alias, or the reason there are none."""
+        found = self._shelves.get(provider)
+        if found is None:
+            with self._opening:
+                found = self._shelves.get(provider)
+                if found is None:
+                    found = self._shelves[provider] = self._open(provider)
+        return found
+
+    def _open(self, provider: str) -> Shelf | str:
+        name = provider if provider in self.providers else _canonical(provider)
+        if name not in self.providers:
+            return f"no prices for provider {provider!r} in this book{self._hint(provider)}"
+        try:
+            files = list(self.files(name))
+        except CatalogError as error:
+            return f"the prices of {name} cannot be read: {error.problems[0]}"
+        return Shelf(files[::-1], book=self.version, default_list=self._lists.get(name))
+
+    def files(self, provider: str) -> Iterable[PriceFile]:
+        """The price files of a provider, lowest first. Raises CatalogError if one cannot be read."""
+        below: PriceFile | None = None
+        if self._root is not None and provider in data_names("prices", self._root):
+            below = PriceFile(read_data(f"prices/{provider}", self._root))
+            yield below
+        for overlay in self._overlays:
+            if overlay["provider"] == provider:
+                below = PriceFile(overlay, below)
+                yield below
+
+    def _site(self, provider: str, region: object) -> str:
+        """The billing site of a region: Singapore of `alibaba` is `alibaba-intl`, with a price list of its own."""
+        key = (provider, region if isinstance(region, str) else None)
+        site = self._sites.get(key)
+        if site is None:
+            from tokenmeter.providers.registry import load_providers
+
+            found = load_providers().resolve(*key)
+            site = provider if found is None or found.id not in self.providers else found.id
+            if len(self._sites) < _SITES_MOST:
+                self._sites[key] = site
+        return site
+
+    def _hint(self, provider: str) -> str:
+        import difflib
+
+        near = difflib.get_close_matches(str(provider), self.providers, n=1)
+        return f" (did you mean {near[0]!r}?)" if near else ""
+
+    def _unpriced(self, provider: str, model: str, at: Any, reason: str) -> Cost:
+        try:
+            moment = None if isinstance(at, str) and len(at) == 10 else read_moment(at, UTC)
+        except ValueError:
+            moment = None
+        offer = Offer(provider=provider, model=model, book=self.version)
+        return Cost(offer, "unpriced", None, (), moment or datetime.now(UTC), (), reason)
+
+
+def _canonical(provider: str) -> str:
+    """The id behind a provider's alias (`dashscope` is `alibaba`)."""
+    from tokenmeter.providers.registry import load_providers
+
+    found = load_providers().get(provider)
+    return provider if found is None else str(found.id)
+
+
+def _version(root: Path | None, overlays: tuple[Overlay, ...]) -> str:
+    newest, digest = "", ""
+    if root is not None:
+        if (root / "prices" / "data").is_dir():
+            newest, digest = digest_of(root)
+        else:
+            shipped = read_data("book", root)
+            newest, digest = shipped["read"], shipped["digest"]
+    if overlays:
+        import hashlib
+
+        hashed = hashlib.sha256(digest.encode())
+        for overlay in overlays:
+            hashed.update(to_json(overlay).encode())
+            newest = max(newest, str(overlay.get("read", "")))
+        digest = hashed.hexdigest()
+    return f"{newest or 'undated'}+{digest[:12]}"
+
+
+def digest_of(root: Path) -> tuple[str, str]:
+    """The newest `read` day of the TOML price files under `root`, and the digest of them with their schema."""
+    import hashlib
+
+    newest = ""
+    digest = hashlib.sha256()
+    for path in [source_of("components", root), *sorted((root / "prices" / "calendars").glob("*.toml"))]:
+        digest.update(path.read_bytes())
+    for path in sorted((root / "prices" / "data").glob("*.toml")):
+        content = path.read_bytes()
+        digest.update(path.stem.encode() + b"\0" + content)
+        if match := re.search(rb"^read\s*=\s*([0-9-]{10})", content[:4096], re.MULTILINE):
+            newest = max(newest, match[1].decode())
+    return newest, digest.hexdigest()
+
+
+def read_overlays(sources: Iterable[Overlay | Path | str], below: Book | None = None) -> tuple[Overlay, ...]:
+    """Price files from tables, TOML files and folders of them. Raises CatalogError with every problem found."""
+    from tokenmeter.prices.upkeep.check import check_data
+
+    found: list[tuple[str, Overlay]] = []
+    problems: list[str] = []
+    for source in sources:
+        if isinstance(source, Mapping):
+            found.append((f"overlay for {source.get('provider')}", source))
+            continue
+        path = Path(source)
+        for file in sorted(path.glob("*.toml")) if path.is_dir() else [path]:
+            try:
+                found.append((str(file), read_toml(file)))
+            except CatalogError as error:
+                problems.extend(error.problems)
+    for place, data in found:
+        head = _head_below(below, data.get("provider"))
+        problems.extend(check_data(data, place, head))
+    if problems:
+        raise CatalogError(problems)
+    return tuple(data for _, data in found)
+
+
+def _head_below(below: Book | None, provider: object) -> Mapping[str, Any]:
+    if below is None or not isinstance(provider, str) or provider not in below.providers:
+        return {}
+    *_, last = below.files(provider)
+    return last.head
+
+
+def newest_root(beside: str = "tokenmeter_prices") -> Path:
+    """Where the newest installed book is: in this package, or in a data-only release installed beside it.
+
+    Prices move every few weeks, code does not: `pip install -U tokenmeter-prices` brings a book of a later day. One
+    that is older, of another format or damaged is left alone.
+    """
+    from importlib.util import find_spec
+
+    spec = find_spec(beside)
+    places = list(spec.submodule_search_locations or ()) if spec is not None else []
+    if not places:
+        return CATALOG
+    root = Path(places[0])
+    try:
+        theirs = read_data("book", root)
+    except CatalogError:
+        return CATALOG
+    ours = _version(CATALOG, ()).partition("+")[0]
+    return root if theirs.get("schema") == SCHEMA and str(theirs.get("read", "")) > ours else CATALOG
+
+
+@functools.cache
+def _shipped(overlay: str | None) -> Book:
+    book = Book(newest_root())
+    if not overlay:
+        return book
+    paths = [Path(part) for part in overlay.split(os.pathsep) if part]
+    for path in paths:
+        if not path.exists():
+            raise ConfigurationError(f"{ENVIRONMENT}: {path} does not exist; name a price file or a folder of them")
+    return book.with_overlay(*paths)
+
+
+def load_book() -> Book:
+    """The book of this installation, with the overlay that `TOKENMETER_PRICES` names; read once.
+
+    Raises ConfigurationError or CatalogError if that overlay is missing or broken.
+    """
+    return _shipped(os.environ.get(ENVIRONMENT))

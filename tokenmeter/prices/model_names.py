@@ -1,0 +1,136 @@
+"""Which model of a provider's book a name means, at an instant.
+
+In this order: the exact id with a rate in force; an alias in force; a spelling the price file declares safe (letter
+case, dots for dashes, a `[[form]]` such as `"us.{model}"`), if exactly one model fits. Nothing is tried by prefix and
+nothing is stripped: a newer model must not be priced as an older one. Unknown stays unknown, with the nearest names
+as a hint.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from tokenmeter.prices.price_file import EVER, PriceFile, Span, instant_of
+
+__all__ = ["Match", "Names"]
+
+_DEPTH: Final = 5
+_HINTS: Final = 300  # finding near names is slow: after so many unknown ones a book stops offering them
+
+
+class Match(NamedTuple):
+    """A model of the book, with what the spelling said about the call and how it was found."""
+
+    model: str
+    params: Mapping[str, Any] = MappingProxyType({})
+    flags: tuple[str, ...] = ()
+
+
+class Names:
+    """The names of one provider, over its price file and the overlays on it (topmost first)."""
+
+    def __init__(self, files: list[PriceFile]) -> None:
+        self._files = files
+        self._aliases: dict[str, list[tuple[float, float, str]]] = {}
+        self._rules: tuple[str, ...] = tuple({rule: None for file in files for rule in file.head.get("match", ())})
+        self._forms: list[tuple[re.Pattern[str], Mapping[str, Any]]] = []
+        for file in files:
+            for entry in file.data.get("alias", ()):
+                since = instant_of(entry["from"], file.zone) if "from" in entry else -EVER
+                until = instant_of(entry["until"], file.zone) if "until" in entry else EVER
+                self._aliases.setdefault(entry["model"], []).append((since, until, entry["of"]))
+            for entry in file.data.get("form", ()):
+                self._forms.append((form_pattern(entry["name"]), entry.get("params", {})))
+        self._folded: dict[str, set[str]] | None = None
+        self._hints_left = _HINTS
+
+    def all(self) -> Iterator[str]:
+        """Every id and alias, each once."""
+        yield from dict.fromkeys([*(model for file in self._files for model in file.entries), *self._aliases])
+
+    def find(self, name: str, instant: float, span: Span) -> Match | None:
+        """The model a name means at an instant; narrows `span` to the time this stays so."""
+        return self._known(name, instant, span) or self._spelled(name, instant, span)
+
+    def _known(self, name: str, instant: float, span: Span, depth: int = _DEPTH) -> Match | None:
+        if self._sold(name, instant, span):
+            return Match(name)
+        for since, until, target in self._aliases.get(name, ()):
+            if since <= instant < until:
+                span.narrow(since, until)
+                found = self._known(target, instant, span, depth - 1) if depth else None
+                if found is not None:
+                    return found
+            else:
+                span.narrow(*((until, EVER) if until <= instant else (-EVER, since)))
+        return None
+
+    def _sold(self, name: str, instant: float, span: Span) -> bool:
+        sold = False
+        for file in self._files:
+            for currency in file.lists(name):
+                timeline = file.timeline(name, currency)
+                rate = None if timeline is None else timeline.in_force(instant, span)
+                sold = sold or (rate is not None and not rate.withdrawn)
+        return sold
+
+    def _spelled(self, name: str, instant: float, span: Span) -> Match | None:
+        folded = self._fold_all()
+        key = self._fold(name)
+        candidates = folded.get(key, set()) - {name}
+        if len(candidates) == 1:
+            found = self._known(next(iter(candidates)), instant, span)
+            if found is not None:
+                return Match(found.model, found.params, ("matched_spelling",))
+        for pattern, params in self._forms:
+            match = pattern.fullmatch(name)
+            if match is not None and (inner := match["model"]) != name:
+                found = self._known(inner, instant, span) or self._spelled(inner, instant, span)
+                if found is not None:
+                    return Match(found.model, {**params, **found.params}, ("matched_form", *found.flags))
+        return None
+
+    def _fold(self, name: str) -> str:
+        if "case" in self._rules:
+            name = name.lower()
+        if "spaces" in self._rules:  # ids have none: "Kimi K2" is how people write one
+            name = name.strip().replace(" ", "-")
+        if "dots" in self._rules:
+            name = re.sub(r"(?<=\d)\.(?=\d)", "-", name)
+        return name
+
+    def _fold_all(self) -> dict[str, set[str]]:
+        if self._folded is None:
+            folded: dict[str, set[str]] = {}
+            for name in self.all() if self._rules else ():
+                folded.setdefault(self._fold(name), set()).add(name)
+            self._folded = folded  # only when complete: another thread may be asking
+        return self._folded
+
+    def near(self, name: str) -> list[str]:
+        """Up to three names like this one, for a message."""
+        import difflib
+
+        if self._hints_left <= 0 or len(name) > 120:
+            return []
+        self._hints_left -= 1
+        by_case: dict[str, str] = {known.lower(): known for known in self.all()}
+        return [by_case[key] for key in difflib.get_close_matches(name.lower(), by_case, n=3, cutoff=0.7)]
+
+    def dead_ends(self) -> Iterable[tuple[str, str]]:
+        """Aliases whose target no rate and no alias names."""
+        for name, targets in self._aliases.items():
+            for _, _, target in targets:
+                if target not in self._aliases and not any(target in file.entries for file in self._files):
+                    yield name, target
+
+
+def form_pattern(text: str) -> re.Pattern[str]:
+    """The pattern of a `[[form]]`: `{model}` stands for a name, `*` for any text. Raises ValueError."""
+    if text.count("{model}") != 1 or text == "{model}":
+        raise ValueError(f'{text!r} is not a form such as "us.{{model}}" or "ft:{{model}}:*": it needs {{model}} once')
+    parts = (re.escape(part).replace(r"\*", ".*") for part in text.split("{model}"))
+    return re.compile("(?P<model>.+?)".join(parts), re.DOTALL)

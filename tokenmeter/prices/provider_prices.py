@@ -1,0 +1,281 @@
+"""One provider's part of the book: from a call's names, parameters and instant to what answers it.
+
+The answer to one form of request (names and parameters) is a `Quote`, good for a span of time: until the next rate
+or the next alias. Quotes are kept, so a warm call does one dictionary lookup and two comparisons before the
+arithmetic, and a bisection per time-of-day window the rate depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any, Final
+
+from tokenmeter.cost import Cost, Offer
+from tokenmeter.prices.charges import Table
+from tokenmeter.prices.components import load_schema
+from tokenmeter.prices.conditions import Plan, number
+from tokenmeter.prices.model_names import Match, Names
+from tokenmeter.prices.price_file import EVER, PriceFile, Rate, Span, instant_of
+from tokenmeter.prices.time_windows import INSIDE, UNKNOWN, Window
+from tokenmeter.usage import Usage
+
+__all__ = ["Quote", "Shelf", "read_moment"]
+
+_QUOTES_MOST: Final = 20_000
+_NONE: Final[Mapping[str, Any]] = {}
+Plans = tuple[Plan, "Plan | None", tuple[str, ...]]  # what bills, the list where that differs, and flags of both
+
+
+def read_moment(at: datetime | date | str | None, zone: Any) -> datetime:
+    """An instant as callers give it: aware datetime, RFC 3339 text, or a bare day (its midnight in `zone`).
+
+    None is now. Raises ValueError for a time without offset and for what is no time at all.
+    """
+    if at is None:
+        return datetime.now(UTC)
+    if isinstance(at, str):
+        try:
+            at = date.fromisoformat(at) if len(at) == 10 else datetime.fromisoformat(at)
+        except ValueError:
+            raise ValueError(f'{at!r} is not a time such as "2026-11-21T10:00:00+08:00" or "2026-11-21"') from None
+    if isinstance(at, datetime):
+        if at.utcoffset() is None:
+            raise ValueError(f"{at.isoformat()} has no offset: add one, such as +08:00, or give the day alone")
+        return at
+    if isinstance(at, date):
+        return datetime.combine(at, time(), zone)
+    raise ValueError(f"{at!r} is a {type(at).__name__}, not a time")
+
+
+class Quote:
+    """What answers one form of request from `since` until `until`: plans by the state of its windows, or a reason."""
+
+    __slots__ = ("_make", "_plans", "_windows", "covered_by", "flags", "offer", "reason", "since", "until")
+
+    def __init__(
+        self,
+        span: Span,
+        offer: Offer,
+        make: Callable[[Collection[str]], Plans] | None = None,
+        *,
+        windows: tuple[Window, ...] = (),
+        flags: tuple[str, ...] = (),
+        reason: str | None = None,
+        covered_by: str | None = None,
+    ) -> None:
+        self.since, self.until = span.since, span.until
+        self.offer, self.reason, self.covered_by, self.flags = offer, reason, covered_by, flags
+        self._make, self._windows = make, windows
+        self._plans: dict[tuple[int, ...], Plans | str] = {}
+
+    def price(self, usage: Usage, at: datetime, instant: float) -> Cost:
+        """The cost of a usage at an instant this quote is good for."""
+        windows = self._windows
+        state = tuple([window.state(instant) for window in windows]) if windows else ()
+        plans = self._plans.get(state)
+        if plans is None:
+            plans = self._plans[state] = self._decide(state)
+        if isinstance(plans, str):
+            return self._unpriced(at, plans)
+        plan, list_plan, flags = plans
+        table = plan.table(usage)
+        if isinstance(table, str):
+            return self._unpriced(at, table)
+        amount, lines, more, reason = table.bill(usage)
+        if more:
+            flags += more
+        if plan.edges:
+            length = usage.input_tokens or 0
+            flags += tuple(name for low, high, name in plan.edges if low < length <= high)
+        if amount is None:
+            return Cost(self.offer, "unpriced", None, lines, at, flags, reason, self.covered_by)
+        free = not amount and (table.free or (bool(lines) and not any(price.rate for price, _, _ in lines)))
+        list_amount = None
+        if list_plan is not None and isinstance(listed := list_plan.table(usage), Table):
+            list_amount = listed.bill(usage)[0]
+        return Cost(
+            self.offer, "free" if free else "priced", amount, lines, at, flags, None, self.covered_by, list_amount,
+            (table, usage),
+        )  # fmt: skip
+
+    def _decide(self, state: tuple[int, ...]) -> Plans | str:
+        if self._make is None:
+            return self.reason or ""
+        try:
+            plan, list_plan, flags = self._make(
+                {w.name for w, s in zip(self._windows, state, strict=True) if s & INSIDE}
+            )
+        except ValueError as error:
+            return str(error)
+        unknown = ("calendar_unknown",) if any(one & UNKNOWN for one in state) else ()
+        return plan, list_plan, self.flags + flags + unknown
+
+    def _unpriced(self, at: datetime, reason: str) -> Cost:
+        return Cost(self.offer, "unpriced", None, (), at, self.flags, reason, self.covered_by)
+
+
+class Shelf:
+    """The price files of one provider, topmost overlay first, and the quotes given so far."""
+
+    def __init__(self, files: list[PriceFile], *, book: str, default_list: str | None = None) -> None:
+        self.files = files
+        self.names = Names(files)
+        self.provider = files[0].provider
+        self.zone = files[0].zone
+        self.default_list = default_list or files[-1].currency
+        self._book = book
+        self._quotes: dict[tuple[Any, ...], list[Quote]] = {}
+        self._count = 0
+
+    def quote(self, model: str, response_model: str | None, params: Mapping[str, Any] | None, instant: float) -> Quote:
+        """What answers this form of request at an instant."""
+        key = (model, response_model, *params.items()) if params else (model, response_model)
+        try:
+            quotes = self._quotes.get(key)
+        except TypeError:  # a parameter that can't be hashed, such as a dict: nothing the book asks about
+            plain = {name: value for name, value in (params or _NONE).items() if isinstance(value, str | int | bool)}
+            return self.quote(model, response_model, plain, instant)
+        if quotes is not None:
+            for quote in quotes:
+                if quote.since <= instant < quote.until:
+                    if quote is not quotes[0]:  # the span asked last is asked next
+                        self._quotes[key] = [quote, *(other for other in quotes if other is not quote)]
+                    return quote
+        quote = self._find(model, response_model, params or _NONE, instant)
+        if self._count >= _QUOTES_MOST:
+            self._quotes, self._count = {}, 0
+        self._quotes[key] = [quote, *self._quotes.get(key, ())[:63]]
+        self._count += 1
+        return quote
+
+    def _find(self, model: str, response_model: str | None, params: Mapping[str, Any], instant: float) -> Quote:
+        span = Span()
+        flags: tuple[str, ...] = ()
+        match = None
+        if response_model and response_model != model:
+            match = self.names.find(response_model, instant, span)
+            flags = () if match is not None else ("response_model_unknown",)
+        if match is None:
+            match = self.names.find(model, instant, span)
+        if match is None:
+            return Quote(span, self._nothing(None), flags=flags, reason=self._why_unknown(model, instant))
+        flags += match.flags
+        rate, name = self._rate(match, params, instant, span)
+        if rate is None:
+            reason = self._why_no_rate(match.model, name, instant)
+            return Quote(span, self._nothing(match.model, name), flags=flags, reason=reason)
+        return self._quote(rate, match, params, instant, span, flags)
+
+    def _nothing(self, model: str | None, name: str | None = None) -> Offer:
+        return Offer(provider=self.provider, model=model, list=name, book=self._book)
+
+    def _rate(
+        self, match: Match, params: Mapping[str, Any], instant: float, span: Span, below: PriceFile | None = None
+    ) -> tuple[Rate | None, str]:
+        """The rate in force, from the topmost file that has one (beneath `below`), and the list asked."""
+        files = self.files if below is None else self.files[self.files.index(below) + 1 :]
+        name = params.get("currency")
+        if not isinstance(name, str):
+            name = self.default_list
+            lists = dict.fromkeys(one for file in files for one in file.lists(match.model))
+            if name not in lists and len(lists) == 1:
+                name = next(iter(lists))  # the only list that has this model: never a conversion
+        for file in files:
+            timeline = file.timeline(match.model, name.upper())
+            rate = None if timeline is None else timeline.in_force(instant, span)
+            if rate is not None:
+                return (None if rate.withdrawn else rate), name
+        return None, name
+
+    def _quote(
+        self, rate: Rate, match: Match, params: Mapping[str, Any], instant: float, span: Span, flags: tuple[str, ...]
+    ) -> Quote:
+        timeline = rate.file.timeline(rate.model, rate.list)
+        next_start = EVER if timeline is None else timeline.after(rate)
+        for turn in rate.turns():
+            span.narrow(*((turn, EVER) if turn <= instant else (-EVER, turn)))
+        flags += tuple(rate.flags(instant, next_start))
+        covered_by, plan_flags = self._covered_by(params)
+        facts = {**match.params, **params}
+        offer = Offer(
+            provider=self.provider,
+            model=rate.model,
+            rate_id=rate.id,
+            effective_from=rate.starts_at,
+            dating=rate.dating,
+            confidence=rate.confidence,
+            list=rate.list,
+            book=self._book,
+        )
+        discount = None if rate.file.contract else self._discount(rate.model, instant, span)
+        listed = rate if discount is not None else None
+        if rate.file.contract:
+            listed, _ = self._rate(match, {**params, "currency": rate.list}, instant, span, rate.file)
+
+        def make(windows: Collection[str]) -> Plans:
+            plan = Plan(rate.prices(), facts, windows, load_schema(), discount=discount)
+            list_plan = None if listed is None else Plan(listed.prices(), facts, windows, load_schema())
+            return plan, list_plan, plan.flags + plan_flags
+
+        windows = {
+            name: one.file.window(name)
+            for one in (rate, listed)
+            if one is not None
+            for case in one.prices().cases
+            for name in case.windows
+        }
+        return Quote(span, offer, make, windows=tuple(windows.values()), flags=flags, covered_by=covered_by)
+
+    def _covered_by(self, params: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+        plan = params.get("plan") or params.get("covered_by")
+        if not isinstance(plan, str):
+            return None, ()
+        known = any(plan in file.plans for file in self.files)
+        return plan, () if known else ("plan_unknown",)
+
+    def _discount(self, model: str, instant: float, span: Span) -> Decimal | dict[str, Decimal] | None:
+        """The account's discount on this model: the first that applies; discounts do not stack."""
+        for file in self.files:
+            for entry in file.discounts:
+                since = instant_of(entry["from"], file.zone) if "from" in entry else -EVER
+                until = instant_of(entry["until"], file.zone) if "until" in entry else EVER
+                if model not in entry["models"] and "*" not in entry["models"]:
+                    continue
+                if since <= instant < until:
+                    span.narrow(since, until)
+                    multiply = entry["multiply"]
+                    if isinstance(multiply, Mapping):
+                        return {name: number(factor) for name, factor in multiply.items()}
+                    return number(multiply)
+                span.narrow(*((until, EVER) if until <= instant else (-EVER, since)))
+        return None
+
+    def _why_unknown(self, model: str, instant: float) -> str:
+        if any(model in file.entries for file in self.files):
+            return self._why_no_rate(model, None, instant)
+        near = self.names.near(model)
+        # Endpoint and deployment ids (ep-2024…) are the customer's own: nothing in a book is near them.
+        hint = (
+            f"near names: {', '.join(near)}"
+            if near
+            else "a name of your own? say its model: TOKENMETER_MODELS=name=model"
+        )
+        return f"{self.provider} has no model {model!r} in this book ({hint})"
+
+    def _why_no_rate(self, model: str, name: str | None, instant: float) -> str:
+        lists = dict.fromkeys(one for file in self.files for one in file.lists(model))
+        if name is not None and name.upper() not in lists:
+            return f"{self.provider} has no {name} list for {model!r} (lists: {', '.join(lists)}); nothing is converted"
+        starts = []
+        for file in self.files:
+            for one in lists if name is None else (name.upper(),):
+                timeline = file.timeline(model, one)
+                if timeline is None:
+                    continue
+                rate = timeline.in_force(instant, Span())
+                if rate is not None and rate.withdrawn:
+                    return f"{model!r} was withdrawn on {rate.id.rpartition('@')[2]}"
+                starts += [rate.starts_at.isoformat() for rate in timeline.rates[:1] if rate.starts_at is not None]
+        return f"no rate for {model!r} is known before {min(starts, default='any day')}: the book's first is later"

@@ -1,0 +1,105 @@
+"""What is sound in a price file but should be looked at: overlaps, gaps, jumps, unit slips, reviews that are due.
+
+`check` refuses what cannot be used; here a reader is told what is improbable. A `problem` is almost surely a
+mistake in the file, a `notice` may well be what the vendor did: 20 to 0.5 CNY was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+from tokenmeter.prices.model_names import Names
+from tokenmeter.prices.price_file import EVER, PriceFile, Rate
+from tokenmeter.prices.upkeep.price_history import card
+
+__all__ = ["Finding", "audit"]
+
+_JUMP: Final = 10
+_SLIP: Final = 1000
+_DEAREST: Final = Decimal(10_000)  # per million tokens: no vendor has asked more in any currency of the book
+_PER_MILLION: Final = ("input", "output", "cache_read", "cache_write", "reasoning_output")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to look at. `severity` is `problem` or `notice`."""
+
+    severity: str
+    kind: str
+    place: str
+    message: str
+
+
+def audit(file: PriceFile, today: date) -> Iterator[Finding]:
+    """Everything improbable in one price file."""
+    for model in file.entries:
+        for name in file.lists(model):
+            timeline = file.timeline(model, name)
+            if timeline is None:
+                continue
+            for rate in timeline.rates:
+                yield from _alone(rate, today)
+            for before, after in zip(timeline.rates, timeline.rates[1:], strict=False):
+                yield from _together(before, after)
+    for name, target in Names([file]).dead_ends():
+        yield Finding("problem", "alias", f"{file.provider}/{name}", f"{target!r} is no model of this book")
+
+
+def _alone(rate: Rate, today: date) -> Iterator[Finding]:
+    review = rate.review_by()
+    if review is not None and review < today:
+        yield Finding("notice", "review", rate.id, f"was to be read again by {review}")
+    prices = rate.prices()
+    for name in _PER_MILLION:
+        price = prices.base.get(name)
+        if price is not None and price > _DEAREST:
+            yield Finding("problem", "unit", rate.id, f"{name} = {price} per million tokens: a slip of the unit?")
+    read, paid = prices.base.get("cache_read"), prices.base.get("input")
+    if read is not None and paid is not None and read > paid:
+        yield Finding("notice", "cache", rate.id, f"cache_read {read} is above input {paid}")
+    yield from _tier_gaps(rate)
+
+
+def _tier_gaps(rate: Rate) -> Iterator[Finding]:
+    """A tier that ends without another going on: above it the base price would apply again."""
+    prices = rate.prices()
+    plain_tiers = [
+        case.ranges[0]
+        for case in prices.cases
+        if len(case.ranges) == 1 and not (case.names or case.switches or case.windows) and case.sets
+    ]
+    for quantity in {span.quantity for span in plain_tiers}:
+        spans = [span for span in plain_tiers if span.quantity == quantity]
+        edges = sorted({edge for span in spans for edge in (span.low, span.high) if edge is not None})
+        held = [any(span.holds(edge) for span in spans) for edge in edges]
+        for index in range(1, len(edges)):
+            if held[index - 1] and not held[index]:
+                message = f"no tier from {edges[index]} {quantity} on: the base price applies there"
+                yield Finding("notice" if index == len(edges) - 1 else "problem", "tier-gap", rate.id, message)
+
+
+def _together(before: Rate, after: Rate) -> Iterator[Finding]:
+    if before.start == after.start:
+        yield Finding("problem", "overlap", after.id, "two entries begin at the same instant")
+        return
+    if before.dating == after.dating == "observed" and before.last_known > after.start + 86_400:
+        yield Finding("notice", "overlap", after.id, f"{before.id} was still observed when this one was first")
+    if before.until < EVER and before.until < after.start:
+        yield Finding("notice", "gap", after.id, f"nothing is known between the end of {before.id} and this one")
+    was, now = card(before), card(after)
+    for name in was.keys() & now.keys():
+        try:
+            old, new = Decimal(was[name]), Decimal(now[name])
+        except ArithmeticError:
+            continue
+        if not old or not new:
+            continue
+        ratio = max(old / new, new / old)
+        if ratio >= _SLIP:
+            yield Finding("problem", "unit", after.id, f"{name} goes from {old} to {new}: a slip of the unit?")
+        elif ratio >= _JUMP:
+            yield Finding("notice", "jump", after.id, f"{name} goes from {old} to {new}")

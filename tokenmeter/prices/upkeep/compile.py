@@ -1,0 +1,41 @@
+"""Write the catalog as the compiled files that wheels hold. Used by build hooks only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenmeter._support.data_files import CATALOG, SCHEMA, compile_folder, data_names, to_json
+from tokenmeter._support.toml_problems import Problems, read_folder
+from tokenmeter.prices.book import Book, digest_of
+
+__all__ = ["compile_book", "compile_identities"]
+
+
+def compile_book(target: Path, root: Path = CATALOG) -> list[Path]:
+    """Prices, calendars and components as JSON under `target`; returns what was written.
+
+    Raises CatalogError with every problem of the book: a broken one is not shipped.
+    """
+    Book(root).check()
+    names = [
+        "components",
+        *(f"{folder}/{name}" for folder in ("prices", "calendars") for name in data_names(folder, root)),
+    ]
+    written = compile_folder(root, names, target)
+    read, digest = digest_of(root)
+    book = target / "book.json"
+    book.write_text(to_json({"read": read, "digest": digest, "schema": SCHEMA}), encoding="utf-8")
+    return [*written, book]
+
+
+def compile_identities(target: Path, root: Path = CATALOG) -> list[Path]:
+    """Providers, wire formats and request parameters, each folder as one file: a process needs all of them at once."""
+    written = compile_folder(root, ["request"], target)
+    for folder in (root / "providers", root / "wire" / "formats"):
+        problems = Problems()
+        files = read_folder(folder, problems)
+        problems.done()
+        path = target / f"{folder.name}.json"
+        path.write_text(to_json(files), encoding="utf-8")
+        written.append(path)
+    return written

@@ -1,0 +1,346 @@
+"""Who serves and bills: one TOML file per provider, and which provider a host is.
+
+A provider file says its id, aliases, OpenTelemetry name, time zone, the hosts it answers on, how it takes
+`stream_options`, and what its answers say beyond the wire format. `Providers.for_host` is asked for every request
+of the host program, so a host we do not know costs one dict probe and a known one two.
+
+    id, aliases, name            `otel_name` is OpenTelemetry's `gen_ai.provider.name`
+    timezone                     where a price day begins
+    clock                        which instant of a call is priced: its "end" or its "start"
+    stream_usage                 how usage comes in a stream: "ask" for it, "always", asking is "refuse"d, "unknown"
+    null_usage_if_asked          asking puts `usage: null` into every other chunk, where none would be
+    stream_usage_since           the first api-version (a query parameter) that takes stream_options
+    apis                         wire formats, the most likely first
+    [models]                     end of a request path -> the model asked for, where the body names none; `*` is any
+                                 word, as a model the word that stands there; the first that fits wins
+    sites                        region -> the provider that bills it (`ap-southeast-1` of alibaba is alibaba-intl)
+    [[endpoint]]                 host (`*` any labels, `{region}` the region), region, currency, stream_usage, paths;
+                                 `action`: the header that says what a request is, where every one is posted to `/`
+    [usage."<api>"]              laid over the wire format: see `apis`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from tokenmeter._support.toml_problems import CATALOG, Problems, read_folder
+from tokenmeter.errors import ConfigurationError
+from tokenmeter.wire.formats import API_KEYS, Apis, check_components, load_apis
+
+__all__ = ["Endpoint", "Provider", "Providers", "load_providers", "read_providers"]
+
+_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+_HOST: Final = re.compile(r"[^\s/:@?#\[\]]+(:[0-9]{1,5})?")
+_HOST_V6: Final = re.compile(r"\[(?P<address>[0-9a-f:.]*:[0-9a-f:.]*)\](?P<port>:[0-9]{1,5})?")
+_SCHEMA: Final[dict[str, type]] = {
+    "id": str, "name": str, "aliases": list, "otel_name": str, "timezone": str, "clock": str, "stream_usage": str,
+    "stream_usage_since": str, "null_usage_if_asked": bool,
+    "apis": list, "sites": dict, "paths": dict, "models": dict, "endpoint": list, "usage": dict,
+}  # fmt: skip
+_ENDPOINT: Final[dict[str, type]] = {
+    "host": str, "region": str, "currency": str, "stream_usage": str, "paths": dict, "action": str, "note": str,
+}  # fmt: skip
+_STREAM_USAGE: Final = ("ask", "always", "refuse", "unknown")
+_VERSION: Final = re.compile(r"[?&]api-version=(\d{4}-\d\d-\d\d)")
+_KNOWN_MOST: Final = 4096
+"""Hosts, and paths of one host, that are remembered; beyond it the memory starts anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What a request to a host and path is. `api` is None where the path is not a call to a model."""
+
+    provider_id: str
+    region: str | None
+    api: str | None
+    currency: str | None
+    stream_usage: str
+    action: str | None = None
+    """The header whose value stands for the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One line of the host map."""
+
+    pattern: str
+    provider_id: str
+    region: str | None = None
+    currency: str | None = None
+    stream_usage: str | None = None
+    paths: Mapping[str, str] = field(default_factory=dict)
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One billing site. `at` is the instant of a call its prices are read at: "end" or "start"."""
+
+    id: str
+    name: str
+    otel_name: str
+    timezone: str
+    aliases: tuple[str, ...] = ()
+    stream_usage: str = "unknown"
+    stream_usage_since: str | None = None
+    null_usage_if_asked: bool = False
+    at: str = "end"
+    apis: tuple[str, ...] = ()
+    sites: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+    endpoints: tuple[Host, ...] = ()
+    usage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def stream_usage_of(self, path: str) -> str:
+        """`stream_usage` for requests to a path; an api-version in its query may be too old to be asked."""
+        return _too_old(path, self.stream_usage_since) or self.stream_usage
+
+    def model_at(self, path: str) -> str | None:
+        """The model that a path alone names; None where none is declared for it."""
+        path = path.partition("?")[0].rstrip("/")
+        for pattern, model in self.models.items():
+            if match := _model_path(pattern).search(path):
+                return match[1] if model == "*" else model
+        return None
+
+
+class _Known:
+    """A host that is in the map, with the paths seen on it."""
+
+    __slots__ = ("host", "paths", "provider", "region")
+
+    def __init__(self, host: Host, provider: Provider, region: str | None) -> None:
+        self.host = host
+        self.provider = provider
+        self.region = region
+        self.paths: dict[str, Endpoint] = {}
+
+
+class Providers:
+    """Every provider, by id, alias and host. Immutable but for its memory of hosts."""
+
+    def __init__(self, providers: Iterable[Provider], apis: Apis, extra: Mapping[str, str] = _EMPTY) -> None:
+        self.by_id: Mapping[str, Provider] = {provider.id: provider for provider in providers}
+        self._apis = apis
+        self._extra = dict(extra)
+        self._names: dict[str, Provider] = {}
+        # An id is stronger than somebody else's alias, and an alias than an OpenTelemetry name, which sites share.
+        for provider in self.by_id.values():
+            self._names[provider.id] = provider
+        for names in (lambda provider: provider.aliases, lambda provider: (provider.otel_name,)):
+            for provider in self.by_id.values():
+                for name in names(provider):
+                    self._names.setdefault(name, provider)
+        hosts = [host for provider in self.by_id.values() for host in provider.endpoints]
+        hosts += [Host(pattern, self._named(pattern, name)) for pattern, name in extra.items()]
+        self._exact = {host.pattern: host for host in hosts if "*" not in host.pattern and "{" not in host.pattern}
+        patterns = [host for host in hosts if host.pattern not in self._exact]
+        patterns.sort(key=lambda host: -len(re.sub(r"\{\w+\}|\*", "", host.pattern)))
+        self._patterns = [(_compile(host.pattern), host) for host in patterns]
+        self._seen: dict[str, _Known | None] = {}
+
+    def _named(self, host: str, name: str) -> str:
+        provider = self._names.get(name)
+        if provider is None:
+            raise ConfigurationError(
+                f"hosts: {host!r}: there is no provider {name!r}; give an id such as 'deepseek' or 'openai'"
+            )
+        return provider.id
+
+    def get(self, name: str | None) -> Provider | None:
+        """The provider of an id, an alias or an OpenTelemetry name; None for none."""
+        if name is None:
+            return None
+        provider = self._names.get(name)
+        return provider if provider is not None else self._names.get(name.strip().lower().replace(" ", "-"))
+
+    def resolve(self, name: str, region: str | None = None) -> Provider | None:
+        """As `get`; a region that belongs to another billing site gives that site's provider."""
+        provider = self.get(name)
+        if provider is None or region is None:
+            return provider
+        site = provider.sites.get(region)
+        return self.by_id.get(site, provider) if site is not None else provider
+
+    def for_host(self, host: str, path: str) -> Endpoint | None:
+        """What a POST to a host and path is; None for a host nobody declared.
+
+        `host` may carry a port (`localhost:11434`); a known host with a path that is no call to a model gives an
+        endpoint whose `api` is None.
+        """
+        try:
+            known = self._seen[host]
+        except KeyError:
+            known = self._remember(host)
+        if known is None:
+            return None
+        endpoint = known.paths.get(path)
+        return endpoint if endpoint is not None else self._endpoint(known, path)
+
+    def with_hosts(self, hosts: Mapping[str, str]) -> Providers:
+        """These providers with a user's own hosts: `{"llm.corp.lan": "deepseek"}`; `*` stands for any labels.
+
+        A user's line wins over ours. Raises ConfigurationError for a provider there is none of and for what is no host.
+        """
+        normal = {_user_host(host): name for host, name in hosts.items()}
+        return Providers(self.by_id.values(), self._apis, {**self._extra, **normal})
+
+    def _remember(self, host: str) -> _Known | None:
+        known = self._find(host.lower().rstrip("."))
+        if len(self._seen) >= _KNOWN_MOST:
+            self._seen.clear()
+        self._seen[host] = known
+        return known
+
+    def _find(self, host: str) -> _Known | None:
+        name, colon, port = host.rpartition(":")
+        bare = name if colon and port.isdigit() else host
+        for candidate in dict.fromkeys((host, bare)):
+            exact = self._exact.get(candidate)
+            if exact is not None:
+                return _Known(exact, self.by_id[exact.provider_id], exact.region)
+        for pattern, line in self._patterns:
+            if match := pattern.fullmatch(bare):
+                region = line.region or match.groupdict().get("region")
+                return _Known(line, self.by_id[line.provider_id], region)
+        return None
+
+    def _endpoint(self, known: _Known, path: str) -> Endpoint:
+        provider, host = known.provider, known.host
+        own = {**provider.paths, **host.paths}
+        endpoint = Endpoint(
+            provider_id=provider.id,
+            region=known.region,
+            api=self._apis.for_path(path, own) if path else None,
+            currency=host.currency,
+            stream_usage=_too_old(path, provider.stream_usage_since) or host.stream_usage or provider.stream_usage,
+            action=host.action,
+        )
+        if len(known.paths) >= _KNOWN_MOST:
+            known.paths.clear()
+        known.paths[path] = endpoint
+        return endpoint
+
+
+def _too_old(path: str, since: str | None) -> str | None:
+    """ "refuse" where the api-version in the query is from before `since`."""
+    match = _VERSION.search(path) if since is not None else None
+    return "refuse" if match and since is not None and match[1] < since else None
+
+
+@functools.cache
+def _model_path(pattern: str) -> re.Pattern[str]:
+    return re.compile("([^/]+)".join(re.escape(part) for part in pattern.split("*")) + r"\Z")
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    parts = re.split(r"(\{\w+\}|\*)", pattern)
+    text = "".join(
+        r"[a-z0-9.-]+" if part == "*" else rf"(?P<{part[1:-1]}>[a-z0-9-]+)" if part.startswith("{") else re.escape(part)
+        for part in parts
+    )
+    return re.compile(text)
+
+
+def _hosts(place: str, entry: dict[str, Any], problems: Problems) -> tuple[Host, ...]:
+    hosts: list[Host] = []
+    for position, line in enumerate(entry.get("endpoint", ()), start=1):
+        where = f"{place}: endpoint {position}"
+        if not problems.check(where, line, _ENDPOINT, need=("host",)):
+            continue
+        if line.get("stream_usage", "ask") not in _STREAM_USAGE:
+            problems.add(where, f'"stream_usage" is one of {", ".join(_STREAM_USAGE)}')
+        pattern = line["host"]
+        if pattern != pattern.lower() or "/" in pattern:
+            problems.add(where, f'"host" {pattern!r} is a lower-case host without scheme and path')
+        keys = {key: line[key] for key in ("region", "currency", "stream_usage", "paths", "action") if key in line}
+        hosts.append(Host(pattern, str(entry.get("id")), **keys))
+    return tuple(hosts)
+
+
+def _provider(place: str, entry: dict[str, Any], apis: Apis, problems: Problems) -> Provider | None:
+    if not problems.check(place, entry, _SCHEMA, need=("id", "timezone", "stream_usage")):
+        return None
+    if entry["stream_usage"] not in _STREAM_USAGE:
+        problems.add(place, f'"stream_usage" is one of {", ".join(_STREAM_USAGE)}')
+    if entry.get("clock", "end") not in ("end", "start"):
+        problems.add(place, '"clock" is "end" or "start"')
+    for api in (*entry.get("apis", ()), *entry.get("usage", ()), *entry.get("paths", {}).values()):
+        if api and api not in apis.by_id:
+            problems.add(place, f"there is no api {api!r}")
+    for pattern, model in entry.get("models", {}).items():
+        if not isinstance(model, str) or not model or (model == "*" and pattern.count("*") != 1):
+            problems.add(place, f'models: "{pattern}": {model!r} is not a model, nor "*" for the one `*` of the path')
+    for api, beyond in entry.get("usage", {}).items():
+        if problems.check(f'{place}: usage."{api}"', beyond, API_KEYS):
+            check_components(f'{place}: usage."{api}"', beyond, problems)
+    return Provider(
+        id=entry["id"],
+        name=entry.get("name", entry["id"]),
+        otel_name=entry.get("otel_name", entry["id"]),
+        timezone=entry["timezone"],
+        aliases=tuple(entry.get("aliases", ())),
+        stream_usage=entry["stream_usage"],
+        stream_usage_since=entry.get("stream_usage_since"),
+        null_usage_if_asked=entry.get("null_usage_if_asked", False),
+        at=entry.get("clock", "end"),
+        apis=tuple(entry.get("apis", ("openai.chat", "openai.embeddings"))),
+        sites=entry.get("sites", {}),
+        paths=entry.get("paths", {}),
+        models=entry.get("models", {}),
+        endpoints=_hosts(place, entry, problems),
+        usage=entry.get("usage", {}),
+    )
+
+
+def _user_host(text: str) -> str:
+    """A host as requests name it. Raises ConfigurationError for what is none, such as a URL."""
+    host = text.strip().lower().rstrip(".")
+    if _HOST.fullmatch(host):
+        return host
+    six = _HOST_V6.fullmatch(host if host.startswith("[") else f"[{host}]")
+    if six is not None:
+        import ipaddress
+
+        with contextlib.suppress(ValueError):
+            return f"{ipaddress.IPv6Address(six['address'])}{six['port'] or ''}"
+    raise ConfigurationError(
+        f"hosts: {text!r} is not a host: write it as 'llm.corp.lan', 'llm.corp.lan:8000', '*.corp.lan' or '[::1]:8000'"
+    )
+
+
+@functools.cache
+def load_providers() -> Providers:
+    """Every provider there is, read once. Raises CatalogError with all problems of all files."""
+    return read_providers(CATALOG / "providers")
+
+
+def read_providers(folder: Path) -> Providers:
+    """The providers of one folder of provider files. Raises CatalogError with all problems of all files."""
+    apis = load_apis()
+    problems = Problems()
+    providers: dict[str, Provider] = {}
+    names: dict[str, str] = {}
+    for place, entry in read_folder(folder, problems).items():
+        provider = _provider(place, entry, apis, problems)
+        if provider is None:
+            continue
+        for name in (provider.id, *provider.aliases):
+            if name in names:
+                problems.add(place, f"the name {name!r} is taken by {names[name]}")
+            names[name] = place
+        providers[provider.id] = provider
+    for provider in providers.values():
+        for region, site in provider.sites.items():
+            if site not in providers:
+                problems.add(names[provider.id], f'sites: "{region}": there is no provider {site!r}')
+    problems.done()
+    return Providers(providers.values(), apis)

@@ -1,0 +1,318 @@
+"""Calls chosen to learn from: at most one in fifty and one a second of each model, counted on a thread of its own.
+
+The caller's thread decides and copies the request's lists (the texts themselves are shared, not copied); what counting
+and arithmetic cost is paid by the worker. Few calls wait, further ones are passed over, and each call's text is let go
+when it has been counted. Left out is what nobody can count from the body: media, tools and documents of the vendor's
+own, stored conversations, hidden reasoning.
+
+It is a sink too, which takes nothing: so it is flushed and closed with the others, and settling is not put off to a
+time when the caller has added to the messages.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tokenmeter._support.guard import guard
+from tokenmeter.calls.count_rest import request_body
+from tokenmeter.record import End
+from tokenmeter.usage import Source, TokenCount, Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.calls.lifecycle import OpenCall
+    from tokenmeter.calls.response import Reading
+    from tokenmeter.record import Record
+    from tokenmeter.tokens.calibration.calibration import Calibration
+
+__all__ = ["Calibrator", "input_kind"]
+
+CALLS: Final = 50
+"""Of so many calls of a model in a row at most one is counted."""
+SPREAD: Final = 12
+"""Up to so many more are passed over, by chance: traffic with a rhythm would show one kind of call only."""
+PAUSE: Final = 1_000_000_000
+"""Nanoseconds between two calls of a model that are counted."""
+_WAITING_MOST: Final = 4
+_MODELS_MOST: Final = 1000
+_DEEPEST: Final = 16
+_STORED: Final = ("previous_response_id", "conversation", "prompt_id", "cachedContent", "cached_content", "container")
+_MEDIA: Final = (
+    "audio_input_tokens", "image_input_tokens", "video_input_tokens", "audio_output_tokens", "image_output_tokens",
+)  # fmt: skip
+
+
+class _Sample(NamedTuple):
+    """A settled call on its way to the worker: holds text, so it is short-lived."""
+
+    provider: str
+    model: str
+    api: str | None
+    request: object
+    reading: Reading
+    usage: Usage
+
+
+class _Pace:
+    """How far one model is from its next call that is counted."""
+
+    __slots__ = ("last", "left")
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.last: int | None = None
+
+
+class Calibrator:
+    """Has settled calls counted beside what the vendor reported (`learns`), and corrects counts by what was learnt."""
+
+    def __init__(
+        self,
+        calibration: Calibration,
+        *,
+        learns: bool,
+        monotonic: Callable[[], int] = time.perf_counter_ns,
+        chance: random.Random | None = None,
+    ) -> None:
+        self.calibration: Final = calibration
+        self.learns: Final = learns
+        self.compare: Callable[..., None] | None = None
+        """Is told of every pair as well: metrics, which show a tokenizer that drifts."""
+        self._monotonic = monotonic
+        self._chance = chance or random.Random()
+        self._pace: dict[tuple[str, str], _Pace] = {}
+        self._lock = threading.Lock()
+        self._queue: queue.Queue[_Sample | None] = queue.Queue(_WAITING_MOST)
+        self._worker: threading.Thread | None = None
+        self._pid = 0
+        self._closed = False
+        _renew_in_children(self)
+
+    def forked(self) -> None:
+        """In a child process: no worker, and locks that a thread of the parent may have held."""
+        self._lock = threading.Lock()
+        self._queue = queue.Queue(_WAITING_MOST)
+        self._worker = None
+        self._pid = 0
+        self.calibration.forked()
+
+    # On the caller's thread ---------------------------------------------------------------------------------
+
+    def seen(self, call: OpenCall, usage: Usage, end: End) -> tuple[str, ...]:
+        """Look at a call that settles; what its record is to note."""
+        notes = tuple(f"calibrated: {name}" for name in call.calibrated)
+        provider, model = call.provider, call.request_model
+        if provider is None or model is None:
+            return notes
+        if (
+            self.learns
+            and end is End.COMPLETE
+            and usage.source is Source.REPORTED
+            and call.reading is not None
+            and call.usage_override is None
+            and self.due(provider, model)
+        ):
+            self._take(_Sample(provider, model, call.api, _copied(call.request), call.reading, usage))
+        return notes + self.calibration.changes(provider, model)
+
+    def due(self, provider: str, model: str) -> bool:
+        """Whether this call of the model is one to be counted."""
+        with self._lock:
+            pace = self._pace.get((provider, model))
+            if pace is None:
+                if len(self._pace) >= _MODELS_MOST:
+                    return False
+                pace = self._pace[provider, model] = _Pace(self._gap())
+            pace.left -= 1
+            if pace.left > 0:
+                return False
+            now = self._monotonic()
+            if pace.last is not None and now - pace.last < PAUSE:
+                return False
+            pace.left, pace.last = self._gap(), now
+            return True
+
+    def _gap(self) -> int:
+        return CALLS + self._chance.randint(0, SPREAD)
+
+    def _take(self, sample: _Sample) -> None:
+        if self._closed:
+            return
+        if self._pid != os.getpid():
+            self._start()
+        try:
+            self._queue.put_nowait(sample)
+        except queue.Full:
+            return
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._pid == os.getpid() or self._closed:
+                return
+            self._pid = os.getpid()
+            self._queue = queue.Queue(_WAITING_MOST)
+            self._worker = threading.Thread(
+                target=self._work, args=(self._queue,), name="tokenmeter-calibration", daemon=True
+            )
+            self._worker.start()
+
+    def corrected(
+        self,
+        counts: Mapping[str, TokenCount | None],
+        *,
+        provider: str | None,
+        model: str | None,
+        api: str | None = None,
+        body: Mapping[str, Any] | None = None,
+        reading: Reading | None = None,
+    ) -> dict[str, TokenCount | None]:
+        """Counts of a call with what was learnt of their kind."""
+        answer = dict(counts)
+        kinds = {"input_tokens": input_kind(body, api), "output_tokens": _output_kind(reading)}
+        for name, kind in kinds.items():
+            count = answer.get(name)
+            if count is not None and kind is not None and model is not None:
+                script, part = kind
+                answer[name] = self.calibration.correct(count, provider=provider, model=model, script=script, part=part)
+        return answer
+
+    def corrected_input(
+        self, count: TokenCount, *, provider: str | None, model: str | None, api: str | None, body: Mapping[str, Any]
+    ) -> TokenCount:
+        """The count of a request that has not been sent, with what was learnt of its kind."""
+        counts = self.corrected({"input_tokens": count}, provider=provider, model=model, api=api, body=body)
+        return counts["input_tokens"] or count
+
+    # On the worker ------------------------------------------------------------------------------------------
+
+    def _work(self, samples: queue.Queue[_Sample | None]) -> None:
+        while True:
+            sample = samples.get()
+            try:
+                if sample is None:
+                    return
+                with guard("calibrating"):
+                    self._learn(sample)
+            finally:
+                sample = None  # while this thread waits for the next call it holds no text of the last
+                samples.task_done()
+
+    def _learn(self, sample: _Sample) -> None:
+        usage = sample.usage
+        if usage.quantities or any(getattr(usage, name) for name in _MEDIA):
+            return
+        body = request_body(sample.request)
+        if body is not None:
+            self._learn_input(sample, body)
+        if body is None or body.get("n") in (None, 1):
+            self._learn_output(sample)
+
+    def _learn_input(self, sample: _Sample, body: Mapping[str, Any]) -> None:
+        from tokenmeter.tokens import count_request
+
+        reported = sample.usage.input_tokens
+        kind = input_kind(body, sample.api)
+        if not reported or kind is None or sample.usage.source_of("input_tokens") is not Source.REPORTED:
+            return
+        count = count_request(body, provider=sample.provider, model=sample.model, api=sample.api)
+        if count.tokens and not count.skipped:
+            self._pair(sample, count, reported, kind, "input")
+
+    def _learn_output(self, sample: _Sample) -> None:
+        usage = sample.usage
+        reported = usage.output_tokens
+        if not reported or usage.reasoning_output_tokens or usage.source_of("output_tokens") is not Source.REPORTED:
+            return
+        count = sample.reading.output()
+        kind = _output_kind(sample.reading)
+        if count is not None and count.tokens and kind is not None:
+            self._pair(sample, count, reported, kind, "output")
+
+    def _pair(self, sample: _Sample, count: TokenCount, reported: int, kind: tuple[str, str], total: str) -> None:
+        script, part = kind
+        self.calibration.learn(count, reported, provider=sample.provider, model=sample.model, script=script, part=part)
+        if self.compare is not None and count.tokens is not None:
+            self.compare(
+                provider=sample.provider, model=sample.model, family=count.family or "none", kind=total,
+                counted=count.tokens, reported=reported,
+            )  # fmt: skip
+
+    # As a sink ----------------------------------------------------------------------------------------------
+
+    def write(self, record: Record) -> None:
+        """Records hold no text to count: nothing to take."""
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until the calls taken so far have been learnt from."""
+        waiting = self._queue
+        if self._pid != os.getpid():
+            return True
+        with waiting.all_tasks_done:
+            return waiting.all_tasks_done.wait_for(lambda: not waiting.unfinished_tasks, timeout)
+
+    def close(self, timeout: float) -> None:
+        """Learn from what waits, and end the worker."""
+        self._closed = True
+        worker, self._worker = self._worker, None
+        if worker is None or self._pid != os.getpid() or not self.flush(timeout):
+            return
+        self._queue.put(None)
+        worker.join(timeout)
+        self._pid = 0
+
+
+def _renew_in_children(calibrator: Calibrator) -> None:
+    import weakref
+
+    if not hasattr(os, "register_at_fork"):
+        return
+    found = weakref.ref(calibrator)
+
+    def renew() -> None:
+        alive = found()
+        if alive is not None:
+            alive.forked()
+
+    os.register_at_fork(after_in_child=renew)
+
+
+def input_kind(body: Mapping[str, Any] | None, api: str | None) -> tuple[str, str] | None:
+    """Script and part of a request; None where it holds, or refers to, what is not text in the body."""
+    if body is None or any(body.get(name) for name in _STORED):
+        return None
+    from tokenmeter.tokens.ratio import RatioTally
+    from tokenmeter.tokens.requests.bodies import guess_api, read
+
+    prompt = read(body, api or guess_api(body))
+    if prompt.builtins or any(message.media for message in prompt.messages):
+        return None
+    tally = RatioTally()
+    for text in prompt.inputs:
+        tally.feed(text)
+    for message in prompt.messages:
+        for text in (*message.texts, *(result.text for result in message.results)):
+            tally.feed(text)
+    return tally.script(), "input_tools" if prompt.tools else "input"
+
+
+def _output_kind(reading: Reading | None) -> tuple[str, str] | None:
+    """Script and part of an answer that has been counted; None where it is more than text."""
+    heard = reading.heard() if reading is not None else None
+    if heard is None or heard[1] != {"text"}:
+        return None
+    return heard[0], "output"
+
+
+def _copied(value: object, depth: int = 0) -> Any:
+    """The same JSON value in lists of its own: the caller may add to its messages as soon as the call returns."""
+    if depth < _DEEPEST:
+        if type(value) is dict:
+            return {name: _copied(item, depth + 1) for name, item in value.items()}
+        if type(value) is list:
+            return [_copied(item, depth + 1) for item in value]
+    return value

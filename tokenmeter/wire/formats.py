@@ -1,0 +1,260 @@
+"""Wire formats as data: what a request path means, and where an answer says what was used.
+
+Each `[[api]]` of `wire/formats/*.toml` describes one format (`openai.chat`, `anthropic.messages` …): the path
+it is posted to, the OpenTelemetry operation, where usage, model, tier, finish reason and text stand, and what ends a
+stream. What one vendor says beyond the format stands in that vendor's file under `[usage."<api>"]` and is laid over
+it by `Api.for_provider`. Nothing here is about one vendor in code.
+
+Keys of an `[[api]]`:
+
+    extends      another api whose keys hold unless given here
+    paths        ends of request paths, `*` for any text; the longest that fits wins
+    envelopes    names under which the answer may be wrapped
+    usage        places of the usage object, first that is there; "." is the answer itself
+    counts       field of the usage object -> component, in order of preference
+    info         fields that are known and not counted
+    beside       place in the answer, outside usage -> component
+    outside      total -> components this format leaves out of it: they are added in
+    by_total     total -> components left out of it only where the reported grand total says so
+    hidden       component that is whatever the grand total has beyond input and output
+    fixed        components with a value no answer needs to state (embeddings: output 0)
+    values       words of the vendor -> ours, by parameter (`cache`: `ephemeral` is `explicit`)
+
+Components are the fields of `Usage`; `cache_write_<lifetime>_input_tokens`; `<medium>_cache_read_input_tokens`;
+`quantities.<name>`; `params.<name>`; `tier`; `model`; `total`; `vendor_cost.<currency>` with an optional divisor
+(`vendor_cost.USD / 10000000000`); and `part.<name>`, which only lives to be added by `outside`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from tokenmeter._support.toml_problems import CATALOG, Problems, read_folder
+from tokenmeter.usage import TOKEN_FIELDS
+from tokenmeter.wire.json_paths import collector, getter, written
+
+__all__ = ["API_KEYS", "Api", "Apis", "Deltas", "check_components", "load_apis", "sign"]
+
+API_KEYS: Final[dict[str, type]] = {
+    "id": str, "extends": str, "operation": str, "paths": list, "envelopes": list, "usage": list, "model": list,
+    "response_id": list, "tier": list, "finish": list, "error": list, "counts": dict, "info": list, "beside": dict,
+    "outside": dict, "by_total": dict, "hidden": str, "fixed": dict, "values": dict, "done": list, "ends": list,
+    "merge": bool, "cumulative_text": bool, "deltas": dict, "whole": dict, "open": bool, "zero_if_absent": list,
+    "guess": bool,
+}  # fmt: skip
+_KINDS: Final = ("text", "reasoning", "tool_calls")
+_COMPONENT: Final = re.compile(
+    r"(cache_write_[0-9]+[a-z]+_input_tokens|(audio|image|video)_cache_read_input_tokens|quantities\.[a-z_]+"
+    r"|params\.[a-z_]+|tier|model|total|vendor_cost\.[A-Z]{3}( / [0-9]+)?|part\.[a-z0-9_]+)"
+)
+
+Sign = tuple[str, bool, tuple[Callable[[Any], bool], ...]]
+"""(api, whether others look alike, what a body must hold)."""
+
+Deltas = Mapping[str, tuple[tuple[str, Callable[[Any], Sequence[Any]]], ...]]
+"""Event type (`*` for any) -> (kind, reader of that kind's text)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """One wire format. See the module's list of keys."""
+
+    id: str
+    operation: str = "chat"
+    paths: tuple[str, ...] = ()
+    envelopes: tuple[str, ...] = ()
+    usage: tuple[str, ...] = ("usage",)
+    model: tuple[str, ...] = ("model",)
+    response_id: tuple[str, ...] = ("id",)
+    tier: tuple[str, ...] = ()
+    finish: tuple[str, ...] = ()
+    error: tuple[str, ...] = ()
+    counts: Mapping[str, str] = field(default_factory=dict)
+    info: tuple[str, ...] = ()
+    beside: Mapping[str, str] = field(default_factory=dict)
+    outside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    by_total: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hidden: str | None = None
+    fixed: Mapping[str, int] = field(default_factory=dict)
+    zero_if_absent: tuple[str, ...] = ()
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    done: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
+    merge: bool = False
+    open: bool = False
+    guess: bool = False
+    cumulative_text: bool = False
+    deltas: Deltas = field(default_factory=dict)
+    whole: Deltas = field(default_factory=dict)
+
+    def for_provider(self, beyond: Mapping[str, Any]) -> Api:
+        """This format as one vendor speaks it: the vendor's own places and fields come first."""
+        changes: dict[str, Any] = {}
+        for key, value in beyond.items():
+            own = getattr(self, key)
+            if isinstance(own, tuple):
+                changes[key] = (*value, *(item for item in own if item not in value))
+            elif isinstance(own, Mapping):
+                tables = {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
+                changes[key] = {**tables, **{name: item for name, item in own.items() if name not in tables}}
+            else:
+                changes[key] = value
+        return replace(self, **changes)
+
+    def texts(self, answer: object) -> Iterator[tuple[str, str]]:
+        """(kind, text) of everything a whole answer says; kinds are text, reasoning and tool_calls."""
+        body = self.root(answer) if isinstance(answer, dict) else answer
+        for kind, read in self.whole.get("*", ()):
+            for piece in read(body):
+                yield kind, piece if isinstance(piece, str) else _json(piece)
+
+    def root(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """The answer itself, out of its envelope."""
+        for name in self.envelopes:
+            inner = answer.get(name)
+            if type(inner) is dict:
+                return inner
+        return answer
+
+
+def _json(value: object) -> str:
+    import json
+
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Apis:
+    """Every wire format by its id, and how a path or a body is recognised."""
+
+    by_id: Mapping[str, Api]
+    signs: tuple[Sign, ...]
+    patterns: tuple[tuple[str, str], ...]
+    """(pattern, api id), the most literal first."""
+
+    def get(self, api: str | None) -> Api | None:
+        return self.by_id.get(api) if api is not None else None
+
+    def for_path(self, path: str, own: Mapping[str, str] | None = None) -> str | None:
+        """The api posted to at a path, by a provider's own patterns or else by everybody's."""
+        path = path.partition("?")[0].rstrip("/")
+        for pattern, api in (own or {}).items():
+            if _fits(pattern, path):
+                return api or None
+        return next((api for pattern, api in self.patterns if _fits(pattern, path)), None)
+
+    def guess(self, body: dict[str, Any], prefer: tuple[str, ...] = ()) -> str | None:
+        """The api a body looks like; where several look alike, one of `prefer`."""
+        first: str | None = None
+        for api, vague, tests in self.signs:
+            if all(test(body) for test in tests):
+                if not vague or not prefer or api in prefer:
+                    return api
+                first = first or api
+        return first
+
+
+@functools.cache
+def _pattern(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")) + r"\Z")
+
+
+def _fits(pattern: str, path: str) -> bool:
+    if pattern.startswith("="):
+        return path == pattern[1:]
+    if "*" not in pattern:
+        return path.endswith(pattern)
+    return _pattern("*" + pattern).match(path) is not None
+
+
+def sign(text: str) -> Callable[[Any], bool]:
+    """`path` is there, `path=word` is that word, `path^word` begins with it, `!path` is not there."""
+    if text.startswith("!"):
+        absent = getter(text[1:])
+        return lambda body: absent(body) is None
+    match = re.fullmatch(r"([^=^]+)([=^])(.+)", text)
+    if match is None:
+        there = getter(text)
+        return lambda body: there(body) is not None
+    read, wanted = getter(match[1]), match[3]
+    if match[2] == "=":
+        return lambda body: written(read(body)) == wanted
+    return lambda body: isinstance(value := read(body), str) and value.startswith(wanted)
+
+
+def _deltas(place: str, tables: Mapping[str, Any], problems: Problems) -> Deltas:
+    read: dict[str, tuple[tuple[str, Callable[[Any], Sequence[Any]]], ...]] = {}
+    for event, kinds in tables.items():
+        if problems.check(f'{place}: "{event}"', kinds, dict.fromkeys(_KINDS, list)):
+            read[event] = tuple((kind, collector(path)) for kind, paths in kinds.items() for path in paths)
+    return read
+
+
+def check_components(place: str, entry: Mapping[str, Any], problems: Problems) -> None:
+    """Say which declared component there is none of."""
+    for key in ("counts", "beside"):
+        for path, component in entry.get(key, {}).items():
+            if component not in TOKEN_FIELDS and not _COMPONENT.fullmatch(str(component)):
+                problems.add(place, f'{key}: "{path}": {component!r} is not a component')
+
+
+def _api(place: str, entry: dict[str, Any], problems: Problems) -> Api | None:
+    if not problems.check(place, entry, API_KEYS, need=("id", "operation")):
+        return None
+    check_components(place, entry, problems)
+    keys: dict[str, Any] = {}
+    for key, value in entry.items():
+        if key in ("deltas", "whole"):
+            keys[key] = _deltas(f"{place}: {key}", value, problems)
+        elif key in ("outside", "by_total"):
+            keys[key] = {name: tuple(parts) for name, parts in value.items()}
+        else:
+            keys[key] = tuple(value) if isinstance(value, list) else value
+    return Api(**keys)
+
+
+def _extended(entry: dict[str, Any], entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    base = entries.get(entry.get("extends", ""))
+    if base is None:
+        return entry
+    own = {key: value for key, value in entry.items() if key != "extends"}
+    return {**_extended(base, entries), "paths": [], **own}
+
+
+@functools.cache
+def load_apis() -> Apis:
+    """Every wire format there is, read once. Raises CatalogError with all problems of all files."""
+    problems = Problems()
+    files = read_folder(CATALOG / "wire" / "formats", problems)
+    entries: dict[str, dict[str, Any]] = {}
+    places: dict[str, str] = {}
+    signs: list[Sign] = []
+    for place, content in files.items():
+        problems.check(place, content, {"api": list, "sign": list})
+        for position, entry in enumerate(content.get("api", ()), start=1):
+            name = str(entry.get("id", position))
+            if name in entries:
+                problems.add(place, f'api "{name}" is described in {places[name]} already: keep one of them')
+            entries[name], places[name] = entry, f'{place}: api "{name}"'
+        signs.extend(
+            (entry["api"], "vague" in entry, tuple(map(sign, entry["has"]))) for entry in content.get("sign", ())
+        )
+    by_id: dict[str, Api] = {}
+    for name, entry in entries.items():
+        if entry.get("extends") and entry["extends"] not in entries:
+            problems.add(places[name], f'"extends": there is no api {entry["extends"]!r}')
+        api = _api(places[name], _extended(entry, entries), problems)
+        if api is not None:
+            by_id[name] = api
+    problems.lines.extend(f"apis: sign for {api!r}: no such api" for api, *_ in signs if api not in entries)
+    problems.done()
+    patterns = [(pattern, api.id) for api in by_id.values() for pattern in api.paths]
+    patterns.sort(key=lambda item: -len(item[0].replace("*", "")))
+    return Apis(by_id=by_id, signs=tuple(signs), patterns=tuple(patterns))
