@@ -38,7 +38,7 @@ _WAITING_MOST: Final = 64
 
 
 class Lifecycle:
-    """Opens and settles calls for one `Tokenmeter`.
+    """Opens and settles calls for one `Tokenmeter`, and takes records that were made elsewhere.
 
     `spans` makes spans or is None. `price` turns a record into a cost; `fill` completes usage by counting, or is
     None where estimates are off. `clock` gives nanoseconds since the epoch, `monotonic` those of a steady clock.
@@ -221,6 +221,19 @@ class Lifecycle:
             held, call.held = call.held, None
         return held or []
 
+    # Handing on ---------------------------------------------------------------------------------------------
+
+    def take(self, record: Record, *, scope: ScopeNode | None = None) -> None:
+        """Hand on a record that was made elsewhere, such as from another instrumentation's span.
+
+        `scope` is the scope that the call ran in, and `record.scope` its path: the record is added to its sums.
+        """
+        if scope is not None:
+            with guard("adding to a scope"):
+                scope.opened()
+                scope.settled(record)
+        self._write(record)
+
     def _emit(self, call: OpenCall, record: Record) -> None:
         if call.span is not None:
             with guard("ending a span"):
@@ -228,6 +241,9 @@ class Lifecycle:
         if call.scope is not None:
             with guard("adding to a scope"):
                 call.scope.settled(record)
+        self._write(record)
+
+    def _write(self, record: Record) -> None:
         for sink in self._latest().sinks:
             with guard("writing to a sink"):
                 sink.write(record)
