@@ -11,9 +11,9 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from tokenmeter._support.empty import EMPTY
 from tokenmeter.usage import Source, Usage
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tokenmeter.money import Money
 
 __all__ = ["Attempt", "End", "Record", "Sink"]
-
-_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class End(enum.StrEnum):
@@ -97,7 +95,7 @@ class Record:
     usage_raw: Any = None
     unknown_fields: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     scope: tuple[str, ...] = ()
     error_type: str | None = None
     status_code: int | None = None
@@ -109,7 +107,7 @@ class Record:
     reason: str | None = None
     trace_id: str | None = None
     span_id: str | None = None
-    params: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    params: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     parent_id: str | None = None
     telemetry: str = "own"
     """Whose span the call has: own, enriched (another instrumentation's) or suppressed. Metrics follow it."""

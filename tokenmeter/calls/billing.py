@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import logger
 from tokenmeter.record import End, Record
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Billing"]
 
-_UNKNOWN_MODELS_MOST: Final = 1000
-
 
 class Billing:
     """Prices records. Raises CatalogError for a broken price file of the user's, when it is read."""
@@ -29,7 +28,7 @@ class Billing:
         self._routing = routing
         self._lock = threading.Lock()
         self._book: Book | None = None
-        self._warned: set[tuple[str | None, str | None]] = set()
+        self._warned: BoundedDict[tuple[str | None, str | None], None] = BoundedDict(1000)
 
     @property
     def book(self) -> Book:
@@ -87,9 +86,8 @@ class Billing:
 
     def _warn_unpriced(self, record: Record, cost: Cost) -> None:
         key = (record.provider, record.response_model or record.request_model)
-        if key in self._warned or len(self._warned) >= _UNKNOWN_MODELS_MOST:
+        if key in self._warned or not self._warned.keep(key, None):
             return
-        self._warned.add(key)
         # A name can be anything that a vendor sent, and a handler that writes UTF-8 fails on half a character.
         said = f"calls of {key[0]} {str(key[1])[:200]} are not priced: {str(cost.reason)[:1000]}"
         logger.warning("%s", said.encode("utf-8", "replace").decode())

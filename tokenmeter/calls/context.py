@@ -11,9 +11,9 @@ import contextvars
 import functools
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+from tokenmeter._support.empty import EMPTY
 from tokenmeter.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
     from tokenmeter.calls.scope import Scope
     from tokenmeter.clients.support.group import Group
 
-__all__ = ["CALL", "HAND", "NO_TAGS", "SCOPE", "TAGS", "carry", "clean_tags", "leave"]
+__all__ = ["CALL", "HAND", "SCOPE", "TAGS", "carry", "clean_tags", "leave"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 SCOPE: Final[ContextVar[Scope | None]] = ContextVar("tokenmeter.scope", default=None)
-TAGS: Final[ContextVar[Mapping[str, str]]] = ContextVar("tokenmeter.tags", default=NO_TAGS)
+TAGS: Final[ContextVar[Mapping[str, str]]] = ContextVar("tokenmeter.tags", default=EMPTY)
 HAND: Final[ContextVar[OpenCall | None]] = ContextVar("tokenmeter.hand_made_call", default=None)
 CALL: Final[ContextVar[OpenCall | Group | None]] = ContextVar("tokenmeter.call", default=None)
 

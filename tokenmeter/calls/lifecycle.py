@@ -23,8 +23,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from tokenmeter._support.empty import EMPTY
+from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.opencall import NO_TAGS, Calibrates, OpenCall, Route, ScopeNode, Spans
+from tokenmeter.calls.opencall import Calibrates, OpenCall, Route, ScopeNode, Spans
 from tokenmeter.calls.settle import delegated, make_record
 from tokenmeter.record import End, Record, Sink
 
@@ -72,7 +74,17 @@ class Lifecycle:
         self._sinks_lock = threading.Lock()
         self._held_lock = threading.RLock()  # a forgotten generator's call settles in the collector, wherever that runs
         self._streaming: dict[int, OpenCall] = {}
-        _forget_in_children(self)
+        on_fork(self)
+
+    def forked(self) -> None:
+        """In a child process: what the parent has yet to settle is the parent's, and would be counted twice."""
+        for call in self._streaming.values():
+            call.claim()
+        self._streaming = {}
+        self._waiting = deque()
+        self._dropped = deque()
+        self._sinks_lock = threading.Lock()
+        self._held_lock = threading.RLock()
 
     def add_sink(self, sink: Sink) -> None:
         self.drain()
@@ -93,7 +105,7 @@ class Lifecycle:
         *,
         stream: bool = False,
         scope: ScopeNode | None = None,
-        tags: Mapping[str, str] = NO_TAGS,
+        tags: Mapping[str, str] = EMPTY,
         parent: OpenCall | None = None,
         span_later: bool = False,
     ) -> OpenCall:
@@ -258,26 +270,3 @@ def _hand_on(call: OpenCall, record: Record, around: OpenCall | None) -> None:
             record = delegated(record, around)
         around = around.parent
     call.lifecycle._emit(call, record)
-
-
-def _forget_in_children(lifecycle: Lifecycle) -> None:
-    """What the parent has yet to settle is the parent's: a forked child would count it twice."""
-    import os
-    import weakref
-
-    if not hasattr(os, "register_at_fork"):
-        return
-    found = weakref.ref(lifecycle)
-
-    def forget() -> None:
-        alive = found()
-        if alive is not None:
-            for call in alive._streaming.values():
-                call.claim()
-            alive._streaming = {}
-            alive._waiting = deque()
-            alive._dropped = deque()
-            alive._sinks_lock = threading.Lock()
-            alive._held_lock = threading.RLock()
-
-    os.register_at_fork(after_in_child=forget)

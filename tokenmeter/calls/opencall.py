@@ -7,9 +7,9 @@ the same for all calls to an address is said once, in a `Route`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.ids import new_id
 from tokenmeter.record import Attempt, End, Record
 from tokenmeter.usage import Usage
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from tokenmeter.calls.lifecycle import Lifecycle
     from tokenmeter.calls.response import Reading
 
-__all__ = ["NO_TAGS", "Calibrates", "OpenCall", "Route", "ScopeNode", "SpanHandle", "Spans"]
-
-NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
+__all__ = ["Calibrates", "OpenCall", "Route", "ScopeNode", "SpanHandle", "Spans"]
 
 
 class SpanHandle(Protocol):
@@ -139,7 +137,7 @@ class OpenCall:
         self.started_ns = lifecycle.clock()
         self.started_mono = lifecycle.monotonic()
         self.attempts: list[Attempt] = []
-        self.tags: Mapping[str, str] = NO_TAGS
+        self.tags: Mapping[str, str] = EMPTY
         self._once = [None]
 
     # What spans and readings ask of a call

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter._support.bounded import BoundedDict
 from tokenmeter.calls.opencall import Route
 from tokenmeter.wire.formats import load_apis
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Routing"]
 
-_ROUTES_MOST: Final = 1000
 _ASKABLE: Final = ("openai.chat", "openai.completions")
 """Wire formats whose streams carry usage only if asked for it."""
 _FREE_OPERATIONS: Final = ("count_tokens",)
@@ -29,7 +29,7 @@ class Routing:
         self._settings = settings
         self._lock = threading.Lock()
         self._providers: Providers | None = None
-        self._routes: dict[tuple[Any, ...], Route | None] = {}
+        self._routes: BoundedDict[tuple[Any, ...], Route | None] = BoundedDict(1000)
         self._with_ports = self._hosts_with_ports()
 
     @property
@@ -77,11 +77,7 @@ class Routing:
         try:
             return self._routes[key]
         except KeyError:
-            route = self._new_route(*key)
-            if len(self._routes) >= _ROUTES_MOST:
-                self._routes.clear()
-            self._routes[key] = route
-            return route
+            return self._routes.put(key, self._new_route(*key))
 
     def _new_route(
         self,

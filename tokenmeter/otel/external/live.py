@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 from opentelemetry.context import get_current
 
+from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.ids import new_id
-from tokenmeter.calls.context import NO_TAGS, SCOPE, TAGS
+from tokenmeter.calls.context import SCOPE, TAGS
 from tokenmeter.otel import semconv
 from tokenmeter.otel.before_end import covered
 from tokenmeter.otel.external.recognise import operation_of
@@ -126,7 +127,7 @@ class ForeignCalls:
             if attributes.get(semconv.USAGE_SOURCE) != Source.NONE:
                 self._note(span)
             return
-        seen = told(span, scope.name, attributes, span.end_time or 0, NO_TAGS)
+        seen = told(span, scope.name, attributes, span.end_time or 0, EMPTY)
         record = self._recorder.record(seen, new_id())
         if record is None or self._recorder.seen(seen, record):
             return

@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tokenmeter._support.bounded import BoundedDict
+from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.count_rest import request_body
 from tokenmeter.record import End
@@ -85,13 +87,13 @@ class Calibrator:
         """Is told of every pair as well: metrics, which show a tokenizer that drifts."""
         self._monotonic = monotonic
         self._chance = chance or random.Random()
-        self._pace: dict[tuple[str, str], _Pace] = {}
+        self._pace: BoundedDict[tuple[str, str], _Pace] = BoundedDict(_MODELS_MOST)
         self._lock = threading.Lock()
         self._queue: queue.Queue[_Sample | None] = queue.Queue(_WAITING_MOST)
         self._worker: threading.Thread | None = None
         self._pid = 0
         self._closed = False
-        _renew_in_children(self)
+        on_fork(self)
 
     def forked(self) -> None:
         """In a child process: no worker, and locks that a thread of the parent may have held."""
@@ -125,9 +127,9 @@ class Calibrator:
         with self._lock:
             pace = self._pace.get((provider, model))
             if pace is None:
-                if len(self._pace) >= _MODELS_MOST:
+                pace = _Pace(self._gap())
+                if not self._pace.keep((provider, model), pace):
                     return False
-                pace = self._pace[provider, model] = _Pace(self._gap())
             pace.left -= 1
             if pace.left > 0:
                 return False
@@ -264,21 +266,6 @@ class Calibrator:
         self._queue.put(None)
         worker.join(timeout)
         self._pid = 0
-
-
-def _renew_in_children(calibrator: Calibrator) -> None:
-    import weakref
-
-    if not hasattr(os, "register_at_fork"):
-        return
-    found = weakref.ref(calibrator)
-
-    def renew() -> None:
-        alive = found()
-        if alive is not None:
-            alive.forked()
-
-    os.register_at_fork(after_in_child=renew)
 
 
 def input_kind(body: Mapping[str, Any] | None, api: str | None) -> tuple[str, str] | None:
