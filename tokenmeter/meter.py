@@ -7,7 +7,7 @@ of their own and touch nothing global.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -26,6 +26,7 @@ from tokenmeter.prices.components import check_params
 from tokenmeter.record import Sink
 from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
+from tokenmeter.wire.request_body import model_of, request_body
 from tokenmeter.wire.request_params import request_params
 from tokenmeter.wiring import connect
 
@@ -211,7 +212,7 @@ class Tokenmeter:
                 region=region,
             )
 
-        named = model if model is not None else _model_of(request)
+        named = model if model is not None else model_of(request_body(request))
         return CallBlock(lambda: self._latest()._lifecycle, route, named, stream, request)
 
     def tags(self, **tags: Any) -> TagsBlock:
@@ -245,7 +246,7 @@ class Tokenmeter:
         """The range in which a request's cost will lie. Raises ConfigurationError where no model is named."""
         from tokenmeter.estimates import estimate
 
-        named = model if model is not None else _model_of(request)
+        named = model if model is not None else model_of(request_body(request))
         named = self.settings.models.get(named or "", named)
         if named is None:
             raise ConfigurationError("estimate needs a model: pass model=…, or a request that names one")
@@ -324,8 +325,3 @@ class Tokenmeter:
                 delivered = act(sink, max(0.0, until - time.monotonic()))
             done = done and delivered is not False
         return done
-
-
-def _model_of(request: object) -> str | None:
-    model = request.get("model") if isinstance(request, Mapping) else None
-    return model if isinstance(model, str) else None

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tokenmeter.calls.count_rest import fill
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.calibrator import Calibrator
     from tokenmeter.calls.lifecycle import Lifecycle
     from tokenmeter.otel.spans import Spans
     from tokenmeter.record import Sink
     from tokenmeter.settings import Settings
-    from tokenmeter.tokens.calibration.sampler import Calibrator
 
 __all__ = ["Connected", "connect"]
 
@@ -81,8 +81,8 @@ def _asked_for(settings: Settings) -> Iterable[Sink]:
 def _calibrator(settings: Settings, clock: Callable[[], int], monotonic: Callable[[], int]) -> Calibrator | None:
     if not settings.calibrate and settings.calibration is None:
         return None
+    from tokenmeter.calls.calibrator import Calibrator
     from tokenmeter.tokens.calibration.calibration import Calibration
-    from tokenmeter.tokens.calibration.sampler import Calibrator
     from tokenmeter.tokens.calibration.store import FileStore
 
     store = settings.calibration

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tokenmeter.usage import Source, TokenCount, Usage
+from tokenmeter.wire.request_body import request_body
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.calibrator import Calibrator
     from tokenmeter.calls.lifecycle import OpenCall
     from tokenmeter.calls.response import Reading
-    from tokenmeter.tokens.calibration.sampler import Calibrator
 
-__all__ = ["fill", "request_body"]
+__all__ = ["fill"]
 
 
 def fill(call: OpenCall, usage: Usage, reading: Reading | None, calibrator: Calibrator | None = None) -> Usage:
@@ -35,17 +34,3 @@ def fill(call: OpenCall, usage: Usage, reading: Reading | None, calibrator: Cali
         )
         call.calibrated = tuple(name for name, count in counts.items() if count is not None and count.calibrated)
     return usage.with_counts(**counts)
-
-
-def request_body(request: object) -> Mapping[str, Any] | None:
-    """The JSON body of a request that was kept for counting: a mapping, bytes, text, or an HTTP library's request."""
-    if isinstance(request, Mapping):
-        return request
-    content = request if isinstance(request, str | bytes) else getattr(request, "_content", None)
-    if not isinstance(content, str | bytes) or not content:
-        return None
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    return body if isinstance(body, Mapping) else None

@@ -19,6 +19,7 @@ from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.current_call import Held
 from tokenmeter.clients.transport.attempts import Sending
 from tokenmeter.record import End
+from tokenmeter.wire.request_body import model_of
 
 if TYPE_CHECKING:
     from tokenmeter.meter import Tokenmeter
@@ -104,15 +105,10 @@ def _held(client: Any, action: Any, params: Any) -> _Action | Sending | None:
         route = _route(meter, client, action)
         if route is None:
             return Sending()
-        call = meter.open_call(route, _model(body), stream=bool(body.get("Stream")), body=body)
+        call = meter.open_call(route, model_of(body), stream=bool(body.get("Stream")), body=body)
         call.request = body
         return _Action(call)
     return None
-
-
-def _model(body: dict[str, Any]) -> str | None:
-    model = body.get("Model")
-    return model if isinstance(model, str) else None
 
 
 def _route(meter: Tokenmeter, client: Any, action: str) -> Route | None:

@@ -10,7 +10,6 @@ them; `Sent` says the same of the others.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 import zlib
@@ -28,6 +27,7 @@ from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.group import Group
 from tokenmeter.record import Attempt, End
 from tokenmeter.usage import Source
+from tokenmeter.wire.request_body import model_of, request_body
 
 if TYPE_CHECKING:
     from tokenmeter.calls.lifecycle import OpenCall
@@ -202,19 +202,13 @@ def _action(meter: Tokenmeter, request: Any) -> str | None:
 def _request_body(request: Any) -> object:
     """The JSON body of a request about to be sent; None for an unread stream, which is not ours to read."""
     content = getattr(request, "_content", None)
-    if not isinstance(content, bytes) or len(content) > _BODY_MOST:
-        return None
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
+    return request_body(content) if isinstance(content, bytes) and len(content) <= _BODY_MOST else None
 
 
 def _model(body: object, path: str) -> str | None:
-    if isinstance(body, dict):
-        model = body.get("model") or body.get("Model")  # Tencent Cloud writes every field so
-        if isinstance(model, str):
-            return model
+    named = model_of(body)
+    if named is not None:
+        return named
     # Gemini, Bedrock and Azure name the model, or the deployment, in the path.
     parts = path.split("/")
     for word in ("models", "model", "deployments"):

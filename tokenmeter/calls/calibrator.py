@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.count_rest import request_body
 from tokenmeter.record import End
 from tokenmeter.usage import Source, TokenCount, Usage
+from tokenmeter.wire.request_body import request_body
 
 if TYPE_CHECKING:
     from tokenmeter.calls.lifecycle import OpenCall
