@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tokenmeter._support import at_exit
 from tokenmeter._support.guard import guard
+from tokenmeter.calls import marks
 from tokenmeter.calls.billing import Billing
 from tokenmeter.calls.by_hand import CallBlock
-from tokenmeter.calls.context import HAND, SCOPE, TAGS
+from tokenmeter.calls.context import HAND, TAGS
 from tokenmeter.calls.count_rest import fill
 from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
 from tokenmeter.calls.routing import Routing
-from tokenmeter.calls.scope import Scope, ScopeBlock, TagsBlock
-from tokenmeter.clients.support import hooks
+from tokenmeter.calls.scope import SCOPE, Scope, ScopeBlock, TagsBlock
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.prices.components import check_params
 from tokenmeter.record import Sink
@@ -89,7 +89,7 @@ class Tokenmeter:
         self._scope_spans: Final = connected.spans
         self._calibrator: Final = connected.calibrator
         self.is_default = False
-        at_exit.mind(self)
+        at_exit.register(self)
 
     # The catalog --------------------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class Tokenmeter:
     def open_call(
         self, route: Route, model: str | None, *, stream: bool, body: object, span_later: bool = False
     ) -> OpenCall:
-        """Begin a call in the current scope; for hooks."""
+        """Begin a call in the current scope; for marks."""
         call = self._lifecycle.open(
             route,
             model,
@@ -126,12 +126,12 @@ class Tokenmeter:
     def instrument(self) -> None:
         """Meter every supported SDK and HTTP library in this process, loaded now or later. Idempotent."""
         self._install()
-        hooks.set_instrumented(self)
+        marks.set_instrumented(self)
 
     def uninstrument(self) -> None:
         """Stop what `instrument` began. Clients given to `wrap` stay metered."""
-        if hooks.instrumented() is self:
-            hooks.set_instrumented(None)
+        if marks.instrumented() is self:
+            marks.set_instrumented(None)
 
     def _install(self) -> None:
         from tokenmeter.clients import install_all
@@ -154,7 +154,7 @@ class Tokenmeter:
             raise ConfigurationError(f"wrap takes a client object, not {client!r}")
         adapter = self._adapter_of(client)
         self._install()
-        adapter.mark(client, hooks.Mark(None if self.is_default else self, provider, region))
+        adapter.mark(client, marks.Mark(None if self.is_default else self, provider, region))
         return client
 
     @staticmethod
@@ -308,8 +308,8 @@ class Tokenmeter:
         """Flush and close; calls still open here settle into the successor. For `configure`."""
         self.flush()
         self._successor, self._lifecycle.successor = successor, successor._lifecycle
-        if hooks.instrumented() is self:
-            hooks.set_instrumented(successor)
+        if marks.instrumented() is self:
+            marks.set_instrumented(successor)
         self.shutdown()
 
     def abandon(self) -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.block import Block
-from tokenmeter.calls.context import HAND, SCOPE, TAGS, leave
+from tokenmeter.calls.context import HAND, TAGS, leave
+from tokenmeter.calls.scope import SCOPE
 from tokenmeter.errors import UsageError
 from tokenmeter.record import End
 from tokenmeter.usage import Usage

@@ -27,7 +27,7 @@ from tokenmeter.usage import Source, TokenCount, Usage
 from tokenmeter.wire.request_body import request_body
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import OpenCall
+    from tokenmeter.calls.opencall import OpenCall
     from tokenmeter.calls.response import Reading
     from tokenmeter.record import Record
     from tokenmeter.tokens.calibration.calibration import Calibration

@@ -9,7 +9,7 @@ from tokenmeter.wire.request_body import request_body
 
 if TYPE_CHECKING:
     from tokenmeter.calls.calibrator import Calibrator
-    from tokenmeter.calls.lifecycle import OpenCall
+    from tokenmeter.calls.opencall import OpenCall
     from tokenmeter.calls.response import Reading
 
 __all__ = ["fill"]

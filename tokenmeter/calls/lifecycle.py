@@ -72,7 +72,6 @@ class Lifecycle:
         self._waiting: deque[tuple[OpenCall, End]] = deque()
         self._dropped: deque[OpenCall] = deque()
         self._sinks_lock = threading.Lock()
-        self._held_lock = threading.RLock()  # a forgotten generator's call settles in the collector, wherever that runs
         self._streaming: dict[int, OpenCall] = {}
         on_fork(self)
 
@@ -84,7 +83,6 @@ class Lifecycle:
         self._waiting = deque()
         self._dropped = deque()
         self._sinks_lock = threading.Lock()
-        self._held_lock = threading.RLock()
 
     def add_sink(self, sink: Sink) -> None:
         self.drain()
@@ -152,7 +150,7 @@ class Lifecycle:
             if len(self._waiting) >= _WAITING_MOST:
                 self.drain()
             return
-        self._settle(call, end)
+        self.finish(call, end)
         if self._dropped:
             self.drain()
 
@@ -164,12 +162,12 @@ class Lifecycle:
         reading = call.reading
         return reading is None or reading.small
 
-    def streams(self, call: OpenCall) -> None:
+    def body_opened(self, call: OpenCall) -> None:
         """Note that a call's body is being read by the caller from now on."""
         call.streaming = True
         self._streaming[id(call)] = call
 
-    def streamed(self, call: OpenCall) -> None:
+    def body_closed(self, call: OpenCall) -> None:
         """Note that this is over. Safe inside a finalizer."""
         call.streaming = False
         self._streaming.pop(id(call), None)
@@ -198,7 +196,7 @@ class Lifecycle:
                 call, end = self._waiting.popleft()
             except IndexError:
                 break
-            self._settle(call, end)
+            self.finish(call, end)
         while self._dropped:
             try:
                 call = self._dropped.popleft()
@@ -206,32 +204,18 @@ class Lifecycle:
                 break
             if call.claim():
                 call.ended_mono = self.monotonic()
-                call.lifecycle._settle(call, End.DROPPED)
+                call.lifecycle.finish(call, End.DROPPED)
         if self.successor is not None:
             self.successor.drain()  # calls of a scope that began before `configure`
 
-    def _settle(self, call: OpenCall, end: End) -> None:
+    def finish(self, call: OpenCall, end: End) -> None:
+        """Make the record of a call that is claimed and over, and hand it on."""
         with guard("settling a call"):
             record = make_record(call, end, price=self.price, fill=self.fill, calibrator=self.calibrator)
             call.request = call.reading = None  # whatever text was kept for counting is let go
-            for child, held in self._release(call):
+            for child, held in call.release() if call.by_hand else ():
                 _hand_on(child, delegated(held, call) if call.observed else held, call.parent)
             _hand_on(call, record, call.parent)
-
-    def _hold(self, around: OpenCall, call: OpenCall, record: Record) -> bool:
-        """Keep a record until the hand-made call around it settles and says whose usage it is."""
-        with self._held_lock:
-            if around.held is None:
-                return False
-            around.held.append((call, record))
-            return True
-
-    def _release(self, call: OpenCall) -> list[tuple[OpenCall, Record]]:
-        if not call.by_hand:
-            return []
-        with self._held_lock:
-            held, call.held = call.held, None
-        return held or []
 
     # Handing on ---------------------------------------------------------------------------------------------
 
@@ -246,7 +230,8 @@ class Lifecycle:
                 scope.settled(record)
         self._write(record)
 
-    def _emit(self, call: OpenCall, record: Record) -> None:
+    def emit(self, call: OpenCall, record: Record) -> None:
+        """Hand a record to the call's span and scope, and to the sinks."""
         if call.span is not None:
             with guard("ending a span"):
                 call.span.finish(record)
@@ -264,9 +249,9 @@ class Lifecycle:
 def _hand_on(call: OpenCall, record: Record, around: OpenCall | None) -> None:
     """Hand a record to the innermost hand-made call around it that is still open, else to the sinks."""
     while around is not None:
-        if around.lifecycle._hold(around, call, record):
+        if around.hold(call, record):
             return
         if around.observed:  # it has settled, with a usage of its own
             record = delegated(record, around)
         around = around.parent
-    call.lifecycle._emit(call, record)
+    call.lifecycle.emit(call, record)

@@ -6,19 +6,20 @@ the same for all calls to an address is said once, in a `Route`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tokenmeter._support.empty import EMPTY
+from tokenmeter._support.fork import on_fork
 from tokenmeter._support.ids import new_id
 from tokenmeter.record import Attempt, End, Record
 from tokenmeter.usage import Usage
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import Lifecycle
     from tokenmeter.calls.response import Reading
 
-__all__ = ["Calibrates", "OpenCall", "Route", "ScopeNode", "SpanHandle", "Spans"]
+__all__ = ["Calibrates", "CallOwner", "ClientMark", "OpenCall", "Route", "ScopeNode", "SpanHandle", "Spans"]
 
 
 class SpanHandle(Protocol):
@@ -52,6 +53,51 @@ class ScopeNode(Protocol):
 
     def opened(self) -> None: ...
     def settled(self, record: Record) -> None: ...
+
+
+class CallOwner(Protocol):
+    """What an open call and its hooks ask of the lifecycle that opened it: `calls.lifecycle.Lifecycle`."""
+
+    @property
+    def clock(self) -> Callable[[], int]:
+        """Nanoseconds since the epoch."""
+
+    @property
+    def monotonic(self) -> Callable[[], int]:
+        """Nanoseconds of a steady clock."""
+
+    def start_span(self, call: OpenCall) -> None:
+        """Start a span that was put off."""
+
+    def body_opened(self, call: OpenCall) -> None:
+        """The caller reads the call's body from now on."""
+
+    def body_closed(self, call: OpenCall) -> None:
+        """The caller reads no more of it."""
+
+    def settle(self, call: OpenCall, end: End, error: BaseException | None = None) -> None:
+        """The call is over."""
+
+    def drop(self, call: OpenCall) -> None:
+        """The call's stream was collected unread."""
+
+    def finish(self, call: OpenCall, end: End) -> None:
+        """Make the record of a call that is claimed and over."""
+
+    def emit(self, call: OpenCall, record: Record) -> None:
+        """Hand a record to the call's span and scope, and to the sinks."""
+
+
+class ClientMark(Protocol):
+    """What routing asks of the mark on a client: who bills, where the user said so."""
+
+    @property
+    def provider(self) -> str | None:
+        """The provider's id."""
+
+    @property
+    def region(self) -> str | None:
+        """The region that the client calls."""
 
 
 class Route:
@@ -129,7 +175,7 @@ class OpenCall:
     ended_mono: int = 0
     error_type: str | None = None
 
-    def __init__(self, lifecycle: Lifecycle, route: Route, model: str | None, stream: bool) -> None:
+    def __init__(self, lifecycle: CallOwner, route: Route, model: str | None, stream: bool) -> None:
         self.lifecycle = lifecycle
         self.route = route
         self.request_model = model
@@ -181,6 +227,20 @@ class OpenCall:
         """Whether an answer has come: no further request belongs to this call, wherever it is still current."""
         return self.streaming or not self._once
 
+    def hold(self, call: OpenCall, record: Record) -> bool:
+        """Keep the record of a call inside this hand-made one until it settles; False where it has settled."""
+        with _holding:
+            if self.held is None:
+                return False
+            self.held.append((call, record))
+            return True
+
+    def release(self) -> list[tuple[OpenCall, Record]]:
+        """The records kept so far; from now on none is kept."""
+        with _holding:
+            held, self.held = self.held, None
+        return held or []
+
     def close(self, end: End, error: BaseException | None = None) -> None:
         """The SDK's method is over."""
         self.lifecycle.settle(self, end, error)
@@ -192,3 +252,24 @@ class OpenCall:
         except IndexError:
             return False
         return True
+
+
+class _Holding:
+    """The lock around `held` of all hand-made calls."""
+
+    def __init__(self) -> None:
+        self.forked()
+        on_fork(self)
+
+    def forked(self) -> None:
+        # A generator that is never closed settles its call in the garbage collector, wherever that runs.
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *raised: object) -> None:
+        self._lock.release()
+
+
+_holding = _Holding()

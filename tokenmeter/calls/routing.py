@@ -6,11 +6,10 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
-from tokenmeter.calls.opencall import Route
+from tokenmeter.calls.opencall import ClientMark, Route
 from tokenmeter.wire.formats import load_apis
 
 if TYPE_CHECKING:
-    from tokenmeter.clients.support import hooks
     from tokenmeter.providers.registry import Providers
     from tokenmeter.settings import Settings
 
@@ -63,7 +62,7 @@ class Routing:
         port: int | None,
         base: str,
         path: str,
-        mark: hooks.Mark | None,
+        mark: ClientMark | None,
         *,
         query: str = "",
         any_host: bool,
@@ -86,7 +85,7 @@ class Routing:
         base: str,
         path: str,
         query: str,
-        mark: hooks.Mark | None,
+        mark: ClientMark | None,
         any_host: bool,
     ) -> Route | None:
         providers = self.providers

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextvars import ContextVar
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.block import Block
-from tokenmeter.calls.context import SCOPE, TAGS, clean_tags, leave
+from tokenmeter.calls.context import TAGS, clean_tags, leave
 from tokenmeter.money import EXACT, Money
 from tokenmeter.record import End, Record
 from tokenmeter.usage import TOKEN_FIELDS, Source
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from tokenmeter.calls.lifecycle import Lifecycle
 
-__all__ = ["Scope", "ScopeBlock"]
+__all__ = ["SCOPE", "Scope", "ScopeBlock", "TagsBlock"]
 
 _FOLD_AT: Final = 256
 LINGER_SECONDS: Final = 60.0
@@ -215,6 +216,10 @@ class Scope:
             for name, value in self._rows()
         )
         return f"<table><caption>{escape(' / '.join(self.path))}</caption>{rows}</table>"
+
+
+SCOPE: Final[ContextVar[Scope | None]] = ContextVar("tokenmeter.scope", default=None)
+"""The scope that is open here."""
 
 
 class ScopeBlock(Block[Scope]):

@@ -32,7 +32,7 @@ from tokenmeter.record import End
 from tokenmeter.wire.request_body import model_of
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import OpenCall
+    from tokenmeter.calls.opencall import OpenCall
 
 __all__ = ["SDKS", "install", "mark"]
 

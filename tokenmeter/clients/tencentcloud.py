@@ -22,7 +22,7 @@ from tokenmeter.record import End
 from tokenmeter.wire.request_body import model_of
 
 if TYPE_CHECKING:
-    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.calls.protocols import Meter
 
 __all__ = ["install", "mark"]
 
@@ -111,7 +111,7 @@ def _held(client: Any, action: Any, params: Any) -> _Action | Sending | None:
     return None
 
 
-def _route(meter: Tokenmeter, client: Any, action: str) -> Route | None:
+def _route(meter: Meter, client: Any, action: str) -> Route | None:
     host, _, port = str(client._get_endpoint()).partition(":")
     # Whatever address is given, the service says who bills: an address of one's own leads there too.
     own = f"{client._service}.tencentcloudapi.com"

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.by_hand import end_of
 from tokenmeter.calls.context import CALL
+from tokenmeter.calls.opencall import OpenCall
 from tokenmeter.calls.response import BodyReading, StreamReading
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.group import Group
@@ -30,8 +31,7 @@ from tokenmeter.usage import Source
 from tokenmeter.wire.request_body import model_of, request_body
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import OpenCall
-    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.calls.protocols import Meter
 
 __all__ = [
     "SENDING",
@@ -141,7 +141,7 @@ def join(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
     with guard("joining a call"):
         if isinstance(call, Group):
             return _in_group(call, client, request)
-        if _is_attempt(call, client, request):
+        if isinstance(call, OpenCall) and _is_attempt(call, client, request):
             call.request = request
             if call.span_due:
                 call.lifecycle.start_span(call)
@@ -173,7 +173,7 @@ def _in_group(group: Group, client: Any, request: Any) -> tuple[OpenCall | None,
     return group.call, False
 
 
-def _open(meter: Tokenmeter, mark: hooks.Mark | None, request: Any, *, any_host: bool = False) -> OpenCall | None:
+def _open(meter: Meter, mark: hooks.Mark | None, request: Any, *, any_host: bool = False) -> OpenCall | None:
     if request.method != "POST":
         return None
     url = request.url
@@ -188,7 +188,7 @@ def _open(meter: Tokenmeter, mark: hooks.Mark | None, request: Any, *, any_host:
     return call
 
 
-def _action(meter: Tokenmeter, request: Any) -> str | None:
+def _action(meter: Meter, request: Any) -> str | None:
     """What stands for the path where a vendor names its actions in a header; None where the path says it."""
     endpoint = meter.providers.for_host(request.url.host, "")
     if endpoint is None or endpoint.action is None:

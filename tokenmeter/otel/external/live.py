@@ -24,7 +24,8 @@ from opentelemetry.context import get_current
 
 from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.ids import new_id
-from tokenmeter.calls.context import SCOPE, TAGS
+from tokenmeter.calls.context import TAGS
+from tokenmeter.calls.scope import SCOPE
 from tokenmeter.otel import semconv
 from tokenmeter.otel.before_end import covered
 from tokenmeter.otel.external.recognise import operation_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from tokenmeter._support.guard import guard
-from tokenmeter.clients.support import hooks
+from tokenmeter.calls import marks
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.otel.external.cost_attributes import Description, describe
 from tokenmeter.otel.external.names import USAGE_ELSEWHERE
@@ -63,7 +63,7 @@ class Recorder:
         """Who takes the calls."""
         if self._meter is not None:
             return self._meter._latest()
-        return hooks.default_meter()
+        return cast("Tokenmeter", marks.default_meter())
 
     def record(self, span: Told, id: str) -> Record | None:
         """The record of a span, or None if it is no call to a model, or ours."""
