@@ -17,7 +17,6 @@ from tokenmeter.calls import marks
 from tokenmeter.calls.billing import Billing
 from tokenmeter.calls.by_hand import CallBlock
 from tokenmeter.calls.context import HAND, TAGS
-from tokenmeter.calls.count_rest import fill
 from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
 from tokenmeter.calls.routing import Routing
 from tokenmeter.calls.scope import SCOPE, Scope, ScopeBlock, TagsBlock
@@ -28,7 +27,7 @@ from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
 from tokenmeter.wire.request_body import model_of, request_body
 from tokenmeter.wire.request_params import request_params
-from tokenmeter.wiring import connect
+from tokenmeter.wiring import build_parts
 
 if TYPE_CHECKING:
     from tokenmeter.clients import Adapter
@@ -71,14 +70,7 @@ class Tokenmeter:
         if self.settings.prices is not None or self.settings.price_lists:
             _ = self.book
         self._successor: Tokenmeter | None = None
-        self._lifecycle: Final = Lifecycle(
-            price=self._billing.price,
-            fill=fill if self.settings.estimate else None,
-            clock=clock,
-            monotonic=monotonic,
-        )
-        connected = connect(
-            self._lifecycle,
+        parts = build_parts(
             self.settings,
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
@@ -86,8 +78,19 @@ class Tokenmeter:
             clock=clock,
             monotonic=monotonic,
         )
-        self._scope_spans: Final = connected.spans
-        self._calibrator: Final = connected.calibrator
+        self._scope_spans: Final = parts.spans
+        self._calibrator: Final = parts.calibrator
+        self._lifecycle: Final = Lifecycle(
+            price=self._billing.price,
+            sums=parts.metrics,
+            sinks=parts.sinks,
+            spans=parts.spans if self.settings.spans != "none" else None,
+            estimate=self.settings.estimate,
+            calibrator=parts.calibrator,
+            deferred=parts.deferred,
+            clock=clock,
+            monotonic=monotonic,
+        )
         self.is_default = False
         at_exit.register(self)
 
@@ -307,7 +310,8 @@ class Tokenmeter:
     def hand_over(self, successor: Tokenmeter) -> None:
         """Flush and close; calls still open here settle into the successor. For `configure`."""
         self.flush()
-        self._successor, self._lifecycle.successor = successor, successor._lifecycle
+        self._successor = successor
+        self._lifecycle.hand_over(successor._lifecycle)
         if marks.instrumented() is self:
             marks.set_instrumented(successor)
         self.shutdown()

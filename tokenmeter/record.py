@@ -1,7 +1,7 @@
-"""What is known of one settled call: the one thing that sinks receive.
+"""`Record`: everything known of one settled call, and all that sinks receive.
 
-A record is immutable and carries numbers, names and tags, never prompt text. Its cost is computed when somebody
-first asks for it: a program in which nobody listens pays for no pricing. The instant of the call and the book that
+A record is immutable and carries numbers, names and tags, never prompt text. Its cost is computed when it is first
+read: a program without sinks pays for no pricing. The instant of the call and the book that
 was in force when it settled are fixed in the record, so the answer does not depend on when it is asked.
 """
 
@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from tokenmeter._support.empty import EMPTY
 from tokenmeter.usage import Source, Usage
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from tokenmeter.money import Money
 
 __all__ = ["Attempt", "End", "Record", "Sink"]
+
+
+NOT_REPORTED: Final = Usage(source=Source.NONE)
+"""The usage of a call of which no usage is known."""
 
 
 class End(enum.StrEnum):
@@ -35,7 +39,7 @@ class End(enum.StrEnum):
     ERROR = "error"
     """An exception, an error status or an error event."""
     DROPPED = "dropped"
-    """A stream was forgotten by the caller and collected."""
+    """The caller never closed the stream, and it was garbage collected."""
     DELEGATED = "delegated"
     """Other metered calls carry what happened inside; nothing is counted here."""
 
@@ -115,15 +119,15 @@ class Record:
     _cost: Cost | None = field(default=None, init=False, repr=False)
 
     @classmethod
-    def of(cls, facts: dict[str, Any]) -> Record:
-        """A record with these fields. Private: made for every call, and a frozen dataclass sets each field apart."""
+    def _make(cls, facts: dict[str, Any]) -> Record:
+        """A record with these fields: made for every call, and a frozen dataclass would set each field apart."""
         record = cls.__new__(cls)
         record.__dict__.update(facts)
         return record
 
-    def but(self, **changes: Any) -> Record:
-        """The same record with other values in some fields. Private."""
-        return Record.of({**self.__dict__, **changes, "_cost": None})
+    def _replace(self, **changes: Any) -> Record:
+        """The same record with other values in some fields, priced anew."""
+        return Record._make({**self.__dict__, **changes, "_cost": None})
 
     @property
     def model(self) -> str | None:
@@ -172,7 +176,7 @@ class Sink(Protocol):
         """Deliver what was taken within `timeout` seconds; whether all of it was."""
 
     def close(self, timeout: float) -> None:
-        """Flush and let go of files and threads."""
+        """Flush, then close files and threads."""
 
 
 def _instant(ns: int) -> datetime:

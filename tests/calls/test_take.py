@@ -66,6 +66,6 @@ def test_a_broken_sink_starves_none(made: Record, new_lifecycle: Callable[..., L
 def test_the_successor_takes_it(made: Record, new_lifecycle: Callable[..., Lifecycle]) -> None:
     before, after = Kept(), Kept()
     lifecycle = new_lifecycle(before)
-    lifecycle.successor = new_lifecycle(after)
+    lifecycle.hand_over(new_lifecycle(after))
     lifecycle.take(made)
     assert (before.records, after.records) == ([], [made])

@@ -78,13 +78,13 @@ class Calibrator:
         calibration: Calibration,
         *,
         learns: bool,
+        compare: Callable[..., None] | None = None,
         monotonic: Callable[[], int] = time.perf_counter_ns,
         chance: random.Random | None = None,
     ) -> None:
         self.calibration: Final = calibration
         self.learns: Final = learns
-        self.compare: Callable[..., None] | None = None
-        """Is told of every pair as well: metrics, which show a tokenizer that drifts."""
+        self._compare = compare
         self._monotonic = monotonic
         self._chance = chance or random.Random()
         self._pace: BoundedDict[tuple[str, str], _Pace] = BoundedDict(_MODELS_MOST)
@@ -238,8 +238,8 @@ class Calibrator:
     def _pair(self, sample: _Sample, count: TokenCount, reported: int, kind: tuple[str, str], total: str) -> None:
         script, part = kind
         self.calibration.learn(count, reported, provider=sample.provider, model=sample.model, script=script, part=part)
-        if self.compare is not None and count.tokens is not None:
-            self.compare(
+        if self._compare is not None and count.tokens is not None:
+            self._compare(
                 provider=sample.provider, model=sample.model, family=count.family or "none", kind=total,
                 counted=count.tokens, reported=reported,
             )  # fmt: skip

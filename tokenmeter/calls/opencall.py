@@ -1,4 +1,4 @@
-"""A call between its start and its settlement, and what does not change from call to call.
+"""`OpenCall`: a call between its start and its settlement; `Route`: what is the same for all calls to an address.
 
 Opening a call is on the path of every request, so what most calls never set is a default of the class, and what is
 the same for all calls to an address is said once, in a `Route`.
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.ids import new_id
-from tokenmeter.record import Attempt, End, Record
-from tokenmeter.usage import Usage
+from tokenmeter.record import NOT_REPORTED, Attempt, End, Record
+from tokenmeter.usage import TokenCount, Usage
 
 if TYPE_CHECKING:
     from tokenmeter.calls.response import Reading
@@ -35,19 +35,32 @@ class SpanHandle(Protocol):
 
 
 class Spans(Protocol):
-    """Makes spans; None where nobody listens."""
+    """Makes the spans of calls; no span where no tracer provider is set."""
 
     def start(self, call: OpenCall) -> SpanHandle | None: ...
 
 
 class Calibrates(Protocol):
-    """Learns from calls whose usage is reported; what it says is noted on the record."""
+    """Learns from calls whose usage is reported, and corrects the counts of others by it."""
 
-    def seen(self, call: OpenCall, usage: Usage, end: End) -> tuple[str, ...]: ...
+    def seen(self, call: OpenCall, usage: Usage, end: End) -> tuple[str, ...]:
+        """Look at a call that settles; the flags of its record."""
+
+    def corrected(
+        self,
+        counts: Mapping[str, TokenCount | None],
+        *,
+        provider: str | None,
+        model: str | None,
+        api: str | None = None,
+        body: Mapping[str, Any] | None = None,
+        reading: Reading | None = None,
+    ) -> dict[str, TokenCount | None]:
+        """Counts of a call, corrected by what earlier calls taught."""
 
 
 class ScopeNode(Protocol):
-    """What a call needs of the scope it runs in."""
+    """The scope that a call runs in, as far as the call uses it."""
 
     path: tuple[str, ...]
 
@@ -84,8 +97,8 @@ class CallOwner(Protocol):
     def finish(self, call: OpenCall, end: End) -> None:
         """Make the record of a call that is claimed and over."""
 
-    def emit(self, call: OpenCall, record: Record) -> None:
-        """Hand a record to the call's span and scope, and to the sinks."""
+    def take(self, record: Record) -> None:
+        """Hand a record to the sinks."""
 
 
 class ClientMark(Protocol):
@@ -153,19 +166,19 @@ class OpenCall:
     """The SDK makes a span of its own before it sends: whose span the call has is decided at the first request."""
     by_hand: bool = False
     observed: bool = False
-    """Given a usage by hand, on purpose: then this call carries it, not the calls inside."""
+    """It was given a usage by hand: this call carries the usage, and not the calls inside."""
     children: int = 0
     held: list[tuple[OpenCall, Record]] | None = None
     """Records of calls inside, while this one is open; None for others, and once settled."""
     first_chunk_ns: int | None = None
     params: Mapping[str, Any] | None = None
     request: object = None
-    """The body as sent, for counting; let go at settle."""
+    """The body as sent, for counting; None once settled."""
     reading: Reading | None = None
-    """What came back; read and let go at settle."""
+    """What came back; read at settle, and None after it."""
     usage_override: Usage | None = None
     calibrated: tuple[str, ...] = ()
-    """Totals counted here that were corrected by what the user's own traffic taught."""
+    """Names of the counted totals that the calibrator has corrected."""
     status_code: int | None = None
     streaming: bool = False
     """A body is still being read by the caller: its tee settles the call."""
@@ -186,7 +199,6 @@ class OpenCall:
         self.tags: Mapping[str, str] = EMPTY
         self._once = [None]
 
-    # What spans and readings ask of a call
     @property
     def id(self) -> str:
         made = self.__dict__.get("_id")
@@ -240,6 +252,11 @@ class OpenCall:
         with _holding:
             held, self.held = self.held, None
         return held or []
+
+    def delegate(self, record: Record) -> Record:
+        """The record of a call inside this hand-made one, without the usage, which this one carries."""
+        reason = f"the call {self.id} around it carries the usage"
+        return record._replace(end=End.DELEGATED, usage=NOT_REPORTED, usage_raw=None, reason=reason)
 
     def close(self, end: End, error: BaseException | None = None) -> None:
         """The SDK's method is over."""

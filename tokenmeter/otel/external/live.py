@@ -95,7 +95,7 @@ class ForeignCalls:
                 self.release(held)
             elif record.usage.source is Source.NONE:
                 own = held.pop()
-                record = own.but(trace_id=record.trace_id, span_id=record.span_id)
+                record = own._replace(trace_id=record.trace_id, span_id=record.span_id)
                 self.release(held)
         if record is None or self._recorder.seen(seen, record):
             remember(self._left, key, None, _REMEMBERED_MOST)

@@ -80,7 +80,7 @@ class Recorder:
         facts["span_id"] = span.span_id
         facts["telemetry"] = "enriched"
         facts["pricer"] = meter._billing.price
-        return Record.of(facts)
+        return Record._make(facts)
 
     def seen(self, span: Told, record: Record) -> bool:
         """Whether the call of this span was counted by another instrumentation's: told by the answer's id, else alike.
@@ -118,7 +118,7 @@ class Recorder:
                 del twins[:-_ALIKE_MOST]
         if within is not None:
             with guard("adding to a scope"):
-                record = record.but(scope=within.path)
+                record = record._replace(scope=within.path)
                 within.opened()
                 within.settled(record)
         meter = self.meter()
