@@ -1,7 +1,8 @@
-"""The public API as an object: everything that `tokenmeter.*` does, for one configuration.
+"""`Tokenmeter`: the public API as an object, for one configuration.
 
-The functions of the package are the same methods of a default `Tokenmeter` (`_default`). Libraries and tests make one
-of their own and touch nothing global.
+The functions of the package are methods of a default `Tokenmeter` (`default_meter.py`). Libraries and tests make one of
+their own and change nothing global. The constructor builds the parts first (`Routing`, `Billing`, and those of
+`wiring.py`), then the `Lifecycle` that uses them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tokenmeter.calls.routing import Routing
 from tokenmeter.calls.scope import SCOPE, Scope, ScopeBlock, TagsBlock
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.prices.components import check_params
-from tokenmeter.record import Sink
+from tokenmeter.record import Record, Sink
 from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
 from tokenmeter.wire.request_body import model_of, request_body
@@ -30,6 +31,7 @@ from tokenmeter.wire.request_params import request_params
 from tokenmeter.wiring import build_parts
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.opencall import ScopeNode
     from tokenmeter.clients import Adapter
     from tokenmeter.cost import Cost
     from tokenmeter.estimates import Estimate
@@ -62,13 +64,18 @@ class Tokenmeter:
         **settings: Any,
     ) -> None:
         self.settings: Final = Settings.read(settings)
-        self._routing: Final = Routing(self.settings)
-        self._billing: Final = Billing(self.settings, self._routing)
+        self._routing: Final = Routing(self.settings.hosts, ask_usage=self.settings.ask_usage)
+        self._billing: Final = Billing(
+            self._routing,
+            models=self.settings.models,
+            prices=self.settings.prices,
+            price_lists=self.settings.price_lists,
+        )
         # For hooks, on the path of every request
         self.watches: Final = self._routing.watches
         self.route: Final = self._routing.route
         if self.settings.prices is not None or self.settings.price_lists:
-            _ = self.book
+            _ = self.book  # what is wrong with them is raised here, and not at the first call
         self._successor: Tokenmeter | None = None
         parts = build_parts(
             self.settings,
@@ -78,7 +85,7 @@ class Tokenmeter:
             clock=clock,
             monotonic=monotonic,
         )
-        self._scope_spans: Final = parts.spans
+        self.spans: Final = parts.spans
         self._calibrator: Final = parts.calibrator
         self._lifecycle: Final = Lifecycle(
             price=self._billing.price,
@@ -177,20 +184,28 @@ class Tokenmeter:
         if not isinstance(name, str) or not name:
             raise ConfigurationError(f'scope({name!r}): a scope has a name, such as scope("answer")')
         return ScopeBlock(
-            name, tags, lambda: self._latest()._lifecycle, lambda scope: self._latest()._start_scope_span(scope)
+            name, tags, lambda: self.latest()._lifecycle, lambda scope: self.latest()._start_scope_span(scope)
         )
 
-    def _latest(self) -> Tokenmeter:
+    def latest(self) -> Tokenmeter:
         """This meter, or the one in its place: functions are decorated before a program calls `configure`."""
         meter = self
         while meter._successor is not None:
             meter = meter._successor
         return meter
 
+    def price_record(self, record: Record) -> Cost:
+        """What a record costs, by this meter's price book. Never raises on data."""
+        return self._billing.price(record)
+
+    def take(self, record: Record, *, scope: ScopeNode | None = None) -> None:
+        """Hand on a record that was made elsewhere; see `Lifecycle.take`."""
+        self._lifecycle.take(record, scope=scope)
+
     def _start_scope_span(self, scope: Scope) -> Any:
         if self.settings.spans == "none":
             return None
-        return self._scope_spans.start_scope(scope.name, scope.tags, path=scope.path, started_ns=scope.started_ns)
+        return self.spans.start_scope(scope.name, scope.tags, path=scope.path, started_ns=scope.started_ns)
 
     def call(
         self,
@@ -206,7 +221,7 @@ class Tokenmeter:
         """One call by hand: a context manager and a decorator. `request` is counted where usage is not reported."""
 
         def route() -> Route:
-            known = self._latest().providers.resolve(provider, region)
+            known = self.latest().providers.resolve(provider, region)
             return Route(
                 provider=known.id if known is not None else provider,
                 otel_provider=known.otel_name if known is not None else None,
@@ -216,7 +231,7 @@ class Tokenmeter:
             )
 
         named = model if model is not None else model_of(request_body(request))
-        return CallBlock(lambda: self._latest()._lifecycle, route, named, stream, request)
+        return CallBlock(lambda: self.latest()._lifecycle, route, named, stream, request)
 
     def tags(self, **tags: Any) -> TagsBlock:
         """Who the spend inside belongs to: a context manager and a decorator."""

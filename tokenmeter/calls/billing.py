@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.bounded import BoundedDict
+from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.guard import logger
 from tokenmeter.record import End, Record
 
@@ -15,17 +16,29 @@ if TYPE_CHECKING:
     from tokenmeter.calls.routing import Routing
     from tokenmeter.cost import Cost
     from tokenmeter.prices.book import Book
-    from tokenmeter.settings import Settings
 
 __all__ = ["Billing"]
 
 
 class Billing:
-    """Prices records. Raises CatalogError for a broken price file of the user's, when it is read."""
+    """Prices records.
 
-    def __init__(self, settings: Settings, routing: Routing) -> None:
-        self._settings = settings
+    `models` gives the catalog's name for names of the user's own; `prices` and `price_lists` are the user's price
+    files and the lists in force, as in `Settings`. Raises CatalogError for a broken price file, when it is read.
+    """
+
+    def __init__(
+        self,
+        routing: Routing,
+        *,
+        models: Mapping[str, str] = EMPTY,
+        prices: str | None = None,
+        price_lists: Mapping[str, str] = EMPTY,
+    ) -> None:
         self._routing = routing
+        self._models = models
+        self._prices = prices
+        self._price_lists = price_lists
         self._lock = threading.Lock()
         self._book: Book | None = None
         self._warned: BoundedDict[tuple[str | None, str | None], None] = BoundedDict(1000)
@@ -39,10 +52,10 @@ class Billing:
                     from tokenmeter.prices.book import load_book
 
                     book = load_book()
-                    if self._settings.prices is not None:
-                        book = book.with_overlay(self._settings.prices)
-                    if self._settings.price_lists:
-                        book = book.with_lists(self._settings.price_lists)
+                    if self._prices is not None:
+                        book = book.with_overlay(self._prices)
+                    if self._price_lists:
+                        book = book.with_lists(self._price_lists)
                     self._book = book
         return self._book
 
@@ -61,7 +74,7 @@ class Billing:
         usage = record.usage
         if usage.input_tokens is None and usage.output_tokens is None and not usage.quantities:
             return _unpriced(record, f"no usage: {record.reason or 'none was reported'}")
-        models = self._settings.models
+        models = self._models
         asked, answered = record.request_model or "", record.response_model
         cost = self.book.price(
             usage,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
@@ -11,7 +12,6 @@ from tokenmeter.wire.formats import load_apis
 
 if TYPE_CHECKING:
     from tokenmeter.providers.registry import Providers
-    from tokenmeter.settings import Settings
 
 __all__ = ["Routing"]
 
@@ -22,10 +22,15 @@ _FREE_OPERATIONS: Final = ("count_tokens",)
 
 
 class Routing:
-    """The host map as one configuration sees it. Raises ConfigurationError for a user's host of an unknown provider."""
+    """The host map as one configuration sees it.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    `hosts` are the user's own, by the provider that bills there; `ask_usage` says whether streams may be asked for
+    their usage. Raises ConfigurationError for a host of an unknown provider.
+    """
+
+    def __init__(self, hosts: Mapping[str, str], *, ask_usage: bool = True) -> None:
+        self._hosts = hosts
+        self._ask_usage = ask_usage
         self._lock = threading.Lock()
         self._providers: Providers | None = None
         self._routes: BoundedDict[tuple[Any, ...], Route | None] = BoundedDict(1000)
@@ -40,15 +45,15 @@ class Routing:
                     from tokenmeter.providers.registry import load_providers
 
                     providers = load_providers()
-                    if self._settings.hosts:
-                        providers = providers.with_hosts(self._settings.hosts)
+                    if self._hosts:
+                        providers = providers.with_hosts(self._hosts)
                     self._providers = providers
         return self._providers
 
     def _hosts_with_ports(self) -> frozenset[str]:
         # Only where the user names hosts is the catalog read now: a bad name is said here, not at the first call.
-        hosts = set(self._settings.hosts) | {"localhost:11434"}
-        if self._settings.hosts:
+        hosts = set(self._hosts) | {"localhost:11434"}
+        if self._hosts:
             _ = self.providers
         return frozenset(host.rpartition(":")[0].lower() for host in hosts if host.rpartition(":")[2].isdigit())
 
@@ -116,7 +121,7 @@ class Routing:
             port=port,
             path=path,
             region=region,
-            asks=asks and self._settings.ask_usage and api in _ASKABLE,
+            asks=asks and self._ask_usage and api in _ASKABLE,
             asks_null=known is not None and known.null_usage_if_asked,
             model=known.model_at(whole) if known is not None else None,
         )

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from tokenmeter.calls.scope import Scope
-    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.otel.external.receiver import Receiver
 
 __all__ = ["ForeignCalls", "Watched"]
 
@@ -70,7 +70,7 @@ class Watched:
 class ForeignCalls:
     """Sees to it that each call whose span ends here is counted once. Arguments are those of `Recorder`."""
 
-    def __init__(self, meter: Tokenmeter | None, scopes: Iterable[str], providers: Mapping[str, str] | None) -> None:
+    def __init__(self, meter: Receiver | None, scopes: Iterable[str], providers: Mapping[str, str] | None) -> None:
         self._recorder = Recorder(meter, scopes, providers)
         self.knows = self._recorder.knows
         self._around: OrderedDict[SpanKey, None] = OrderedDict()  # open spans inside which a call was counted
