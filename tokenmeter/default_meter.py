@@ -1,4 +1,4 @@
-"""The meter behind the functions of the package: made from the environment on first use, replaced by `configure`."""
+"""The meter behind the functions of the package, made from the environment on first use, replaced by `configure`."""
 
 from __future__ import annotations
 

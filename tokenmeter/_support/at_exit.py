@@ -35,8 +35,8 @@ def register(meter: Closable) -> None:
 
 @functools.cache
 def _register_once() -> None:
-    # With the first meter and not at import: handlers run in reverse, and spans are ended before the program's tracer
-    # provider, which is mostly there by then, is shut down.
+    # With the first meter and not at import: handlers run in reverse, and by then the program has mostly made its
+    # tracer provider, so spans end before that is shut down.
     atexit.register(_at_exit)
     # tiktoken needs this module to count what broken streams hold; it cannot be loaded after threading's own end, which
     # comes before the handlers.

@@ -36,7 +36,7 @@ def raise_failures(on: bool) -> None:
 def _is_the_hosts(kind: type[BaseException]) -> bool:
     if issubclass(kind, KeyboardInterrupt | SystemExit | GeneratorExit):
         return True
-    # asyncio is not imported for our sake: where it is not loaded nobody can be cancelled by it.
+    # asyncio is not imported for this: where it is not loaded, no task can be cancelled.
     asyncio = sys.modules.get("asyncio.exceptions")
     return asyncio is not None and issubclass(kind, asyncio.CancelledError)
 

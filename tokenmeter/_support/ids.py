@@ -1,4 +1,4 @@
-"""Ids of calls: UUIDs of version 7, which sort by time, so a ledger's index grows at one end."""
+"""Makes ids of calls: UUIDs of version 7, which sort by time, so a ledger's index grows at one end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What records cost: the price book as one configuration sees it, asked with everything a record knows."""
+"""Prices records by the price book of one configuration: the catalog, the user's prices, price lists and models."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Billing:
         )
         if cost.amount is not None and not usage.quantities:
             for name in ("input_tokens", "output_tokens"):
-                if getattr(usage, name) is None:  # what is not known is not free
+                if getattr(usage, name) is None:  # unknown is not free
                     cost = _without_total(cost, f"{name} is not known: {record.reason or 'it was not reported'}")
         if cost.amount is None:
             self._warn_unpriced(record, cost)
@@ -101,7 +101,7 @@ class Billing:
         key = (record.provider, record.response_model or record.request_model)
         if key in self._warned or not self._warned.keep(key, None):
             return
-        # A name can be anything that a vendor sent, and a handler that writes UTF-8 fails on half a character.
+        # A name may hold half a character, on which a handler that writes UTF-8 fails.
         said = f"calls of {key[0]} {str(key[1])[:200]} are not priced: {str(cost.reason)[:1000]}"
         logger.warning("%s", said.encode("utf-8", "replace").decode())
 

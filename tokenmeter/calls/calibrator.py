@@ -1,11 +1,12 @@
-"""Calls chosen to learn from: at most one in fifty and one a second of each model, counted on a thread of its own.
+"""`Calibrator`: counts a sample of reported calls to learn how counts differ, and corrects other counts by that.
 
-The caller's thread decides and copies the request's lists (the texts themselves are shared, not copied); what counting
-and arithmetic cost is paid by the worker. Few calls wait, further ones are passed over, and each call's text is let go
-when it has been counted. Left out is what nobody can count from the body: media, tools and documents of the vendor's
-own, stored conversations, hidden reasoning.
+The sample is at most one call in fifty and one a second of each model, counted on a thread of its own. The caller's
+thread decides and copies the request's lists (the texts are shared, not copied); the worker pays for counting and
+arithmetic. The queue is short, calls beyond it are skipped, and a call's text is discarded when it is counted. Calls
+whose body does not show all that was counted are left out: media, tools and documents of the vendor's own, stored
+conversations, hidden reasoning.
 
-It is a sink too, which takes nothing: so it is flushed and closed with the others, and settling is not put off to a
+It is a sink too, which takes nothing: so it is flushed and closed with the others, and settling is not deferred to a
 time when the caller has added to the messages.
 """
 
@@ -289,10 +290,10 @@ def input_kind(body: Mapping[str, Any] | None, api: str | None) -> tuple[str, st
 
 def _output_kind(reading: Reading | None) -> tuple[str, str] | None:
     """Script and part of an answer that has been counted; None where it is more than text."""
-    heard = reading.heard() if reading is not None else None
-    if heard is None or heard[1] != {"text"}:
+    found = reading.text_kinds() if reading is not None else None
+    if found is None or found[1] != {"text"}:
         return None
-    return heard[0], "output"
+    return found[0], "output"
 
 
 def _copied(value: object, depth: int = 0) -> Any:

@@ -4,7 +4,7 @@ The scope that is current is `calls.scope.SCOPE`.
 
 A variable is put back only where ours is still the current value, by setting the previous one: a generator or task
 may leave a block in another context than it entered it, where resetting by token would raise and restoring blindly
-would overwrite somebody else's value.
+would overwrite the value of others.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ __all__ = ["Calibrates", "CallOwner", "ClientMark", "OpenCall", "Route", "ScopeN
 
 
 class SpanHandle(Protocol):
-    """An open span of one call, as the OpenTelemetry sink gives it."""
+    """The open span of a call, made by `otel.spans`."""
 
     trace_id: str | None
     span_id: str | None
@@ -145,9 +145,9 @@ class Route:
         self.path = path
         self.region = region
         self.asks = asks
-        """Whether stream usage has to be asked for, and the provider takes the question."""
+        """Whether stream usage is reported only if requested, and the provider accepts that request."""
         self.asks_null = asks_null
-        """Whether the question puts a null usage into every other chunk."""
+        """Whether requesting it puts a null usage into every other chunk."""
         self.model = model
         """The model that the path names, for requests whose body names none."""
 
@@ -161,9 +161,9 @@ class OpenCall:
     client: int = 0
     """id of the SDK client whose request this is."""
     sender: object = None
-    """The HTTP client of that SDK client: what it sends for this call is this call's, whatever its path."""
+    """The HTTP client of that SDK client: its requests meanwhile belong to this call, whatever their path."""
     span_due: bool = False
-    """The SDK makes a span of its own before it sends: whose span the call has is decided at the first request."""
+    """The SDK makes a span of its own before it sends: the call's span is decided at the first request."""
     by_hand: bool = False
     observed: bool = False
     """It was given a usage by hand: this call carries the usage, and not the calls inside."""

@@ -1,4 +1,4 @@
-"""Where calls go: which provider, region and wire format answer at an address, remembered."""
+"""Finds the provider, region and wire format that answer at an address, and remembers the `Route`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Routing"]
 _ASKABLE: Final = ("openai.chat", "openai.completions")
 """Wire formats whose streams carry usage only if asked for it."""
 _FREE_OPERATIONS: Final = ("count_tokens",)
-"""What no model answers and nobody bills."""
+"""Operations that no model answers and no provider bills."""
 
 
 class Routing:
@@ -51,7 +51,7 @@ class Routing:
         return self._providers
 
     def _hosts_with_ports(self) -> frozenset[str]:
-        # Only where the user names hosts is the catalog read now: a bad name is said here, not at the first call.
+        # Only where the user names hosts is the catalog read now: a bad name raises here, not at the first call.
         hosts = set(self._hosts) | {"localhost:11434"}
         if self._hosts:
             _ = self.providers
@@ -75,7 +75,7 @@ class Routing:
         """Where calls to an address go; None: nothing that is a call to a model. For hooks; remembered.
 
         `path` ends the request's path, `base` precedes it, and `query` (`?api-version=...`) may follow. A mark's
-        provider wins over the address. With `any_host` an unknown host is told by its path alone.
+        provider wins over the address. With `any_host` the path alone decides at an unknown host.
         """
         key = (host, port, base, path, query, mark, any_host)
         try:
