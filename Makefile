@@ -26,7 +26,7 @@ check: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(PY) -m pytest -q tests/test_public_api.py
+	$(PY) -m pytest -q tests/test_public_api.py tests/test_architecture.py
 
 format: $(READY)
 	$(VENV)/bin/ruff format .

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from truth import Row, answers, load, model_of, prompts, provider_of
 
+from tokenmeter.calls.calibrator import input_kind
 from tokenmeter.tokens.calibration.calibration import Calibration
-from tokenmeter.tokens.calibration.sampler import input_kind
 from tokenmeter.usage import TokenCount
 
 Cell = tuple[str, str, str, str]

@@ -146,7 +146,7 @@ def unknown_host(rounds: int) -> None:
     import httpx2
 
     from tokenmeter import default
-    from tokenmeter.clients.support import hooks
+    from tokenmeter.calls import marks
 
     client = httpx2.Client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200)))
     request = client.build_request("GET", "https://example.org/index.html")
@@ -158,7 +158,7 @@ def unknown_host(rounds: int) -> None:
     # One call is tens of microseconds of HTTP machinery; the hook is measured over many calls at a time.
     plain, added = paired(lambda: original(client, request), lambda: hooked(client, request), rounds)
     row("request to a host not in the map", plain, added, "bound 1")
-    hooks.set_instrumented(None)
+    marks.set_instrumented(None)
 
 
 def streaming(rounds: int, chunks: int = 200) -> None:

@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 
 import tokenmeter
 from tokenmeter import ConfigurationError, End, Source, Tokenmeter
+from tokenmeter.calls.calibrator import CALLS, PAUSE, Calibrator
 from tokenmeter.testing import ProviderServer, Received, Reply, capture, json_reply, provider_server, sse, sse_reply
 from tokenmeter.tokens import count_output, count_request
 from tokenmeter.tokens.calibration.calibration import Calibration
 from tokenmeter.tokens.calibration.fit import LEAST_PAIRS, Pair
-from tokenmeter.tokens.calibration.sampler import CALLS, PAUSE, Calibrator
 from tokenmeter.tokens.calibration.store import FileStore, Key
 from tokenmeter.tokens.ratio import script_of
 

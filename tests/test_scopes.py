@@ -15,7 +15,8 @@ import pytest
 
 import tokenmeter
 from tokenmeter import Money, Tokenmeter, Usage
-from tokenmeter.calls.context import SCOPE, TAGS
+from tokenmeter.calls.context import TAGS
+from tokenmeter.calls.scope import SCOPE
 from tokenmeter.testing import FixedClock, capture
 
 NOON = "2026-06-01T12:00:00+08:00"

@@ -196,7 +196,7 @@ def tags(**tags: Any) -> TagsBlock:
 
 def current() -> Scope | None:
     """The scope that is open here, or None."""
-    from tokenmeter.calls.context import SCOPE
+    from tokenmeter.calls.scope import SCOPE
 
     return SCOPE.get()
 

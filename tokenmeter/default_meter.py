@@ -1,11 +1,11 @@
-"""The meter behind the functions of the package: made from the environment on first use, replaced by `configure`."""
+"""The meter behind the functions of the package, made from the environment on first use, replaced by `configure`."""
 
 from __future__ import annotations
 
 import threading
 from typing import Any
 
-from tokenmeter.clients.support import hooks
+from tokenmeter.calls import marks
 from tokenmeter.meter import Tokenmeter
 
 __all__ = ["configure", "default", "is_configured"]
@@ -23,7 +23,7 @@ def default() -> Tokenmeter:
         return _default if _default is not None else _make({})
 
 
-hooks.default_meter = default
+marks.set_default(default)
 
 
 def is_configured() -> bool:

@@ -1,8 +1,8 @@
-"""The cost of a request before it is sent, as a range.
+"""`estimate`: the cost of a request before it is sent, as a range.
 
 The least is the input alone, at the low end of its count; the most adds the greatest output the request allows to the
-high end. Both are at list price without a cache hit, which nobody knows beforehand. What changes a rate and stands in
-the request (thinking, batch, tier) is read from it, as it is at settle.
+high end. Both are at list price without a cache hit, since hits are unknown beforehand. What changes a rate and stands
+in the request (thinking, batch, tier) is read from it, as it is at settle.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def estimate(
 ) -> Estimate:
     """Count the request (a body, or a text) and price both ends of the range with `price(usage, params)`.
 
-    `params` are the facts of the request that prices depend on; `corrected` applies what was learnt about counting.
+    `params` are the facts of the request that prices depend on; `corrected` applies the calibration.
     """
     from tokenmeter.tokens import count_request, count_text
 

@@ -1,35 +1,37 @@
-"""The public API as an object: everything that `tokenmeter.*` does, for one configuration.
+"""`Tokenmeter`: the public API as an object, for one configuration.
 
-The functions of the package are the same methods of a default `Tokenmeter` (`_default`). Libraries and tests make one
-of their own and touch nothing global.
+The functions of the package are methods of a default `Tokenmeter` (`default_meter.py`). Libraries and tests make one of
+their own and change nothing global. The constructor builds the parts first (`Routing`, `Billing`, and those of
+`wiring.py`), then the `Lifecycle` that uses them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tokenmeter._support import at_exit
 from tokenmeter._support.guard import guard
+from tokenmeter.calls import marks
 from tokenmeter.calls.billing import Billing
 from tokenmeter.calls.by_hand import CallBlock
-from tokenmeter.calls.context import HAND, SCOPE, TAGS
-from tokenmeter.calls.count_rest import fill
+from tokenmeter.calls.context import HAND, TAGS
 from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
 from tokenmeter.calls.routing import Routing
-from tokenmeter.calls.scope import Scope, ScopeBlock, TagsBlock
-from tokenmeter.clients.support import hooks
+from tokenmeter.calls.scope import SCOPE, Scope, ScopeBlock, TagsBlock
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.prices.components import check_params
-from tokenmeter.record import Sink
+from tokenmeter.record import Record, Sink
 from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
+from tokenmeter.wire.request_body import model_of, request_body
 from tokenmeter.wire.request_params import request_params
-from tokenmeter.wiring import connect
+from tokenmeter.wiring import build_parts
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.opencall import ScopeNode
     from tokenmeter.clients import Adapter
     from tokenmeter.cost import Cost
     from tokenmeter.estimates import Estimate
@@ -62,22 +64,20 @@ class Tokenmeter:
         **settings: Any,
     ) -> None:
         self.settings: Final = Settings.read(settings)
-        self._routing: Final = Routing(self.settings)
-        self._billing: Final = Billing(self.settings, self._routing)
+        self._routing: Final = Routing(self.settings.hosts, ask_usage=self.settings.ask_usage)
+        self._billing: Final = Billing(
+            self._routing,
+            models=self.settings.models,
+            prices=self.settings.prices,
+            price_lists=self.settings.price_lists,
+        )
         # For hooks, on the path of every request
         self.watches: Final = self._routing.watches
         self.route: Final = self._routing.route
         if self.settings.prices is not None or self.settings.price_lists:
-            _ = self.book
+            _ = self.book  # what is wrong with them is raised here, and not at the first call
         self._successor: Tokenmeter | None = None
-        self._lifecycle: Final = Lifecycle(
-            price=self._billing.price,
-            fill=fill if self.settings.estimate else None,
-            clock=clock,
-            monotonic=monotonic,
-        )
-        connected = connect(
-            self._lifecycle,
+        parts = build_parts(
             self.settings,
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
@@ -85,10 +85,21 @@ class Tokenmeter:
             clock=clock,
             monotonic=monotonic,
         )
-        self._scope_spans: Final = connected.spans
-        self._calibrator: Final = connected.calibrator
+        self.spans: Final = parts.spans
+        self._calibrator: Final = parts.calibrator
+        self._lifecycle: Final = Lifecycle(
+            price=self._billing.price,
+            sums=parts.metrics,
+            sinks=parts.sinks,
+            spans=parts.spans if self.settings.spans != "none" else None,
+            estimate=self.settings.estimate,
+            calibrator=parts.calibrator,
+            deferred=parts.deferred,
+            clock=clock,
+            monotonic=monotonic,
+        )
         self.is_default = False
-        at_exit.mind(self)
+        at_exit.register(self)
 
     # The catalog --------------------------------------------------------------------------------------------
 
@@ -105,7 +116,7 @@ class Tokenmeter:
     def open_call(
         self, route: Route, model: str | None, *, stream: bool, body: object, span_later: bool = False
     ) -> OpenCall:
-        """Begin a call in the current scope; for hooks."""
+        """Begin a call in the current scope; for marks."""
         call = self._lifecycle.open(
             route,
             model,
@@ -125,12 +136,12 @@ class Tokenmeter:
     def instrument(self) -> None:
         """Meter every supported SDK and HTTP library in this process, loaded now or later. Idempotent."""
         self._install()
-        hooks.set_instrumented(self)
+        marks.set_instrumented(self)
 
     def uninstrument(self) -> None:
         """Stop what `instrument` began. Clients given to `wrap` stay metered."""
-        if hooks.instrumented() is self:
-            hooks.set_instrumented(None)
+        if marks.instrumented() is self:
+            marks.set_instrumented(None)
 
     def _install(self) -> None:
         from tokenmeter.clients import install_all
@@ -153,7 +164,7 @@ class Tokenmeter:
             raise ConfigurationError(f"wrap takes a client object, not {client!r}")
         adapter = self._adapter_of(client)
         self._install()
-        adapter.mark(client, hooks.Mark(None if self.is_default else self, provider, region))
+        adapter.mark(client, marks.Mark(None if self.is_default else self, provider, region))
         return client
 
     @staticmethod
@@ -173,20 +184,28 @@ class Tokenmeter:
         if not isinstance(name, str) or not name:
             raise ConfigurationError(f'scope({name!r}): a scope has a name, such as scope("answer")')
         return ScopeBlock(
-            name, tags, lambda: self._latest()._lifecycle, lambda scope: self._latest()._start_scope_span(scope)
+            name, tags, lambda: self.latest()._lifecycle, lambda scope: self.latest()._start_scope_span(scope)
         )
 
-    def _latest(self) -> Tokenmeter:
+    def latest(self) -> Tokenmeter:
         """This meter, or the one in its place: functions are decorated before a program calls `configure`."""
         meter = self
         while meter._successor is not None:
             meter = meter._successor
         return meter
 
+    def price_record(self, record: Record) -> Cost:
+        """What a record costs, by this meter's price book. Never raises on data."""
+        return self._billing.price(record)
+
+    def take(self, record: Record, *, scope: ScopeNode | None = None) -> None:
+        """Hand on a record that was made elsewhere; see `Lifecycle.take`."""
+        self._lifecycle.take(record, scope=scope)
+
     def _start_scope_span(self, scope: Scope) -> Any:
         if self.settings.spans == "none":
             return None
-        return self._scope_spans.start_scope(scope.name, scope.tags, path=scope.path, started_ns=scope.started_ns)
+        return self.spans.start_scope(scope.name, scope.tags, path=scope.path, started_ns=scope.started_ns)
 
     def call(
         self,
@@ -202,7 +221,7 @@ class Tokenmeter:
         """One call by hand: a context manager and a decorator. `request` is counted where usage is not reported."""
 
         def route() -> Route:
-            known = self._latest().providers.resolve(provider, region)
+            known = self.latest().providers.resolve(provider, region)
             return Route(
                 provider=known.id if known is not None else provider,
                 otel_provider=known.otel_name if known is not None else None,
@@ -211,8 +230,8 @@ class Tokenmeter:
                 region=region,
             )
 
-        named = model if model is not None else _model_of(request)
-        return CallBlock(lambda: self._latest()._lifecycle, route, named, stream, request)
+        named = model if model is not None else model_of(request_body(request))
+        return CallBlock(lambda: self.latest()._lifecycle, route, named, stream, request)
 
     def tags(self, **tags: Any) -> TagsBlock:
         """Who the spend inside belongs to: a context manager and a decorator."""
@@ -245,7 +264,7 @@ class Tokenmeter:
         """The range in which a request's cost will lie. Raises ConfigurationError where no model is named."""
         from tokenmeter.estimates import estimate
 
-        named = model if model is not None else _model_of(request)
+        named = model if model is not None else model_of(request_body(request))
         named = self.settings.models.get(named or "", named)
         if named is None:
             raise ConfigurationError("estimate needs a model: pass model=…, or a request that names one")
@@ -306,9 +325,10 @@ class Tokenmeter:
     def hand_over(self, successor: Tokenmeter) -> None:
         """Flush and close; calls still open here settle into the successor. For `configure`."""
         self.flush()
-        self._successor, self._lifecycle.successor = successor, successor._lifecycle
-        if hooks.instrumented() is self:
-            hooks.set_instrumented(successor)
+        self._successor = successor
+        self._lifecycle.hand_over(successor._lifecycle)
+        if marks.instrumented() is self:
+            marks.set_instrumented(successor)
         self.shutdown()
 
     def abandon(self) -> None:
@@ -324,8 +344,3 @@ class Tokenmeter:
                 delivered = act(sink, max(0.0, until - time.monotonic()))
             done = done and delivered is not False
         return done
-
-
-def _model_of(request: object) -> str | None:
-    model = request.get("model") if isinstance(request, Mapping) else None
-    return model if isinstance(model, str) else None

@@ -1,7 +1,7 @@
-"""What is known of one settled call: the one thing that sinks receive.
+"""`Record`: everything known of one settled call, and all that sinks receive.
 
-A record is immutable and carries numbers, names and tags, never prompt text. Its cost is computed when somebody
-first asks for it: a program in which nobody listens pays for no pricing. The instant of the call and the book that
+A record is immutable and carries numbers, names and tags, never prompt text. Its cost is computed when it is first
+read: a program without sinks pays for no pricing. The instant of the call and the book that
 was in force when it settled are fixed in the record, so the answer does not depend on when it is asked.
 """
 
@@ -11,9 +11,9 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from tokenmeter._support.empty import EMPTY
 from tokenmeter.usage import Source, Usage
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "End", "Record", "Sink"]
 
-_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+
+NOT_REPORTED: Final = Usage(source=Source.NONE)
+"""The usage of a call of which no usage is known."""
 
 
 class End(enum.StrEnum):
@@ -37,7 +39,7 @@ class End(enum.StrEnum):
     ERROR = "error"
     """An exception, an error status or an error event."""
     DROPPED = "dropped"
-    """A stream was forgotten by the caller and collected."""
+    """The caller never closed the stream, and it was garbage collected."""
     DELEGATED = "delegated"
     """Other metered calls carry what happened inside; nothing is counted here."""
 
@@ -97,7 +99,7 @@ class Record:
     usage_raw: Any = None
     unknown_fields: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     scope: tuple[str, ...] = ()
     error_type: str | None = None
     status_code: int | None = None
@@ -109,7 +111,7 @@ class Record:
     reason: str | None = None
     trace_id: str | None = None
     span_id: str | None = None
-    params: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    params: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     parent_id: str | None = None
     telemetry: str = "own"
     """Whose span the call has: own, enriched (another instrumentation's) or suppressed. Metrics follow it."""
@@ -117,15 +119,15 @@ class Record:
     _cost: Cost | None = field(default=None, init=False, repr=False)
 
     @classmethod
-    def of(cls, facts: dict[str, Any]) -> Record:
-        """A record with these fields. Private: made for every call, and a frozen dataclass sets each field apart."""
+    def _make(cls, facts: dict[str, Any]) -> Record:
+        """A record with these fields: made for every call, and a frozen dataclass would set each field apart."""
         record = cls.__new__(cls)
         record.__dict__.update(facts)
         return record
 
-    def but(self, **changes: Any) -> Record:
-        """The same record with other values in some fields. Private."""
-        return Record.of({**self.__dict__, **changes, "_cost": None})
+    def _replace(self, **changes: Any) -> Record:
+        """The same record with other values in some fields, priced anew."""
+        return Record._make({**self.__dict__, **changes, "_cost": None})
 
     @property
     def model(self) -> str | None:
@@ -174,7 +176,7 @@ class Sink(Protocol):
         """Deliver what was taken within `timeout` seconds; whether all of it was."""
 
     def close(self, timeout: float) -> None:
-        """Flush and let go of files and threads."""
+        """Flush, then close files and threads."""
 
 
 def _instant(ns: int) -> datetime:

@@ -1,32 +1,34 @@
-"""What one configuration is connected to: OpenTelemetry's spans and metrics, files it asked for, its calibration."""
+"""Builds the parts of a meter from its settings: OpenTelemetry's spans and metrics, sinks, calibrator, queue."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tokenmeter.calls.count_rest import fill
+from tokenmeter.calls.deferred import DeferredCalls
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import Lifecycle
+    from tokenmeter.calls.calibrator import Calibrator
+    from tokenmeter.otel.metrics import Metrics
     from tokenmeter.otel.spans import Spans
     from tokenmeter.record import Sink
     from tokenmeter.settings import Settings
-    from tokenmeter.tokens.calibration.sampler import Calibrator
 
-__all__ = ["Connected", "connect"]
+__all__ = ["Parts", "build_parts"]
 
 
-class Connected(NamedTuple):
-    """What a meter goes on using of it."""
+class Parts(NamedTuple):
+    """The parts of a meter, each complete: only the lifecycle, which uses them all, is still to be made."""
 
     spans: Spans
+    metrics: Metrics
+    sinks: tuple[Sink, ...]
+    """The sinks beside `metrics`: those of the settings, then the user's own."""
     calibrator: Calibrator | None
+    deferred: DeferredCalls
 
 
-def connect(
-    lifecycle: Lifecycle,
+def build_parts(
     settings: Settings,
     *,
     tracer_provider: Any,
@@ -34,21 +36,19 @@ def connect(
     sinks: Iterable[Sink],
     clock: Callable[[], int],
     monotonic: Callable[[], int],
-) -> Connected:
-    """Give a lifecycle its spans and sinks, the user's own last. Raises what opening the ledger raises."""
+) -> Parts:
+    """The parts that these settings ask for. Raises what opening the ledger raises."""
     from tokenmeter.otel.metrics import DEFAULT_HISTOGRAMS, Metrics
     from tokenmeter.otel.spans import Spans
 
-    calibrator = _calibrator(settings, clock, monotonic)
-    if calibrator is not None:
-        lifecycle.calibrator = calibrator
-        if settings.estimate:
-            lifecycle.fill = functools.partial(fill, calibrator=calibrator)
-    metrics = Metrics(meter_provider, tags=settings.metric_tags, histograms=settings.histograms or DEFAULT_HISTOGRAMS)
-    if calibrator is not None and calibrator.learns:
-        calibrator.compare = metrics.compare
-    metrics.before_reading = lifecycle.drain
-    lifecycle.quiet = lambda: len(lifecycle.sinks) == 1 and not metrics.listened_to
+    deferred = DeferredCalls()
+    metrics = Metrics(
+        meter_provider,
+        tags=settings.metric_tags,
+        histograms=settings.histograms or DEFAULT_HISTOGRAMS,
+        before_reading=deferred.drain,
+    )
+    calibrator = _calibrator(settings, metrics, clock, monotonic)
     spans = Spans(
         tracer_provider,
         mode=settings.spans,
@@ -56,15 +56,8 @@ def connect(
         dialects=settings.dialects or None,
         exchange=settings.exchange,
     )
-    lifecycle.spans = spans if settings.spans != "none" else None
-    lifecycle.add_sink(metrics)
-    for sink in (
-        *_asked_for(settings),
-        *((calibrator,) if calibrator is not None and calibrator.learns else ()),
-        *sinks,
-    ):
-        lifecycle.add_sink(sink)
-    return Connected(spans, calibrator)
+    learning = (calibrator,) if calibrator is not None and calibrator.learns else ()
+    return Parts(spans, metrics, (*_asked_for(settings), *learning, *sinks), calibrator, deferred)
 
 
 def _asked_for(settings: Settings) -> Iterable[Sink]:
@@ -78,14 +71,21 @@ def _asked_for(settings: Settings) -> Iterable[Sink]:
         yield Log()
 
 
-def _calibrator(settings: Settings, clock: Callable[[], int], monotonic: Callable[[], int]) -> Calibrator | None:
+def _calibrator(
+    settings: Settings, metrics: Metrics, clock: Callable[[], int], monotonic: Callable[[], int]
+) -> Calibrator | None:
     if not settings.calibrate and settings.calibration is None:
         return None
+    from tokenmeter.calls.calibrator import Calibrator
     from tokenmeter.tokens.calibration.calibration import Calibration
-    from tokenmeter.tokens.calibration.sampler import Calibrator
     from tokenmeter.tokens.calibration.store import FileStore
 
     store = settings.calibration
     if isinstance(store, str):
         store = FileStore(store)
-    return Calibrator(Calibration(store, now=lambda: clock() / 1e9), learns=settings.calibrate, monotonic=monotonic)
+    return Calibrator(
+        Calibration(store, now=lambda: clock() / 1e9),
+        learns=settings.calibrate,
+        compare=metrics.compare,
+        monotonic=monotonic,
+    )

@@ -62,5 +62,5 @@ def test_what_is_kept_is_what_would_be_worked_out_afresh(name: str, told: list[T
         record = recorder.record(one, call_id(one))
         assert isinstance(record, Record)
         assert record.end in (End.COMPLETE, End.ERROR)
-        expected = {**meter._scope_spans.enriching(record), semconv.CALL_ID: record.id}
+        expected = {**meter.spans.enriching(record), semconv.CALL_ID: record.id}
         assert describe(meter, record).attributes() == expected

@@ -231,13 +231,13 @@ def test_calls_made_before_the_provider_was_set_are_in_the_sums(before: int, aft
 
 def test_calls_put_off_while_nobody_listens_are_brought_in_before_reading() -> None:
     provider, reader = metered()
-    sink, waiting = Metrics(provider), [record(), record()]
+    waiting = [record(), record()]
 
     def bring() -> None:
         while waiting:
             sink.write(waiting.pop())
 
-    sink.before_reading = bring
+    sink = Metrics(provider, before_reading=bring)
     assert value(reader, "tokenmeter.calls") == 2
     assert points(reader, DURATION)[0][1] == 2
 

@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from otel_rig import points
 
 from tokenmeter import ConfigurationError, Tokenmeter, Usage
+from tokenmeter.calls.calibrator import CALLS, PAUSE
 from tokenmeter.tokens import count_request
-from tokenmeter.tokens.calibration.sampler import CALLS, PAUSE
 
 PRICES = Path(__file__).parents[1] / "data" / "prices"
 SONNET = ("anthropic", "claude-sonnet-4-5")

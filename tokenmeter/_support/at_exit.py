@@ -1,36 +1,45 @@
-"""The end of the program: every meter settles what is still open; only the default one is ours to close."""
+"""The end of the program: every meter settles its open streams, and the default one is closed."""
 
 from __future__ import annotations
 
 import atexit
 import functools
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from tokenmeter._support.guard import guard
 
-if TYPE_CHECKING:
-    from tokenmeter.meter import Tokenmeter
-
-__all__ = ["mind"]
+__all__ = ["Closable", "register"]
 
 _SECONDS: Final = 5.0
-_alive: Final[weakref.WeakSet[Tokenmeter]] = weakref.WeakSet()
 
 
-def mind(meter: Tokenmeter) -> None:
-    """Settle and flush this meter when the program ends."""
+class Closable(Protocol):
+    """What the end of the program asks of a meter."""
+
+    is_default: bool
+
+    def abandon(self) -> None: ...
+    def flush(self, timeout: float = ...) -> bool: ...
+    def shutdown(self, timeout: float = ...) -> bool: ...
+
+
+_alive: Final[weakref.WeakSet[Closable]] = weakref.WeakSet()
+
+
+def register(meter: Closable) -> None:
+    """Settle and flush this meter when the program ends; shut it down if it is the default one."""
     _alive.add(meter)
-    _register()
+    _register_once()
 
 
 @functools.cache
-def _register() -> None:
-    # With the first meter and not at import: handlers run in reverse, and spans are ended before the program's tracer
-    # provider, which is mostly there by then, is shut down.
+def _register_once() -> None:
+    # With the first meter and not at import: handlers run in reverse, and by then the program has mostly made its
+    # tracer provider, so spans end before that is shut down.
     atexit.register(_at_exit)
-    # What a broken stream said is counted then, by tiktoken, which needs this; after threading's own end, which comes
-    # before the handlers, it cannot be loaded.
+    # tiktoken needs this module to count what broken streams hold; it cannot be loaded after threading's own end, which
+    # comes before the handlers.
     import concurrent.futures.thread  # noqa: F401
 
 

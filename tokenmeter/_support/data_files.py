@@ -1,4 +1,4 @@
-"""Where catalog data comes from: TOML in a checkout, one compiled JSON file each in an installed wheel.
+"""Reads catalog data: TOML in a checkout, one compiled JSON file each in an installed wheel.
 
 TOML is what people edit. The build (`hatch_build.py`) writes `_compiled/<name>.json` beside it, because reading the
 whole book as TOML takes a quarter of a second and one provider as JSON about a millisecond. A wheel holds only the

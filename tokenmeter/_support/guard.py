@@ -1,4 +1,4 @@
-"""The one place where a failure of ours ends.
+"""`guard`: the one place where an exception of our own code ends, logged, before it reaches the host program.
 
 We run inside somebody else's program. Code of ours that runs beside a metered call runs under `guard`: in
 production its failure is logged (once per place and kind of error), in our own test suite it is raised. Nothing
@@ -17,13 +17,14 @@ import threading
 from types import TracebackType
 from typing import Final
 
+from tokenmeter._support.bounded import BoundedDict
+
 __all__ = ["guard", "raise_failures", "report"]
 
 logger: Final = logging.getLogger("tokenmeter")
-_seen: set[tuple[str, type[BaseException]]] = set()
+_seen: BoundedDict[tuple[str, type[BaseException]], None] = BoundedDict(1000)
 _seen_lock = threading.Lock()
 _raising = False
-_SEEN_MOST: Final = 1000
 
 
 def raise_failures(on: bool) -> None:
@@ -35,7 +36,7 @@ def raise_failures(on: bool) -> None:
 def _is_the_hosts(kind: type[BaseException]) -> bool:
     if issubclass(kind, KeyboardInterrupt | SystemExit | GeneratorExit):
         return True
-    # asyncio is not imported for our sake: where it is not loaded nobody can be cancelled by it.
+    # asyncio is not imported for this: where it is not loaded, no task can be cancelled.
     asyncio = sys.modules.get("asyncio.exceptions")
     return asyncio is not None and issubclass(kind, asyncio.CancelledError)
 
@@ -44,8 +45,7 @@ def report(doing: str, error: BaseException) -> None:
     """Log a failure of ours, the first of its kind at each place with its traceback, later ones at debug level."""
     key = (doing, type(error))
     with _seen_lock:
-        first = key not in _seen and len(_seen) < _SEEN_MOST
-        _seen.add(key)
+        first = key not in _seen and _seen.keep(key, None)
     level = logging.WARNING if first else logging.DEBUG
     logger.log(level, "tokenmeter failed while %s; the metered call is not affected", doing, exc_info=error)
 

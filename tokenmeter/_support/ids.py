@@ -1,4 +1,4 @@
-"""Ids of calls: UUIDs of version 7, which sort by time, so a ledger's index grows at one end."""
+"""Makes ids of calls: UUIDs of version 7, which sort by time, so a ledger's index grows at one end."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import os
 import random
 import time
 
+from tokenmeter._support.fork import on_fork
+
 __all__ = ["new_id"]
 
-# A generator of our own: the host may seed the module's, and asking the system for each id costs a call into it.
-_random = random.Random(os.urandom(32))
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
+
+class _Generator(random.Random):
+    """A generator of the package's own: the host may seed the module's, and `os.urandom` costs a system call."""
+
+    def forked(self) -> None:
+        """In a child process: other ids than the parent's."""
+        self.seed(os.urandom(32))
+
+
+_random = _Generator(os.urandom(32))
+on_fork(_random)
 
 
 def new_id() -> str:

@@ -1,4 +1,4 @@
-"""Plain text tables that line up, Chinese included: a wide character takes two columns of a terminal."""
+"""Lays out text tables for a terminal, where a wide (Chinese) character takes two columns."""
 
 from __future__ import annotations
 

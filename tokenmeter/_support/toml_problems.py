@@ -1,6 +1,6 @@
-"""Read the catalog's TOML files, with every problem of all files gathered and shown at once.
+"""Reads folders of TOML files, and gathers the problems of all files into one error.
 
-A file is checked against a small table of key and type before anybody uses it: a typo names the file, the entry,
+A file is checked against a small table of key and type before it is used: a typo names the file, the entry,
 the key and the nearest key there is.
 """
 

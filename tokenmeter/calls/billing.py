@@ -1,12 +1,14 @@
-"""What records cost: the price book as one configuration sees it, asked with everything a record knows."""
+"""Prices records by the price book of one configuration: the catalog, the user's prices, price lists and models."""
 
 from __future__ import annotations
 
 import functools
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from tokenmeter._support.bounded import BoundedDict
+from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.guard import logger
 from tokenmeter.record import End, Record
 
@@ -14,22 +16,32 @@ if TYPE_CHECKING:
     from tokenmeter.calls.routing import Routing
     from tokenmeter.cost import Cost
     from tokenmeter.prices.book import Book
-    from tokenmeter.settings import Settings
 
 __all__ = ["Billing"]
 
-_UNKNOWN_MODELS_MOST: Final = 1000
-
 
 class Billing:
-    """Prices records. Raises CatalogError for a broken price file of the user's, when it is read."""
+    """Prices records.
 
-    def __init__(self, settings: Settings, routing: Routing) -> None:
-        self._settings = settings
+    `models` gives the catalog's name for names of the user's own; `prices` and `price_lists` are the user's price
+    files and the lists in force, as in `Settings`. Raises CatalogError for a broken price file, when it is read.
+    """
+
+    def __init__(
+        self,
+        routing: Routing,
+        *,
+        models: Mapping[str, str] = EMPTY,
+        prices: str | None = None,
+        price_lists: Mapping[str, str] = EMPTY,
+    ) -> None:
         self._routing = routing
+        self._models = models
+        self._prices = prices
+        self._price_lists = price_lists
         self._lock = threading.Lock()
         self._book: Book | None = None
-        self._warned: set[tuple[str | None, str | None]] = set()
+        self._warned: BoundedDict[tuple[str | None, str | None], None] = BoundedDict(1000)
 
     @property
     def book(self) -> Book:
@@ -40,10 +52,10 @@ class Billing:
                     from tokenmeter.prices.book import load_book
 
                     book = load_book()
-                    if self._settings.prices is not None:
-                        book = book.with_overlay(self._settings.prices)
-                    if self._settings.price_lists:
-                        book = book.with_lists(self._settings.price_lists)
+                    if self._prices is not None:
+                        book = book.with_overlay(self._prices)
+                    if self._price_lists:
+                        book = book.with_lists(self._price_lists)
                     self._book = book
         return self._book
 
@@ -62,7 +74,7 @@ class Billing:
         usage = record.usage
         if usage.input_tokens is None and usage.output_tokens is None and not usage.quantities:
             return _unpriced(record, f"no usage: {record.reason or 'none was reported'}")
-        models = self._settings.models
+        models = self._models
         asked, answered = record.request_model or "", record.response_model
         cost = self.book.price(
             usage,
@@ -74,7 +86,7 @@ class Billing:
         )
         if cost.amount is not None and not usage.quantities:
             for name in ("input_tokens", "output_tokens"):
-                if getattr(usage, name) is None:  # what is not known is not free
+                if getattr(usage, name) is None:  # unknown is not free
                     cost = _without_total(cost, f"{name} is not known: {record.reason or 'it was not reported'}")
         if cost.amount is None:
             self._warn_unpriced(record, cost)
@@ -87,10 +99,9 @@ class Billing:
 
     def _warn_unpriced(self, record: Record, cost: Cost) -> None:
         key = (record.provider, record.response_model or record.request_model)
-        if key in self._warned or len(self._warned) >= _UNKNOWN_MODELS_MOST:
+        if key in self._warned or not self._warned.keep(key, None):
             return
-        self._warned.add(key)
-        # A name can be anything that a vendor sent, and a handler that writes UTF-8 fails on half a character.
+        # A name may hold half a character, on which a handler that writes UTF-8 fails.
         said = f"calls of {key[0]} {str(key[1])[:200]} are not priced: {str(cost.reason)[:1000]}"
         logger.warning("%s", said.encode("utf-8", "replace").decode())
 

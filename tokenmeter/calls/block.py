@@ -1,4 +1,4 @@
-"""One implementation of "context manager and decorator alike", for scopes, tags and hand-made calls.
+"""`Block`: a context manager that is also a decorator, for scopes, tags and hand-made calls.
 
 A block is opened once and closed once; between, it is entered and left. In a `with` statement or a plain function
 that is the same thing. In a generator it is not: a generator's body runs in its caller's context, so what is current
@@ -24,7 +24,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class _Entered(Generic[_Item]):
-    """One entry of a block. Told from others by identity: what was entered may be equal."""
+    """One entry of a block, recognised by identity: the items of two entries may be equal."""
 
     __slots__ = ("item", "previous")
 

@@ -1,4 +1,4 @@
-"""One call metered by hand: for SDKs, transports and services that nothing else of ours sees.
+"""`call(...)`: one call metered by hand, for SDKs, transports and services that no hook meters.
 
     with tokenmeter.call(provider="iflytek", model="spark-max", request=payload) as call:
         call.observe(reply)
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.block import Block
-from tokenmeter.calls.context import HAND, SCOPE, TAGS, leave
+from tokenmeter.calls.context import HAND, TAGS, leave
+from tokenmeter.calls.scope import SCOPE
 from tokenmeter.errors import UsageError
 from tokenmeter.record import End
 from tokenmeter.usage import Usage
@@ -62,7 +63,7 @@ class Call:
             call.reading.feed_event(event)
 
     def observe_text(self, text: str) -> None:
-        """Count a piece of the answer's text, where no usage is to be had. The text is counted and let go.
+        """Count a piece of the answer's text, where no usage is to be had. The text is counted and not kept.
 
         Raises UsageError if `text` is not a string.
         """
@@ -146,7 +147,7 @@ class CallBlock(Block[Call]):
         return HAND.get() is item._call
 
     def _returned(self, item: Call, value: Any) -> Any:
-        # A return value is read only where nothing better is known: it does not take the call from calls inside.
+        # A return value is read only where nothing was observed: calls made inside keep the usage.
         call = item._call
         if value is not None and call.reading is None and call.usage_override is None and not call.children:
             with guard("observing a return value"):
@@ -170,7 +171,7 @@ class CallBlock(Block[Call]):
 
 
 def end_of(error: BaseException | None) -> End:
-    """How a call ended that was left with this exception."""
+    """The end of a call whose block or method was left with this exception."""
     if error is None:
         return End.COMPLETE
     if isinstance(error, GeneratorExit):

@@ -1,8 +1,10 @@
-"""What is current: the scope, the tags, the hand-made call, and the SDK call of the request being sent.
+"""What is current in this context: the tags, the hand-made call, and the SDK call whose request is being sent.
+
+The scope that is current is `calls.scope.SCOPE`.
 
 A variable is put back only where ours is still the current value, by setting the previous one: a generator or task
 may leave a block in another context than it entered it, where resetting by token would raise and restoring blindly
-would overwrite somebody else's value.
+would overwrite the value of others.
 """
 
 from __future__ import annotations
@@ -11,27 +13,24 @@ import contextvars
 import functools
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+from tokenmeter._support.empty import EMPTY
 from tokenmeter.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import OpenCall
-    from tokenmeter.calls.scope import Scope
-    from tokenmeter.clients.support.group import Group
+    from tokenmeter.calls.opencall import OpenCall
+    from tokenmeter.calls.protocols import CurrentCall
 
-__all__ = ["CALL", "HAND", "NO_TAGS", "SCOPE", "TAGS", "carry", "clean_tags", "leave"]
+__all__ = ["CALL", "HAND", "TAGS", "carry", "clean_tags", "leave"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
-SCOPE: Final[ContextVar[Scope | None]] = ContextVar("tokenmeter.scope", default=None)
-TAGS: Final[ContextVar[Mapping[str, str]]] = ContextVar("tokenmeter.tags", default=NO_TAGS)
+TAGS: Final[ContextVar[Mapping[str, str]]] = ContextVar("tokenmeter.tags", default=EMPTY)
 HAND: Final[ContextVar[OpenCall | None]] = ContextVar("tokenmeter.hand_made_call", default=None)
-CALL: Final[ContextVar[OpenCall | Group | None]] = ContextVar("tokenmeter.call", default=None)
+CALL: Final[ContextVar[CurrentCall | None]] = ContextVar("tokenmeter.call", default=None)
 
 
 def leave(variable: ContextVar[_T], ours: object, previous: _T) -> None:

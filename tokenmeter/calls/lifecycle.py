@@ -2,14 +2,14 @@
 
 Read this first. `Lifecycle.open` notes who calls whom; hooks and hand-made calls add attempts and what came back;
 `Lifecycle.settle` reads the vendor's usage, counts only what was not reported, and writes one immutable record.
-Pricing waits until somebody asks the record for its cost.
+Pricing waits until the record is asked for its cost.
 
-Who owns a call: a hand-made call, else an SDK call, else a request on the wire. Calls metered inside a hand-made
-call are held until it settles: if it was given a usage of its own they are delegated to it, else it is delegated
-to them. Either way each token is counted once.
+Who owns a call: a hand-made call, else an SDK call, else a request on the wire. Records of calls metered inside a
+hand-made call are kept until it settles: if it was given a usage of its own they are delegated to it, else it is
+delegated to them. Either way each token is counted once.
 
-Where nobody waits for the record (no scope, no span, no sink but the process's own sums), settling is put off: the
-call is queued as it is and read with others, in a batch, when the queue is full or somebody asks for a number.
+Where nothing waits for the record (no scope, no span, no sink but the process's own sums), settling is deferred: the
+call is queued as it is and read with others, in a batch (`calls/deferred.py`).
 
 Nothing here may fail the host program: steps run under `guard`, apart, so that a call that cannot be priced is
 still recorded, and a sink that breaks does not starve the next one.
@@ -19,70 +19,96 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Protocol
 
+from tokenmeter._support.empty import EMPTY
+from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.opencall import NO_TAGS, Calibrates, OpenCall, Route, ScopeNode, Spans
-from tokenmeter.calls.settle import delegated, make_record
+from tokenmeter.calls.deferred import DeferredCalls
+from tokenmeter.calls.opencall import Calibrates, OpenCall, Route, ScopeNode, Spans
+from tokenmeter.calls.settle import make_record
 from tokenmeter.record import End, Record, Sink
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.settle import Fill
     from tokenmeter.cost import Cost
 
-__all__ = ["Lifecycle", "OpenCall", "Route"]
+__all__ = ["Lifecycle", "OpenCall", "Route", "Sums"]
 
-_WAITING_MOST: Final = 64
+
+class Sums(Sink, Protocol):
+    """A sink that keeps sums until they are collected: records may come late while no collector is there."""
+
+    @property
+    def listened_to(self) -> bool:
+        """Whether the sums may be collected at any time."""
 
 
 class Lifecycle:
-    """Opens and settles calls for one `Tokenmeter`.
+    """Opens and settles calls for one `Tokenmeter`, and takes records that were made elsewhere.
 
-    `spans` makes spans or is None. `price` turns a record into a cost; `fill` completes usage by counting, or is
-    None where estimates are off. `clock` gives nanoseconds since the epoch, `monotonic` those of a steady clock.
-    `quiet` says that no sink waits for records.
+    `sums` and `sinks` get every record, in this order. `spans` makes the spans of calls; None where there are none.
+    `price` turns a record into a cost, when the record is asked for it. With `estimate`, totals that the vendor does
+    not report are counted; `calibrator` corrects those counts, and looks at every call that settles. `deferred` is
+    the queue of calls that may be read later. `clock` gives nanoseconds since the epoch, `monotonic` those of a
+    steady clock.
     """
 
     def __init__(
         self,
         *,
+        price: Callable[[Record], Cost],
+        sums: Sums | None = None,
         sinks: Iterable[Sink] = (),
         spans: Spans | None = None,
-        price: Callable[[Record], Cost],
-        fill: Fill | None = None,
+        estimate: bool = False,
+        calibrator: Calibrates | None = None,
+        deferred: DeferredCalls | None = None,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], int] = time.perf_counter_ns,
-        quiet: Callable[[], bool] | None = None,
     ) -> None:
-        self.sinks: tuple[Sink, ...] = tuple(sinks)
-        self.spans = spans
-        self.price = price
-        self.fill = fill
+        self.sinks: tuple[Sink, ...] = tuple(sinks) if sums is None else (sums, *sinks)
         self.clock = clock
         self.monotonic = monotonic
-        self.quiet = quiet
-        self.calibrator: Calibrates | None = None  # set where the user asked for it
-        self.successor: Lifecycle | None = None  # set by `configure`: calls still open settle into that one
-        # Calls that are over and not yet read: those nobody waits for, and streams that the collector took, which are
-        # never settled inside a finalizer, since that may run while this thread holds a lock of a sink.
-        self._waiting: deque[tuple[OpenCall, End]] = deque()
-        self._dropped: deque[OpenCall] = deque()
+        self._sums = sums
+        self.spans = spans
+        self.price = price
+        self.estimate = estimate
+        self.calibrator = calibrator
+        self._deferred = deferred if deferred is not None else DeferredCalls()
+        self._successor: Lifecycle | None = None
         self._sinks_lock = threading.Lock()
-        self._held_lock = threading.RLock()  # a forgotten generator's call settles in the collector, wherever that runs
-        self._streaming: dict[int, OpenCall] = {}
-        _forget_in_children(self)
+        self._reading: dict[int, OpenCall] = {}  # calls whose body the caller is reading
+        on_fork(self)
+
+    def forked(self) -> None:
+        """In a child process: streams that the parent reads are the parent's, and would be counted twice."""
+        for call in self._reading.values():
+            call.claim()
+        self._reading = {}
+        self._sinks_lock = threading.Lock()
 
     def add_sink(self, sink: Sink) -> None:
+        """Hand every later record to this sink too."""
         self.drain()
         with self._sinks_lock:
             self.sinks = (*self.sinks, sink)
 
     def remove_sink(self, sink: Sink) -> None:
+        """Stop handing records to this sink."""
         self.drain()
         with self._sinks_lock:
             self.sinks = tuple(one for one in self.sinks if one is not sink)
+
+    def hand_over(self, successor: Lifecycle) -> None:
+        """Have the records of calls still open here go to the sinks of the successor."""
+        self._successor = successor
+
+    def _latest(self) -> Lifecycle:
+        latest = self
+        while latest._successor is not None:
+            latest = latest._successor
+        return latest
 
     # Opening ------------------------------------------------------------------------------------------------
 
@@ -93,12 +119,12 @@ class Lifecycle:
         *,
         stream: bool = False,
         scope: ScopeNode | None = None,
-        tags: Mapping[str, str] = NO_TAGS,
+        tags: Mapping[str, str] = EMPTY,
         parent: OpenCall | None = None,
         span_later: bool = False,
     ) -> OpenCall:
         """Begin a call. The caller settles it, whatever happens. With `span_later` the caller also starts its span."""
-        if self._dropped:
+        if self._deferred.dropped:
             self.drain()
         call = OpenCall(self, route, model, stream)
         if tags:
@@ -124,6 +150,16 @@ class Lifecycle:
             with guard("starting a span"):
                 call.span = self.spans.start(call)
 
+    def body_opened(self, call: OpenCall) -> None:
+        """Note that the caller reads a call's body from now on."""
+        call.streaming = True
+        self._reading[id(call)] = call
+
+    def body_closed(self, call: OpenCall) -> None:
+        """Note that the caller reads no more of it. Safe inside a finalizer."""
+        call.streaming = False
+        self._reading.pop(id(call), None)
+
     # Settling -----------------------------------------------------------------------------------------------
 
     def settle(self, call: OpenCall, end: End, error: BaseException | None = None) -> None:
@@ -135,133 +171,78 @@ class Lifecycle:
         call.ended_mono = self.monotonic()
         if error is not None:
             call.error_type = type(error).__qualname__
-        if self._nobody_waits(call):
-            self._waiting.append((call, end))
-            if len(self._waiting) >= _WAITING_MOST:
-                self.drain()
+        if self._deferrable(call):
+            self._deferred.put_off(call, end)
             return
-        self._settle(call, end)
-        if self._dropped:
+        self.finish(call, end)
+        if self._deferred.dropped:
             self.drain()
 
-    def _nobody_waits(self, call: OpenCall) -> bool:
+    def _deferrable(self, call: OpenCall) -> bool:
+        """Whether nothing waits for the call's record, and little enough is kept of the call to leave it unread."""
         if call.span is not None or call.scope is not None or call.parent is not None or call.by_hand:
             return False
-        if self.quiet is None or not self.quiet():
+        sums = self._sums
+        if sums is None or len(self.sinks) != 1 or self._successor is not None or sums.listened_to:
             return False
         reading = call.reading
         return reading is None or reading.small
 
-    def streams(self, call: OpenCall) -> None:
-        """Note that a call's body is being read by the caller from now on."""
-        call.streaming = True
-        self._streaming[id(call)] = call
-
-    def streamed(self, call: OpenCall) -> None:
-        """Note that this is over. Safe inside a finalizer."""
-        call.streaming = False
-        self._streaming.pop(id(call), None)
-
     def drop(self, call: OpenCall) -> None:
-        """Note a stream that was collected. Safe inside a finalizer: takes no lock and calls nobody."""
-        self._latest()._dropped.append(call)  # nobody asks the one that was replaced
-
-    def _latest(self) -> Lifecycle:
-        latest = self
-        while latest.successor is not None:
-            latest = latest.successor
-        return latest
+        """Note a stream that was collected. Safe inside a finalizer: takes no lock and runs no code of others."""
+        self._latest()._deferred.dropped.append(call)  # the queue of a meter that was replaced is not drained
 
     def abandon(self) -> None:
-        """Settle the streams that nobody will read on, since the process ends."""
-        for call in list(self._streaming.values()):
+        """Settle the streams that will not be read on, since the process ends."""
+        for call in list(self._reading.values()):
             self.drop(call)
-        self._streaming.clear()
+        self._reading.clear()
         self.drain()
 
     def drain(self) -> None:
-        """Settle what was put off: calls that nobody waited for, and streams that were collected."""
-        while self._waiting:
-            try:
-                call, end = self._waiting.popleft()
-            except IndexError:
-                break
-            self._settle(call, end)
-        while self._dropped:
-            try:
-                call = self._dropped.popleft()
-            except IndexError:
-                break
-            if call.claim():
-                call.ended_mono = self.monotonic()
-                call.lifecycle._settle(call, End.DROPPED)
-        if self.successor is not None:
-            self.successor.drain()  # calls of a scope that began before `configure`
+        """Settle the deferred calls, those of the successor too: a scope that began before `configure` has some."""
+        self._deferred.drain()
+        if self._successor is not None:
+            self._successor.drain()
 
-    def _settle(self, call: OpenCall, end: End) -> None:
+    def finish(self, call: OpenCall, end: End) -> None:
+        """Make the record of a claimed call that is over, and hand it on with the records that it kept."""
         with guard("settling a call"):
-            record = make_record(call, end, price=self.price, fill=self.fill, calibrator=self.calibrator)
-            call.request = call.reading = None  # whatever text was kept for counting is let go
-            for child, held in self._release(call):
-                _hand_on(child, delegated(held, call) if call.observed else held, call.parent)
+            record = make_record(call, end, price=self.price, estimate=self.estimate, calibrator=self.calibrator)
+            call.request = call.reading = None  # no text outlives its counting
+            if call.by_hand:
+                for child, kept in call.release():
+                    _hand_on(child, call.delegate(kept) if call.observed else kept, call.parent)
             _hand_on(call, record, call.parent)
 
-    def _hold(self, around: OpenCall, call: OpenCall, record: Record) -> bool:
-        """Keep a record until the hand-made call around it settles and says whose usage it is."""
-        with self._held_lock:
-            if around.held is None:
-                return False
-            around.held.append((call, record))
-            return True
+    # Handing on ---------------------------------------------------------------------------------------------
 
-    def _release(self, call: OpenCall) -> list[tuple[OpenCall, Record]]:
-        if not call.by_hand:
-            return []
-        with self._held_lock:
-            held, call.held = call.held, None
-        return held or []
+    def take(self, record: Record, *, scope: ScopeNode | None = None) -> None:
+        """Hand on a record that was made elsewhere, such as from another instrumentation's span.
 
-    def _emit(self, call: OpenCall, record: Record) -> None:
-        if call.span is not None:
-            with guard("ending a span"):
-                call.span.finish(record)
-        if call.scope is not None:
+        `scope` is the scope that the call ran in, and `record.scope` its path: the record is added to its sums.
+        """
+        if scope is not None:
             with guard("adding to a scope"):
-                call.scope.settled(record)
+                scope.opened()
+                scope.settled(record)
         for sink in self._latest().sinks:
             with guard("writing to a sink"):
                 sink.write(record)
 
 
 def _hand_on(call: OpenCall, record: Record, around: OpenCall | None) -> None:
-    """Hand a record to the innermost hand-made call around it that is still open, else to the sinks."""
+    """Hand a record to the innermost hand-made call around it that is still open, else to span, scope and sinks."""
     while around is not None:
-        if around.lifecycle._hold(around, call, record):
+        if around.hold(call, record):
             return
         if around.observed:  # it has settled, with a usage of its own
-            record = delegated(record, around)
+            record = around.delegate(record)
         around = around.parent
-    call.lifecycle._emit(call, record)
-
-
-def _forget_in_children(lifecycle: Lifecycle) -> None:
-    """What the parent has yet to settle is the parent's: a forked child would count it twice."""
-    import os
-    import weakref
-
-    if not hasattr(os, "register_at_fork"):
-        return
-    found = weakref.ref(lifecycle)
-
-    def forget() -> None:
-        alive = found()
-        if alive is not None:
-            for call in alive._streaming.values():
-                call.claim()
-            alive._streaming = {}
-            alive._waiting = deque()
-            alive._dropped = deque()
-            alive._sinks_lock = threading.Lock()
-            alive._held_lock = threading.RLock()
-
-    os.register_at_fork(after_in_child=forget)
+    if call.span is not None:
+        with guard("ending a span"):
+            call.span.finish(record)
+    if call.scope is not None:
+        with guard("adding to a scope"):
+            call.scope.settled(record)
+    call.lifecycle.take(record)

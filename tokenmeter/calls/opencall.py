@@ -1,4 +1,4 @@
-"""A call between its start and its settlement, and what does not change from call to call.
+"""`OpenCall`: a call between its start and its settlement; `Route`: what is the same for all calls to an address.
 
 Opening a call is on the path of every request, so what most calls never set is a default of the class, and what is
 the same for all calls to an address is said once, in a `Route`.
@@ -6,25 +6,24 @@ the same for all calls to an address is said once, in a `Route`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tokenmeter._support.empty import EMPTY
+from tokenmeter._support.fork import on_fork
 from tokenmeter._support.ids import new_id
-from tokenmeter.record import Attempt, End, Record
-from tokenmeter.usage import Usage
+from tokenmeter.record import NOT_REPORTED, Attempt, End, Record
+from tokenmeter.usage import TokenCount, Usage
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import Lifecycle
     from tokenmeter.calls.response import Reading
 
-__all__ = ["NO_TAGS", "Calibrates", "OpenCall", "Route", "ScopeNode", "SpanHandle", "Spans"]
-
-NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
+__all__ = ["Calibrates", "CallOwner", "ClientMark", "OpenCall", "Route", "ScopeNode", "SpanHandle", "Spans"]
 
 
 class SpanHandle(Protocol):
-    """An open span of one call, as the OpenTelemetry sink gives it."""
+    """The open span of a call, made by `otel.spans`."""
 
     trace_id: str | None
     span_id: str | None
@@ -36,24 +35,82 @@ class SpanHandle(Protocol):
 
 
 class Spans(Protocol):
-    """Makes spans; None where nobody listens."""
+    """Makes the spans of calls; no span where no tracer provider is set."""
 
     def start(self, call: OpenCall) -> SpanHandle | None: ...
 
 
 class Calibrates(Protocol):
-    """Learns from calls whose usage is reported; what it says is noted on the record."""
+    """Learns from calls whose usage is reported, and corrects the counts of others by it."""
 
-    def seen(self, call: OpenCall, usage: Usage, end: End) -> tuple[str, ...]: ...
+    def seen(self, call: OpenCall, usage: Usage, end: End) -> tuple[str, ...]:
+        """Look at a call that settles; the flags of its record."""
+
+    def corrected(
+        self,
+        counts: Mapping[str, TokenCount | None],
+        *,
+        provider: str | None,
+        model: str | None,
+        api: str | None = None,
+        body: Mapping[str, Any] | None = None,
+        reading: Reading | None = None,
+    ) -> dict[str, TokenCount | None]:
+        """Counts of a call, corrected by what earlier calls taught."""
 
 
 class ScopeNode(Protocol):
-    """What a call needs of the scope it runs in."""
+    """The scope that a call runs in, as far as the call uses it."""
 
     path: tuple[str, ...]
 
     def opened(self) -> None: ...
     def settled(self, record: Record) -> None: ...
+
+
+class CallOwner(Protocol):
+    """What an open call and its hooks ask of the lifecycle that opened it: `calls.lifecycle.Lifecycle`."""
+
+    @property
+    def clock(self) -> Callable[[], int]:
+        """Nanoseconds since the epoch."""
+
+    @property
+    def monotonic(self) -> Callable[[], int]:
+        """Nanoseconds of a steady clock."""
+
+    def start_span(self, call: OpenCall) -> None:
+        """Start a span that was put off."""
+
+    def body_opened(self, call: OpenCall) -> None:
+        """The caller reads the call's body from now on."""
+
+    def body_closed(self, call: OpenCall) -> None:
+        """The caller reads no more of it."""
+
+    def settle(self, call: OpenCall, end: End, error: BaseException | None = None) -> None:
+        """The call is over."""
+
+    def drop(self, call: OpenCall) -> None:
+        """The call's stream was collected unread."""
+
+    def finish(self, call: OpenCall, end: End) -> None:
+        """Make the record of a call that is claimed and over."""
+
+    def take(self, record: Record) -> None:
+        """Hand a record to the sinks."""
+
+
+class ClientMark(Protocol):
+    """What routing asks of the mark on a client: who bills, where the user said so."""
+
+    @property
+    def provider(self) -> str | None:
+        """The provider's id."""
+
+    @property
+    def region(self) -> str | None:
+        """The region that the client calls."""
 
 
 class Route:
@@ -88,9 +145,9 @@ class Route:
         self.path = path
         self.region = region
         self.asks = asks
-        """Whether stream usage has to be asked for, and the provider takes the question."""
+        """Whether stream usage is reported only if requested, and the provider accepts that request."""
         self.asks_null = asks_null
-        """Whether the question puts a null usage into every other chunk."""
+        """Whether requesting it puts a null usage into every other chunk."""
         self.model = model
         """The model that the path names, for requests whose body names none."""
 
@@ -104,24 +161,24 @@ class OpenCall:
     client: int = 0
     """id of the SDK client whose request this is."""
     sender: object = None
-    """The HTTP client of that SDK client: what it sends for this call is this call's, whatever its path."""
+    """The HTTP client of that SDK client: its requests meanwhile belong to this call, whatever their path."""
     span_due: bool = False
-    """The SDK makes a span of its own before it sends: whose span the call has is decided at the first request."""
+    """The SDK makes a span of its own before it sends: the call's span is decided at the first request."""
     by_hand: bool = False
     observed: bool = False
-    """Given a usage by hand, on purpose: then this call carries it, not the calls inside."""
+    """It was given a usage by hand: this call carries the usage, and not the calls inside."""
     children: int = 0
     held: list[tuple[OpenCall, Record]] | None = None
     """Records of calls inside, while this one is open; None for others, and once settled."""
     first_chunk_ns: int | None = None
     params: Mapping[str, Any] | None = None
     request: object = None
-    """The body as sent, for counting; let go at settle."""
+    """The body as sent, for counting; None once settled."""
     reading: Reading | None = None
-    """What came back; read and let go at settle."""
+    """What came back; read at settle, and None after it."""
     usage_override: Usage | None = None
     calibrated: tuple[str, ...] = ()
-    """Totals counted here that were corrected by what the user's own traffic taught."""
+    """Names of the counted totals that the calibrator has corrected."""
     status_code: int | None = None
     streaming: bool = False
     """A body is still being read by the caller: its tee settles the call."""
@@ -131,7 +188,7 @@ class OpenCall:
     ended_mono: int = 0
     error_type: str | None = None
 
-    def __init__(self, lifecycle: Lifecycle, route: Route, model: str | None, stream: bool) -> None:
+    def __init__(self, lifecycle: CallOwner, route: Route, model: str | None, stream: bool) -> None:
         self.lifecycle = lifecycle
         self.route = route
         self.request_model = model
@@ -139,10 +196,9 @@ class OpenCall:
         self.started_ns = lifecycle.clock()
         self.started_mono = lifecycle.monotonic()
         self.attempts: list[Attempt] = []
-        self.tags: Mapping[str, str] = NO_TAGS
+        self.tags: Mapping[str, str] = EMPTY
         self._once = [None]
 
-    # What spans and readings ask of a call
     @property
     def id(self) -> str:
         made = self.__dict__.get("_id")
@@ -183,6 +239,25 @@ class OpenCall:
         """Whether an answer has come: no further request belongs to this call, wherever it is still current."""
         return self.streaming or not self._once
 
+    def hold(self, call: OpenCall, record: Record) -> bool:
+        """Keep the record of a call inside this hand-made one until it settles; False where it has settled."""
+        with _holding:
+            if self.held is None:
+                return False
+            self.held.append((call, record))
+            return True
+
+    def release(self) -> list[tuple[OpenCall, Record]]:
+        """The records kept so far; from now on none is kept."""
+        with _holding:
+            held, self.held = self.held, None
+        return held or []
+
+    def delegate(self, record: Record) -> Record:
+        """The record of a call inside this hand-made one, without the usage, which this one carries."""
+        reason = f"the call {self.id} around it carries the usage"
+        return record._replace(end=End.DELEGATED, usage=NOT_REPORTED, usage_raw=None, reason=reason)
+
     def close(self, end: End, error: BaseException | None = None) -> None:
         """The SDK's method is over."""
         self.lifecycle.settle(self, end, error)
@@ -194,3 +269,24 @@ class OpenCall:
         except IndexError:
             return False
         return True
+
+
+class _Holding:
+    """The lock around `held` of all hand-made calls."""
+
+    def __init__(self) -> None:
+        self.forked()
+        on_fork(self)
+
+    def forked(self) -> None:
+        # A generator that is never closed settles its call in the garbage collector, wherever that runs.
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *raised: object) -> None:
+        self._lock.release()
+
+
+_holding = _Holding()

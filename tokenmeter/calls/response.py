@@ -1,11 +1,11 @@
-"""What came back from a call, kept as it came and read once, at settle.
+"""Readings: the response of a call, kept as it came and read once, at settle.
 
-Three forms, one interface: an object handed over by hand, a whole body, a streamed body. A streamed body is kept as
-the chunks that went by; while the vendor's usage is still expected nobody looks into them. At settle only the events
-that can carry usage, an error or the end are decoded. Only where no usage is found is the text looked at, and counted.
+Four forms, one interface: an object given by hand, text given by hand, a whole body, a streamed body. A streamed body
+is kept as the chunks that went by, unread until settle. Then only the events that can carry usage, an error or the end
+are decoded; the text is read, and counted, only where no usage is found.
 
 Past 64 KB a stream is folded: its events so far are read in full, their text goes to an incremental counter and is
-let go, so a stream of any length takes bounded memory.
+discarded, so a stream of any length takes bounded memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
-from tokenmeter.record import End
+from tokenmeter.record import NOT_REPORTED, End
 from tokenmeter.usage import Source, Usage
 from tokenmeter.wire.events import EventSplitter
 from tokenmeter.wire.extract import Extracted, extract, reader_for
@@ -33,27 +33,26 @@ FOLD_BYTES: Final = 64 * 1024
 _BIG_BODY: Final = 256 * 1024
 _KEPT_BODY: Final = 1024 * 1024
 _HEAD: Final = 4096
-_NOTHING: Final = Usage(source=Source.NONE)
 
 
 class Reading:
-    """What came back. `usage` is asked first; the rest holds after it."""
+    """The response of a call. Ask `usage` first: the other answers are complete only after it."""
 
     extracted: Extracted | None = None
     error: str | None = None
     flags: tuple[str, ...] = ()
     whole = False
-    """Whether it is one answer, and not events of a stream."""
+    """Whether it is one answer, not the events of a stream."""
     _counter: OutputCounter | None = None
 
     @property
     def small(self) -> bool:
-        """Whether little enough is kept that it may wait to be read."""
+        """Whether so little is kept that it may be read later."""
         return False
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
         """The usage as reported, and why nothing was."""
-        return _NOTHING, None
+        return NOT_REPORTED, None
 
     def end(self, end: End) -> End:
         """How the call really ended, given how it looked from outside."""
@@ -63,18 +62,18 @@ class Reading:
         """A count of the text that came back; None where there is no text to be seen."""
         return self._counter.count() if self._counter is not None else None
 
-    def heard(self) -> tuple[str, set[str]] | None:
+    def text_kinds(self) -> tuple[str, set[str]] | None:
         """Script and kinds of the text that `output` counted; None where it counted none."""
-        return self._counter.heard() if self._counter is not None else None
+        return self._counter.text_kinds() if self._counter is not None else None
 
     def _took(self, extracted: Extracted) -> tuple[Usage, str | None]:
         self.extracted = extracted
         self.flags = extracted.flags
-        return extracted.usage or _NOTHING, extracted.reason
+        return extracted.usage or NOT_REPORTED, extracted.reason
 
 
 class ObjectReading(Reading):
-    """A reply handed over by hand or returned by an SDK: a mapping, or an object with `model_dump` or `to_dict`."""
+    """A reply given by hand or returned by an SDK: a mapping, or an object with `model_dump` or `to_dict`."""
 
     def __init__(self, reply: object, provider: str | None, api: str | None, model: str | None) -> None:
         self._reply: object = reply
@@ -92,7 +91,7 @@ class ObjectReading(Reading):
 
 
 class TextReading(Reading):
-    """Text handed over by hand, piece by piece; counted as it comes and let go."""
+    """Text given by hand, piece by piece: counted as it comes, not kept."""
 
     def __init__(self, counter: OutputCounter) -> None:
         self._counter = counter
@@ -102,7 +101,7 @@ class TextReading(Reading):
         self._feed("text", text)
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
-        return _NOTHING, "the usage was not given, only the text"
+        return NOT_REPORTED, "the usage was not given, only the text"
 
 
 class BodyReading(Reading):
@@ -155,7 +154,7 @@ class BodyReading(Reading):
                 self._parsed = json.loads(body)
             except (ValueError, RecursionError):
                 kind = "is empty" if not body.strip() else "is not JSON"
-                return _NOTHING, f"the response body {kind}"
+                return NOT_REPORTED, f"the response body {kind}"
         return self._took(extract(self._parsed, provider=self._provider, api=self._api))
 
     def end(self, end: End) -> End:
@@ -169,7 +168,7 @@ class BodyReading(Reading):
 
 
 class StreamReading(Reading):
-    """A streamed body. `chunks` is the hot path: whoever listens appends to it, and calls `fold` past `FOLD_BYTES`."""
+    """A streamed body. The hot path: the tee appends to `chunks`, and calls `fold` past `FOLD_BYTES`."""
 
     def __init__(
         self,
@@ -188,33 +187,33 @@ class StreamReading(Reading):
         self._server_sent = content_type.startswith("text/event-stream")
         self._reader: StreamReader | None = None
         self._hand_fed = False
-        self._unheard = b""
+        self._unread = b""
 
     @property
     def small(self) -> bool:
         return self._reader is None and len(self.chunks) < 1000
 
     def fold(self) -> None:
-        """Read what went by so far in full, count its text, and let it go."""
+        """Read the chunks so far in full, count their text, and discard them."""
         with guard("folding a long stream"):
-            self._read_in_full(self._splitter.feed(self._taken()))
+            self._read_in_full(self._splitter.feed(self._take_chunks()))
 
     def feed_event(self, event: object) -> None:
-        """One event handed over by hand: a mapping, a `data:` string or an SDK's chunk object."""
+        """One event given by hand: a mapping, a `data:` string or an SDK's chunk object."""
         self._hand_fed = True
         self._read_in_full([(None, event if isinstance(event, str) else as_plain(event))])
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
-        data = self._taken()
+        data = self._take_chunks()
         if self._reader is None:
             quick = StreamReader(provider=self._provider, api=self._api)
-            telling = EventSplitter("text/event-stream" if self._server_sent else None)
-            for name, event in (*telling.feed(self._telling(data)), *telling.close()):
+            splitter = EventSplitter("text/event-stream" if self._server_sent else None)
+            for name, event in (*splitter.feed(self._relevant(data)), *splitter.close()):
                 quick.feed(event, name)
             extracted = quick.result()
             if _whole(extracted.usage) or not data:
                 self._reader = quick
-                self._unheard = data
+                self._unread = data
                 self.error = quick.error
                 return self._took(extracted)
         self._read_in_full((*self._splitter.feed(data), *self._splitter.close()))
@@ -228,7 +227,7 @@ class StreamReading(Reading):
             return End.ERROR
         if reader is None:
             return end
-        if end in (End.CLOSED_EARLY, End.DROPPED) and (reader.terminal or self._said_all()):
+        if end in (End.CLOSED_EARLY, End.DROPPED) and (reader.terminal or self._is_whole()):
             return End.COMPLETE  # SDKs stop at the terminator, some at the finish reason: the answer was whole
         if end is End.COMPLETE and not reader.terminal and not self._hand_fed:
             extracted = self.extracted
@@ -238,22 +237,22 @@ class StreamReading(Reading):
         return end
 
     def output(self) -> TokenCount | None:
-        if self._unheard:  # asked although the vendor said it all: nobody has looked at the text yet
-            data, self._unheard, self._reader = self._unheard, b"", None
+        if self._unread:  # asked for although usage was reported: the text has not been read yet
+            data, self._unread, self._reader = self._unread, b"", None
             self._read_in_full((*self._splitter.feed(data), *self._splitter.close()))
         return super().output()
 
-    def _said_all(self) -> bool:
+    def _is_whole(self) -> bool:
         extracted = self.extracted
         return extracted is not None and bool(extracted.finish_reasons) and _whole(extracted.usage)
 
-    def _taken(self) -> bytes:
+    def _take_chunks(self) -> bytes:
         data = b"".join(self.chunks)
         self.chunks.clear()
         return self._decode(data) if self._decode is not None and data else data
 
-    def _telling(self, data: bytes) -> bytes:
-        """The events that can carry usage, an error, the model or the end; found without cutting up the others."""
+    def _relevant(self, data: bytes) -> bytes:
+        """The events that can carry usage, an error, the model or the end, found without parsing the others."""
         reader = reader_for(self._provider, self._api)
         if not self._server_sent or reader is None or reader.needles is None or b"\r" in data:
             return data
@@ -313,7 +312,7 @@ def _tail_usage(body: bytes) -> object:
 
 
 def _counter_of(body: object, provider: str | None, api: str | None, model: str | None) -> OutputCounter | None:
-    """A counter fed with everything a whole answer says; None where its format is not known."""
+    """A counter fed with all text of a whole answer; None where its format is not known."""
     if not isinstance(body, dict):
         return None
     reader = reader_for(provider, api, body)

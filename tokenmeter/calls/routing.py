@@ -1,35 +1,39 @@
-"""Where calls go: which provider, region and wire format answer at an address, remembered."""
+"""Finds the provider, region and wire format that answer at an address, and remembers the `Route`."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter.calls.opencall import Route
+from tokenmeter._support.bounded import BoundedDict
+from tokenmeter.calls.opencall import ClientMark, Route
 from tokenmeter.wire.formats import load_apis
 
 if TYPE_CHECKING:
-    from tokenmeter.clients.support import hooks
     from tokenmeter.providers.registry import Providers
-    from tokenmeter.settings import Settings
 
 __all__ = ["Routing"]
 
-_ROUTES_MOST: Final = 1000
 _ASKABLE: Final = ("openai.chat", "openai.completions")
 """Wire formats whose streams carry usage only if asked for it."""
 _FREE_OPERATIONS: Final = ("count_tokens",)
-"""What no model answers and nobody bills."""
+"""Operations that no model answers and no provider bills."""
 
 
 class Routing:
-    """The host map as one configuration sees it. Raises ConfigurationError for a user's host of an unknown provider."""
+    """The host map as one configuration sees it.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    `hosts` are the user's own, by the provider that bills there; `ask_usage` says whether streams may be asked for
+    their usage. Raises ConfigurationError for a host of an unknown provider.
+    """
+
+    def __init__(self, hosts: Mapping[str, str], *, ask_usage: bool = True) -> None:
+        self._hosts = hosts
+        self._ask_usage = ask_usage
         self._lock = threading.Lock()
         self._providers: Providers | None = None
-        self._routes: dict[tuple[Any, ...], Route | None] = {}
+        self._routes: BoundedDict[tuple[Any, ...], Route | None] = BoundedDict(1000)
         self._with_ports = self._hosts_with_ports()
 
     @property
@@ -41,15 +45,15 @@ class Routing:
                     from tokenmeter.providers.registry import load_providers
 
                     providers = load_providers()
-                    if self._settings.hosts:
-                        providers = providers.with_hosts(self._settings.hosts)
+                    if self._hosts:
+                        providers = providers.with_hosts(self._hosts)
                     self._providers = providers
         return self._providers
 
     def _hosts_with_ports(self) -> frozenset[str]:
-        # Only where the user names hosts is the catalog read now: a bad name is said here, not at the first call.
-        hosts = set(self._settings.hosts) | {"localhost:11434"}
-        if self._settings.hosts:
+        # Only where the user names hosts is the catalog read now: a bad name raises here, not at the first call.
+        hosts = set(self._hosts) | {"localhost:11434"}
+        if self._hosts:
             _ = self.providers
         return frozenset(host.rpartition(":")[0].lower() for host in hosts if host.rpartition(":")[2].isdigit())
 
@@ -63,7 +67,7 @@ class Routing:
         port: int | None,
         base: str,
         path: str,
-        mark: hooks.Mark | None,
+        mark: ClientMark | None,
         *,
         query: str = "",
         any_host: bool,
@@ -71,17 +75,13 @@ class Routing:
         """Where calls to an address go; None: nothing that is a call to a model. For hooks; remembered.
 
         `path` ends the request's path, `base` precedes it, and `query` (`?api-version=...`) may follow. A mark's
-        provider wins over the address. With `any_host` an unknown host is told by its path alone.
+        provider wins over the address. With `any_host` the path alone decides at an unknown host.
         """
         key = (host, port, base, path, query, mark, any_host)
         try:
             return self._routes[key]
         except KeyError:
-            route = self._new_route(*key)
-            if len(self._routes) >= _ROUTES_MOST:
-                self._routes.clear()
-            self._routes[key] = route
-            return route
+            return self._routes.put(key, self._new_route(*key))
 
     def _new_route(
         self,
@@ -90,7 +90,7 @@ class Routing:
         base: str,
         path: str,
         query: str,
-        mark: hooks.Mark | None,
+        mark: ClientMark | None,
         any_host: bool,
     ) -> Route | None:
         providers = self.providers
@@ -121,7 +121,7 @@ class Routing:
             port=port,
             path=path,
             region=region,
-            asks=asks and self._settings.ask_usage and api in _ASKABLE,
+            asks=asks and self._ask_usage and api in _ASKABLE,
             asks_null=known is not None and known.null_usage_if_asked,
             model=known.model_at(whole) if known is not None else None,
         )

@@ -1,7 +1,8 @@
-"""A named unit of work that sums the calls made inside it, those of nested scopes included.
+"""`scope(...)` and `tags(...)`: a named unit of work that sums the calls inside it, and tags for them.
 
 `scope("answer", feature="rerank")` is a context manager and a decorator, sync and async alike, for functions,
-generators and async generators (`_blocks.Block` does that part). Each entry makes a `Scope` of its own.
+generators and async generators (`block.Block` does that part). Each entry makes a `Scope` of its own; calls of nested
+scopes are summed in the outer ones too.
 
 A call belongs to the scope in which it started, also when its stream outlives the block. The sums are exact and are
 folded when read: inside a block, adding a call costs an append.
@@ -11,13 +12,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextvars import ContextVar
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.block import Block
-from tokenmeter.calls.context import SCOPE, TAGS, clean_tags, leave
+from tokenmeter.calls.context import TAGS, clean_tags, leave
 from tokenmeter.money import EXACT, Money
 from tokenmeter.record import End, Record
 from tokenmeter.usage import TOKEN_FIELDS, Source
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from tokenmeter.calls.lifecycle import Lifecycle
 
-__all__ = ["Scope", "ScopeBlock"]
+__all__ = ["SCOPE", "Scope", "ScopeBlock", "TagsBlock"]
 
 _FOLD_AT: Final = 256
 LINGER_SECONDS: Final = 60.0
@@ -35,7 +37,7 @@ LINGER_SECONDS: Final = 60.0
 
 
 class ScopeSpan(Protocol):
-    """A scope's open span, as the OpenTelemetry sink gives it."""
+    """The open span of a scope, made by `otel.spans`."""
 
     def attach(self) -> None: ...
     def detach(self) -> None: ...
@@ -57,7 +59,9 @@ class Scope:
         self.started_ns = lifecycle.clock()
         self.ended_ns: int | None = None
         self._lifecycle = lifecycle
-        self._lock = threading.RLock()  # a forgotten generator's block ends in the collector, wherever that runs
+        self._lock = (
+            threading.RLock()
+        )  # a generator that is never closed ends its block in the garbage collector, wherever that runs
         self._open = 0
         self._waiting: list[Record] = []
         self._calls = self._attempts = self._unpriced = self._unknown = 0
@@ -67,7 +71,7 @@ class Scope:
         self._span: ScopeSpan | None = None
         self._timer: threading.Timer | None = None
 
-    # What a call tells its scope ------------------------------------------------------------------------------
+    # Called by the calls inside ------------------------------------------------------------------------------
 
     def opened(self) -> None:
         with self._lock:
@@ -88,7 +92,7 @@ class Scope:
         if self.parent is not None:
             self.parent.settled(record)
 
-    # What a reader sees -------------------------------------------------------------------------------------
+    # Read by the user ----------------------------------------------------------------------------------------
 
     @property
     def cost(self) -> dict[str, Money]:
@@ -215,6 +219,10 @@ class Scope:
             for name, value in self._rows()
         )
         return f"<table><caption>{escape(' / '.join(self.path))}</caption>{rows}</table>"
+
+
+SCOPE: Final[ContextVar[Scope | None]] = ContextVar("tokenmeter.scope", default=None)
+"""The scope that is open here."""
 
 
 class ScopeBlock(Block[Scope]):

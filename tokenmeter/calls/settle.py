@@ -1,33 +1,34 @@
-"""What a finished call amounts to: the vendor's usage read, the rest counted, everything known put into one record."""
+"""Makes the record of a finished call: reads the vendor's usage, counts what was not reported, notes all that is known.
+
+`make_record` is the whole act, top to bottom: the reading gives usage and end (`calls/response.py`), missing totals
+are counted offline (`tokens`) and corrected by what the calibrator learnt, and the facts become one `Record`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
-from tokenmeter.record import Attempt, End, Record
-from tokenmeter.usage import Source, Usage
+from tokenmeter.record import NOT_REPORTED, Attempt, End, Record
+from tokenmeter.usage import Source, TokenCount, Usage
+from tokenmeter.wire.request_body import request_body
 
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import Calibrates, OpenCall
     from tokenmeter.calls.response import Reading
     from tokenmeter.cost import Cost
 
-    Fill = Callable[[OpenCall, Usage, Reading | None], Usage]
-
-__all__ = ["delegated", "make_record"]
-
-NOT_REPORTED: Final = Usage(source=Source.NONE)
+__all__ = ["make_record"]
 
 
 def make_record(
-    call: OpenCall, end: End, *, price: Callable[[Record], Cost], fill: Fill | None, calibrator: Calibrates | None
+    call: OpenCall, end: End, *, price: Callable[[Record], Cost], estimate: bool, calibrator: Calibrates | None
 ) -> Record:
-    """The record of a finished call. `fill` completes usage by counting; None where estimates are off."""
+    """The record of a finished call. With `estimate`, totals that the vendor does not report are counted."""
     route = call.route
     reading = call.reading
-    usage, reason = _usage(call, end, reading, fill)
+    usage, reason = _usage(call, end, reading, estimate, calibrator)
     facts: dict[str, Any] = {
         "id": call.id,
         "provider": route.provider,
@@ -81,16 +82,13 @@ def make_record(
         with guard("calibrating"):
             flags = (*flags, *calibrator.seen(call, usage, end))
     facts.update(end=end, usage=usage, reason=reason, error_type=error_type, flags=flags)
-    return Record.of(facts)
+    return Record._make(facts)
 
 
-def delegated(record: Record, owner: OpenCall) -> Record:
-    """The same call, without usage: a hand-made call around it was given the usage."""
-    reason = f"the call {owner.id} around it carries the usage"
-    return record.but(end=End.DELEGATED, usage=NOT_REPORTED, usage_raw=None, reason=reason)
-
-
-def _usage(call: OpenCall, end: End, reading: Reading | None, fill: Fill | None) -> tuple[Usage, str | None]:
+def _usage(
+    call: OpenCall, end: End, reading: Reading | None, estimate: bool, calibrator: Calibrates | None
+) -> tuple[Usage, str | None]:
+    """The usage of a call, given by hand, reported or counted, and why the vendor reported none."""
     if call.usage_override is not None:
         return call.usage_override, None
     if reading is None:
@@ -102,10 +100,30 @@ def _usage(call: OpenCall, end: End, reading: Reading | None, fill: Fill | None)
     whole = usage.input_tokens is not None and usage.output_tokens is not None
     if whole and usage.source_of("output_tokens") is not Source.PARTIAL:
         return usage, reason
-    if fill is not None and (call.observed or not call.children):
+    if estimate and (call.observed or not call.children):
         with guard("counting what was not reported"):
-            usage = fill(call, usage, reading)
+            usage = _with_counts(call, usage, reading, calibrator)
     return usage, reason
+
+
+def _with_counts(call: OpenCall, usage: Usage, reading: Reading, calibrator: Calibrates | None) -> Usage:
+    """The usage with missing totals counted, each with its own source and range; what is reported stays."""
+    counts: dict[str, TokenCount | None] = {}
+    body = None
+    if usage.input_tokens is None:
+        body = request_body(call.request)
+        if body is not None:
+            from tokenmeter.tokens import count_request
+
+            counts["input_tokens"] = count_request(body, provider=call.provider, model=call.request_model, api=call.api)
+    if usage.output_tokens is None or usage.source_of("output_tokens") is Source.PARTIAL:
+        counts["output_tokens"] = reading.output()
+    if calibrator is not None:
+        counts = calibrator.corrected(
+            counts, provider=call.provider, model=call.request_model, api=call.api, body=body, reading=reading
+        )
+        call.calibrated = tuple(name for name, count in counts.items() if count is not None and count.calibrated)
+    return usage.with_counts(**counts)
 
 
 def _no_answer(call: OpenCall) -> str:

@@ -7,12 +7,13 @@ import io
 import json
 import os
 import sys
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 from tokenmeter.money import plain
 
-__all__ = ["abandon", "fail", "prepare", "print_json", "to_json"]
+__all__ = ["abandon", "fail", "prepare", "print_json", "print_rows", "to_json"]
 
 
 def prepare() -> None:
@@ -58,3 +59,8 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
 def print_json(value: Any) -> None:
     """Print one JSON document, indented for people."""
     print(to_json(value, indent=2))
+
+
+def print_rows(rows: Iterable[dict[str, Any]]) -> None:
+    """Print a JSON array with an entry per line, so that counting lines counts entries."""
+    print("[" + ",\n".join(map(to_json, rows)) + "]")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from tokenmeter.cli._output import print_json
-from tokenmeter.cli.prices import print_rows, providers_asked
+from tokenmeter.cli._output import print_json, print_rows
+from tokenmeter.cli._providers import providers_asked
 from tokenmeter.errors import CatalogError, ConfigurationError
 
 if TYPE_CHECKING:

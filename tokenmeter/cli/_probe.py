@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.wire.request_body import model_of
 
 if TYPE_CHECKING:
     import argparse
@@ -95,14 +96,14 @@ def probe(
     calibration: Calibration, client: Any, requests: Iterator[tuple[int, Any]], provider: str, *, pause: float
 ) -> Iterator[tuple[int, str]]:
     """Ask about requests with a client of httpx, at most one in `pause` seconds; what came of each, in words."""
+    from tokenmeter.calls.calibrator import input_kind
     from tokenmeter.tokens import count_request
-    from tokenmeter.tokens.calibration.sampler import input_kind
 
     endpoint = ENDPOINTS[provider]
     for line, body in requests:
-        model = body.get("model") if isinstance(body, Mapping) else None
+        model = model_of(body)
         kind = input_kind(body, endpoint.api) if isinstance(body, Mapping) else None
-        if not isinstance(model, str) or kind is None:
+        if model is None or kind is None:
             yield line, "not asked: a request is a body with a model, in text only and whole"
             continue
         count = count_request(body, provider=provider, model=model, api=endpoint.api)

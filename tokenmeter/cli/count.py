@@ -12,6 +12,7 @@ from tokenmeter.cli import COMMANDS
 from tokenmeter.cli._jsonl import LineError, answer_lines
 from tokenmeter.cli._output import print_json
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.wire.request_body import model_of
 
 if TYPE_CHECKING:
     import argparse
@@ -90,8 +91,7 @@ def answer(line: Mapping[str, Any], *, explain: bool = False) -> dict[str, Any]:
 
         found = {"input": shown(count_text(text, model=model, provider=provider))}
     elif isinstance(request, Mapping):
-        body_model = request.get("model")
-        model = model or (body_model if isinstance(body_model, str) else None)
+        model = model or model_of(request)
         if not model:
             raise LineError("model must be a name such as 'qwen-plus', in the line or in the request", "model")
         from tokenmeter.tokens.requests import explain_request
@@ -195,7 +195,7 @@ def _request(args: argparse.Namespace) -> int:
         raise ConfigurationError(f"--request {args.request}: not JSON ({error})") from None
     if not isinstance(body, Mapping):
         raise ConfigurationError(f"--request {args.request}: the body must be an object")
-    if not args.model and not isinstance(body.get("model"), str):
+    if not args.model and model_of(body) is None:
         raise ConfigurationError("--model is missing, and the body names none")
     explained = explain_request(body, provider=args.provider, model=args.model, api=args.api)
     return _show(explained.count, as_json=args.json, explained=explained if args.explain else None)

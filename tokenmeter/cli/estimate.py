@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tokenmeter.cli import COMMANDS
 from tokenmeter.cli._output import print_json
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.wire.request_body import model_of
 
 if TYPE_CHECKING:
     import argparse
 
+    from tokenmeter.calls.calibrator import Calibrator
     from tokenmeter.cost import Cost
     from tokenmeter.estimates import Estimate
     from tokenmeter.money import Money
     from tokenmeter.prices.book import Book
-    from tokenmeter.tokens.calibration.sampler import Calibrator
     from tokenmeter.usage import TokenCount, Usage
 
 _EPILOG: Final = """\
@@ -70,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     from tokenmeter.prices.book import load_book
 
     body = _body(args)
-    named = body.get("model")
-    models = args.model or ([named] if isinstance(named, str) else [])
+    named = model_of(body)
+    models = args.model or ([named] if named is not None else [])
     if not models:
         raise ConfigurationError("--model is missing, and the request names none")
     if args.max_output is not None and args.max_output < 0:
@@ -91,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
 def _calibrator(path: str | None) -> Calibrator | None:
     if path is None:
         return None
+    from tokenmeter.calls.calibrator import Calibrator
     from tokenmeter.tokens.calibration.calibration import Calibration
-    from tokenmeter.tokens.calibration.sampler import Calibrator
     from tokenmeter.tokens.calibration.store import FileStore
 
     return Calibrator(Calibration(FileStore(path, create=False)), learns=False)

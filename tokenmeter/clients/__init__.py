@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 if TYPE_CHECKING:
-    from tokenmeter.clients.support.hooks import Mark
+    from tokenmeter.calls.marks import Mark
 
 __all__ = ["ADAPTERS", "Adapter", "adapter_of", "install_all", "known_roots"]
 

@@ -31,8 +31,8 @@ from tokenmeter.usage import Source
 from tokenmeter.wire.extract import extract
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import OpenCall, Route
-    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.calls.opencall import OpenCall, Route
+    from tokenmeter.calls.protocols import Meter
     from tokenmeter.usage import Usage
 
 __all__ = ["install", "mark"]
@@ -109,7 +109,7 @@ def _open(client: Any, operation: str, params: Any) -> OpenCall | None:
     return call
 
 
-def _route(meter: Tokenmeter, client: Any, path: str) -> Route | None:
+def _route(meter: Meter, client: Any, path: str) -> Route | None:
     address = urlsplit(client.meta.endpoint_url)
     found = hooks.mark_of(client)
     host, region = address.hostname or "", client.meta.region_name

@@ -20,7 +20,7 @@ from tokenmeter.clients.support.generators import grouped_generator
 from tokenmeter.clients.support.group import async_grouped, grouped
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.scope import ScopeBlock
+    from tokenmeter.calls.block import Block
 
 __all__ = ["SCOPE_NAME", "install", "mark"]
 
@@ -106,7 +106,7 @@ async def _items(stream: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
         await stream.aclose()
 
 
-def _scope_for(models: Any, kwargs: dict[str, Any]) -> ScopeBlock | None:
+def _scope_for(models: Any, kwargs: dict[str, Any]) -> Block[Any] | None:
     """A scope where the SDK may call functions by itself; None where there will be one call, or nobody meters."""
     with guard("looking for functions among the tools"):
         config = kwargs.get("config")

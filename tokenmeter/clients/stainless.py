@@ -22,15 +22,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.context import CALL
 from tokenmeter.clients.support import hide_usage, hooks, tasks
 from tokenmeter.clients.support.current_call import Held
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End
+from tokenmeter.wire.request_body import model_of
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import OpenCall
+    from tokenmeter.calls.opencall import OpenCall
 
 __all__ = ["SDKS", "install", "mark"]
 
@@ -237,7 +239,7 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     extra = getattr(options, sdk.extra, None)
     merged = {**body, **extra} if isinstance(extra, dict) and isinstance(body, dict) else body
     stream = bool(kwargs.get("stream"))
-    call = meter.open_call(route, _text(merged, "model"), stream=stream, body=merged, span_later=sdk.own_spans)
+    call = meter.open_call(route, model_of(merged), stream=stream, body=merged, span_later=sdk.own_spans)
     call.client = id(client)
     call.sender = getattr(client, "_client", None)
     if stream and route.asks:
@@ -247,18 +249,14 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     return call, options, False
 
 
-_addresses: dict[int, tuple[Any, str, int | None, str]] = {}
-_ADDRESSES_MOST = 256
+_addresses: BoundedDict[int, tuple[Any, str, int | None, str]] = BoundedDict(256)
 
 
 def _address(url: Any) -> tuple[str, int | None, str]:
     """Host, port and path of a client's base URL, remembered by the URL object, which is kept so its id stays its."""
     found = _addresses.get(id(url))
     if found is None or found[0] is not url:
-        found = (url, url.host, url.port, url.path.rstrip("/"))
-        if len(_addresses) >= _ADDRESSES_MOST:
-            _addresses.clear()
-        _addresses[id(url)] = found
+        found = _addresses.put(id(url), (url, url.host, url.port, url.path.rstrip("/")))
     return found[1], found[2], found[3]
 
 
@@ -267,11 +265,6 @@ def _version(client: Any, query: str) -> str:
     every = getattr(client, "_custom_query", None)
     version = every.get("api-version") if isinstance(every, Mapping) and every else None
     return f"?api-version={version}" if isinstance(version, str) else f"?{query}" if "api-version=" in query else ""
-
-
-def _text(body: object, name: str) -> str | None:
-    value = body.get(name) if isinstance(body, dict) else None
-    return value if isinstance(value, str) else None
 
 
 def _can_hide(options: Any, kwargs: Mapping[str, Any], streams: tuple[type, ...]) -> bool:

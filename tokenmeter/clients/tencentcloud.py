@@ -19,9 +19,10 @@ from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.current_call import Held
 from tokenmeter.clients.transport.attempts import Sending
 from tokenmeter.record import End
+from tokenmeter.wire.request_body import model_of
 
 if TYPE_CHECKING:
-    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.calls.protocols import Meter
 
 __all__ = ["install", "mark"]
 
@@ -104,18 +105,13 @@ def _held(client: Any, action: Any, params: Any) -> _Action | Sending | None:
         route = _route(meter, client, action)
         if route is None:
             return Sending()
-        call = meter.open_call(route, _model(body), stream=bool(body.get("Stream")), body=body)
+        call = meter.open_call(route, model_of(body), stream=bool(body.get("Stream")), body=body)
         call.request = body
         return _Action(call)
     return None
 
 
-def _model(body: dict[str, Any]) -> str | None:
-    model = body.get("Model")
-    return model if isinstance(model, str) else None
-
-
-def _route(meter: Tokenmeter, client: Any, action: str) -> Route | None:
+def _route(meter: Meter, client: Any, action: str) -> Route | None:
     host, _, port = str(client._get_endpoint()).partition(":")
     # Whatever address is given, the service says who bills: an address of one's own leads there too.
     own = f"{client._service}.tencentcloudapi.com"

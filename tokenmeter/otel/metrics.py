@@ -41,7 +41,8 @@ class Metrics:
     """The sink that feeds metrics. Its sums are in `accumulator`, which may be shared with other readers.
 
     `meter_provider` is used if given, else the global one, also when it is set or replaced later. `histograms` are
-    names of `semconv.HISTOGRAMS`; an unknown one raises ValueError.
+    names of `semconv.HISTOGRAMS`; an unknown one raises ValueError. `before_reading` is called before sums are read: it
+    brings in the calls that were deferred while no provider was there.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Metrics:
         *,
         tags: Iterable[str] | None = None,
         histograms: Sequence[str] = DEFAULT_HISTOGRAMS,
+        before_reading: Callable[[], object] | None = None,
     ) -> None:
         unknown = [name for name in histograms if name not in semconv.HISTOGRAMS]
         if unknown:
@@ -59,8 +61,7 @@ class Metrics:
         self._given = meter_provider
         self._histograms = tuple(histograms)
         self._silent = semconv.sdk_disabled()
-        self.before_reading: Callable[[], None] = _nothing
-        """Called before sums are read: brings in the calls that were put off while nobody listened."""
+        self._before_reading: Callable[[], object] = before_reading or _nothing
         self._bound: object = None
         self._recorders: dict[str, Histogram] = {}
         self._station = _station_of(meter_provider)
@@ -104,7 +105,7 @@ class Metrics:
     def flush(self, timeout: float = 5.0) -> bool:
         """Fold what is waiting. Exporting is the provider's, which belongs to the program: flush that yourself."""
         with guard("settling what was put off"):
-            self.before_reading()
+            self._before_reading()
         self._record(self.accumulator.fold())
         return True
 
@@ -112,7 +113,7 @@ class Metrics:
         """Fold what is waiting; what was summed stays in the counters for as long as the process lives."""
         self.flush(timeout)
         self._station.leave(self)
-        self.before_reading = _nothing
+        self._before_reading = _nothing
 
     def _bind(self) -> None:
         provider = self._given if self._given is not None else metrics.get_meter_provider()

@@ -15,13 +15,12 @@ with dollars, and totals stay exact. What a single record adds is said in `talli
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard, logger
 from tokenmeter.otel import semconv
 from tokenmeter.otel.sum_tables import EXTRA, STANDARD_TABLES, Tables, add, merge, tally
@@ -64,10 +63,11 @@ class Accumulator:
         self._tags = None if tags is None else frozenset(tags)
         self._series_most = series_most
         self._values_most = values_most
-        self._clear()
-        _forkable(self)
+        self.forked()
+        on_fork(self)
 
-    def _clear(self) -> None:
+    def forked(self) -> None:
+        """In a child process: empty, since the parent goes on reporting what was summed before."""
         self._pending: deque[tuple[Record, bool]] = deque()
         self._lock = threading.Lock()
         self._quick: dict[tuple[Any, ...], _Series] = {}
@@ -259,21 +259,3 @@ class Accumulator:
                 merge((mine or self._overflowing()).tables, tables)
             if lost:
                 merge(self._overflowing().tables, lost)
-
-
-# A forked child inherits its parent's sums, which the parent goes on reporting.
-_alive: weakref.WeakSet[Accumulator] = weakref.WeakSet()
-_watching = False
-
-
-def _forkable(accumulator: Accumulator) -> None:
-    global _watching
-    _alive.add(accumulator)
-    if not _watching and hasattr(os, "register_at_fork"):
-        _watching = True
-        os.register_at_fork(after_in_child=_forget)
-
-
-def _forget() -> None:
-    for accumulator in list(_alive):
-        accumulator._clear()

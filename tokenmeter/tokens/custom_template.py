@@ -17,6 +17,7 @@ from tokenmeter._support.guard import logger
 from tokenmeter.tokens.families import match_model
 from tokenmeter.tokens.split_points import scalars
 from tokenmeter.usage import TokenCount
+from tokenmeter.wire.request_body import model_of
 
 __all__ = ["ChatTemplate", "count_chat", "has_template", "put_template"]
 
@@ -84,8 +85,8 @@ def count_chat(body: Mapping[str, Any], *, provider: str | None, model: str | No
     """The exact count of a chat request whose model has a template of the user's; None for all others."""
     if not _templates or not isinstance(body, Mapping):
         return None
-    name = model or body.get("model")
-    if not isinstance(name, str):
+    name = model or model_of(body)
+    if name is None:
         return None
     family = match_model(name, provider).family
     template = _templates.get(family)

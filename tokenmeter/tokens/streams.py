@@ -103,7 +103,7 @@ class OutputCounter:
                 part = self._kinds[kind] = TextCounter(self._counter)
             part.feed(delta)
 
-    def heard(self) -> tuple[Script, set[str]]:
+    def text_kinds(self) -> tuple[Script, set[str]]:
         """The script of what was fed so far, and its kinds."""
         seen = RatioTally()
         for part in self._kinds.values():

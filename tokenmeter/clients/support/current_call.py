@@ -16,8 +16,7 @@ from tokenmeter.calls.by_hand import end_of
 from tokenmeter.calls.context import CALL, leave
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import OpenCall
-    from tokenmeter.clients.support.group import Group
+    from tokenmeter.calls.protocols import CurrentCall
 
 __all__ = ["Held"]
 
@@ -27,7 +26,7 @@ class Held:
 
     __slots__ = ("_before", "_call")
 
-    def __init__(self, call: OpenCall | Group) -> None:
+    def __init__(self, call: CurrentCall) -> None:
         self._call = call
 
     def __enter__(self) -> None:

@@ -18,8 +18,8 @@ from tokenmeter.clients.support.current_call import Held
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import OpenCall
-    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.calls.opencall import OpenCall
+    from tokenmeter.calls.protocols import Meter
 
 __all__ = ["Group", "Over", "async_grouped", "grouped", "open_group"]
 
@@ -35,7 +35,7 @@ class Group:
     span = None
     """Whose span a call has is decided when its first request says what it is."""
 
-    def __init__(self, meter: Tokenmeter, client: int, mark: hooks.Mark | None) -> None:
+    def __init__(self, meter: Meter, client: int, mark: hooks.Mark | None) -> None:
         self.meter = meter
         self.client = client
         self.mark = mark

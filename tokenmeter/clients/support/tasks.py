@@ -44,7 +44,7 @@ def hold(form: Form, call: OpenCall | None, answer: object) -> bool:
     task, status = _at(answer, form.id), _at(answer, form.status)
     if call is None or call.settled or not isinstance(task, str) or status in (*form.done, *form.failed):
         return False
-    call.lifecycle.streams(call)  # as a stream, it is settled at the end of the program
+    call.lifecycle.body_opened(call)  # as a stream, it is settled at the end of the program
     call.reading = None  # what has come so far is no answer
     with _lock:
         _tasks[task] = call
@@ -76,7 +76,7 @@ def finish(form: Form, answer: object) -> None:
 
 
 def _settle(call: OpenCall, end: End) -> None:
-    call.lifecycle.streamed(call)
+    call.lifecycle.body_closed(call)
     call.lifecycle.settle(call, end)
 
 

@@ -24,7 +24,7 @@ from tokenmeter.clients.transport.tee import BodyTee
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import OpenCall
+    from tokenmeter.calls.opencall import OpenCall
     from tokenmeter.calls.response import BodyReading, StreamReading
 
 __all__ = ["install", "mark"]

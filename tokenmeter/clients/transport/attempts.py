@@ -10,7 +10,6 @@ them; `Sent` says the same of the others.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 import zlib
@@ -23,15 +22,16 @@ from urllib.parse import urlsplit
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.by_hand import end_of
 from tokenmeter.calls.context import CALL
+from tokenmeter.calls.opencall import OpenCall
 from tokenmeter.calls.response import BodyReading, StreamReading
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.group import Group
 from tokenmeter.record import Attempt, End
 from tokenmeter.usage import Source
+from tokenmeter.wire.request_body import model_of, request_body
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import OpenCall
-    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.calls.protocols import Meter
 
 __all__ = [
     "SENDING",
@@ -141,7 +141,7 @@ def join(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
     with guard("joining a call"):
         if isinstance(call, Group):
             return _in_group(call, client, request)
-        if _is_attempt(call, client, request):
+        if isinstance(call, OpenCall) and _is_attempt(call, client, request):
             call.request = request
             if call.span_due:
                 call.lifecycle.start_span(call)
@@ -173,7 +173,7 @@ def _in_group(group: Group, client: Any, request: Any) -> tuple[OpenCall | None,
     return group.call, False
 
 
-def _open(meter: Tokenmeter, mark: hooks.Mark | None, request: Any, *, any_host: bool = False) -> OpenCall | None:
+def _open(meter: Meter, mark: hooks.Mark | None, request: Any, *, any_host: bool = False) -> OpenCall | None:
     if request.method != "POST":
         return None
     url = request.url
@@ -188,7 +188,7 @@ def _open(meter: Tokenmeter, mark: hooks.Mark | None, request: Any, *, any_host:
     return call
 
 
-def _action(meter: Tokenmeter, request: Any) -> str | None:
+def _action(meter: Meter, request: Any) -> str | None:
     """What stands for the path where a vendor names its actions in a header; None where the path says it."""
     endpoint = meter.providers.for_host(request.url.host, "")
     if endpoint is None or endpoint.action is None:
@@ -202,19 +202,13 @@ def _action(meter: Tokenmeter, request: Any) -> str | None:
 def _request_body(request: Any) -> object:
     """The JSON body of a request about to be sent; None for an unread stream, which is not ours to read."""
     content = getattr(request, "_content", None)
-    if not isinstance(content, bytes) or len(content) > _BODY_MOST:
-        return None
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
+    return request_body(content) if isinstance(content, bytes) and len(content) <= _BODY_MOST else None
 
 
 def _model(body: object, path: str) -> str | None:
-    if isinstance(body, dict):
-        model = body.get("model") or body.get("Model")  # Tencent Cloud writes every field so
-        if isinstance(model, str):
-            return model
+    named = model_of(body)
+    if named is not None:
+        return named
     # Gemini, Bedrock and Azure name the model, or the deployment, in the path.
     parts = path.split("/")
     for word in ("models", "model", "deployments"):

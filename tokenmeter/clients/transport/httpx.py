@@ -19,7 +19,7 @@ from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import OpenCall
+    from tokenmeter.calls.opencall import OpenCall
 
 __all__ = ["LIBRARIES", "install", "mark"]
 

@@ -26,7 +26,7 @@ from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import OpenCall
+    from tokenmeter.calls.opencall import OpenCall
     from tokenmeter.calls.response import BodyReading, StreamReading
 
 __all__ = ["BodyTee", "make_tees"]
@@ -52,7 +52,7 @@ class BodyTee:
         self._call = call
         self._reading = reading
         call.reading = reading
-        call.lifecycle.streams(call)
+        call.lifecycle.body_opened(call)
 
     def _pause(self, size: int) -> int:
         """What is done at the first chunk and at every 64 KB; the size that is kept after it."""
@@ -66,7 +66,7 @@ class BodyTee:
 
     def _ended(self, end: End, error: BaseException | None = None) -> None:
         call = self._call
-        call.lifecycle.streamed(call)
+        call.lifecycle.body_closed(call)
         if end is End.DROPPED:
             call.lifecycle.drop(call)
         elif not call.settled and not (end in (End.COMPLETE, End.CLOSED_EARLY) and self._in_method()):
@@ -97,7 +97,7 @@ class BodyTee:
     def __del__(self) -> None:
         call = getattr(self, "_call", None)
         if call is not None and not call.settled:
-            call.lifecycle.streamed(call)
+            call.lifecycle.body_closed(call)
             call.lifecycle.drop(call)
 
     def __getattr__(self, name: str) -> Any:

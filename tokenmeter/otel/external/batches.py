@@ -35,7 +35,7 @@ from tokenmeter.record import Record
 from tokenmeter.usage import Source
 
 if TYPE_CHECKING:
-    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.otel.external.receiver import Receiver
     from tokenmeter.otel.external.span_data import SpanKey, Told
 
 __all__ = ["PATIENCE", "REMEMBERED", "EndedCalls"]
@@ -56,7 +56,7 @@ class EndedCalls:
 
     def __init__(
         self,
-        meter: Tokenmeter | None,
+        meter: Receiver | None,
         scopes: Iterable[str] = (),
         providers: Mapping[str, str] | None = None,
         *,

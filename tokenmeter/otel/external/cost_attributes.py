@@ -19,7 +19,7 @@ from tokenmeter.otel.attributes import number
 
 if TYPE_CHECKING:
     from tokenmeter.cost import Offer
-    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.otel.external.receiver import Receiver
     from tokenmeter.record import Record
 
 __all__ = ["Description", "describe"]
@@ -58,9 +58,9 @@ _NONE: Final = Kept(_NOTHING, None)
 _kept: dict[tuple[Any, ...], Kept] = {}
 
 
-def describe(meter: Tokenmeter, record: Record) -> Description:
+def describe(meter: Receiver, record: Record) -> Description:
     """What the span of a call is told: that of `Spans.enriching`, and the call's id."""
-    spans = meter._scope_spans
+    spans = meter.spans
     cost = record.cost
     if (
         spans.dialects

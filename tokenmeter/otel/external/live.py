@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 from opentelemetry.context import get_current
 
+from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.ids import new_id
-from tokenmeter.calls.context import NO_TAGS, SCOPE, TAGS
+from tokenmeter.calls.context import TAGS
+from tokenmeter.calls.scope import SCOPE
 from tokenmeter.otel import semconv
 from tokenmeter.otel.before_end import covered
 from tokenmeter.otel.external.recognise import operation_of
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from tokenmeter.calls.scope import Scope
-    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.otel.external.receiver import Receiver
 
 __all__ = ["ForeignCalls", "Watched"]
 
@@ -68,7 +70,7 @@ class Watched:
 class ForeignCalls:
     """Sees to it that each call whose span ends here is counted once. Arguments are those of `Recorder`."""
 
-    def __init__(self, meter: Tokenmeter | None, scopes: Iterable[str], providers: Mapping[str, str] | None) -> None:
+    def __init__(self, meter: Receiver | None, scopes: Iterable[str], providers: Mapping[str, str] | None) -> None:
         self._recorder = Recorder(meter, scopes, providers)
         self.knows = self._recorder.knows
         self._around: OrderedDict[SpanKey, None] = OrderedDict()  # open spans inside which a call was counted
@@ -93,7 +95,7 @@ class ForeignCalls:
                 self.release(held)
             elif record.usage.source is Source.NONE:
                 own = held.pop()
-                record = own.but(trace_id=record.trace_id, span_id=record.span_id)
+                record = own._replace(trace_id=record.trace_id, span_id=record.span_id)
                 self.release(held)
         if record is None or self._recorder.seen(seen, record):
             remember(self._left, key, None, _REMEMBERED_MOST)
@@ -126,7 +128,7 @@ class ForeignCalls:
             if attributes.get(semconv.USAGE_SOURCE) != Source.NONE:
                 self._note(span)
             return
-        seen = told(span, scope.name, attributes, span.end_time or 0, NO_TAGS)
+        seen = told(span, scope.name, attributes, span.end_time or 0, EMPTY)
         record = self._recorder.record(seen, new_id())
         if record is None or self._recorder.seen(seen, record):
             return

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import Span
 
-    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.otel.external.receiver import Receiver
 
 __all__ = ["CostSpanExporter", "CostSpanProcessor"]
 
@@ -57,7 +57,7 @@ class CostSpanProcessor(SpanProcessor):
 
     def __init__(
         self,
-        meter: Tokenmeter | None = None,
+        meter: Receiver | None = None,
         *,
         scopes: Iterable[str] = (),
         providers: Mapping[str, str] | None = None,
@@ -94,7 +94,7 @@ class CostSpanExporter(SpanExporter):
     def __init__(
         self,
         exporter: SpanExporter,
-        meter: Tokenmeter | None = None,
+        meter: Receiver | None = None,
         *,
         count: bool = True,
         scopes: Iterable[str] = (),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from tokenmeter._support.guard import guard
-from tokenmeter.clients.support import hooks
+from tokenmeter.calls import marks
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.otel.external.cost_attributes import Description, describe
 from tokenmeter.otel.external.names import USAGE_ELSEWHERE
@@ -20,7 +19,7 @@ from tokenmeter.usage import Source
 
 if TYPE_CHECKING:
     from tokenmeter.calls.scope import Scope
-    from tokenmeter.meter import Tokenmeter
+    from tokenmeter.otel.external.receiver import Receiver
     from tokenmeter.otel.external.span_data import Told
 
 __all__ = ["Recorder", "call_id", "remember"]
@@ -41,7 +40,7 @@ class Recorder:
     that the catalog does not have.
     """
 
-    def __init__(self, meter: Tokenmeter | None, scopes: Iterable[str], providers: Mapping[str, str] | None) -> None:
+    def __init__(self, meter: Receiver | None, scopes: Iterable[str], providers: Mapping[str, str] | None) -> None:
         self._meter = meter
         if meter is None:
             importlib.import_module("tokenmeter.meter")  # which says what the default one is
@@ -59,11 +58,11 @@ class Recorder:
         """Whether spans of this instrumentation scope may be calls."""
         return is_genai_scope(scope) or scope in self._scopes
 
-    def meter(self) -> Tokenmeter:
+    def meter(self) -> Receiver:
         """Who takes the calls."""
         if self._meter is not None:
-            return self._meter._latest()
-        return hooks.default_meter()
+            return self._meter.latest()
+        return cast("Receiver", marks.default_meter())
 
     def record(self, span: Told, id: str) -> Record | None:
         """The record of a span, or None if it is no call to a model, or ours."""
@@ -79,8 +78,8 @@ class Recorder:
         facts["trace_id"] = span.trace_id
         facts["span_id"] = span.span_id
         facts["telemetry"] = "enriched"
-        facts["pricer"] = meter._billing.price
-        return Record.of(facts)
+        facts["pricer"] = meter.price_record
+        return Record._make(facts)
 
     def seen(self, span: Told, record: Record) -> bool:
         """Whether the call of this span was counted by another instrumentation's: told by the answer's id, else alike.
@@ -117,15 +116,10 @@ class Recorder:
                 twins.append(twin)
                 del twins[:-_ALIKE_MOST]
         if within is not None:
-            with guard("adding to a scope"):
-                record = record.but(scope=within.path)
-                within.opened()
-                within.settled(record)
+            record = record._replace(scope=within.path)
         meter = self.meter()
         if to_sinks:
-            for sink in meter._lifecycle.sinks:
-                with guard("writing to a sink"):
-                    sink.write(record)
+            meter.take(record, scope=within)
         return describe(meter, record)
 
 

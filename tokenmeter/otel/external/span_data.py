@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opentelemetry.trace import StatusCode
 
-from tokenmeter.calls.context import NO_TAGS
+from tokenmeter._support.empty import EMPTY
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -64,7 +64,7 @@ def told(
     scope: str,
     attributes: Mapping[str, Any],
     ended_ns: int,
-    tags: Mapping[str, str] = NO_TAGS,
+    tags: Mapping[str, str] = EMPTY,
 ) -> Told:
     """What a span of the SDK says."""
     where = span.get_span_context()

@@ -133,7 +133,7 @@ def _reference(family: Family, cache: Path) -> tuple[Reference, str, list[str]]:
     source = family.source.get("reference")
     if source is None or not source["format"].startswith("tokenizer.json"):
         return Slow(family), "the definition in plain Python", []
-    from tokenmeter.tokens.build.__main__ import fetch
+    from tokenmeter.tokens.build.download import fetch
     from tokenmeter.tokens.build.readers import tokenizer_json
 
     reference = _HuggingFace(tokenizer_json(fetch(source, cache), source))

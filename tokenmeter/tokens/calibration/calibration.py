@@ -5,7 +5,7 @@ Off unless asked for (`configure(calibrate=True)`, `calibration="file"`). Pairs 
 never touched. Where reported counts leave the range that those before them set, and stay out, the vendor has changed
 how it counts: that is logged once, noted on records for two weeks, and learning begins anew.
 
-    fits: calibration_fit    keeping: calibration_store    choosing calls: tokenmeter.tokens.calibration.sampler
+    fits: calibration_fit    keeping: calibration_store    choosing calls: tokenmeter.calls.calibrator
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from tokenmeter.tokens.requests.itemize import SAMPLE, Counts, Sums
 from tokenmeter.tokens.requests.prompt import Item, Prompt
 from tokenmeter.tokens.requests.rules import Rule, find_rule
 from tokenmeter.usage import TokenCount
+from tokenmeter.wire.request_body import model_of
 
 __all__ = ["Explained", "Item", "count_output", "count_request", "explain_output", "explain_request"]
 
@@ -62,7 +63,7 @@ def explain_request(
         return Explained(TokenCount(None, None, None, None, None, (reason,), reason), (), "", "")
     api = api or guess_api(body)
     prompt = read(body, api)
-    name = model or _text(body.get("model")) or _text(body.get("Model")) or ""
+    name = model or model_of(body) or ""
     counts: Counts = counter(name, provider)
     rule = find_rule(provider, name, api, counts.family_name, at or "9999") or _PLAIN
     sums = Sums(counts, rule)
@@ -165,7 +166,3 @@ def _method(rule: Rule, kinds: Sequence[str], sums: Sums) -> str:
 
 def _worst(*methods: str) -> str:
     return max(methods, key=METHODS.index)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

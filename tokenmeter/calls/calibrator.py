@@ -1,11 +1,12 @@
-"""Calls chosen to learn from: at most one in fifty and one a second of each model, counted on a thread of its own.
+"""`Calibrator`: counts a sample of reported calls to learn how counts differ, and corrects other counts by that.
 
-The caller's thread decides and copies the request's lists (the texts themselves are shared, not copied); what counting
-and arithmetic cost is paid by the worker. Few calls wait, further ones are passed over, and each call's text is let go
-when it has been counted. Left out is what nobody can count from the body: media, tools and documents of the vendor's
-own, stored conversations, hidden reasoning.
+The sample is at most one call in fifty and one a second of each model, counted on a thread of its own. The caller's
+thread decides and copies the request's lists (the texts are shared, not copied); the worker pays for counting and
+arithmetic. The queue is short, calls beyond it are skipped, and a call's text is discarded when it is counted. Calls
+whose body does not show all that was counted are left out: media, tools and documents of the vendor's own, stored
+conversations, hidden reasoning.
 
-It is a sink too, which takes nothing: so it is flushed and closed with the others, and settling is not put off to a
+It is a sink too, which takes nothing: so it is flushed and closed with the others, and settling is not deferred to a
 time when the caller has added to the messages.
 """
 
@@ -19,13 +20,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tokenmeter._support.bounded import BoundedDict
+from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.count_rest import request_body
 from tokenmeter.record import End
 from tokenmeter.usage import Source, TokenCount, Usage
+from tokenmeter.wire.request_body import request_body
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import OpenCall
+    from tokenmeter.calls.opencall import OpenCall
     from tokenmeter.calls.response import Reading
     from tokenmeter.record import Record
     from tokenmeter.tokens.calibration.calibration import Calibration
@@ -76,22 +79,22 @@ class Calibrator:
         calibration: Calibration,
         *,
         learns: bool,
+        compare: Callable[..., None] | None = None,
         monotonic: Callable[[], int] = time.perf_counter_ns,
         chance: random.Random | None = None,
     ) -> None:
         self.calibration: Final = calibration
         self.learns: Final = learns
-        self.compare: Callable[..., None] | None = None
-        """Is told of every pair as well: metrics, which show a tokenizer that drifts."""
+        self._compare = compare
         self._monotonic = monotonic
         self._chance = chance or random.Random()
-        self._pace: dict[tuple[str, str], _Pace] = {}
+        self._pace: BoundedDict[tuple[str, str], _Pace] = BoundedDict(_MODELS_MOST)
         self._lock = threading.Lock()
         self._queue: queue.Queue[_Sample | None] = queue.Queue(_WAITING_MOST)
         self._worker: threading.Thread | None = None
         self._pid = 0
         self._closed = False
-        _renew_in_children(self)
+        on_fork(self)
 
     def forked(self) -> None:
         """In a child process: no worker, and locks that a thread of the parent may have held."""
@@ -125,9 +128,9 @@ class Calibrator:
         with self._lock:
             pace = self._pace.get((provider, model))
             if pace is None:
-                if len(self._pace) >= _MODELS_MOST:
+                pace = _Pace(self._gap())
+                if not self._pace.keep((provider, model), pace):
                     return False
-                pace = self._pace[provider, model] = _Pace(self._gap())
             pace.left -= 1
             if pace.left > 0:
                 return False
@@ -236,8 +239,8 @@ class Calibrator:
     def _pair(self, sample: _Sample, count: TokenCount, reported: int, kind: tuple[str, str], total: str) -> None:
         script, part = kind
         self.calibration.learn(count, reported, provider=sample.provider, model=sample.model, script=script, part=part)
-        if self.compare is not None and count.tokens is not None:
-            self.compare(
+        if self._compare is not None and count.tokens is not None:
+            self._compare(
                 provider=sample.provider, model=sample.model, family=count.family or "none", kind=total,
                 counted=count.tokens, reported=reported,
             )  # fmt: skip
@@ -266,21 +269,6 @@ class Calibrator:
         self._pid = 0
 
 
-def _renew_in_children(calibrator: Calibrator) -> None:
-    import weakref
-
-    if not hasattr(os, "register_at_fork"):
-        return
-    found = weakref.ref(calibrator)
-
-    def renew() -> None:
-        alive = found()
-        if alive is not None:
-            alive.forked()
-
-    os.register_at_fork(after_in_child=renew)
-
-
 def input_kind(body: Mapping[str, Any] | None, api: str | None) -> tuple[str, str] | None:
     """Script and part of a request; None where it holds, or refers to, what is not text in the body."""
     if body is None or any(body.get(name) for name in _STORED):
@@ -302,10 +290,10 @@ def input_kind(body: Mapping[str, Any] | None, api: str | None) -> tuple[str, st
 
 def _output_kind(reading: Reading | None) -> tuple[str, str] | None:
     """Script and part of an answer that has been counted; None where it is more than text."""
-    heard = reading.heard() if reading is not None else None
-    if heard is None or heard[1] != {"text"}:
+    found = reading.text_kinds() if reading is not None else None
+    if found is None or found[1] != {"text"}:
         return None
-    return heard[0], "output"
+    return found[0], "output"
 
 
 def _copied(value: object, depth: int = 0) -> Any:

@@ -1,0 +1,52 @@
+"""The package has no import circle, and no submodule hides a public function.
+
+The floors themselves are contracts of import-linter in `pyproject.toml`, which `make check` runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import grimp
+import pytest
+
+import tokenmeter
+
+
+def _circles(imports: Mapping[str, set[str]]) -> set[str]:
+    """The modules that lie on a circle of imports, or between two circles."""
+    left = {module: set(found) & imports.keys() for module, found in imports.items()}
+    while True:
+        imported = set[str]().union(*left.values())
+        ends = {module for module, found in left.items() if not found or module not in imported}
+        if not ends:
+            return set(left)
+        left = {module: found - ends for module, found in left.items() if module not in ends}
+
+
+@pytest.mark.parametrize(
+    ("imports", "circles"),
+    [
+        pytest.param({"a": {"b"}, "b": {"c"}, "c": set()}, set(), id="a chain"),
+        pytest.param({"a": {"b", "c"}, "b": {"c"}, "c": set()}, set(), id="two ways down"),
+        pytest.param({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}, {"b", "c"}, id="two of four"),
+        pytest.param({"a": {"a"}}, {"a"}, id="itself"),
+    ],
+)
+def test_circles_are_found(imports: dict[str, set[str]], circles: set[str]) -> None:
+    assert _circles(imports) == circles
+
+
+def test_no_circle_annotations_and_imports_in_functions_included() -> None:
+    graph = grimp.build_graph("tokenmeter", exclude_type_checking_imports=False, cache_dir=None)
+    imports = {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
+    assert "tokenmeter.calls.opencall" in imports["tokenmeter.calls.protocols"], "annotations are seen"
+    assert "tokenmeter.ledger.writer" in imports["tokenmeter.wiring"], "imports in functions are seen"
+    assert _circles(imports) == set()
+
+
+def test_no_submodule_bears_a_public_name() -> None:
+    # Importing it would replace the function or class on the package.
+    graph = grimp.build_graph("tokenmeter", cache_dir=None)
+    submodules = {child.rpartition(".")[2] for child in graph.find_children("tokenmeter")}
+    assert submodules & set(tokenmeter.__all__) == set()

@@ -1,0 +1,24 @@
+"""The `--provider` flag of the commands that look through the price book."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokenmeter.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tokenmeter.prices.book import Book
+
+__all__ = ["providers_asked"]
+
+
+def providers_asked(args: argparse.Namespace, book: Book) -> tuple[str, ...]:
+    """The providers `--provider` leaves. Raises ConfigurationError for one the book does not have."""
+    if args.provider is None:
+        return book.providers
+    shelf = book.shelf(args.provider)
+    if isinstance(shelf, str):
+        raise ConfigurationError(f"--provider: {shelf}")
+    return (shelf.provider,)
