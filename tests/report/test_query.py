@@ -75,6 +75,12 @@ def test_groups_by_model_and_tag_with_a_total_per_currency(held: Callable[..., A
     assert sums(report.totals) == [("CNY", "1.3", 4), ("USD", "0.5", 1)]
 
 
+def test_errors_are_the_calls_that_ended_in_an_error(held: Callable[..., Asker]) -> None:
+    asked = held(*(record(priced("1"), end=end) for end in (*End, End.ERROR)))
+    (row,) = asked("model").rows
+    assert (row.calls, row.errors) == (len(End), 2)  # one of each and one error more, without the delegated one
+
+
 def test_calls_without_a_known_cost_stand_apart_and_mark_their_group(held: Callable[..., Asker]) -> None:
     asked = held(
         record(priced("0.10"), tags={"team": "search"}),

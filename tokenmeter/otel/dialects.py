@@ -237,7 +237,7 @@ class _Facts:
         return known
 
     def rest(self, total: str, *parts: str) -> int | None:
-        """A total without its parts; None where they contradict it."""
+        """A total without some parts that do not overlap, as `Usage.disjoint` has it; None where they contradict it."""
         left = self.tokens[total]
         if left is None:
             return None

@@ -19,6 +19,7 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter.components import FIELDS
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.conversion import Conversion, Parts
 from tokenmeter.ledger.report.periods import PERIODS, Zone
@@ -45,13 +46,8 @@ KEYS: Final[dict[str, str]] = {
 }  # fmt: skip
 """What a report can be grouped by besides tags, as SQL over the ledger."""
 
-TOKENS: Final = (
-    "input_tokens",
-    "cache_read_input_tokens",
-    "cache_write_input_tokens",
-    "output_tokens",
-    "reasoning_output_tokens",
-)
+TOKENS: Final = tuple(part.usage for part in FIELDS if part.modality is None)
+"""The columns of tokens: totals, each with its parts of no modality."""
 _SOURCES: Final = ("reported", "partial", "counted", "estimated", "none")
 
 
