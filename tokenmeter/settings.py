@@ -175,7 +175,9 @@ class Settings:
     calibrate: bool = _row(
         _yes_or_no, "learn from reported usage how far our counts are off (default off)", read=_switch, default=False
     )
-    calibration: Any = _row(_path_or_store, "file of what was learnt: used, and added to where calibrate is on")
+    calibration: Any = _row(  # noqa: RUF009 - it makes a dataclass field
+        _path_or_store, "file of what was learnt: used, and added to where calibrate is on"
+    )
     dialects: tuple[str, ...] = _row(
         _dialects, '"langfuse,mlflow": names of single backends, beside the standard ones', read=_list, default=()
     )
