@@ -10,7 +10,7 @@ from tokenmeter.calls.count_rest import fill
 
 if TYPE_CHECKING:
     from tokenmeter.calls.lifecycle import Lifecycle
-    from tokenmeter.otel.spans import Spans
+    from tokenmeter.otel.spans import CallSpans
     from tokenmeter.record import Sink
     from tokenmeter.settings import Settings
     from tokenmeter.tokens.calibration.sampler import Calibrator
@@ -21,7 +21,7 @@ __all__ = ["Connected", "connect"]
 class Connected(NamedTuple):
     """What a meter goes on using of it."""
 
-    spans: Spans
+    spans: CallSpans
     calibrator: Calibrator | None
 
 
@@ -37,7 +37,7 @@ def connect(
 ) -> Connected:
     """Give a lifecycle its spans and sinks, the user's own last. Raises what opening the ledger raises."""
     from tokenmeter.otel.metrics import DEFAULT_HISTOGRAMS, Metrics
-    from tokenmeter.otel.spans import Spans
+    from tokenmeter.otel.spans import CallSpans
 
     calibrator = _calibrator(settings, clock, monotonic)
     if calibrator is not None:
@@ -49,7 +49,7 @@ def connect(
         calibrator.compare = metrics.compare
     metrics.before_reading = lifecycle.drain
     lifecycle.quiet = lambda: len(lifecycle.sinks) == 1 and not metrics.listened_to
-    spans = Spans(
+    spans = CallSpans(
         tracer_provider,
         mode=settings.spans,
         export_estimates=settings.export_estimates,

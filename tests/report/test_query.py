@@ -18,7 +18,7 @@ from tokenmeter import ExchangeRates
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.conversion import Conversion
 from tokenmeter.ledger.report.periods import Zone, parse_instant
-from tokenmeter.ledger.report.query import Question, Report, Row, ask
+from tokenmeter.ledger.report.query import LedgerReport, Question, ReportRow, ask
 from tokenmeter.ledger.schema import LedgerError
 from tokenmeter.ledger.writer import Ledger
 from tokenmeter.money import plain
@@ -27,7 +27,7 @@ from tokenmeter.record import Attempt, End, Record
 from tokenmeter.usage import Source, Usage
 
 UTC_ZONE = Zone.named("UTC")
-Asker = Callable[..., Report]
+Asker = Callable[..., LedgerReport]
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def held(tmp_path: Path) -> Callable[..., Asker]:
             ledger.write(one)
         ledger.close(30)
 
-        def asker(*by: str, tz: str = "UTC", **asked: Any) -> Report:
+        def asker(*by: str, tz: str = "UTC", **asked: Any) -> LedgerReport:
             return ask(str(path), Question(by=by, zone=Zone.named(tz), **asked))
 
         return asker
@@ -49,7 +49,7 @@ def held(tmp_path: Path) -> Callable[..., Asker]:
     return put
 
 
-def sums(rows: tuple[Row, ...]) -> list[tuple[Any, ...]]:
+def sums(rows: tuple[ReportRow, ...]) -> list[tuple[Any, ...]]:
     return [(*row.group, row.currency, None if row.cost is None else plain(row.cost), row.calls) for row in rows]
 
 
@@ -260,7 +260,7 @@ def test_lost_calls_of_the_period_are_named(tmp_path: Path) -> None:
     assert ledger.flush()
     ledger.close()
 
-    def asked(**period: datetime) -> Report:
+    def asked(**period: datetime) -> LedgerReport:
         return ask(str(folder / "spend.db"), Question(by=(), zone=UTC_ZONE, **period))
 
     assert asked().lost == lost

@@ -111,7 +111,7 @@ class Metrics:
     def close(self, timeout: float = 5.0) -> None:
         """Fold what is waiting; what was summed stays in the counters for as long as the process lives."""
         self.flush(timeout)
-        self._station.leave(self)
+        self._station.retire(self)
         self.before_reading = _nothing
 
     def _bind(self) -> None:
@@ -200,7 +200,7 @@ class _Station:
         with self._lock:
             self._working.append(sink)
 
-    def leave(self, sink: Metrics) -> None:
+    def retire(self, sink: Metrics) -> None:
         """Move a sink's sums to those of the retired, where its late records go as well."""
         with self._lock:
             if sink not in self._working:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from tokenmeter.money import Money
 
-__all__ = ["Attachable", "ScopeSpan", "Sums", "set_all"]
+__all__ = ["Attachable", "OpenScopeSpan", "ScopeSums", "set_all"]
 
 
-class Sums(Protocol):
+class ScopeSums(Protocol):
     """What a scope's span says at its end."""
 
     @property
@@ -68,10 +68,10 @@ class Attachable:
             contexts.attach(self._before)
 
 
-class ScopeSpan(Attachable):
+class OpenScopeSpan(Attachable):
     """The open span of a scope."""
 
-    def finish(self, scope: Sums, ended_ns: int) -> None:
+    def finish(self, scope: ScopeSums, ended_ns: int) -> None:
         """End the span at the block's end with the scope's exact sums, each currency apart."""
         span = self._span
         if span is None:
