@@ -1,7 +1,7 @@
-"""What is known of one settled call: the one thing that sinks receive.
+"""The record of one settled call, which sinks receive.
 
-A record is immutable and carries numbers, names and tags, never prompt text. Its cost is computed when somebody
-first asks for it: a program in which nobody listens pays for no pricing. The instant of the call and the book that
+A record is immutable and carries numbers, names and tags, never prompt text. Its cost is computed on
+first access: a program without sinks pays for no pricing. The instant of the call and the book that
 was in force when it settled are fixed in the record, so the answer does not depend on when it is asked.
 """
 
@@ -179,7 +179,7 @@ class Sink(Protocol):
         """Deliver what was taken within `timeout` seconds; whether all of it was."""
 
     def close(self, timeout: float) -> None:
-        """Flush and let go of files and threads."""
+        """Flush, and close files and threads."""
 
 
 def _instant(ns: int) -> datetime:

@@ -175,7 +175,7 @@ class Usage:
         return answer
 
     def _parts(self, total: str) -> dict[str, int]:
-        """What lies inside a total, disjoint. Of a component that only its split tells, the pieces are all there is."""
+        """The parts of a total, disjoint. An unknown component that has a split is the sum of the split."""
         parts: dict[str, int] = {}
         pieces: list[tuple[str, str, int]] = []
         for part in parts_of(total):

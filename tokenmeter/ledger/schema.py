@@ -1,4 +1,4 @@
-"""The ledger's file: its schema, how it is opened, and what to do when it cannot be.
+"""The ledger's schema and migrations, opening its file, and the remedy for each failure.
 
 One row per settled call. Instants are RFC 3339 text in UTC, with microseconds since the epoch beside them for
 indexes; money and other fractions are exact text; what is not known is NULL; lists and mappings are JSON. `usage`

@@ -1,14 +1,14 @@
-"""What single backends read beside the standard names: one table each, and the few lines that fill them.
+"""Dialects: attribute names that single backends read beside the standard ones, one table for each backend.
 
 A dialect is data: rows of an attribute and the fact that it carries, or an object of facts, which is sent as JSON.
 Rows marked `dollars` are for backends that show every number as US dollars: they are sent only where the vendor
 bills in dollars, or where the user gave a dated rate; the converted figure then goes there and is marked as such
 (`tokenmeter.cost.converted.*`). A cost in yuan never appears as so many dollars. Rows marked `elsewhere` are the
 contrary: they keep a backend from pricing in dollars by itself what the vendor bills in something else. Rows without
-a mark describe the call, and are left out on spans that somebody else made, because he has described it already; but
-those marked `always` are names that such spans were seen to lack.
+a mark describe the call, and are left out on spans of other instrumentations, which describe it already; those
+marked `always` are names that such spans were seen to lack.
 
-Which backend reads what was seen in runs and in the readers' code; a name nobody was seen to read is not here.
+Which backend reads what was seen in runs and in the readers' code; a name that no backend was seen to read is not here.
 Datadog's intake reads of an OTLP span what the conventions name and computes the cost by itself; its table holds the
 names under which Datadog's own tracer puts the rest, so that both kinds of spans answer one query. It has no cost: no
 name for one is known there.
@@ -183,13 +183,13 @@ class Step(NamedTuple):
     elsewhere: bool
 
 
-def steps(dialects: Iterable[BackendDialect], *, theirs: bool = False) -> tuple[Step, ...]:
-    """What the dialects ask, in order; on a span of somebody else (`theirs`) only what it cost and what it lacks."""
+def steps(dialects: Iterable[BackendDialect], *, foreign: bool = False) -> tuple[Step, ...]:
+    """The attributes of the dialects, in order; on a foreign span only the cost and what such spans lack."""
     return tuple(
         Step(row.attribute, _reader(row.fact), row.dollars, row.elsewhere)
         for dialect in dialects
         for row in dialect.rows
-        if not theirs or row.dollars or row.elsewhere or row.always
+        if not foreign or row.dollars or row.elsewhere or row.always
     )
 
 

@@ -1,4 +1,4 @@
-"""Metrics: observable counters over our own sums, and as few synchronous instruments as can be.
+"""Metrics: observable counters over `sums.py`, and a few histograms.
 
 Counters read an `Accumulator` when the SDK collects, so their sums are exact, do not depend on trace sampling, and
 hold the calls made before a `MeterProvider` was set. Histograms are recorded when a record is folded, with the
@@ -60,7 +60,7 @@ class Metrics:
         self._histograms = tuple(histograms)
         self._silent = semconv.sdk_disabled()
         self.before_reading: Callable[[], None] = _nothing
-        """Called before sums are read: brings in the calls that were put off while nobody listened."""
+        """Called before sums are read: settles the calls that were put off while there was no listener."""
         self._bound: object = None
         self._recorders: dict[str, Histogram] = {}
         self._station = _station_of(meter_provider)
@@ -141,7 +141,7 @@ def _nothing() -> None:
 
 
 def _is_stand_in(provider: object) -> bool:
-    """Whether this is what the API gives until somebody sets a provider; its class is private to the API."""
+    """Whether this is the API's placeholder for a provider not yet set; its class is private to the API."""
     return type(provider).__name__ == "_ProxyMeterProvider" or isinstance(provider, NoOpMeterProvider)
 
 
@@ -223,7 +223,7 @@ class _Station:
             return _together(table, (row for accumulator in accumulators.values() for row in accumulator.rows(table)))
 
     def renew(self) -> None:
-        """In a forked child: nobody there would release a lock that another thread of the parent held."""
+        """In a forked child: a lock that another thread of the parent holds is never released there."""
         self._lock = threading.Lock()
 
 

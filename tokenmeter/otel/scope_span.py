@@ -1,4 +1,4 @@
-"""The span of a scope, and what every span of ours can do: be made current for a while, and take its attributes."""
+"""The span of a scope, and the base of all our spans: made current for a while, then given attributes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Attachable:
         contexts.attach(self._mine)
 
     def detach(self) -> None:
-        """Make current what was before, unless somebody else has changed it since."""
+        """Make current what was before, unless other code has changed it since."""
         mine, self._mine = self._mine, None
         if mine is not None and contexts.get_current() is mine:
             contexts.attach(self._before)

@@ -1,4 +1,4 @@
-"""Every name we send to OpenTelemetry, in one place.
+"""Names of span attributes and metrics that tokenmeter sends.
 
 Standard names follow the GenAI semantic conventions as they stood on `CONVENTIONS_READ` (status Development, no
 tagged release: the schema URL names the release of the general conventions that they build on). They are our own

@@ -1,4 +1,4 @@
-"""Spans: one per call, or cost on the span that somebody else made for it.
+"""Spans: one per call, or cost on the span that another instrumentation made for it.
 
 `CallSpans.start` decides when a call opens who its span belongs to (`CallSpan.telemetry`, which the record should
 carry so that `Metrics` can follow):
@@ -109,7 +109,7 @@ class CallSpans:
         self._starts: dict[tuple[Any, ...], tuple[str, Attributes]] = {}
         self.dialects = chosen(dialects)
         self.names = usage_names(self.dialects)
-        self._steps = {theirs: steps(self.dialects, theirs=theirs) for theirs in (False, True)}
+        self._steps = {foreign: steps(self.dialects, foreign=foreign) for foreign in (False, True)}
         self.export_estimates = export_estimates
         self._exchange = exchange
 
@@ -123,16 +123,18 @@ class CallSpans:
         current = contexts.get_current()
         if current:
             if mode != "own":
-                theirs = inference_span(trace.get_current_span(current))
-                if theirs is not None:
-                    if semconv.CALL_ID not in attributes_of(theirs):  # so that nobody prices it by its tokens as well
-                        theirs.set_attribute(semconv.CALL_ID, call.id)
-                    return _Enriching(self, theirs, current)
+                foreign = inference_span(trace.get_current_span(current))
+                if foreign is not None:
+                    if semconv.CALL_ID not in attributes_of(
+                        foreign
+                    ):  # or a processor would price it by its tokens as well
+                        foreign.set_attribute(semconv.CALL_ID, call.id)
+                    return _Enriching(self, foreign, current)
             for key in _SUPPRESSING:
                 if current.get(key):
                     return _SUPPRESSED
             if mode != "own" and semconv.INFERENCE_CONTEXT in current:
-                return _Enriching(self, None, current)  # theirs, and out of reach: sampled out, or above another span
+                return _Enriching(self, None, current)  # foreign, and out of reach: sampled out, or above another span
         if mode == "enrich":
             return None
         tracer = self._tracing()
@@ -148,17 +150,17 @@ class CallSpans:
         return _Own(self, span, current)
 
     def enriching(self, record: Record) -> Attributes:
-        """What a span that somebody else made for a call is told about it."""
+        """The attributes added to a call's span that another instrumentation made."""
         attributes: Attributes = {}
         if record.provider is not None:
             attributes[semconv.SITE] = text(record.provider)
         _add_tags(attributes, record.tags)
         with guard("describing how a call ended"):
             end_attributes(attributes, record)
-        self.add_cost(attributes, record, theirs=True)
+        self.add_cost(attributes, record, foreign=True)
         return attributes
 
-    def add_cost(self, attributes: Attributes, record: Record, *, theirs: bool) -> None:
+    def add_cost(self, attributes: Attributes, record: Record, *, foreign: bool) -> None:
         """Add what a call cost, in our names and in those of the dialects; the calls inside a delegated one say it."""
         if record.end is End.DELEGATED:
             return
@@ -173,7 +175,7 @@ class CallSpans:
             with guard("speaking a dialect"):
                 speak(
                     attributes,
-                    self._steps[theirs],
+                    self._steps[foreign],
                     record,
                     export_estimates=self.export_estimates,
                     rate=None if converted is None else converted.rate,
@@ -275,7 +277,7 @@ class _Own(CallSpan):
                 settled_attributes(
                     attributes, record, names=self._spans.names, export_estimates=self._spans.export_estimates
                 )
-            self._spans.add_cost(attributes, record, theirs=False)
+            self._spans.add_cost(attributes, record, foreign=False)
             set_all(span, attributes)
             if record.end is End.ERROR:
                 span.set_status(StatusCode.ERROR)  # no description: an exception's message may quote the prompt
@@ -291,7 +293,7 @@ class _Enriching(CallSpan):
         self._spans = spans
 
     def attach(self) -> None:
-        """Nothing to do: theirs is current already."""
+        """Nothing to do: the foreign span is current already."""
 
     def finish(self, record: Record) -> None:
         attributes = self._spans.enriching(record)

@@ -1,4 +1,4 @@
-"""What one record adds to the sums: which tables there are, and what a call counts for in each.
+"""Tables of sums: one for each counter, and what one record adds to it.
 
 A table is one counter. Its keys are the table's name and the values of its extra attributes (`EXTRA`), such as the
 currency: what may never be added up is apart from the start. `Accumulator` keeps a set of tables for each set of
@@ -113,25 +113,25 @@ def _tally_usual(tables: Tables, usage: Usage, standard: bool) -> bool:
         ("output", "output", said, tokens_out),
         ("reasoning_output", "output", thought, 1),
     ):
-        if tokens or not whole:  # a total of nothing is something that was told
+        if tokens or not whole:  # a reported total of zero is a row
             key = ("usage", component, kind, source)
             tables[key] = get(key, 0) + tokens
     if standard and source is Source.REPORTED:
-        for table, tokens, told in (
+        for table, tokens, always in (
             ("input", tokens_in, True),
             ("output", tokens_out, True),
             ("cache_read", read, False),
             ("cache_write", written, False),
             ("reasoning", thought, False),
         ):
-            if tokens or told:
+            if tokens or always:
                 plain = (table, "unknown")
                 tables[plain] = get(plain, 0) + tokens
     return True
 
 
 def _tally_cache(tables: Tables, cost: Cost) -> None:
-    """What the cache saved or added: two counters, since one that runs both ways could not be told from a restart."""
+    """What the cache saved or added: two counters, since a counter that runs both ways looks like a restart."""
     saved = cost.cache_saved
     if saved is None:
         add(tables, ("cache_unknown",), 1)
@@ -194,7 +194,7 @@ def _tally_rare(tables: Tables, usage: Usage) -> None:
 
 
 def _tally_standard(tables: Tables, usage: Usage) -> None:
-    """The conventions' own counters: reported numbers only, by modality where the vendor told."""
+    """The conventions' own counters: reported numbers only, by modality where the vendor reports it."""
     general, special = usage.source, usage.sources
     if not special and general is not Source.REPORTED:
         return

@@ -188,7 +188,7 @@ class Table:
             yield self._quantities.get(name, name), amount
 
     def _unknown_totals(self, usage: Usage) -> Iterator[str]:
-        # The answer then holds only what was reported, and says so.
+        # The answer then holds only what was reported: a flag says so.
         if usage.input_tokens is None and (price := self._input) is not None and price.rate:
             yield "input_tokens_unknown"
         if usage.output_tokens is None and (price := self._output) is not None and price.rate:

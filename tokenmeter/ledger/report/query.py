@@ -1,4 +1,4 @@
-"""Who spent what: sums over a ledger, by any of a call's names, tags and periods.
+"""Sums over a ledger: a question by names, tags and periods becomes SQL, its answer rows.
 
 Money is summed exactly, by an aggregate of our own over the exact text, never by SQLite's floating point. A row is
 one group in one currency; the calls of a group whose cost is not known are a row of their own, with no currency
@@ -168,7 +168,7 @@ def _scope_path(scope: str | None) -> str | None:
 def ask(path: str, question: Question) -> LedgerReport:
     """Answer a question from a ledger, as of one instant, also while it is being written.
 
-    Raises ConfigurationError for a key nobody knows, LedgerError for a file that cannot be read.
+    Raises ConfigurationError for an unknown key, LedgerError for a file that cannot be read.
     """
     import sqlite3
 
