@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -73,6 +75,17 @@ def test_groups_by_model_and_tag_with_a_total_per_currency(held: Callable[..., A
         ("gpt-4o", "ads", "USD", "0.5", 1),
     ]
     assert sums(report.totals) == [("CNY", "1.3", 4), ("USD", "0.5", 1)]
+
+
+def test_a_ledger_of_an_older_schema_does_not_know_the_components_that_came_later(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "spend.db")
+    ledger.write(record(priced("1")))
+    ledger.close(30)
+    with closing(sqlite3.connect(tmp_path / "spend.db")) as connection:
+        connection.execute("ALTER TABLE calls DROP COLUMN reasoning_output_tokens")
+    (row,) = ask(str(tmp_path / "spend.db"), Question(by=("model",), zone=UTC_ZONE)).rows
+    assert (row.tokens["reasoning_output_tokens"], row.unknown["reasoning_output_tokens"]) == (None, 1)
+    assert row.unknown["output_tokens"] == 0
 
 
 def test_errors_are_the_calls_that_ended_in_an_error(held: Callable[..., Asker]) -> None:

@@ -201,15 +201,23 @@ def _shown(us: int | None, zone: Zone) -> str | None:
     return None if us is None else zone.local(datetime.fromtimestamp(us // 1_000_000, UTC)).isoformat()
 
 
-_SUMS: Final = ", ".join(
-    (
-        "count(*) AS calls",
-        "sum(end_state = 'error') AS errors",
-        "sum(attempt_count) AS attempts",
-        "exact_sum(amount) AS amount",
-        *(f"sum({name}) AS {name}, count({name}) AS {name}_known" for name in TOKENS),
+def _sums(connection: sqlite3.Connection) -> str:
+    """The sums of a group, as SQL. A ledger that an older version wrote may lack a component's column: unknown."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(calls)")}
+    return ", ".join(
+        (
+            "count(*) AS calls",
+            "sum(end_state = 'error') AS errors",
+            "sum(attempt_count) AS attempts",
+            "exact_sum(amount) AS amount",
+            *(
+                f"sum({name}) AS {name}, count({name}) AS {name}_known"
+                if name in columns
+                else f"NULL AS {name}, 0 AS {name}_known"
+                for name in TOKENS
+            ),
+        )
     )
-)
 
 
 def _rows(connection: sqlite3.Connection, question: Question) -> list[ReportRow]:
@@ -218,7 +226,7 @@ def _rows(connection: sqlite3.Connection, question: Question) -> list[ReportRow]
     count = len(question.by)
     places = ", ".join(str(number + 1) for number in range(count + 2))
     converted = "NULL" if question.conversion is None else "converted_sum(amount, currency, ended_us)"
-    selected = ", ".join([*keys, "currency", "usage_source", _SUMS, f"{converted} AS converted"])
+    selected = ", ".join([*keys, "currency", "usage_source", _sums(connection), f"{converted} AS converted"])
     # Expressions are this module's own; everything a user gave is bound.
     query = f"SELECT {selected} FROM calls WHERE {where} GROUP BY {places}"  # noqa: S608
     found: dict[tuple[Any, ...], ReportRow] = {}
