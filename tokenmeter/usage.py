@@ -160,10 +160,10 @@ class Usage:
     def disjoint(self) -> dict[str, int]:
         """Tokens by component so that they add up: what is left of each after everything that lies inside it.
 
-        Keys are names of components, zeros included; a total that is not known is left out with its parts. A number
-        below zero says that parts contradict their total, or overlap by an amount that the usage does not tell. One
-        rule follows for every reader: where a group of components (by price, by field, by modality) sums up to less
-        than zero, the split of that total is not known.
+        Keys are names of components: the known totals, and their parts that are not zero. A number below zero says
+        that parts contradict their total, or overlap by an amount that the usage does not tell. One rule follows for
+        every reader: where a group of components (by price, by field, by modality) sums up to less than zero, the
+        split of that total is not known.
         """
         answer: dict[str, int] = {}
         for total in TOTALS:
@@ -180,7 +180,8 @@ class Usage:
         pieces: list[tuple[str, str, int]] = []
         for part in parts_of(total):
             tokens = getattr(self, part.usage)
-            parts[part.name] = tokens or 0
+            if tokens:
+                parts[part.name] = tokens
             if part.split is not None and (split := getattr(self, part.split)):
                 named = [(piece_name(part.split, key), part.name, count) for key, count in split.items()]
                 parts.update((name, count) for name, _, count in named)
@@ -188,10 +189,10 @@ class Usage:
                 if tokens is None:
                     parts[part.name] = sum(split.values())
         for name, above, count in pieces:
-            parts[above] -= count
+            parts[above] = parts.get(above, 0) - count
             piece = component_of(name)
             if piece is not None and piece.within is not None:
-                parts[piece.within] -= count
+                parts[piece.within] = parts.get(piece.within, 0) - count
         return parts
 
     def contradictions(self) -> tuple[str, ...]:

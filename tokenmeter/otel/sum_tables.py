@@ -98,8 +98,10 @@ def tally(tables: Tables, record: Record, ours: bool) -> Cost | None:
 def _tally_usual(tables: Tables, usage: Usage, standard: bool) -> bool:
     """The same as `usage_parts` and `_tally_standard`, for the usage of nearly every call; False for any other."""
     tokens_in, tokens_out, read, written, thought, *media = _tokens_of(usage)
-    if tokens_in is None or tokens_out is None or usage.sources or any(media):
+    if tokens_in is None or (tokens_out is None and thought) or usage.sources or any(media):
         return False
+    silent = tokens_out is None  # embeddings have no output
+    tokens_out = tokens_out or 0
     read, written, thought = read or 0, written or 0, thought or 0
     fresh, said = tokens_in - read - written, tokens_out - thought
     if fresh < 0 or said < 0 or read < 0 or written < 0 or thought < 0:
@@ -113,13 +115,13 @@ def _tally_usual(tables: Tables, usage: Usage, standard: bool) -> bool:
         ("output", "output", said, tokens_out),
         ("reasoning_output", "output", thought, 1),
     ):
-        if tokens or not whole:  # a reported total of zero is a row
+        if tokens or not (whole or (silent and kind == "output")):  # a reported total of zero is a row
             key = ("usage", component, kind, source)
             tables[key] = get(key, 0) + tokens
     if standard and source is Source.REPORTED:
         for table, tokens, always in (
             ("input", tokens_in, True),
-            ("output", tokens_out, True),
+            ("output", tokens_out, not silent),
             ("cache_read", read, False),
             ("cache_write", written, False),
             ("reasoning", thought, False),
