@@ -30,7 +30,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 
 from tokenmeter.otel.dialects import DIALECTS
 from tokenmeter.otel.metrics import DEFAULT_HISTOGRAMS, Metrics
-from tokenmeter.otel.spans import SpanHandle, Spans
+from tokenmeter.otel.spans import CallSpan, CallSpans
 from tokenmeter.prices.book import load_book
 from tokenmeter.record import Attempt, End, Record
 from tokenmeter.usage import Usage
@@ -103,9 +103,9 @@ def traced() -> tuple[TracerProvider, Nowhere]:
     return provider, exporter
 
 
-def one(spans: Spans | None, metrics: Metrics | None, call: Call, record: Record) -> None:
+def one(spans: CallSpans | None, metrics: Metrics | None, call: Call, record: Record) -> None:
     """The sink's part of one call, in the order of the lifecycle."""
-    handle: SpanHandle | None = None
+    handle: CallSpan | None = None
     if spans is not None:
         handle = spans.start(call)
         if handle is not None:
@@ -127,15 +127,15 @@ def main() -> None:
     call = Call(time.time_ns())
     record = record_of(call)
     provider, exporter = traced()
-    one(Spans(provider), None, call, record)
+    one(CallSpans(provider), None, call, record)
     provider.force_flush()
     assert exporter.last is not None
     attributes = dict(exporter.last.attributes or {})
 
     default = metering(*DEFAULT_HISTOGRAMS)
     off = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
-    no_spans = Spans(off)
-    both, nobody, nobody_metrics = Spans(traced()[0]), Spans(), Metrics()
+    no_spans = CallSpans(off)
+    both, nobody, nobody_metrics = CallSpans(traced()[0]), CallSpans(), Metrics()
     rows: dict[str, Callable[[], None]] = {
         f"bare SDK: a span, {len(attributes)} attributes": bare_span(attributes),
         "bare SDK: a histogram with an exemplar": bare_histogram(record),
@@ -165,7 +165,7 @@ def with_metrics(call: Call, record: Record, *histograms: str) -> Callable[[], N
 
 def with_spans(call: Call, record: Record, *dialects: str) -> Callable[[], None]:
     """A span of ours, in these dialects."""
-    spans = Spans(traced()[0], dialects=dialects)
+    spans = CallSpans(traced()[0], dialects=dialects)
     return lambda: one(spans, None, call, record)
 
 

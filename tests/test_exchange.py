@@ -10,6 +10,7 @@ import pytest
 
 from tokenmeter import CatalogError, ConfigurationError, ExchangeRates, Money
 from tokenmeter.cli import main
+from tokenmeter.exchange import ExchangeRate
 from tokenmeter.settings import Settings
 
 TABLE = """
@@ -55,6 +56,28 @@ def test_the_last_rate_on_or_before_the_day(
     assert converted is not None
     assert (converted.amount.amount, converted.amount.currency) == (Decimal(expected), to)
     assert (converted.original, converted.rate.day, converted.stale) == (money, rate_day, stale)
+
+
+@pytest.mark.parametrize(
+    ("day_of_inverse", "expected"),
+    [
+        pytest.param(date(2024, 5, 5), "7", id="an older inverse quote loses"),
+        pytest.param(date(2024, 5, 6), "7", id="on the same day the straight quote wins"),
+        pytest.param(date(2024, 5, 7), "8", id="a newer inverse quote wins"),
+    ],
+)
+def test_of_two_ways_to_quote_a_pair_the_newer_wins_and_then_the_straight_one(
+    day_of_inverse: date, expected: str
+) -> None:
+    rates = ExchangeRates(
+        [
+            ExchangeRate("CNY", "USD", day_of_inverse, Decimal("0.125"), "a bank"),
+            ExchangeRate("USD", "CNY", date(2024, 5, 6), Decimal(7), "a bank"),
+        ]
+    )
+    converted = rates.convert(Money(Decimal(1), "USD"), "CNY", date(2024, 5, 8))
+    assert converted is not None
+    assert converted.amount.amount == Decimal(expected)
 
 
 def test_no_rate_is_made_up(table: Path) -> None:

@@ -2,7 +2,7 @@
 
 These are values; they know nothing of vendors, files or dates. `prices/charges.py` makes them from a usage and the
 prices in force, which `prices/book.py` finds. A `Cost` keeps its charges as plain lines and makes `Charge` and
-`Money` objects only when somebody looks: most calls are summed and never looked at.
+`Money` objects only when they are read: most calls are summed and never read one by one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every exception of ours, drawn once.
+"""The tree of tokenmeter's exceptions.
 
     TokenmeterError                what `except tokenmeter.TokenmeterError` catches
     ├── ConfigurationError         a bad argument or TOKENMETER_* variable; also a ValueError

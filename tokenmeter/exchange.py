@@ -1,7 +1,7 @@
 """Amounts in another currency, for show, at dated rates that the user gives.
 
 A cost stays in the currency the vendor bills. Converting is a step of its own: it takes a table of rates from the
-user, never a rate of ours, and its result names the rate, its day and its source, so that nobody takes it for a bill.
+user, never a rate of ours, and its result names the rate, its day and its source, so that it is not taken for a bill.
 The table is a TOML file:
 
     [[rate]]

@@ -10,7 +10,6 @@ pricing answers "unpriced" with the reason.
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -18,73 +17,19 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
+from tokenmeter.components import COMPONENTS, FIELDS, TOTALS, component_of, parts_of, piece_name
 from tokenmeter.errors import UsageError
 from tokenmeter.money import exact_decimal, plain
+from tokenmeter.sources import Source, TokenCount, worst
 
 __all__ = ["Source", "TokenCount", "Usage", "worst"]
 
-
-class Source(enum.StrEnum):
-    """Where a number came from, best first."""
-
-    REPORTED = "reported"
-    """The vendor's own usage."""
-    PARTIAL = "partial"
-    """The vendor's own, but of an answer that did not end: a lower bound."""
-    COUNTED = "counted"
-    """Counted here with the model's own vocabulary and template."""
-    ESTIMATED = "estimated"
-    """Counted here with a stand-in or a ratio; `Usage.ranges` says how far off it may be."""
-    NONE = "none"
-    """Not known."""
-
-
-_RANK: Final = {source: rank for rank, source in enumerate(Source)}
-
-
-def worst(*sources: Source) -> Source:
-    """The least trustworthy of some sources; `NONE` for none at all."""
-    return max(sources, key=_RANK.__getitem__, default=Source.NONE)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenCount:
-    """A count made here: `tokens` lies in [low, high] for 95% of real texts of its kind.
-
-    `method` is the worst part of exact > template > stand-in > ratio; `tokens`, `low` and `high` are None where
-    nothing could be counted, and `reason` says why. `skipped` names what could not be read. `calibrated` says what
-    was learnt from the user's own traffic and is in the numbers (`×1.04, from 60 calls`); `method` stays what it was.
-    """
-
-    tokens: int | None
-    low: int | None
-    high: int | None
-    method: str | None
-    family: str | None = None
-    skipped: tuple[str, ...] = ()
-    reason: str | None = None
-    calibrated: str | None = None
-
-    @property
-    def source(self) -> Source:
-        """`counted` for a count with the model's own vocabulary, else `estimated`."""
-        if self.tokens is None:
-            return Source.NONE
-        return Source.COUNTED if self.method in ("exact", "template") else Source.ESTIMATED
-
-
-_TOTALS: Final = ("input_tokens", "output_tokens")
-INPUT_SUBSETS: Final = (
-    "cache_read_input_tokens",
-    "cache_write_input_tokens",
-    "audio_input_tokens",
-    "image_input_tokens",
-    "video_input_tokens",
-)
-OUTPUT_SUBSETS: Final = ("reasoning_output_tokens", "audio_output_tokens", "image_output_tokens")
+_TOTALS: Final = tuple(total.usage for total in TOTALS)
+INPUT_SUBSETS: Final = tuple(part.usage for part in FIELDS if part.inside == "input")
+OUTPUT_SUBSETS: Final = tuple(part.usage for part in FIELDS if part.inside == "output")
 TOKEN_FIELDS: Final = (*_TOTALS, *INPUT_SUBSETS, *OUTPUT_SUBSETS)
 _LIFETIME: Final = re.compile(r"cache_write_([0-9]+[a-z]+)_input_tokens")
-_CACHED: Final = re.compile(r"(audio|image|video)_cache_read_input_tokens")
+_CACHED: Final = {part.usage: part.modality for part in COMPONENTS if part.inside == "cache_read"}
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -178,8 +123,8 @@ class Usage:
                 known[name] = value
             elif match := _LIFETIME.fullmatch(name):
                 writes[match[1]] = value
-            elif match := _CACHED.fullmatch(name):
-                media[match[1]] = value
+            elif medium := _CACHED.get(name):
+                media[medium] = value
             elif name != "quantities":
                 raise UsageError(f"usage.{name}: not a component; {_hint(name)}")
         return cls(
@@ -212,17 +157,55 @@ class Usage:
                 ranges[name] = (count.low, count.high)
         return replace(self, **filled, sources=sources, ranges=ranges) if filled else self
 
+    def disjoint(self) -> dict[str, int]:
+        """Tokens by component so that they add up: what is left of each after everything that lies inside it.
+
+        Keys are names of components: the known totals, and their parts that are not zero. A number below zero says
+        that parts contradict their total, or overlap by an amount that the usage does not tell. One rule follows for
+        every reader: where a group of components (by price, by field, by modality) sums up to less than zero, the
+        split of that total is not known.
+        """
+        answer: dict[str, int] = {}
+        for total in TOTALS:
+            whole = getattr(self, total.usage)
+            if whole is not None:
+                parts = self._parts(total.name)
+                answer[total.name] = whole - sum(parts.values())
+                answer |= parts
+        return answer
+
+    def _parts(self, total: str) -> dict[str, int]:
+        """The parts of a total, disjoint. An unknown component that has a split is the sum of the split."""
+        parts: dict[str, int] = {}
+        pieces: list[tuple[str, str, int]] = []
+        for part in parts_of(total):
+            tokens = getattr(self, part.usage)
+            if tokens:
+                parts[part.name] = tokens
+            if part.split is not None and (split := getattr(self, part.split)):
+                named = [(piece_name(part.split, key), part.name, count) for key, count in split.items()]
+                parts.update((name, count) for name, _, count in named)
+                pieces += named
+                if tokens is None:
+                    parts[part.name] = sum(split.values())
+        for name, above, count in pieces:
+            parts[above] = parts.get(above, 0) - count
+            piece = component_of(name)
+            if piece is not None and piece.within is not None:
+                parts[piece.within] = parts.get(piece.within, 0) - count
+        return parts
+
     def contradictions(self) -> tuple[str, ...]:
         """What cannot be true of these numbers, in words; empty when they agree."""
         found = [f"{name} is negative" for name, value in self.items() if value < 0]
-        for total, subsets in ((_TOTALS[0], INPUT_SUBSETS), (_TOTALS[1], OUTPUT_SUBSETS)):
-            whole = getattr(self, total)
+        for total in TOTALS:
+            whole = getattr(self, total.usage)
             if whole is None:
                 continue
-            for name in subsets:
-                part = getattr(self, name)
-                if part is not None and part > whole:
-                    found.append(f"{name} is above {total}")
+            for part in parts_of(total.name):
+                tokens = getattr(self, part.usage)
+                if tokens is not None and tokens > whole:
+                    found.append(f"{part.usage} is above {total.usage}")
         cached = (self.cache_read_input_tokens or 0) + (self.cache_write_input_tokens or 0)
         if self.input_tokens is not None and cached > self.input_tokens and not found:
             found.append("cache reads and writes together are above input_tokens")

@@ -10,7 +10,7 @@ from tokenmeter.calls.deferred import DeferredCalls
 if TYPE_CHECKING:
     from tokenmeter.calls.calibrator import Calibrator
     from tokenmeter.otel.metrics import Metrics
-    from tokenmeter.otel.spans import Spans
+    from tokenmeter.otel.spans import CallSpans
     from tokenmeter.record import Sink
     from tokenmeter.settings import Settings
 
@@ -20,7 +20,7 @@ __all__ = ["Parts", "build_parts"]
 class Parts(NamedTuple):
     """The parts of a meter, each complete: only the lifecycle, which uses them all, is still to be made."""
 
-    spans: Spans
+    spans: CallSpans
     metrics: Metrics
     sinks: tuple[Sink, ...]
     """The sinks beside `metrics`: those of the settings, then the user's own."""
@@ -39,7 +39,7 @@ def build_parts(
 ) -> Parts:
     """The parts that these settings ask for. Raises what opening the ledger raises."""
     from tokenmeter.otel.metrics import DEFAULT_HISTOGRAMS, Metrics
-    from tokenmeter.otel.spans import Spans
+    from tokenmeter.otel.spans import CallSpans
 
     deferred = DeferredCalls()
     metrics = Metrics(
@@ -49,7 +49,7 @@ def build_parts(
         before_reading=deferred.drain,
     )
     calibrator = _calibrator(settings, metrics, clock, monotonic)
-    spans = Spans(
+    spans = CallSpans(
         tracer_provider,
         mode=settings.spans,
         export_estimates=settings.export_estimates,

@@ -17,7 +17,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder a wheel has, made as `hatch_build.py` makes it."""
     root = tmp_path_factory.mktemp("wheel")
     names = [f"prices/{name}" for name in data_names("prices")]
-    compile_folder(CATALOG, [*names, "components", "calendars/cn"], root / "_compiled")
+    compile_folder(CATALOG, [*names, "conditions", "calendars/cn"], root / "_compiled")
     read, digest = digest_of(CATALOG)
     (root / "_compiled" / "book.json").write_text(to_json({"read": read, "digest": digest}), encoding="utf-8")
     return root
@@ -40,7 +40,7 @@ def test_it_is_sound(wheel: Path) -> None:
 
 
 def test_schema_and_calendar_are_the_same(wheel: Path) -> None:
-    assert read_data("components", wheel) == read_data("components")
+    assert read_data("conditions", wheel) == read_data("conditions")
     assert to_json(read_data("calendars/cn", wheel)) == to_json(read_data("calendars/cn"))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -18,7 +20,7 @@ from tokenmeter import ExchangeRates
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.conversion import Conversion
 from tokenmeter.ledger.report.periods import Zone, parse_instant
-from tokenmeter.ledger.report.query import Question, Report, Row, ask
+from tokenmeter.ledger.report.query import LedgerReport, Question, ReportRow, ask
 from tokenmeter.ledger.schema import LedgerError
 from tokenmeter.ledger.writer import Ledger
 from tokenmeter.money import plain
@@ -27,7 +29,7 @@ from tokenmeter.record import Attempt, End, Record
 from tokenmeter.usage import Source, Usage
 
 UTC_ZONE = Zone.named("UTC")
-Asker = Callable[..., Report]
+Asker = Callable[..., LedgerReport]
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def held(tmp_path: Path) -> Callable[..., Asker]:
             ledger.write(one)
         ledger.close(30)
 
-        def asker(*by: str, tz: str = "UTC", **asked: Any) -> Report:
+        def asker(*by: str, tz: str = "UTC", **asked: Any) -> LedgerReport:
             return ask(str(path), Question(by=by, zone=Zone.named(tz), **asked))
 
         return asker
@@ -49,7 +51,7 @@ def held(tmp_path: Path) -> Callable[..., Asker]:
     return put
 
 
-def sums(rows: tuple[Row, ...]) -> list[tuple[Any, ...]]:
+def sums(rows: tuple[ReportRow, ...]) -> list[tuple[Any, ...]]:
     return [(*row.group, row.currency, None if row.cost is None else plain(row.cost), row.calls) for row in rows]
 
 
@@ -73,6 +75,23 @@ def test_groups_by_model_and_tag_with_a_total_per_currency(held: Callable[..., A
         ("gpt-4o", "ads", "USD", "0.5", 1),
     ]
     assert sums(report.totals) == [("CNY", "1.3", 4), ("USD", "0.5", 1)]
+
+
+def test_a_ledger_of_an_older_schema_does_not_know_the_components_that_came_later(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "spend.db")
+    ledger.write(record(priced("1")))
+    ledger.close(30)
+    with closing(sqlite3.connect(tmp_path / "spend.db")) as connection:
+        connection.execute("ALTER TABLE calls DROP COLUMN reasoning_output_tokens")
+    (row,) = ask(str(tmp_path / "spend.db"), Question(by=("model",), zone=UTC_ZONE)).rows
+    assert (row.tokens["reasoning_output_tokens"], row.unknown["reasoning_output_tokens"]) == (None, 1)
+    assert row.unknown["output_tokens"] == 0
+
+
+def test_errors_are_the_calls_that_ended_in_an_error(held: Callable[..., Asker]) -> None:
+    asked = held(*(record(priced("1"), end=end) for end in (*End, End.ERROR)))
+    (row,) = asked("model").rows
+    assert (row.calls, row.errors) == (len(End), 2)  # one of each and one error more, without the delegated one
 
 
 def test_calls_without_a_known_cost_stand_apart_and_mark_their_group(held: Callable[..., Asker]) -> None:
@@ -254,7 +273,7 @@ def test_lost_calls_of_the_period_are_named(tmp_path: Path) -> None:
     assert ledger.flush()
     ledger.close()
 
-    def asked(**period: datetime) -> Report:
+    def asked(**period: datetime) -> LedgerReport:
         return ask(str(folder / "spend.db"), Question(by=(), zone=UTC_ZONE, **period))
 
     assert asked().lost == lost

@@ -18,7 +18,7 @@ from tokenmeter._support import guard
 from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
 from tokenmeter.cost import Cost
 from tokenmeter.otel.metrics import Metrics
-from tokenmeter.otel.spans import Spans
+from tokenmeter.otel.spans import CallSpans
 from tokenmeter.usage import Usage
 
 ROUTE = Route(
@@ -40,7 +40,7 @@ class Rig:
         self.tracing.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.reader = InMemoryMetricReader()
         self.metering = MeterProvider([self.reader], shutdown_on_exit=False)
-        self.made = Spans(self.tracing, mode, export_estimates=options.pop("export_estimates", False))
+        self.made = CallSpans(self.tracing, mode, export_estimates=options.pop("export_estimates", False))
         self.metrics = Metrics(self.metering, **options)
         the_cost = cost if cost is not None else priced("0.0012")
         self.lifecycle = Lifecycle(sinks=(self.metrics,), spans=self.made, price=lambda record: the_cost)

@@ -11,7 +11,7 @@ from otel_rig import Rig
 
 from tokenmeter import ExchangeRates
 from tokenmeter.cost import Cost, Offer, Price
-from tokenmeter.otel.spans import Spans
+from tokenmeter.otel.spans import CallSpans
 from tokenmeter.record import Record
 from tokenmeter.usage import Usage
 
@@ -38,7 +38,9 @@ def rig_that_spoke(
     finished: Record, *dialects: str, export_estimates: bool = False, exchange: ExchangeRates | None = None
 ) -> Rig:
     rig = Rig()
-    rig.lifecycle.spans = Spans(rig.tracing, dialects=dialects, export_estimates=export_estimates, exchange=exchange)
+    rig.lifecycle.spans = CallSpans(
+        rig.tracing, dialects=dialects, export_estimates=export_estimates, exchange=exchange
+    )
     handle = rig.open().span
     assert handle is not None
     handle.finish(finished)

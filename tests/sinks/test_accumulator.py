@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from made_records import priced, record, unpriced
 from otel_rig import in_production
 
-from tokenmeter.otel.sum_tables import Tables, _tally_standard, _tally_usual, add, disjoint
+from tokenmeter.otel.sum_tables import usage_parts
 from tokenmeter.otel.sums import PENDING_MOST, Accumulator
 from tokenmeter.record import Attempt, End, Record
-from tokenmeter.usage import INPUT_SUBSETS, OUTPUT_SUBSETS, Source, Usage
+from tokenmeter.usage import Source, Usage
 
 
 def sums(accumulator: Accumulator, table: str, *names: str) -> dict[tuple[Any, ...], Any]:
@@ -103,7 +103,7 @@ def test_nothing_is_folded_before_it_must_and_then_all_of_it() -> None:
     ],
 )  # fmt: skip
 def test_components_are_disjoint(usage: Usage, expected: dict[str, int]) -> None:
-    assert {component: tokens for component, _, _, tokens in disjoint(usage)} == expected
+    assert {component: tokens for component, _, _, tokens in usage_parts(usage)} == expected
 
 
 _TOKENS = st.none() | st.integers(-2, 300)
@@ -119,7 +119,7 @@ def test_components_add_up_to_the_total_whatever_a_vendor_says(
         audio_input_tokens=audio, reasoning_output_tokens=thought, cached_media={"audio": cached_audio},
     )  # fmt: skip
     for kind, whole in (("input", total), ("output", out)):
-        parts = [tokens for _, its_kind, _, tokens in disjoint(usage) if its_kind == kind]
+        parts = [tokens for _, its_kind, _, tokens in usage_parts(usage) if its_kind == kind]
         assert all(tokens >= 0 for tokens in parts)
         assert sum(parts) == (whole if whole is not None and whole >= 0 else 0)
 
@@ -294,27 +294,3 @@ def test_absorbing_keeps_every_sum() -> None:
     one.absorb(other)
     assert sums(one, "cost", "tokenmeter.tag.t") == {("a",): Decimal("0.7"), ("b",): 1}
     assert sums(one, "usage", "gen_ai.token.type") == {("input",): 6000, ("output",): 600}
-
-
-few = st.one_of(st.none(), st.integers(-1, 4))
-
-
-@given(
-    st.fixed_dictionaries(dict.fromkeys(("input_tokens", "output_tokens", *INPUT_SUBSETS, *OUTPUT_SUBSETS), few)),
-    st.sampled_from(Source),
-    st.booleans(),
-)
-def test_the_short_way_sums_what_the_general_way_sums(
-    tokens: dict[str, int | None], source: Source, standard: bool
-) -> None:
-    usage = Usage(**tokens, source=source)  # type: ignore[arg-type]
-    short: Tables = {}
-    if not _tally_usual(short, usage, standard):
-        assert not short
-        return
-    general: Tables = {}
-    for component, kind, of, count in disjoint(usage):
-        add(general, ("usage", component, kind, of), count)
-    if standard:
-        _tally_standard(general, usage)
-    assert short == general

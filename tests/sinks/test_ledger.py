@@ -383,7 +383,9 @@ def folder(path: Path) -> None:
     ("spoil", "words"),
     [
         pytest.param(garbage, "not a ledger, or it is damaged: move it away", id="garbage"),
-        pytest.param(newer, "newer tokenmeter .schema 99, this one knows 1.: upgrade", id="newer"),
+        pytest.param(
+            newer, f"newer tokenmeter .schema 99, this one knows {len(schema.MIGRATIONS)}.: upgrade", id="newer"
+        ),
         pytest.param(foreign, "something else, not a ledger: name another", id="foreign"),
         pytest.param(folder, "is a folder: name a file", id="folder"),
     ],

@@ -19,7 +19,7 @@ from otel_rig import Rig, in_production
 from tokenmeter.money import Money
 from tokenmeter.otel import semconv
 from tokenmeter.otel.metrics import Metrics
-from tokenmeter.otel.spans import Spans
+from tokenmeter.otel.spans import CallSpans
 from tokenmeter.record import Attempt, End, Record
 from tokenmeter.usage import Source, Usage
 
@@ -335,8 +335,8 @@ def test_whatever_a_vendor_sends_the_otlp_exporter_can_encode_it(changes: dict[s
 
 def test_without_an_sdk_nothing_is_made() -> None:
     rig = Rig()
-    assert Spans().start(rig.open()) is None
-    assert Spans().start_scope("nightly", {}) is None
+    assert CallSpans().start(rig.open()) is None
+    assert CallSpans().start_scope("nightly", {}) is None
 
 
 def test_suppressed_by_the_plain_key() -> None:
@@ -364,7 +364,7 @@ def test_disabled_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig()
     monkeypatch.setenv("OTEL_SDK_DISABLED", "TRUE")
     # Providers that would record, since they were made before the variable was set.
-    rig.lifecycle.spans = Spans(rig.tracing)
+    rig.lifecycle.spans = CallSpans(rig.tracing)
     silent = Metrics(rig.metering)
     rig.lifecycle.sinks = (silent,)
     rig.lifecycle.settle(rig.open(), End.COMPLETE)
@@ -408,7 +408,7 @@ def test_ids_are_those_of_the_span() -> None:
 
 def test_a_provider_set_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig()
-    spans = Spans()
+    spans = CallSpans()
     assert spans.start(rig.open()) is None
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", rig.tracing)
     handle = spans.start(rig.open())

@@ -18,7 +18,7 @@ from tokenmeter.cost import Cost
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.otel.dialects import DIALECTS
 from tokenmeter.otel.external.processor import CostSpanProcessor
-from tokenmeter.otel.spans import Spans
+from tokenmeter.otel.spans import CallSpans
 from tokenmeter.usage import Source, Usage
 
 
@@ -198,7 +198,7 @@ def test_langfuse_buckets_are_disjoint_and_add_up() -> None:
 
 def test_on_a_span_of_somebody_else_only_the_cost_is_said() -> None:
     rig = Rig()
-    rig.lifecycle.spans = Spans(rig.tracing, dialects=DIALECTS)
+    rig.lifecycle.spans = CallSpans(rig.tracing, dialects=DIALECTS)
     span = rig.tracing.get_tracer("openlit").start_span("theirs", attributes={"gen_ai.operation.name": "chat"})
     with trace.use_span(span):
         handle = rig.open().span
@@ -213,11 +213,11 @@ def test_on_a_span_of_somebody_else_only_the_cost_is_said() -> None:
 
 def test_dialects_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKENMETER_DIALECTS", "logfire, mlflow,logfire")
-    assert Spans().dialects == (DIALECTS["logfire"], DIALECTS["mlflow"])
-    assert Spans(dialects=()).dialects == ()
+    assert CallSpans().dialects == (DIALECTS["logfire"], DIALECTS["mlflow"])
+    assert CallSpans(dialects=()).dialects == ()
     monkeypatch.setenv("TOKENMETER_DIALECTS", "phoenix")
     with pytest.raises(ConfigurationError, match=r"TOKENMETER_DIALECTS: 'phoenix' is not a dialect; there are otel, "):
-        Spans()
+        CallSpans()
 
 
 def test_a_span_of_somebody_else_gets_the_users_dollars_too() -> None:

@@ -22,19 +22,19 @@ __all__ = ["CATALOG", "SCHEMA", "compile_folder", "data_names", "read_data", "re
 CATALOG: Final = Path(__file__).parents[1]
 _COMPILED: Final = "_compiled"
 _FOLDERS: Final = {"prices": "prices/data", "calendars": "prices/calendars"}
-_FILES: Final = {"components": "prices/components", "request": "wire/request"}
+_FILES: Final = {"conditions": "prices/conditions", "request": "wire/request"}
 SCHEMA: Final = 1
 """The format of compiled price files. A book of another number is not read."""
 
 
 def source_of(name: str, root: Path = CATALOG) -> Path:
-    """Where a checkout keeps the TOML of `prices/deepseek`, `calendars/cn`, `components` …"""
+    """Where a checkout keeps the TOML of `prices/deepseek`, `calendars/cn`, `conditions` …"""
     folder, _, file = name.rpartition("/")
     return root / (f"{_FOLDERS[folder]}/{file}.toml" if folder else f"{_FILES.get(name, name)}.toml")
 
 
 def read_data(name: str, root: Path = CATALOG) -> dict[str, Any]:
-    """Read `prices/deepseek`, `calendars/cn`, `components` …, from TOML if it is there, else compiled.
+    """Read `prices/deepseek`, `calendars/cn`, `conditions` …, from TOML if it is there, else compiled.
 
     Raises CatalogError if there is neither, or the file is broken.
     """

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
+from tokenmeter.components import FIELDS
 from tokenmeter.record import End
 from tokenmeter.usage import Source, TokenCount, Usage
 from tokenmeter.wire.request_body import request_body
@@ -45,9 +46,7 @@ _WAITING_MOST: Final = 4
 _MODELS_MOST: Final = 1000
 _DEEPEST: Final = 16
 _STORED: Final = ("previous_response_id", "conversation", "prompt_id", "cachedContent", "cached_content", "container")
-_MEDIA: Final = (
-    "audio_input_tokens", "image_input_tokens", "video_input_tokens", "audio_output_tokens", "image_output_tokens",
-)  # fmt: skip
+_MEDIA: Final = tuple(part.usage for part in FIELDS if part.modality)
 
 
 class _Sample(NamedTuple):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenmeter.cli import COMMANDS
 from tokenmeter.cli._jsonl import LineError, answer_lines
 from tokenmeter.cli._output import print_json
+from tokenmeter.components import FIELDS, component_of
 from tokenmeter.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -22,20 +23,8 @@ if TYPE_CHECKING:
     from tokenmeter.prices.book import Book
     from tokenmeter.usage import Usage
 
-_TOKENS: Final = {
-    "input": "input_tokens",
-    "output": "output_tokens",
-    "cache_read": "cache_read_input_tokens",
-    "cache_write": "cache_write_input_tokens",
-    "cache_write_5m": "cache_write_5m_input_tokens",
-    "cache_write_1h": "cache_write_1h_input_tokens",
-    "reasoning": "reasoning_output_tokens",
-    "audio_input": "audio_input_tokens",
-    "audio_output": "audio_output_tokens",
-    "image_input": "image_input_tokens",
-    "image_output": "image_output_tokens",
-    "video_input": "video_input_tokens",
-}
+_LIFETIMES: Final = ("cache_write_5m", "cache_write_1h")
+_TOKENS: Final = {part.short: part.usage for part in (*FIELDS, *filter(None, map(component_of, _LIFETIMES)))}
 _PARAMS: Final = ("service_tier", "region", "deployment", "cache", "cache_ttl", "currency", "plan", "speed")
 _ENVIRONMENT: Final = ("TOKENMETER_MODELS", "TOKENMETER_PRICE_LISTS")
 _EPILOG: Final = """\

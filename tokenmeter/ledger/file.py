@@ -1,9 +1,9 @@
-"""One process's hold on a ledger file: open when needed, write whole batches, let go, come back.
+"""The open ledger file of one process: opened when needed, written in whole batches, closed and reopened.
 
 Every method is called under the ledger's own lock, by one thread at a time. A batch is written completely or not
-at all; a failure closes the file, is said once in the log with its remedy, and the next batch tries afresh. A file
+at all; a failure closes the file, is logged once with its remedy, and the next batch tries afresh. A file
 that was moved away or replaced meanwhile is noticed before each batch, so that nothing is written into a file
-nobody can find again.
+without a name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How ledgers live through forks and the end of the process.
+"""Ledgers at a fork and at the end of the process.
 
 SQLite's locks belong to a process and do not survive a fork, and a connection opened before it makes SQLite in the
 child believe that it holds locks it has not got: the child could then write into a file that the parent is just

@@ -173,7 +173,7 @@ def row(record: Record) -> tuple[Any, ...]:
         "unknown_fields": _json(record.unknown_fields),
         "vendor_amount": None if vendor is None else plain(vendor.amount),
         "vendor_currency": None if vendor is None else vendor.currency,
-        "attempt_count": len(record.attempts) or None,  # made by hand: nobody saw how often it was sent
+        "attempt_count": len(record.attempts) or None,  # made by hand: how often it was sent is unknown
         "attempts": _json(record.attempts and _attempts(record.attempts)),
         "tags": _json(dict(record.tags)) or "{}",
         "scope": _json(record.scope),

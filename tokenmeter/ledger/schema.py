@@ -1,4 +1,4 @@
-"""The ledger's file: its schema, how it is opened, and what to do when it cannot be.
+"""The ledger's schema and migrations, opening its file, and the remedy for each failure.
 
 One row per settled call. Instants are RFC 3339 text in UTC, with microseconds since the epoch beside them for
 indexes; money and other fractions are exact text; what is not known is NULL; lists and mappings are JSON. `usage`
@@ -15,7 +15,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tokenmeter.components import FIELDS
 from tokenmeter.errors import TokenmeterError
+from tokenmeter.usage import TOKEN_FIELDS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -53,16 +55,7 @@ CREATE TABLE calls (
     status_code INTEGER,
     finish_reasons TEXT,
     response_id TEXT,
-    input_tokens INTEGER,
-    output_tokens INTEGER,
-    cache_read_input_tokens INTEGER,
-    cache_write_input_tokens INTEGER,
-    audio_input_tokens INTEGER,
-    image_input_tokens INTEGER,
-    video_input_tokens INTEGER,
-    reasoning_output_tokens INTEGER,
-    audio_output_tokens INTEGER,
-    image_output_tokens INTEGER,
+    {tokens},
     usage TEXT,
     usage_source TEXT NOT NULL,
     usage_sources TEXT,
@@ -98,6 +91,14 @@ CREATE TABLE calls (
 )
 """
 
+
+def _token_columns(version: int) -> list[str]:
+    """The columns for tokens that a schema version brought."""
+    return [f"{name} INTEGER" for name in TOKEN_FIELDS if _SINCE[name] == version]
+
+
+_SINCE: Final = {part.usage: part.ledger for part in FIELDS}
+
 # Calls that could not be kept (the queue was full while the file could not be written): the report names them,
 # so that a sum is never taken for complete when it is not.
 _LOSSES: Final = """
@@ -110,15 +111,30 @@ CREATE TABLE losses (
 )
 """
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+_PUBLISHED: Final[tuple[tuple[str, ...], ...]] = (
     (
-        _CALLS,
+        _CALLS.format(tokens=",\n    ".join(_token_columns(1))),
         _LOSSES,
         "CREATE INDEX calls_ended ON calls (ended_us)",
         "CREATE INDEX calls_trace ON calls (trace_id) WHERE trace_id IS NOT NULL",
     ),
 )
-"""Statements that lead from one `user_version` to the next. Published ones are never edited: append."""
+"""Statements that lead from one `user_version` to the next, beside the columns that components bring. Published
+ones are never edited: append."""
+
+
+def _migrations() -> tuple[tuple[str, ...], ...]:
+    """Each version's statements; from the second on, a component's column is added by the version its row names."""
+    newest = max(len(_PUBLISHED), *(version or 1 for version in _SINCE.values()))
+    by_hand = (*_PUBLISHED, *((),) * (newest - len(_PUBLISHED)))
+    return by_hand[:1] + tuple(
+        (*statements, *(f"ALTER TABLE calls ADD COLUMN {column}" for column in _token_columns(version)))
+        for version, statements in enumerate(by_hand[1:], 2)
+    )
+
+
+MIGRATIONS: Final = _migrations()
+"""Statements that lead from one `user_version` to the next."""
 
 # Short, because the writer retries by itself and a fork waits for the attempt in hand.
 _BUSY_MS: Final = 250

@@ -1,4 +1,4 @@
-"""The ledger: every settled call as one row of an SQLite file, the record of truth beside sampled traces.
+"""The ledger sink: a queue and a thread that write each settled call as a row of an SQLite file.
 
 `write` hands the immutable record to a bounded queue; one background thread, started by the first record, prices
 and serialises it and commits a batch every 0.2 s or every 500 records, whichever is sooner. That is the loss
@@ -156,7 +156,7 @@ class Ledger:
         return mark.wait(max(timeout, 0)) and mark.done
 
     def close(self, timeout: float = _EXIT) -> None:
-        """Commit what waits, within `timeout` seconds, and let go of thread and file; a later record reopens them."""
+        """Commit what waits, within `timeout` seconds; close file and thread. A later record reopens them."""
         thread = self._thread
         if thread is not None:
             self._closing = True
@@ -228,7 +228,7 @@ class Ledger:
             self._starting.release()
 
     def _run(self) -> None:
-        # Our own statements are nobody's database calls: instrumentations of sqlite3 are asked to look away.
+        # Our own statements are not the program's database calls: instrumentations of sqlite3 are suppressed.
         context.attach(context.set_value("suppress_instrumentation", True))
         while True:
             self._idle = True
@@ -318,14 +318,14 @@ class Ledger:
     # How it lives through forks and the end of the process: called by `ledger_process` --------------------------
 
     def before_fork(self) -> bool:
-        """Close the file and hold it, if the commit in hand ends in time; whether it is held."""
-        held = self._io.acquire(timeout=_FORK)
-        if held:
+        """Close the file and lock it, if the commit in hand ends in time; whether it is locked."""
+        locked = self._io.acquire(timeout=_FORK)
+        if locked:
             self._file.let_go()
-        return held
+        return locked
 
     def after_fork_in_parent(self) -> None:
-        """Let the file, held since `before_fork`, be opened again."""
+        """Unlock the file, locked since `before_fork`."""
         self._io.release()
 
     def after_fork_in_child(self) -> object:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.money import plain
 from tokenmeter.otel import semconv
-from tokenmeter.otel.sum_tables import source_of_call
 from tokenmeter.record import End, Record
 from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
@@ -120,7 +119,7 @@ def usage_attributes(
 def end_attributes(answer: Attributes, record: Record) -> None:
     """Add how the call ended and where its numbers came from: on our spans and on those we enrich."""
     answer[semconv.END] = str(record.end)
-    answer[semconv.USAGE_SOURCE] = str(source_of_call(record))
+    answer[semconv.USAGE_SOURCE] = str(record.usage_source)
     if len(record.attempts) > 1:
         answer[semconv.ATTEMPTS] = len(record.attempts)
     if record.service_tier is not None:

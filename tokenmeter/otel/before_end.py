@@ -1,6 +1,6 @@
 """Steps that run just before a span ends, while its attributes can still be set.
 
-OpenTelemetry's SDK tells processors of an end when the span is sealed already. So the `end` of a span that we care for
+OpenTelemetry's SDK tells processors of an end when the span is sealed already. So the `end` of such a span
 is covered, on that one object and until it is called, by one that takes the steps first. Steps of several processors
 share one cover: which of them was registered first does not matter.
 """
@@ -51,7 +51,7 @@ def before_end(span: Span, step: Step, *, last: bool = False) -> None:
     cover = vars(span).get(_END)
     if cover is None:
         cover = vars(span)[_END] = _Cover(span)
-    if isinstance(cover, _Cover):  # else somebody else's, who had the same idea: then `on_end` has to do
+    if isinstance(cover, _Cover):  # another library may have covered `end` as well: then `on_end` has to do
         cover.add(step, last)
 
 

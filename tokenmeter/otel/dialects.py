@@ -1,14 +1,14 @@
-"""What single backends read beside the standard names: one table each, and the few lines that fill them.
+"""Dialects: attribute names that single backends read beside the standard ones, one table for each backend.
 
 A dialect is data: rows of an attribute and the fact that it carries, or an object of facts, which is sent as JSON.
 Rows marked `dollars` are for backends that show every number as US dollars: they are sent only where the vendor
 bills in dollars, or where the user gave a dated rate; the converted figure then goes there and is marked as such
 (`tokenmeter.cost.converted.*`). A cost in yuan never appears as so many dollars. Rows marked `elsewhere` are the
 contrary: they keep a backend from pricing in dollars by itself what the vendor bills in something else. Rows without
-a mark describe the call, and are left out on spans that somebody else made, because he has described it already; but
-those marked `always` are names that such spans were seen to lack.
+a mark describe the call, and are left out on spans of other instrumentations, which describe it already; those
+marked `always` are names that such spans were seen to lack.
 
-Which backend reads what was seen in runs and in the readers' code; a name nobody was seen to read is not here.
+Which backend reads what was seen in runs and in the readers' code; a name that no backend was seen to read is not here.
 Datadog's intake reads of an OTLP span what the conventions name and computes the cost by itself; its table holds the
 names under which Datadog's own tracer puts the rest, so that both kinds of spans answer one query. It has no cost: no
 name for one is known there.
@@ -35,12 +35,22 @@ from tokenmeter.usage import TOKEN_FIELDS, Source
 if TYPE_CHECKING:
     from tokenmeter.exchange import Converted, ExchangeRate, ExchangeRates
 
-__all__ = ["DIALECTS", "Dialect", "Row", "Step", "chosen", "in_dollars", "speak", "steps", "usage_names"]
+__all__ = [
+    "DIALECTS",
+    "BackendDialect",
+    "DialectAttribute",
+    "Step",
+    "chosen",
+    "in_dollars",
+    "speak",
+    "steps",
+    "usage_names",
+]
 
 DOLLARS: Final = "USD"
 
 
-class Row(NamedTuple):
+class DialectAttribute(NamedTuple):
     """One attribute: the fact it carries, or several as a JSON object."""
 
     attribute: str
@@ -50,18 +60,18 @@ class Row(NamedTuple):
     always: bool = False
 
 
-class Dialect(NamedTuple):
+class BackendDialect(NamedTuple):
     """What one backend reads. `usage` replaces standard names of tokens, by field of `Usage`."""
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[DialectAttribute, ...] = ()
     usage: Mapping[str, str] = {}
 
 
-DIALECTS: Final[Mapping[str, Dialect]] = {
-    "otel": Dialect(usage={"cache_write_input_tokens": semconv.CACHE_WRITE_CURRENT, **semconv.MODALITY_USAGE}),
-    "langfuse": Dialect(
+DIALECTS: Final[Mapping[str, BackendDialect]] = {
+    "otel": BackendDialect(usage={"cache_write_input_tokens": semconv.CACHE_WRITE_CURRENT, **semconv.MODALITY_USAGE}),
+    "langfuse": BackendDialect(
         rows=(
-            Row(
+            DialectAttribute(
                 "langfuse.observation.usage_details",
                 {
                     "input": "tokens.input.rest",
@@ -72,62 +82,62 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
                     "total": "tokens.total",
                 },
             ),
-            Row(
+            DialectAttribute(
                 "langfuse.observation.cost_details",
                 {"input": "cost.input", "output": "cost.output", "total": "cost"},
                 dollars=True,
             ),
-            Row("gen_ai.usage.cost", "cost", dollars=True),
-            Row("user.id", "tag.user"),
-            Row("session.id", "tag.session"),
+            DialectAttribute("gen_ai.usage.cost", "cost", dollars=True),
+            DialectAttribute("user.id", "tag.user"),
+            DialectAttribute("session.id", "tag.session"),
         )
     ),
-    "mlflow": Dialect(
+    "mlflow": BackendDialect(
         rows=(
-            Row(
+            DialectAttribute(
                 "mlflow.llm.cost",
                 {"input_cost": "cost.input", "output_cost": "cost.output", "total_cost": "cost"},
                 dollars=True,
             ),
             # Without a cost MLflow prices the model by its own table, in dollars; it has none for a name so marked.
-            Row("mlflow.llm.model", "model.currency", elsewhere=True),
+            DialectAttribute("mlflow.llm.model", "model.currency", elsewhere=True),
         )
     ),
-    "openinference": Dialect(
+    "openinference": BackendDialect(
         rows=(
-            Row("openinference.span.kind", "kind"),
-            Row("llm.provider", "provider.openinference"),
-            Row("llm.model_name", "model"),
-            Row("llm.token_count.prompt", "tokens.input"),
-            Row("llm.token_count.completion", "tokens.output"),
-            Row("llm.token_count.total", "tokens.total"),
-            Row("llm.token_count.prompt_details.cache_read", "tokens.cache_read"),
+            DialectAttribute("openinference.span.kind", "kind"),
+            DialectAttribute("llm.provider", "provider.openinference"),
+            DialectAttribute("llm.model_name", "model"),
+            DialectAttribute("llm.token_count.prompt", "tokens.input"),
+            DialectAttribute("llm.token_count.completion", "tokens.output"),
+            DialectAttribute("llm.token_count.total", "tokens.total"),
+            DialectAttribute("llm.token_count.prompt_details.cache_read", "tokens.cache_read"),
             # Anthropic's SDK traces itself, and names writes by the newest convention, which Phoenix does not read.
-            Row("llm.token_count.prompt_details.cache_write", "tokens.cache_write", always=True),
-            Row("llm.token_count.prompt_details.audio", "tokens.audio_input"),
-            Row("llm.token_count.completion_details.reasoning", "tokens.reasoning"),
-            Row("llm.token_count.completion_details.audio", "tokens.audio_output"),
-            Row("llm.cost.prompt", "cost.input", dollars=True),
-            Row("llm.cost.completion", "cost.output", dollars=True),
-            Row("llm.cost.total", "cost", dollars=True),
-            Row("user.id", "tag.user"),
-            Row("session.id", "tag.session"),
+            DialectAttribute("llm.token_count.prompt_details.cache_write", "tokens.cache_write", always=True),
+            DialectAttribute("llm.token_count.prompt_details.audio", "tokens.audio_input"),
+            DialectAttribute("llm.token_count.completion_details.reasoning", "tokens.reasoning"),
+            DialectAttribute("llm.token_count.completion_details.audio", "tokens.audio_output"),
+            DialectAttribute("llm.cost.prompt", "cost.input", dollars=True),
+            DialectAttribute("llm.cost.completion", "cost.output", dollars=True),
+            DialectAttribute("llm.cost.total", "cost", dollars=True),
+            DialectAttribute("user.id", "tag.user"),
+            DialectAttribute("session.id", "tag.session"),
         )
     ),
-    "logfire": Dialect(rows=(Row("operation.cost", "cost", dollars=True),)),
-    "datadog": Dialect(
+    "logfire": BackendDialect(rows=(DialectAttribute("operation.cost", "cost", dollars=True),)),
+    "datadog": BackendDialect(
         rows=(
-            Row("gen_ai.usage.total_tokens", "tokens.total"),
-            Row("gen_ai.usage.cache_read_input_tokens", "tokens.cache_read"),
-            Row("gen_ai.usage.cache_write_input_tokens", "tokens.cache_write"),
-            Row("gen_ai.usage.reasoning_output_tokens", "tokens.reasoning"),
-            Row("gen_ai.conversation.id", "conversation"),
+            DialectAttribute("gen_ai.usage.total_tokens", "tokens.total"),
+            DialectAttribute("gen_ai.usage.cache_read_input_tokens", "tokens.cache_read"),
+            DialectAttribute("gen_ai.usage.cache_write_input_tokens", "tokens.cache_write"),
+            DialectAttribute("gen_ai.usage.reasoning_output_tokens", "tokens.reasoning"),
+            DialectAttribute("gen_ai.conversation.id", "conversation"),
         )
     ),
-    "openlit": Dialect(
+    "openlit": BackendDialect(
         rows=(
-            Row("gen_ai.usage.cost", "cost", dollars=True),
-            Row("gen_ai.usage.total_tokens", "tokens.total"),
+            DialectAttribute("gen_ai.usage.cost", "cost", dollars=True),
+            DialectAttribute("gen_ai.usage.total_tokens", "tokens.total"),
         )
     ),
 }
@@ -136,7 +146,7 @@ OPENINFERENCE_PROVIDERS: Final = {"aws-bedrock": "aws", "azure-openai": "azure",
 VARIABLE: Final = "TOKENMETER_DIALECTS"
 
 
-def chosen(names: Iterable[str] | None) -> tuple[Dialect, ...]:
+def chosen(names: Iterable[str] | None) -> tuple[BackendDialect, ...]:
     """The dialects of these names, or of TOKENMETER_DIALECTS if None. Raises ConfigurationError for an unknown one."""
     place = "dialects"
     if names is None:
@@ -148,7 +158,7 @@ def chosen(names: Iterable[str] | None) -> tuple[Dialect, ...]:
     return tuple(DIALECTS[name] for name in dict.fromkeys(wanted))
 
 
-def usage_names(dialects: Sequence[Dialect]) -> Mapping[str, str]:
+def usage_names(dialects: Sequence[BackendDialect]) -> Mapping[str, str]:
     """The names of tokens by field of `Usage`: the widely read ones, as the dialects change them."""
     names = dict(semconv.USAGE)
     for dialect in dialects:
@@ -173,13 +183,13 @@ class Step(NamedTuple):
     elsewhere: bool
 
 
-def steps(dialects: Iterable[Dialect], *, theirs: bool = False) -> tuple[Step, ...]:
-    """What the dialects ask, in order; on a span of somebody else (`theirs`) only what it cost and what it lacks."""
+def steps(dialects: Iterable[BackendDialect], *, foreign: bool = False) -> tuple[Step, ...]:
+    """The attributes of the dialects, in order; on a foreign span only the cost and what such spans lack."""
     return tuple(
         Step(row.attribute, _reader(row.fact), row.dollars, row.elsewhere)
         for dialect in dialects
         for row in dialect.rows
-        if not theirs or row.dollars or row.elsewhere or row.always
+        if not foreign or row.dollars or row.elsewhere or row.always
     )
 
 
@@ -237,7 +247,7 @@ class _Facts:
         return known
 
     def rest(self, total: str, *parts: str) -> int | None:
-        """A total without its parts; None where they contradict it."""
+        """A total without some parts that do not overlap, as `Usage.disjoint` has it; None where they contradict it."""
         left = self.tokens[total]
         if left is None:
             return None

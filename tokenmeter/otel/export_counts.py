@@ -1,4 +1,4 @@
-"""How many spans an exporter delivered, and how many are lost.
+"""An exporter that counts the spans it delivered and lost.
 
     provider.add_span_processor(BatchSpanProcessor(CountedExporter(OTLPSpanExporter())))     # opt-in
 

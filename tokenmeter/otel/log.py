@@ -38,7 +38,7 @@ class Log:
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self._logger = logger if logger is not None else logging.getLogger(LOGGER)
         if self._logger.level == logging.NOTSET and not self._logger.isEnabledFor(logging.INFO):
-            self._logger.setLevel(logging.INFO)  # asked for: the root's default of WARNING is nobody's decision
+            self._logger.setLevel(logging.INFO)  # asked for: the root's default of WARNING was not chosen by the user
 
     def write(self, record: Record) -> None:
         """Log a record, unless the program has turned this logger off."""
@@ -64,7 +64,7 @@ class Log:
         return True
 
     def close(self, timeout: float = 5.0) -> None:
-        """Nothing to let go of."""
+        """Nothing to close."""
 
 
 def line_of(record: Record) -> dict[str, Any]:

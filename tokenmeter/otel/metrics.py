@@ -1,4 +1,4 @@
-"""Metrics: observable counters over our own sums, and as few synchronous instruments as can be.
+"""Metrics: observable counters over `sums.py`, and a few histograms.
 
 Counters read an `Accumulator` when the SDK collects, so their sums are exact, do not depend on trace sampling, and
 hold the calls made before a `MeterProvider` was set. Histograms are recorded when a record is folded, with the
@@ -112,7 +112,7 @@ class Metrics:
     def close(self, timeout: float = 5.0) -> None:
         """Fold what is waiting; what was summed stays in the counters for as long as the process lives."""
         self.flush(timeout)
-        self._station.leave(self)
+        self._station.retire(self)
         self._before_reading = _nothing
 
     def _bind(self) -> None:
@@ -142,7 +142,7 @@ def _nothing() -> None:
 
 
 def _is_stand_in(provider: object) -> bool:
-    """Whether this is what the API gives until somebody sets a provider; its class is private to the API."""
+    """Whether this is the API's placeholder for a provider not yet set; its class is private to the API."""
     return type(provider).__name__ == "_ProxyMeterProvider" or isinstance(provider, NoOpMeterProvider)
 
 
@@ -201,7 +201,7 @@ class _Station:
         with self._lock:
             self._working.append(sink)
 
-    def leave(self, sink: Metrics) -> None:
+    def retire(self, sink: Metrics) -> None:
         """Move a sink's sums to those of the retired, where its late records go as well."""
         with self._lock:
             if sink not in self._working:
@@ -224,7 +224,7 @@ class _Station:
             return _together(table, (row for accumulator in accumulators.values() for row in accumulator.rows(table)))
 
     def renew(self) -> None:
-        """In a forked child: nobody there would release a lock that another thread of the parent held."""
+        """In a forked child: a lock that another thread of the parent holds is never released there."""
         self._lock = threading.Lock()
 
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry's global providers, asked for at the price of an attribute.
+"""OpenTelemetry's global tracer and meter providers, looked up cheaply on every call.
 
 While no provider is set, the API answers each question by reading the environment, which costs more than everything
 else that a call does where nobody listens. The variables are read once here: the API itself uses them only for the

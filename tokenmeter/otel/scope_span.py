@@ -1,4 +1,4 @@
-"""The span of a scope, and what every span of ours can do: be made current for a while, and take its attributes."""
+"""The span of a scope, and the base of all our spans: made current for a while, then given attributes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from tokenmeter.money import Money
 
-__all__ = ["Attachable", "ScopeSpan", "Sums", "set_all"]
+__all__ = ["Attachable", "OpenScopeSpan", "ScopeSums", "set_all"]
 
 
-class Sums(Protocol):
+class ScopeSums(Protocol):
     """What a scope's span says at its end."""
 
     @property
@@ -62,16 +62,16 @@ class Attachable:
         contexts.attach(self._mine)
 
     def detach(self) -> None:
-        """Make current what was before, unless somebody else has changed it since."""
+        """Make current what was before, unless other code has changed it since."""
         mine, self._mine = self._mine, None
         if mine is not None and contexts.get_current() is mine:
             contexts.attach(self._before)
 
 
-class ScopeSpan(Attachable):
+class OpenScopeSpan(Attachable):
     """The open span of a scope."""
 
-    def finish(self, scope: Sums, ended_ns: int) -> None:
+    def finish(self, scope: ScopeSums, ended_ns: int) -> None:
         """End the span at the block's end with the scope's exact sums, each currency apart."""
         span = self._span
         if span is None:

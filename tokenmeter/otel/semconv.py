@@ -1,4 +1,4 @@
-"""Every name we send to OpenTelemetry, in one place.
+"""Names of span attributes and metrics that tokenmeter sends.
 
 Standard names follow the GenAI semantic conventions as they stood on `CONVENTIONS_READ` (status Development, no
 tagged release: the schema URL names the release of the general conventions that they build on). They are our own
@@ -17,6 +17,7 @@ from functools import cache
 from typing import Final
 
 from tokenmeter._version import __version__
+from tokenmeter.components import FIELDS
 
 CONVENTIONS_READ: Final = "2026-11-21"
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
@@ -49,26 +50,15 @@ SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 ERROR_TYPE: Final = "error.type"
 
-CACHE_WRITE_CURRENT: Final = "gen_ai.usage.cache_write.input_tokens"
-CACHE_WRITE_WIDELY_READ: Final = "gen_ai.usage.cache_creation.input_tokens"
-
-USAGE: Final = {
-    "input_tokens": "gen_ai.usage.input_tokens",
-    "output_tokens": "gen_ai.usage.output_tokens",
-    "cache_read_input_tokens": "gen_ai.usage.cache_read.input_tokens",
-    "cache_write_input_tokens": CACHE_WRITE_WIDELY_READ,
-    "reasoning_output_tokens": "gen_ai.usage.reasoning.output_tokens",
-}
+USAGE: Final = {part.usage: part.otel for part in FIELDS if part.otel and not part.modality}
 """Attribute by field of `Usage`: reported numbers only, as integers. Any other number below `gen_ai.usage.` becomes
 a bucket of tokens in Langfuse, so what is not here goes below `tokenmeter.usage.`."""
 
-MODALITY_USAGE: Final = {
-    "audio_input_tokens": "gen_ai.usage.audio.input_tokens",
-    "image_input_tokens": "gen_ai.usage.image.input_tokens",
-    "audio_output_tokens": "gen_ai.usage.audio.output_tokens",
-    "image_output_tokens": "gen_ai.usage.image.output_tokens",
-}
+MODALITY_USAGE: Final = {part.usage: part.otel for part in FIELDS if part.otel and part.modality}
 """By the current conventions, for the dialect `otel`; elsewhere they would be extra buckets."""
+
+CACHE_WRITE_CURRENT: Final = "gen_ai.usage.cache_write.input_tokens"
+CACHE_WRITE_WIDELY_READ: Final = USAGE["cache_write_input_tokens"]
 
 INFERENCE: Final = frozenset({"chat", "text_completion", "generate_content"})
 """Operations that the conventions call inference."""

@@ -1,6 +1,6 @@
-"""Spans: one per call, or cost on the span that somebody else made for it.
+"""Spans: one per call, or cost on the span that another instrumentation made for it.
 
-`Spans.start` decides when a call opens who its span belongs to (`SpanHandle.telemetry`, which the record should
+`CallSpans.start` decides when a call opens who its span belongs to (`CallSpan.telemetry`, which the record should
 carry so that `Metrics` can follow):
 
     own         we make a CLIENT span `{operation} {model}`. None is returned where no tracer listens.
@@ -38,7 +38,7 @@ from tokenmeter.otel.attributes import (
 from tokenmeter.otel.dialects import chosen, in_dollars, speak, steps, usage_names
 from tokenmeter.otel.external.recognise import attributes_of, inference_span
 from tokenmeter.otel.providers import tracer_provider
-from tokenmeter.otel.scope_span import Attachable, ScopeSpan, Sums, set_all
+from tokenmeter.otel.scope_span import Attachable, OpenScopeSpan, ScopeSums, set_all
 from tokenmeter.record import End, Record
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from tokenmeter.exchange import Converted, ExchangeRates
 
-__all__ = ["MODES", "ScopeSpan", "SpanHandle", "Spans", "Sums"]
+__all__ = ["MODES", "CallSpan", "CallSpans", "OpenScopeSpan", "ScopeSums"]
 
 MODES: Final = ("auto", "own", "enrich", "none")
 _CACHED_MOST: Final = 1000
@@ -57,7 +57,7 @@ _SUPPRESSING: Final = tuple(
 )
 
 
-class Call(Protocol):
+class MeteredCall(Protocol):
     """What a span needs of a call that opens."""
 
     started_ns: int
@@ -82,7 +82,7 @@ class Call(Protocol):
     def tags(self) -> Mapping[str, str]: ...
 
 
-class Spans:
+class CallSpans:
     """Makes spans with the given provider, or the global one, also if that is set later.
 
     `mode` is one of `MODES`: `auto` enriches the span of a known GenAI instrumentation and else makes our own, `own`
@@ -109,13 +109,13 @@ class Spans:
         self._starts: dict[tuple[Any, ...], tuple[str, Attributes]] = {}
         self.dialects = chosen(dialects)
         self.names = usage_names(self.dialects)
-        self._steps = {theirs: steps(self.dialects, theirs=theirs) for theirs in (False, True)}
+        self._steps = {foreign: steps(self.dialects, foreign=foreign) for foreign in (False, True)}
         self.export_estimates = export_estimates
         self._exchange = exchange
 
     # Calls --------------------------------------------------------------------------------------------------
 
-    def start(self, call: Call) -> SpanHandle | None:
+    def start(self, call: MeteredCall) -> CallSpan | None:
         """Begin the span of a call that opens, below whatever span is current."""
         mode = self._mode
         if mode == "none":
@@ -123,16 +123,18 @@ class Spans:
         current = contexts.get_current()
         if current:
             if mode != "own":
-                theirs = inference_span(trace.get_current_span(current))
-                if theirs is not None:
-                    if semconv.CALL_ID not in attributes_of(theirs):  # so that nobody prices it by its tokens as well
-                        theirs.set_attribute(semconv.CALL_ID, call.id)
-                    return _Enriching(self, theirs, current)
+                foreign = inference_span(trace.get_current_span(current))
+                if foreign is not None:
+                    if semconv.CALL_ID not in attributes_of(
+                        foreign
+                    ):  # or a processor would price it by its tokens as well
+                        foreign.set_attribute(semconv.CALL_ID, call.id)
+                    return _Enriching(self, foreign, current)
             for key in _SUPPRESSING:
                 if current.get(key):
                     return _SUPPRESSED
             if mode != "own" and semconv.INFERENCE_CONTEXT in current:
-                return _Enriching(self, None, current)  # theirs, and out of reach: sampled out, or above another span
+                return _Enriching(self, None, current)  # foreign, and out of reach: sampled out, or above another span
         if mode == "enrich":
             return None
         tracer = self._tracing()
@@ -148,17 +150,17 @@ class Spans:
         return _Own(self, span, current)
 
     def enriching(self, record: Record) -> Attributes:
-        """What a span that somebody else made for a call is told about it."""
+        """The attributes added to a call's span that another instrumentation made."""
         attributes: Attributes = {}
         if record.provider is not None:
             attributes[semconv.SITE] = text(record.provider)
         _add_tags(attributes, record.tags)
         with guard("describing how a call ended"):
             end_attributes(attributes, record)
-        self.add_cost(attributes, record, theirs=True)
+        self.add_cost(attributes, record, foreign=True)
         return attributes
 
-    def add_cost(self, attributes: Attributes, record: Record, *, theirs: bool) -> None:
+    def add_cost(self, attributes: Attributes, record: Record, *, foreign: bool) -> None:
         """Add what a call cost, in our names and in those of the dialects; the calls inside a delegated one say it."""
         if record.end is End.DELEGATED:
             return
@@ -173,13 +175,13 @@ class Spans:
             with guard("speaking a dialect"):
                 speak(
                     attributes,
-                    self._steps[theirs],
+                    self._steps[foreign],
                     record,
                     export_estimates=self.export_estimates,
                     rate=None if converted is None else converted.rate,
                 )
 
-    def _start_of(self, call: Call) -> tuple[str, Attributes]:
+    def _start_of(self, call: MeteredCall) -> tuple[str, Attributes]:
         """A call's span name and the attributes that samplers see; the same for every call to one model."""
         key = (
             call.operation, call.request_model, call.provider, call.otel_provider, call.host, call.port, call.stream
@@ -221,7 +223,7 @@ class Spans:
 
     def start_scope(
         self, name: str, tags: Mapping[str, str], *, path: Iterable[str] = (), started_ns: int | None = None
-    ) -> ScopeSpan | None:
+    ) -> OpenScopeSpan | None:
         """Begin the span of a scope; None where no tracer listens or telemetry is suppressed."""
         if self._mode in ("none", "enrich"):
             return None
@@ -235,10 +237,10 @@ class Spans:
             attributes[semconv.SCOPE_PATH] = path
         _add_tags(attributes, tags)
         span = tracer.start_span(text(name), current, SpanKind.INTERNAL, attributes, (), started_ns)
-        return ScopeSpan(span, current)
+        return OpenScopeSpan(span, current)
 
 
-class SpanHandle(Attachable):
+class CallSpan(Attachable):
     """The open span of one call. `trace_id` and `span_id` are hex, None where nothing is recorded."""
 
     __slots__ = ("span_id", "telemetry", "trace_id")
@@ -257,10 +259,10 @@ class SpanHandle(Attachable):
         """Say on the span how the call went, and end it if it is ours."""
 
 
-class _Own(SpanHandle):
+class _Own(CallSpan):
     __slots__ = ("_spans",)
 
-    def __init__(self, spans: Spans, span: Span, before: Context) -> None:
+    def __init__(self, spans: CallSpans, span: Span, before: Context) -> None:
         super().__init__(span, before, "own")
         self._spans = spans
 
@@ -275,7 +277,7 @@ class _Own(SpanHandle):
                 settled_attributes(
                     attributes, record, names=self._spans.names, export_estimates=self._spans.export_estimates
                 )
-            self._spans.add_cost(attributes, record, theirs=False)
+            self._spans.add_cost(attributes, record, foreign=False)
             set_all(span, attributes)
             if record.end is End.ERROR:
                 span.set_status(StatusCode.ERROR)  # no description: an exception's message may quote the prompt
@@ -283,15 +285,15 @@ class _Own(SpanHandle):
             span.end(record.ended_ns)
 
 
-class _Enriching(SpanHandle):
+class _Enriching(CallSpan):
     __slots__ = ("_spans",)
 
-    def __init__(self, spans: Spans, span: Span | None, before: Context) -> None:
+    def __init__(self, spans: CallSpans, span: Span | None, before: Context) -> None:
         super().__init__(span, before, "enriched")
         self._spans = spans
 
     def attach(self) -> None:
-        """Nothing to do: theirs is current already."""
+        """Nothing to do: the foreign span is current already."""
 
     def finish(self, record: Record) -> None:
         attributes = self._spans.enriching(record)
@@ -310,7 +312,7 @@ class _Enriching(SpanHandle):
             late.end(record.ended_ns)
 
 
-_SUPPRESSED: Final = SpanHandle(None, contexts.Context(), "suppressed")
+_SUPPRESSED: Final = CallSpan(None, contexts.Context(), "suppressed")
 
 
 def _add_tags(attributes: Attributes, tags: Mapping[str, str]) -> None:

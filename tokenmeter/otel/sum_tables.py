@@ -1,4 +1,4 @@
-"""What one record adds to the sums: which tables there are, and what a call counts for in each.
+"""Tables of sums: one for each counter, and what one record adds to it.
 
 A table is one counter. Its keys are the table's name and the values of its extra attributes (`EXTRA`), such as the
 currency: what may never be added up is apart from the start. `Accumulator` keeps a set of tables for each set of
@@ -8,49 +8,29 @@ common attributes.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
+from tokenmeter.components import FIELDS, TOTALS, component_of, field_of, parts_of, total_of
 from tokenmeter.money import EXACT
 from tokenmeter.otel import semconv
 from tokenmeter.record import End, Record
-from tokenmeter.usage import Source, Usage
+from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
 if TYPE_CHECKING:
     from tokenmeter.cost import Cost
 
-__all__ = ["EXTRA", "STANDARD_TABLES", "Tables", "add", "disjoint", "exact_sum", "merge", "source_of_call", "tally"]
+__all__ = ["EXTRA", "STANDARD_TABLES", "Tables", "add", "exact_sum", "merge", "tally", "usage_parts"]
 
 _ZERO: Final = Decimal(0)
-_INPUT_PARTS: Final = (
-    ("cache_read", "cache_read_input_tokens"),
-    ("cache_write", "cache_write_input_tokens"),
-    ("audio_input", "audio_input_tokens"),
-    ("image_input", "image_input_tokens"),
-    ("video_input", "video_input_tokens"),
-)
-_OUTPUT_PARTS: Final = (
-    ("reasoning_output", "reasoning_output_tokens"),
-    ("audio_output", "audio_output_tokens"),
-    ("image_output", "image_output_tokens"),
-)
-_KINDS: Final = (("input", "input_tokens", _INPUT_PARTS), ("output", "output_tokens", _OUTPUT_PARTS))
-_MEDIA: Final = (
-    ("input", "input_tokens", (("audio", "audio_input_tokens"), ("image", "image_input_tokens"))),
-    ("output", "output_tokens", (("audio", "audio_output_tokens"), ("image", "image_output_tokens"))),
-)
-_STANDARD: Final = (
-    ("cache_read", "cache_read_input_tokens"),
-    ("cache_write", "cache_write_input_tokens"),
-    ("reasoning", "reasoning_output_tokens"),
-)
-_tokens_of: Final = operator.attrgetter(
+_STANDARD: Final = tuple((part.short, part.usage) for part in FIELDS if part.inside and part.otel and not part.modality)
+_USUAL: Final = (
     "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens",
-    "audio_input_tokens", "image_input_tokens", "video_input_tokens", "audio_output_tokens", "image_output_tokens",
-    "cached_media",
 )  # fmt: skip
+_tokens_of: Final = operator.attrgetter(*_USUAL, *(name for name in TOKEN_FIELDS if name not in _USUAL), "cached_media")
 _OVERDUE: Final = ("past_review", "past_until")
 
 Tables = dict[tuple[Any, ...], "int | Decimal"]
@@ -86,7 +66,7 @@ def tally(tables: Tables, record: Record, ours: bool) -> Cost | None:
     end = record.end
     if end is End.DELEGATED:  # others carry what happened inside: not a call of its own
         return None
-    source = source_of_call(record)
+    source = record.usage_source
     cost: Cost | None = None
     status = "unpriced"
     with guard("pricing a call"):
@@ -106,8 +86,8 @@ def tally(tables: Tables, record: Record, ours: bool) -> Cost | None:
     usage = record.usage
     standard = ours and record.operation in semconv.INFERENCE
     if not _tally_usual(tables, usage, standard):
-        for part in disjoint(usage):
-            add(tables, ("usage", part[0], part[1], part[2]), part[3])
+        for component, kind, origin, tokens in usage_parts(usage):
+            add(tables, ("usage", component, kind, origin), tokens)
         if standard:
             _tally_standard(tables, usage)
     if usage.quantities or usage.ranges:
@@ -116,10 +96,12 @@ def tally(tables: Tables, record: Record, ours: bool) -> Cost | None:
 
 
 def _tally_usual(tables: Tables, usage: Usage, standard: bool) -> bool:
-    """What `disjoint` and `_tally_standard` do, for the usage that nearly every call has; False for any other."""
+    """The same as `usage_parts` and `_tally_standard`, for the usage of nearly every call; False for any other."""
     tokens_in, tokens_out, read, written, thought, *media = _tokens_of(usage)
-    if tokens_in is None or tokens_out is None or usage.sources or any(media):
+    if tokens_in is None or (tokens_out is None and thought) or usage.sources or any(media):
         return False
+    silent = tokens_out is None  # embeddings have no output
+    tokens_out = tokens_out or 0
     read, written, thought = read or 0, written or 0, thought or 0
     fresh, said = tokens_in - read - written, tokens_out - thought
     if fresh < 0 or said < 0 or read < 0 or written < 0 or thought < 0:
@@ -133,25 +115,25 @@ def _tally_usual(tables: Tables, usage: Usage, standard: bool) -> bool:
         ("output", "output", said, tokens_out),
         ("reasoning_output", "output", thought, 1),
     ):
-        if tokens or not whole:  # a total of nothing is something that was told
+        if tokens or not (whole or (silent and kind == "output")):  # a reported total of zero is a row
             key = ("usage", component, kind, source)
             tables[key] = get(key, 0) + tokens
     if standard and source is Source.REPORTED:
-        for table, tokens, told in (
+        for table, tokens, always in (
             ("input", tokens_in, True),
-            ("output", tokens_out, True),
+            ("output", tokens_out, not silent),
             ("cache_read", read, False),
             ("cache_write", written, False),
             ("reasoning", thought, False),
         ):
-            if tokens or told:
+            if tokens or always:
                 plain = (table, "unknown")
                 tables[plain] = get(plain, 0) + tokens
     return True
 
 
 def _tally_cache(tables: Tables, cost: Cost) -> None:
-    """What the cache saved or added: two counters, since one that runs both ways could not be told from a restart."""
+    """What the cache saved or added: two counters, since a counter that runs both ways looks like a restart."""
     saved = cost.cache_saved
     if saved is None:
         add(tables, ("cache_unknown",), 1)
@@ -160,42 +142,46 @@ def _tally_cache(tables: Tables, cost: Cost) -> None:
         tables[key] = EXACT.add(tables.get(key, _ZERO), EXACT.abs(saved))
 
 
-def disjoint(usage: Usage) -> list[tuple[str, str, Source, int]]:
-    """Tokens by component so that they add up: (component, "input" or "output", source, tokens).
+def usage_parts(usage: Usage) -> list[tuple[str, str, Source, int]]:
+    """Tokens by field of `Usage` so that they add up: (component, "input" or "output", source, tokens).
 
-    A total is split into its known parts and the rest; where the parts contradict the total, the total stands whole.
+    Where the parts contradict the total, or overlap by an unknown amount, the total stands whole.
     """
     answer: list[tuple[str, str, Source, int]] = []
-    general, special, cached_media = usage.source, usage.sources, usage.cached_media
-    for kind, field, parts in _KINDS:
-        total = getattr(usage, field)
-        if total is None or total < 0:
+    rests = usage.disjoint()
+    for total in TOTALS:
+        whole = getattr(usage, total.usage)
+        if whole is None or whole < 0:
             continue
-        rest, before, contradicted = total, len(answer), False
-        for component, name in parts:
-            tokens = getattr(usage, name)
-            if not tokens:
-                continue
-            if cached_media and component != "cache_read":
-                # Cached audio is inside both `cache_read` and `audio_input`: it counts as the former.
-                tokens -= cached_media.get(component.partition("_")[0], 0)
-            contradicted |= tokens < 0
-            rest -= tokens
-            answer.append((component, kind, special.get(name, general) if special else general, tokens))
-        if rest < 0 or contradicted:
-            del answer[before:]
-            rest = total
-        if rest or len(answer) == before:
-            answer.append((kind, kind, special.get(field, general) if special else general, rest))
+        counted = _grouped(rests, total.name, _field_name) or {total.name: whole}
+        for part in (total, *parts_of(total.name)):
+            tokens = counted.get(part.name)
+            if tokens or (part is total and not any(counted.values())):  # a reported total of zero is a row
+                answer.append((part.name, total.name, usage.sources.get(part.usage, usage.source), tokens or 0))
     return answer
 
 
-def source_of_call(record: Record) -> Source:
-    """`record.usage_source`, quickly for the common case."""
-    usage = record.usage
-    if usage.sources or usage.input_tokens is None or usage.output_tokens is None or record.end is End.DELEGATED:
-        return record.usage_source
-    return usage.source
+def _grouped(rests: Mapping[str, int], total: str, group: Callable[[str], str]) -> dict[str, int]:
+    """Tokens of one total by group of components; empty where a group is below zero: the split is not known."""
+    sums: dict[str, int] = {}
+    for name, tokens in rests.items():
+        if total_of(name) == total:
+            key = group(name)
+            sums[key] = sums.get(key, 0) + tokens
+    return {} if any(tokens < 0 for tokens in sums.values()) else sums
+
+
+@cache
+def _field_name(component: str) -> str:
+    return field_of(component).name
+
+
+@cache
+def _modality(component: str) -> str:
+    """The modality of a component as the conventions count it: `text` for all that has no name of its own there."""
+    found = component_of(component)
+    counted = found if found is None or found.within is None else component_of(found.within)
+    return counted.modality if counted is not None and counted.otel and counted.modality else "text"
 
 
 def _tally_rare(tables: Tables, usage: Usage) -> None:
@@ -210,26 +196,20 @@ def _tally_rare(tables: Tables, usage: Usage) -> None:
 
 
 def _tally_standard(tables: Tables, usage: Usage) -> None:
-    """The conventions' own counters: reported numbers only, by modality where the vendor told."""
+    """The conventions' own counters: reported numbers only, by modality where the vendor reports it."""
     general, special = usage.source, usage.sources
     if not special and general is not Source.REPORTED:
         return
-    for kind, field, media in _MEDIA:
-        total = getattr(usage, field)
-        if total is None or total < 0 or (special and special.get(field, general) is not Source.REPORTED):
+    rests = usage.disjoint()
+    for total in TOTALS:
+        tokens = getattr(usage, total.usage)
+        if tokens is None or tokens < 0 or (special and special.get(total.usage, general) is not Source.REPORTED):
             continue
-        rest, told = total, []
-        for medium, name in media:
-            tokens = getattr(usage, name)
-            if tokens is not None and tokens > 0:
-                told.append((medium, tokens))
-                rest -= tokens
-        if rest < 0:
-            rest, told = total, []
-        for medium, tokens in told:
-            add(tables, (kind, medium), tokens)
-        if rest or not told:
-            add(tables, (kind, "text" if told else "unknown"), rest)
+        counted = {kind: count for kind, count in _grouped(rests, total.name, _modality).items() if count}
+        if counted.keys() <= {"text"}:  # no modality is reported, or the modalities contradict the total
+            counted = {"unknown": tokens}
+        for modality, count in counted.items():
+            add(tables, (total.name, modality), count)
     for table, field in _STANDARD:
         tokens = getattr(usage, field)
         if tokens and tokens > 0 and (not special or special.get(field, general) is Source.REPORTED):

@@ -1,9 +1,9 @@
-"""Exact sums of everything that was metered, read by observable counters.
+"""Exact sums of settled records by attributes, read by observable counters.
 
 Sums are kept here and not in synchronous instruments, because a counter of the SDK adds floats, costs about 10 µs
 per call, and knows nothing of calls made before a `MeterProvider` was set. Money is summed as `Decimal`.
 
-Taking a record costs an append. It is folded into the sums (and priced, if nobody asked before) when the sums are
+Taking a record costs an append. It is folded into the sums (and priced, if it is not yet) when the sums are
 read, or by a later call once `PENDING_MOST` are waiting: all of them at once, since work done in a row costs a third
 of the same work done between two calls to a vendor. Writers never wait for the lock; only a reader does.
 
@@ -247,12 +247,12 @@ class Accumulator:
         """Add another's sums to these, such as those of a closed sink: counters must not run backwards."""
         other.fold()
         with other._lock:
-            theirs = [(key, series, dict(series.tables)) for key, series in other._series.items()]
+            taken = [(key, series, dict(series.tables)) for key, series in other._series.items()]
             lost = dict(other._overflow.tables) if other._overflow is not None else {}
             starts = dict(other._starts)
         with self._lock:
             self._starts = {**starts, **{key: max(at, starts.get(key, at)) for key, at in self._starts.items()}}
-            for key, series, tables in theirs:
+            for key, series, tables in taken:
                 mine = self._series.get(key)
                 if mine is None and len(self._series) < self._series_most:
                     mine = self._series[key] = _Series(series.attributes, series.standard)

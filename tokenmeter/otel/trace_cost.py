@@ -1,9 +1,9 @@
-"""What a trace has cost, on the span where it entered this process; and whose conversation it is.
+"""Span processors: the cost of a trace on its local root span, and conversation ids on every span.
 
     provider.add_span_processor(TraceCostProcessor())      # opt-in
     provider.add_span_processor(ConversationProcessor())   # opt-in
 
-`TraceCostProcessor` sums every span of the trace that says a cost, whoever made it: calls metered here, and those
+`TraceCostProcessor` sums every span of the trace that carries a cost: calls metered here, and those
 that a `CostSpanProcessor` priced. The sums stand beside those of scopes, under names of their own, and no backend
 takes them for a call. Currencies stay apart. What ends after the local root, such as a stream that outlives a request,
 is not in it, and what a sampler dropped was never seen: for bills there are the ledger and the metrics.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tokenmeter._support.data_files import CATALOG, SCHEMA, data_names, read_data, read_toml, source_of, to_json
+from tokenmeter.components import COMPONENTS
 from tokenmeter.cost import Cost, Offer
 from tokenmeter.errors import CatalogError, ConfigurationError
 from tokenmeter.prices.price_file import PriceFile, Span
@@ -240,8 +241,9 @@ def digest_of(root: Path) -> tuple[str, str]:
     import hashlib
 
     newest = ""
-    digest = hashlib.sha256()
-    for path in [source_of("components", root), *sorted((root / "prices" / "calendars").glob("*.toml"))]:
+    priced_by = [(part.name, part.usage, part.per, part.inside, part.within, part.stand_in) for part in COMPONENTS]
+    digest = hashlib.sha256(repr(priced_by).encode())
+    for path in [source_of("conditions", root), *sorted((root / "prices" / "calendars").glob("*.toml"))]:
         digest.update(path.read_bytes())
     for path in sorted((root / "prices" / "data").glob("*.toml")):
         content = path.read_bytes()

@@ -14,9 +14,11 @@ import decimal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
+from tokenmeter.components import TOTALS, parts_of
 from tokenmeter.cost import Line, Price
 from tokenmeter.money import EXACT
 from tokenmeter.usage import Usage
@@ -28,7 +30,6 @@ _ZERO: Final = Decimal(0)
 _add: Final[Callable[[Decimal, Any], Decimal]] = EXACT.add
 _multiply: Final[Callable[[Decimal, Any], Decimal]] = EXACT.multiply
 _NONE: Final[Mapping[str, int]] = MappingProxyType({})
-_MEDIA: Final = ("audio", "image", "video")
 
 
 class Table:
@@ -181,39 +182,13 @@ class Table:
         return amount, tuple(lines), tuple(self._unknown_totals(usage)), None
 
     def _split(self, usage: Usage) -> Iterator[tuple[str, int | Decimal]]:
-        """Disjoint quantities by component; what is left of a total after its subsets is its text."""
-        cached = usage.cached_media
-        media_in = {
-            "audio": usage.audio_input_tokens or 0,
-            "image": usage.image_input_tokens or 0,
-            "video": usage.video_input_tokens or 0,
-        }
-        if usage.input_tokens is not None:
-            read = sum(cached.values()) if usage.cache_read_input_tokens is None else usage.cache_read_input_tokens
-            lifetimes = sum(usage.cache_writes.values())
-            written = lifetimes if usage.cache_write_input_tokens is None else usage.cache_write_input_tokens
-            fresh = {medium: tokens - cached.get(medium, 0) for medium, tokens in media_in.items()}
-            yield "input", usage.input_tokens - read - written - sum(fresh.values())
-            yield "cache_read", read - sum(cached.values())
-            for medium in _MEDIA:
-                yield f"{medium}_cache_read", cached.get(medium, 0)
-            yield "cache_write", written - lifetimes
-            for lifetime, tokens in usage.cache_writes.items():
-                yield f"cache_write_{lifetime}", tokens
-            for medium in _MEDIA:
-                yield f"{medium}_input", fresh[medium]
-        if usage.output_tokens is not None:
-            thought, heard = usage.reasoning_output_tokens or 0, usage.audio_output_tokens or 0
-            drawn = usage.image_output_tokens or 0
-            yield "output", usage.output_tokens - thought - heard - drawn
-            yield "reasoning_output", thought
-            yield "audio_output", heard
-            yield "image_output", drawn
+        """Disjoint quantities by component."""
+        yield from usage.disjoint().items()
         for name, amount in usage.quantities.items():
             yield self._quantities.get(name, name), amount
 
     def _unknown_totals(self, usage: Usage) -> Iterator[str]:
-        # The answer then holds only what was reported, and says so.
+        # The answer then holds only what was reported: a flag says so.
         if usage.input_tokens is None and (price := self._input) is not None and price.rate:
             yield "input_tokens_unknown"
         if usage.output_tokens is None and (price := self._output) is not None and price.rate:
@@ -230,22 +205,15 @@ def _sum(one: int | Decimal, other: int | Decimal) -> int | Decimal:
 
 
 def _orphans(usage: Usage) -> Iterator[str]:
-    """Subsets given without the total they are part of."""
-    if usage.input_tokens is None:
-        subsets = [
-            usage.cache_read_input_tokens, usage.cache_write_input_tokens, *usage.cache_writes.values(),
-            usage.audio_input_tokens, usage.image_input_tokens, usage.video_input_tokens,
-        ]  # fmt: skip
-        if any(subsets):
-            yield "part of the input is given without input_tokens"
-    if usage.output_tokens is None and any(
-        (usage.reasoning_output_tokens, usage.audio_output_tokens, usage.image_output_tokens)
-    ):
-        yield "part of the output is given without output_tokens"
-    elif usage.output_tokens is not None:
-        media = (usage.audio_output_tokens or 0) + (usage.image_output_tokens or 0)
-        if media + (usage.reasoning_output_tokens or 0) > usage.output_tokens:
-            yield "parts of the output together are above output_tokens"
+    """What a bill cannot split: subsets without the total they are part of, or together above it."""
+    for total in TOTALS:
+        parts = [getattr(usage, part.usage) for part in parts_of(total.name)]
+        splits = [getattr(usage, part.split).values() for part in parts_of(total.name) if part.split is not None]
+        if getattr(usage, total.usage) is None and any((*parts, *chain(*splits))):
+            yield f"part of the {total.name} is given without {total.usage}"
+    # Parts of the input may overlap (a cached image is one token of both); parts of the output never do.
+    if usage.output_tokens is not None and usage.disjoint()["output"] < 0:
+        yield "parts of the output together are above output_tokens"
     cached = sum(usage.cached_media.values())
     if usage.cache_read_input_tokens is not None and cached > usage.cache_read_input_tokens:
         yield "cached media are above cache_read_input_tokens"

@@ -1,37 +1,26 @@
-"""What can be billed and what a price can depend on, read from `components.toml`.
+"""The price schema: which components a price file can price, and on which conditions a price can depend.
 
-Everything that names a component or a condition asks here, so that a new one is a line of data. Lifetimes of cache
-writes (`cache_write_5m`, `cache_write_1h` …) are components of their own without being listed.
+Components are the rows of `tokenmeter/components.py`, conditions the entries of `conditions.toml` beside this file.
+Lifetimes of cache writes (`cache_write_5m`, `cache_write_1h` …) are components of their own without being listed.
 """
 
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from tokenmeter._support.data_files import read_data
+from tokenmeter.components import COMPONENTS, Component, component_of
 from tokenmeter.errors import ConfigurationError
 
-__all__ = ["YES_NO", "Component", "Condition", "Schema", "check_params", "known_params", "load_schema"]
+__all__ = ["YES_NO", "Condition", "PriceSchema", "check_params", "known_params", "load_schema"]
 
-_LIFETIME: Final = re.compile(r"cache_write_[0-9]+[a-z]+")
 # How clients spell a switch: a boolean, or the word their vendor's request uses for it.
 YES_NO: Final[Mapping[object, bool]] = {
     True: True, "true": True, "enabled": True, "on": True, "yes": True,
     False: False, "false": False, "disabled": False, "off": False, "no": False,
 }  # fmt: skip
-
-
-class Component(NamedTuple):
-    """A billed kind of quantity: where usage holds it and how many of it a price is for."""
-
-    name: str
-    usage: str
-    per: int
-    inside: str | None = None
-    stand_in: str | None = None
 
 
 class Condition(NamedTuple):
@@ -46,14 +35,11 @@ class Condition(NamedTuple):
     means: Mapping[str, str]
 
 
-class Schema:
+class PriceSchema:
     """Components and conditions by name, and the component of every usage field and quantity."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
-        self.components = {
-            name: Component(name, entry["usage"], entry["per"], entry.get("inside"), entry.get("as"))
-            for name, entry in data["component"].items()
-        }
+        self.components = {component.name: component for component in COMPONENTS}
         self.conditions = {
             name: Condition(
                 name,
@@ -71,10 +57,7 @@ class Schema:
 
     def component(self, name: str) -> Component | None:
         """The component of this name, lifetimes of cache writes included; None if there is no such thing."""
-        found = self.components.get(name)
-        if found is None and _LIFETIME.fullmatch(name):
-            return Component(name, f"{name}_input_tokens", self.components["cache_write"].per, "input")
-        return found
+        return component_of(name)
 
     def whole(self, name: str) -> str:
         """The total a component's usage is part of: `input`, `output`, or itself."""
@@ -109,6 +92,6 @@ def check_params(params: Mapping[str, Any]) -> None:
 
 
 @functools.cache
-def load_schema() -> Schema:
-    """The schema of this installation."""
-    return Schema(read_data("components"))
+def load_schema() -> PriceSchema:
+    """The schema of this installation: the table of components, and `conditions.toml`."""
+    return PriceSchema(read_data("conditions"))

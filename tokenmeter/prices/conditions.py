@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 from tokenmeter.cost import Price
 from tokenmeter.money import EXACT, exact_decimal, plain
 from tokenmeter.prices.charges import Table
-from tokenmeter.prices.components import YES_NO, Schema
+from tokenmeter.prices.components import YES_NO, PriceSchema
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
 __all__ = ["Case", "Plan", "Prices", "Range", "read_case", "read_range"]
@@ -96,7 +96,7 @@ def number(value: object) -> Decimal:
         raise ValueError(f"{value!r} is not a number") from None
 
 
-def prices_of(entry: Mapping[str, Any], schema: Schema) -> dict[str, Decimal]:
+def prices_of(entry: Mapping[str, Any], schema: PriceSchema) -> dict[str, Decimal]:
     """The component prices among an entry's keys."""
     prices: dict[str, Decimal] = {}
     for key, value in entry.items():
@@ -107,7 +107,7 @@ def prices_of(entry: Mapping[str, Any], schema: Schema) -> dict[str, Decimal]:
     return prices
 
 
-def read_case(entry: Mapping[str, Any], schema: Schema) -> Case:
+def read_case(entry: Mapping[str, Any], schema: PriceSchema) -> Case:
     """Read a `[[rate.case]]`; `check` has the complete list of what can be wrong in one. Raises ValueError."""
     ranges = []
     names: dict[str, frozenset[str]] = {}
@@ -166,7 +166,7 @@ class Plan:
         prices: Prices,
         params: Mapping[str, Any],
         windows: Collection[str],
-        schema: Schema,
+        schema: PriceSchema,
         *,
         discount: Mapping[str, Decimal] | Decimal | None = None,
     ) -> None:

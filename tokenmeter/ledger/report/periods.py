@@ -1,6 +1,6 @@
 """Instants, periods and the time zone of a report.
 
-A day of spending is a day of somebody's clock: the zone is the machine's unless another is asked for, and every
+A day of spending is a day in a time zone: the zone is the machine's unless another is asked for, and every
 report names it. Buckets are asked for millions of times with few different answers, so they are kept per quarter
 of an hour, the finest step at which any zone's clock differs from UTC.
 """

@@ -1,4 +1,4 @@
-"""Who spent what: sums over a ledger, by any of a call's names, tags and periods.
+"""Sums over a ledger: a question by names, tags and periods becomes SQL, its answer rows.
 
 Money is summed exactly, by an aggregate of our own over the exact text, never by SQLite's floating point. A row is
 one group in one currency; the calls of a group whose cost is not known are a row of their own, with no currency
@@ -19,6 +19,7 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter.components import FIELDS
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.conversion import Conversion, Parts
 from tokenmeter.ledger.report.periods import PERIODS, Zone
@@ -28,7 +29,7 @@ from tokenmeter.money import EXACT
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["KEYS", "TOKENS", "Question", "Report", "Row", "Tally", "ask"]
+__all__ = ["KEYS", "TOKENS", "LedgerReport", "Question", "ReportRow", "Tally", "ask"]
 
 KEYS: Final[dict[str, str]] = {
     **{
@@ -45,13 +46,8 @@ KEYS: Final[dict[str, str]] = {
 }  # fmt: skip
 """What a report can be grouped by besides tags, as SQL over the ledger."""
 
-TOKENS: Final = (
-    "input_tokens",
-    "cache_read_input_tokens",
-    "cache_write_input_tokens",
-    "output_tokens",
-    "reasoning_output_tokens",
-)
+TOKENS: Final = tuple(part.usage for part in FIELDS if part.modality is None)
+"""The columns of tokens: totals, each with its parts of no modality."""
 _SOURCES: Final = ("reported", "partial", "counted", "estimated", "none")
 
 
@@ -81,7 +77,7 @@ class Tally:
 
 
 @dataclass
-class Row:
+class ReportRow:
     """Sums of one group in one currency; `currency` and `cost` are None for its calls that have no known cost.
 
     `tokens` holds sums of what is known (None where no call knows), `unknown` how many calls don't know.
@@ -123,7 +119,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class LedgerReport:
     """The answer: rows, totals by currency, and what a reader must know to trust them.
 
     `held` is how many calls the ledger holds in all, from `first` to `last`; `lost` counts calls of the period
@@ -132,8 +128,8 @@ class Report:
 
     path: str
     question: Question
-    rows: tuple[Row, ...]
-    totals: tuple[Row, ...]
+    rows: tuple[ReportRow, ...]
+    totals: tuple[ReportRow, ...]
     lost: int
     held: int
     first: str | None
@@ -169,10 +165,10 @@ def _scope_path(scope: str | None) -> str | None:
     return None if scope is None else " / ".join(json.loads(scope))
 
 
-def ask(path: str, question: Question) -> Report:
+def ask(path: str, question: Question) -> LedgerReport:
     """Answer a question from a ledger, as of one instant, also while it is being written.
 
-    Raises ConfigurationError for a key nobody knows, LedgerError for a file that cannot be read.
+    Raises ConfigurationError for an unknown key, LedgerError for a file that cannot be read.
     """
     import sqlite3
 
@@ -187,7 +183,7 @@ def ask(path: str, question: Question) -> Report:
         connection.execute("BEGIN")  # one snapshot for all that follows
         rows = _rows(connection, question)
         held = connection.execute("SELECT count(*), min(ended_us), max(ended_us) FROM calls").fetchone()
-        return Report(
+        return LedgerReport(
             path=path,
             question=question,
             rows=_sorted(rows, question),
@@ -205,31 +201,39 @@ def _shown(us: int | None, zone: Zone) -> str | None:
     return None if us is None else zone.local(datetime.fromtimestamp(us // 1_000_000, UTC)).isoformat()
 
 
-_SUMS: Final = ", ".join(
-    (
-        "count(*) AS calls",
-        "sum(end_state = 'error') AS errors",
-        "sum(attempt_count) AS attempts",
-        "exact_sum(amount) AS amount",
-        *(f"sum({name}) AS {name}, count({name}) AS {name}_known" for name in TOKENS),
+def _sums(connection: sqlite3.Connection) -> str:
+    """The sums of a group, as SQL. A ledger that an older version wrote may lack a component's column: unknown."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(calls)")}
+    return ", ".join(
+        (
+            "count(*) AS calls",
+            "sum(end_state = 'error') AS errors",
+            "sum(attempt_count) AS attempts",
+            "exact_sum(amount) AS amount",
+            *(
+                f"sum({name}) AS {name}, count({name}) AS {name}_known"
+                if name in columns
+                else f"NULL AS {name}, 0 AS {name}_known"
+                for name in TOKENS
+            ),
+        )
     )
-)
 
 
-def _rows(connection: sqlite3.Connection, question: Question) -> list[Row]:
+def _rows(connection: sqlite3.Connection, question: Question) -> list[ReportRow]:
     keys, key_values = _keys(connection, question.by)
     where, where_values = _where(question)
     count = len(question.by)
     places = ", ".join(str(number + 1) for number in range(count + 2))
     converted = "NULL" if question.conversion is None else "converted_sum(amount, currency, ended_us)"
-    selected = ", ".join([*keys, "currency", "usage_source", _SUMS, f"{converted} AS converted"])
+    selected = ", ".join([*keys, "currency", "usage_source", _sums(connection), f"{converted} AS converted"])
     # Expressions are this module's own; everything a user gave is bound.
     query = f"SELECT {selected} FROM calls WHERE {where} GROUP BY {places}"  # noqa: S608
-    found: dict[tuple[Any, ...], Row] = {}
+    found: dict[tuple[Any, ...], ReportRow] = {}
     for part in connection.execute(query, [*key_values, *where_values]):
         group = tuple(None if key is None else str(key) for key in part[:count])
         currency, source = part[count], part[count + 1]
-        row = found.setdefault((group, currency), Row(group, currency))
+        row = found.setdefault((group, currency), ReportRow(group, currency))
         row.add(source, part)
     return _completed(list(found.values()))
 
@@ -299,14 +303,14 @@ def _lost(connection: sqlite3.Connection, question: Question) -> int:
     return lost
 
 
-def _by_group(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    groups: dict[tuple[str | None, ...], list[Row]] = {}
+def _by_group(rows: Sequence[ReportRow]) -> Iterator[list[ReportRow]]:
+    groups: dict[tuple[str | None, ...], list[ReportRow]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
     yield from groups.values()
 
 
-def _completed(rows: list[Row]) -> list[Row]:
+def _completed(rows: list[ReportRow]) -> list[ReportRow]:
     """Fill in what a row can only say with its group's other rows in view: shares, and whether it is complete."""
     for group in _by_group(rows):
         calls = sum(row.calls for row in group)
@@ -325,10 +329,10 @@ def _share(part: int, whole: int) -> Decimal:
     return EXACT.scaleb(Decimal(round(part * 10_000 / whole)), -4)
 
 
-def _totals(rows: Sequence[Row]) -> tuple[Row, ...]:
-    totals: dict[str | None, Row] = {}
+def _totals(rows: Sequence[ReportRow]) -> tuple[ReportRow, ...]:
+    totals: dict[str | None, ReportRow] = {}
     for row in rows:
-        total = totals.setdefault(row.currency, Row((), row.currency))
+        total = totals.setdefault(row.currency, ReportRow((), row.currency))
         total.calls += row.calls
         total.errors += row.errors
         total.attempts = _plus(total.attempts, row.attempts)
@@ -345,13 +349,13 @@ def _totals(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(sorted(_completed(list(totals.values())), key=_currency_order))
 
 
-def _currency_order(row: Row) -> tuple[bool, str]:
+def _currency_order(row: ReportRow) -> tuple[bool, str]:
     return row.currency is None, row.currency or ""
 
 
-def _sorted(rows: Sequence[Row], question: Question) -> tuple[Row, ...]:
+def _sorted(rows: Sequence[ReportRow], question: Question) -> tuple[ReportRow, ...]:
     """Periods run forward; else each currency's dearest first. What is unpriced or unnamed stands last."""
-    names: Callable[[Row], Any] = lambda row: [(key is None, key or "") for key in row.group]  # noqa: E731
+    names: Callable[[ReportRow], Any] = lambda row: [(key is None, key or "") for key in row.group]  # noqa: E731
     if any(key in PERIODS for key in question.by):
         return tuple(sorted(rows, key=lambda row: (names(row), _currency_order(row))))
     dearest = sorted(rows, key=lambda row: (_currency_order(row), -(row.cost or Decimal(0)), -row.calls, names(row)))

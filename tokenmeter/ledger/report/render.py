@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tokenmeter._support.text_tables import table
 from tokenmeter.ledger.report.conversion import Conversion
-from tokenmeter.ledger.report.query import TOKENS, Report, Row
+from tokenmeter.ledger.report.query import TOKENS, LedgerReport, ReportRow
 from tokenmeter.money import EXACT, plain
 
 __all__ = ["as_csv", "as_json", "as_text"]
@@ -26,7 +26,7 @@ _RATES_MOST: Final = 6
 _SHOW: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
-def _row_json(row: Row, conversion: Conversion | None = None) -> dict[str, Any]:
+def _row_json(row: ReportRow, conversion: Conversion | None = None) -> dict[str, Any]:
     answer = _sums_json(row)
     if conversion is not None:
         answer["converted"] = {
@@ -37,7 +37,7 @@ def _row_json(row: Row, conversion: Conversion | None = None) -> dict[str, Any]:
     return answer
 
 
-def _sums_json(row: Row) -> dict[str, Any]:
+def _sums_json(row: ReportRow) -> dict[str, Any]:
     return {
         "currency": row.currency,
         "cost": None if row.cost is None else plain(row.cost),
@@ -55,7 +55,7 @@ def _sums_json(row: Row) -> dict[str, Any]:
     }
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: LedgerReport) -> dict[str, Any]:
     """The whole report; money and shares are exact strings, `null` is not known."""
     question = report.question
     conversion = question.conversion
@@ -76,7 +76,7 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _conversion_json(report: Report, conversion: Conversion) -> dict[str, Any]:
+def _conversion_json(report: LedgerReport, conversion: Conversion) -> dict[str, Any]:
     total, missing = _together(report)
     return {
         **conversion.to_dict(),
@@ -86,7 +86,7 @@ def _conversion_json(report: Report, conversion: Conversion) -> dict[str, Any]:
     }
 
 
-def _together(report: Report) -> tuple[Decimal | None, int]:
+def _together(report: LedgerReport) -> tuple[Decimal | None, int]:
     """Everything in the currency asked for, and the calls that no rate reached."""
     total: Decimal | None = None
     for row in report.totals:
@@ -95,11 +95,11 @@ def _together(report: Report) -> tuple[Decimal | None, int]:
     return total, sum(row.unconverted for row in report.totals)
 
 
-def _unpriced(report: Report) -> int:
+def _unpriced(report: LedgerReport) -> int:
     return sum(row.calls for row in report.totals if row.currency is None)
 
 
-def as_csv(report: Report) -> str:
+def as_csv(report: LedgerReport) -> str:
     """One line per row and a header; what is not known is empty. Totals are left to the reader's spreadsheet."""
     by = report.question.by
     fields = ("currency", "cost", "complete", "calls", "errors", "attempts")
@@ -128,14 +128,14 @@ def _amount(amount: Decimal | None, *, complete: bool) -> str:
     return text + ("" if complete else "+")
 
 
-def _tokens(row: Row, name: str) -> str:
+def _tokens(row: ReportRow, name: str) -> str:
     known, unknown = row.tokens[name], row.unknown[name]
     if name not in ("input_tokens", "output_tokens"):
         return "-" if known is None else f"{known:,}"
     return "?" if known is None else f"{known:,}+" if unknown else f"{known:,}"
 
 
-def _cells(row: Row, tokens: list[str], shares: list[str], conversion: Conversion | None) -> list[str]:
+def _cells(row: ReportRow, tokens: list[str], shares: list[str], conversion: Conversion | None) -> list[str]:
     attempts = "-" if row.attempts is None else f"{row.attempts:,}"
     money = [_amount(row.cost, complete=row.complete), row.currency or "unpriced"]
     if conversion is not None:
@@ -144,7 +144,7 @@ def _cells(row: Row, tokens: list[str], shares: list[str], conversion: Conversio
     return [*money, f"{row.calls:,}", attempts, *(_tokens(row, name) for name in tokens), *percent]
 
 
-def as_text(report: Report) -> str:
+def as_text(report: LedgerReport) -> str:
     """The table with a totals row per currency, and below it what a reader must know."""
     if not report.rows:
         return "\n".join([_period(report), _nothing(report), *_notes(report)])
@@ -167,7 +167,7 @@ def as_text(report: Report) -> str:
     return "\n".join([_period(report), "", text, *_notes(report)])
 
 
-def _period(report: Report) -> str:
+def _period(report: LedgerReport) -> str:
     question = report.question
     local = question.zone.local
     parts = [f"times in {question.zone.name}"]
@@ -178,13 +178,13 @@ def _period(report: Report) -> str:
     return f"{report.path}: {', '.join(parts)}"
 
 
-def _nothing(report: Report) -> str:
+def _nothing(report: LedgerReport) -> str:
     if not report.held:
         return "the ledger holds no calls yet"
     return f"no call matches; the ledger holds {report.held:,} calls, from {report.first} to {report.last}"
 
 
-def _converted(report: Report, conversion: Conversion) -> list[str]:
+def _converted(report: LedgerReport, conversion: Conversion) -> list[str]:
     """What all of it comes to in the currency asked for, and at whose rates."""
     total, missing = _together(report)
     whole = not missing and not _unpriced(report)
@@ -199,7 +199,7 @@ def _converted(report: Report, conversion: Conversion) -> list[str]:
     return notes
 
 
-def _notes(report: Report) -> list[str]:
+def _notes(report: LedgerReport) -> list[str]:
     conversion = report.question.conversion
     notes = [] if conversion is None or not report.rows else _converted(report, conversion)
     if any(not row.complete or row.unknown["input_tokens"] or row.unknown["output_tokens"] for row in report.rows):

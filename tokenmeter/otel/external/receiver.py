@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import ScopeNode
     from tokenmeter.cost import Cost
-    from tokenmeter.otel.spans import Spans
+    from tokenmeter.otel.spans import CallSpans
     from tokenmeter.providers.registry import Providers
     from tokenmeter.record import Record
 
@@ -22,7 +22,7 @@ class Receiver(Protocol):
         """Who serves and bills."""
 
     @property
-    def spans(self) -> Spans:
+    def spans(self) -> CallSpans:
         """Makes the cost attributes of a span."""
 
     @property

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tokenmeter._support.data_files import data_names
 from tokenmeter.money import EXACT
-from tokenmeter.prices.components import Schema, load_schema
+from tokenmeter.prices.components import PriceSchema, load_schema
 from tokenmeter.prices.conditions import BOTH, number, read_range
 from tokenmeter.prices.model_names import form_pattern
 from tokenmeter.prices.price_file import instant_of
@@ -64,7 +64,7 @@ def check_data(data: Mapping[str, Any], place: str, below: Mapping[str, Any] | N
 class _Check:
     def __init__(self, data: Mapping[str, Any], place: str, below: Mapping[str, Any]) -> None:
         self.data, self.place, self.below = data, place, below
-        self.schema: Schema = load_schema()
+        self.schema: PriceSchema = load_schema()
         self.zone: Any = None
         self.windows = {**below.get("windows", {}), **_table(data.get("windows"))}
 

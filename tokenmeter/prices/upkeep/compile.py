@@ -18,7 +18,7 @@ def compile_book(target: Path, root: Path = CATALOG) -> list[Path]:
     """
     Book(root).check()
     names = [
-        "components",
+        "conditions",
         *(f"{folder}/{name}" for folder in ("prices", "calendars") for name in data_names(folder, root)),
     ]
     written = compile_folder(root, names, target)
