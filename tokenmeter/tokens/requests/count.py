@@ -15,7 +15,7 @@ from tokenmeter.tokens.counter import counter
 from tokenmeter.tokens.ratio import script_of
 from tokenmeter.tokens.requests.bodies import guess_api, read
 from tokenmeter.tokens.requests.error_bands import band_of
-from tokenmeter.tokens.requests.itemize import SAMPLE, Counts, Sums
+from tokenmeter.tokens.requests.itemize import SAMPLE, CounterLike, Itemizer
 from tokenmeter.tokens.requests.prompt import Item, Prompt
 from tokenmeter.tokens.requests.rules import Rule, find_rule
 from tokenmeter.usage import TokenCount
@@ -63,25 +63,25 @@ def explain_request(
     api = api or guess_api(body)
     prompt = read(body, api)
     name = model or _text(body.get("model")) or _text(body.get("Model")) or ""
-    counts: Counts = counter(name, provider)
+    counts: CounterLike = counter(name, provider)
     rule = find_rule(provider, name, api, counts.family_name, at or "9999") or _PLAIN
-    sums = Sums(counts, rule)
-    low, high = sums.request(prompt, name)
-    tokens = max(0, sum(item.tokens for item in sums.items))
-    if not sums.items and prompt.skipped:
+    itemizer = Itemizer(counts, rule)
+    low, high = itemizer.request(prompt, name)
+    tokens = max(0, sum(item.tokens for item in itemizer.items))
+    if not itemizer.items and prompt.skipped:
         count = TokenCount(None, None, None, None, counts.family_name, tuple(prompt.skipped), "no text in the request")
         return Explained(count, (), rule.id, rule.source)
     kinds = _kinds(prompt)
-    counted = tokens - sums.media
-    below, above = _spread(rule, kinds, counts, counted, sums.sample)
+    counted = tokens - itemizer.media
+    below, above = _spread(rule, kinds, counts, counted, itemizer.sample)
     low, high = counted - below + low, counted + above + high
     skipped = (
         *prompt.skipped,
         *(f"tools: {one} is the vendor's own tool, its prompt is not in the request" for one in prompt.builtins),
     )
-    method = _worst(counts.method, _method(rule, kinds, sums))
+    method = _worst(counts.method, _method(rule, kinds, itemizer))
     count = TokenCount(tokens, max(0, int(low)), math.ceil(high), method, counts.family_name, skipped)
-    return Explained(count, tuple(sums.items), rule.id, rule.source)
+    return Explained(count, tuple(itemizer.items), rule.id, rule.source)
 
 
 def count_output(
@@ -120,22 +120,22 @@ def explain_output(
     """The same count, itemised."""
     if api is None and isinstance(request, Mapping):
         api = guess_api(request)
-    counts: Counts = counter(model, provider)
+    counts: CounterLike = counter(model, provider)
     rule = find_rule(provider, model, api, counts.family_name, at or "9999") or _PLAIN
-    sums = Sums(counts, rule)
+    itemizer = Itemizer(counts, rule)
     answer = read({"messages": [{"role": "assistant", "content": None, "tool_calls": list(tool_calls)}]})
     calls = [call for message in answer.messages for call in message.calls]
-    sums.output(text, reasoning, calls, read(request, api) if request else Prompt())
-    tokens = max(0, sum(item.tokens for item in sums.items))
+    itemizer.output(text, reasoning, calls, read(request, api) if request else Prompt())
+    tokens = max(0, sum(item.tokens for item in itemizer.items))
     kind = "output_calls" if calls else "output_reasoning" if reasoning else "output"
     below, above = _spread(rule, (kind,), counts, tokens, text[:SAMPLE] or reasoning[:SAMPLE])
     method = _worst(counts.method, rule.method if calls or rule.output.each else "exact")
     low, high = max(0, int(tokens - below)), math.ceil(tokens + above)
     count = TokenCount(tokens, low, high, method, counts.family_name, tuple(answer.skipped))
-    return Explained(count, tuple(sums.items), rule.id, rule.source)
+    return Explained(count, tuple(itemizer.items), rule.id, rule.source)
 
 
-def _spread(rule: Rule, kinds: Sequence[str], counts: Counts, tokens: int, sample: str) -> tuple[float, float]:
+def _spread(rule: Rule, kinds: Sequence[str], counts: CounterLike, tokens: int, sample: str) -> tuple[float, float]:
     """Below and above: the rule's measured bands, and the counter's own where those were not measured on such text."""
     below, above, measured = band_of(rule.id, kinds, tokens)
     if counts.method == "exact" or (measured and script_of(sample) == "en"):
@@ -157,7 +157,7 @@ def _kinds(prompt: Prompt) -> tuple[str, ...]:
     return tuple(kinds)
 
 
-def _method(rule: Rule, kinds: Sequence[str], sums: Sums) -> str:
+def _method(rule: Rule, kinds: Sequence[str], itemizer: Itemizer) -> str:
     if rule.method == "exact" and len(kinds) > 1:
         return "template"
     return rule.method

@@ -19,7 +19,7 @@ _DEEPEST: Final = 10
 _SCALARS: Final = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean", "null": "null"}
 
 
-def namespace(offered: Iterable[Tool], options: Mapping[str, Any]) -> str:
+def namespace(offered: Iterable[Tool]) -> str:
     """All tools in one `namespace functions { … }`."""
     lines = ["namespace functions {", ""]
     for tool in offered:
