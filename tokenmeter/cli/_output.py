@@ -7,12 +7,19 @@ import io
 import json
 import os
 import sys
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import plain
 
-__all__ = ["abandon", "fail", "prepare", "print_json", "to_json"]
+if TYPE_CHECKING:
+    import argparse
+
+    from tokenmeter.prices.book import Book
+
+__all__ = ["abandon", "fail", "prepare", "print_json", "print_rows", "providers_asked", "to_json"]
 
 
 def prepare() -> None:
@@ -58,3 +65,18 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
 def print_json(value: Any) -> None:
     """Print one JSON document, indented for people."""
     print(to_json(value, indent=2))
+
+
+def print_rows(rows: Iterable[dict[str, Any]]) -> None:
+    """A JSON array with an entry per line, so that counting lines counts entries."""
+    print("[" + ",\n".join(to_json(row) for row in rows) + "]")
+
+
+def providers_asked(args: argparse.Namespace, book: Book) -> tuple[str, ...]:
+    """The providers `--provider` leaves. Raises ConfigurationError for one the book does not have."""
+    if args.provider is None:
+        return book.providers
+    prices = book.provider_prices(args.provider)
+    if isinstance(prices, str):
+        raise ConfigurationError(f"--provider: {prices}")
+    return (prices.provider,)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter.cli import COMMANDS
+from tokenmeter.cli._output import print_rows, providers_asked
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import plain
 
@@ -73,16 +74,6 @@ def run(args: argparse.Namespace) -> int:
     return answers[args.what](args, book)
 
 
-def providers_asked(args: argparse.Namespace, book: Book) -> tuple[str, ...]:
-    """The providers `--provider` leaves. Raises ConfigurationError for one the book does not have."""
-    if args.provider is None:
-        return book.providers
-    prices = book.provider_prices(args.provider)
-    if isinstance(prices, str):
-        raise ConfigurationError(f"--provider: {prices}")
-    return (prices.provider,)
-
-
 def _instant(text: str | None, book: Book, provider: str, flag: str) -> datetime:
     from tokenmeter.prices.provider_prices import read_moment
     from tokenmeter.prices.upkeep.price_history import files_of
@@ -91,13 +82,6 @@ def _instant(text: str | None, book: Book, provider: str, flag: str) -> datetime
         return read_moment(text, files_of(book, provider)[0].zone)
     except ValueError as error:
         raise ConfigurationError(f"{flag}: {error}") from None
-
-
-def print_rows(rows: Iterable[dict[str, Any]]) -> None:
-    """A JSON array with an entry per line, so that counting lines counts entries."""
-    from tokenmeter.cli._output import to_json
-
-    print("[" + ",\n".join(to_json(row) for row in rows) + "]")
 
 
 def _in_strings(value: Any) -> Any:

