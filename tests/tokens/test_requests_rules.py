@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tokenmeter.errors import CatalogError
-from tokenmeter.tokens.requests import count_request, rules
+from tokenmeter.tokens import count_request
+from tokenmeter.tokens.requests import rules
 from tokenmeter.tokens.requests.error_bands import KINDS, band_of, load_bands
 from tokenmeter.tokens.requests.formulas import load_formulas
 from tokenmeter.tokens.requests.options import PLAIN, read_options

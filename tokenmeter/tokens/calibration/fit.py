@@ -1,4 +1,4 @@
-"""The arithmetic of calibration: from pairs of our count and the vendor's to an overhead, a factor and a range.
+"""Fits pairs of our count and the vendor's: to an overhead, a factor and a range.
 
     reported ≈ overhead + factor × counted
 

@@ -1,8 +1,8 @@
-"""Calls chosen to learn from: at most one in fifty and one a second of each model, counted on a thread of its own.
+"""Chooses the calls to learn from and counts them on a thread of its own: at most 1 in 50 and 1 a second per model.
 
 The caller's thread decides and copies the request's lists (the texts themselves are shared, not copied); what counting
-and arithmetic cost is paid by the worker. Few calls wait, further ones are passed over, and each call's text is let go
-when it has been counted. Left out is what nobody can count from the body: media, tools and documents of the vendor's
+and arithmetic cost is paid by the worker. Few calls wait, further ones are passed over, and each call's text is dropped
+when it has been counted. Left out is what cannot be counted from the body: media, tools and documents of the vendor's
 own, stored conversations, hidden reasoning.
 
 It is a sink too, which takes nothing: so it is flushed and closed with the others, and settling is not put off to a

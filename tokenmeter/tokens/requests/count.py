@@ -1,6 +1,6 @@
-"""Sum a request: read it, find the endpoint's rule, count every part, say how far off the sum may be.
+"""Counts a request or an answer: reads it, finds the endpoint's rule, counts every part, and states the range.
 
-The sum is a list of items (`explain_request` shows them): frames, texts, tools, calls, results, schema, media,
+The count is the sum of its items: frames, texts, tools, calls, results, schema, media,
 switches.
 """
 
@@ -20,7 +20,7 @@ from tokenmeter.tokens.requests.prompt import Item, Prompt
 from tokenmeter.tokens.requests.rules import Rule, find_rule
 from tokenmeter.usage import TokenCount
 
-__all__ = ["Explained", "Item", "count_output", "count_request", "explain_output", "explain_request"]
+__all__ = ["Explained", "Item", "explain_output", "explain_request"]
 
 METHODS: Final = ("exact", "template", "stand-in", "ratio")
 _PLAIN: Final = Rule(id="none", source="no rule is known for this endpoint", message=4, start=3, method="stand-in")
@@ -36,18 +36,6 @@ class Explained:
     source: str
 
 
-def count_request(
-    body: Mapping[str, Any],
-    *,
-    provider: str | None = None,
-    model: str | None = None,
-    api: str | None = None,
-    at: str | None = None,
-) -> TokenCount:
-    """Input tokens of a whole request body as sent; `at` is the ISO date of the call, else now. Never raises."""
-    return explain_request(body, provider=provider, model=model, api=api, at=at).count
-
-
 def explain_request(
     body: object,
     *,
@@ -56,7 +44,7 @@ def explain_request(
     api: str | None = None,
     at: str | None = None,
 ) -> Explained:
-    """The same count, itemised."""
+    """Input tokens of a whole request body as sent, itemized; `at` is the call's ISO date, else now. Never raises."""
     if not isinstance(body, Mapping):
         reason = "the request is not an object"
         return Explained(TokenCount(None, None, None, None, None, (reason,), reason), (), "", "")
@@ -84,28 +72,6 @@ def explain_request(
     return Explained(count, tuple(itemizer.items), rule.id, rule.source)
 
 
-def count_output(
-    *,
-    model: str,
-    provider: str | None = None,
-    api: str | None = None,
-    text: str = "",
-    reasoning: str = "",
-    tool_calls: Sequence[Mapping[str, Any]] = (),
-    request: Mapping[str, Any] | None = None,
-    at: str | None = None,
-) -> TokenCount:
-    """Output tokens of an answer: text, visible reasoning, calls, end marks. Never raises.
-
-    Given the `request` it answers, what that changes is counted too: an offered tool or a schema costs some vendors
-    an end mark more, and the name of a forced function is not billed again.
-    """
-    return explain_output(
-        model=model, provider=provider, api=api, text=text, reasoning=reasoning, tool_calls=tool_calls,
-        request=request, at=at,
-    ).count  # fmt: skip
-
-
 def explain_output(
     *,
     model: str,
@@ -117,7 +83,11 @@ def explain_output(
     request: Mapping[str, Any] | None = None,
     at: str | None = None,
 ) -> Explained:
-    """The same count, itemised."""
+    """Output tokens of an answer, itemized: text, visible reasoning, calls, end marks. Never raises.
+
+    Given the `request` it answers, what that changes is counted too: an offered tool or a schema costs some vendors
+    an end mark more, and the name of a forced function is not billed again.
+    """
     if api is None and isinstance(request, Mapping):
         api = guess_api(request)
     counts: CounterLike = counter(model, provider)
