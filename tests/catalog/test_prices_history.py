@@ -6,6 +6,7 @@ in the provider's own zone.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from decimal import Decimal
@@ -470,7 +471,7 @@ def test_a_price_past_its_review_day_says_so() -> None:
 
 
 ROOT = Path(__file__).parents[2]
-FACTS = ROOT.parent / "shared" / "prices" / "facts.jsonl"
+FACTS = Path(os.environ.get("PRICE_FACTS", ROOT / "facts.jsonl")).absolute()
 
 
 def compiler(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -478,9 +479,7 @@ def compiler(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.skipif(
-    not FACTS.exists(), reason="the fact base is not beside this checkout: ../shared/prices/facts.jsonl"
-)
+@pytest.mark.skipif(not FACTS.exists(), reason="the fact base is not in the repository: name a copy in PRICE_FACTS")
 def test_the_book_is_what_the_facts_and_decisions_give() -> None:
     run = compiler("--check", str(FACTS))
     assert run.returncode == 0, run.stderr
@@ -494,9 +493,7 @@ def test_without_the_fact_base_the_compiler_names_the_way_out(tmp_path: Path) ->
     assert "Traceback" not in run.stderr
 
 
-@pytest.mark.skipif(
-    not FACTS.exists(), reason="the fact base is not beside this checkout: ../shared/prices/facts.jsonl"
-)
+@pytest.mark.skipif(not FACTS.exists(), reason="the fact base is not in the repository: name a copy in PRICE_FACTS")
 def test_every_fact_is_used_or_left_out_with_a_reason() -> None:
     covered = coverage(FACTS)
     assert sum(one.facts for one in covered) == sum(1 for _ in FACTS.open(encoding="utf-8"))

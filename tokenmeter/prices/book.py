@@ -296,11 +296,11 @@ def newest_root(beside: str = "tokenmeter_prices") -> Path:
         return CATALOG
     root = Path(places[0])
     try:
-        theirs = read_data("book", root)
+        other = read_data("book", root)
     except CatalogError:
         return CATALOG
-    ours = _version(CATALOG, ()).partition("+")[0]
-    return root if theirs.get("schema") == SCHEMA and str(theirs.get("read", "")) > ours else CATALOG
+    own = _version(CATALOG, ()).partition("+")[0]
+    return root if other.get("schema") == SCHEMA and str(other.get("read", "")) > own else CATALOG
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Which model of a provider's book a name means, at an instant.
+"""Finds the model of a provider's book that a name means at an instant.
 
 In this order: the exact id with a rate in force; an alias in force; a spelling the price file declares safe (letter
 case, dots for dashes, a `[[form]]` such as `"us.{model}"`), if exactly one model fits. Nothing is tried by prefix and

@@ -1,4 +1,4 @@
-"""Who serves and bills: one TOML file per provider, and which provider a host is.
+"""The providers: one TOML file each, and the provider and wire format behind a host and path.
 
 A provider file says its id, aliases, OpenTelemetry name, time zone, the hosts it answers on, how it takes
 `stream_options`, and what its answers say beyond the wire format. `Providers.for_host` is asked for every request
@@ -132,7 +132,7 @@ class Providers:
         self._apis = apis
         self._extra = dict(extra)
         self._names: dict[str, Provider] = {}
-        # An id is stronger than somebody else's alias, and an alias than an OpenTelemetry name, which sites share.
+        # An id is stronger than another provider's alias, and an alias than an OpenTelemetry name, which sites share.
         for provider in self.by_id.values():
             self._names[provider.id] = provider
         for names in (lambda provider: provider.aliases, lambda provider: (provider.otel_name,)):
@@ -171,7 +171,7 @@ class Providers:
         return self.by_id.get(site, provider) if site is not None else provider
 
     def for_host(self, host: str, path: str) -> Endpoint | None:
-        """What a POST to a host and path is; None for a host nobody declared.
+        """What a POST to a host and path is; None for a host that no provider declares.
 
         `host` may carry a port (`localhost:11434`); a known host with a path that is no call to a model gives an
         endpoint whose `api` is None.

@@ -1,4 +1,4 @@
-"""Turn text into tokens with a family's own vocabulary, natively and without surprises.
+"""Tokenizes text with a family's vocabulary, on tiktoken's native engine.
 
 The work is tiktoken's, on ranks we build ourselves: its constructor only, no registry, no plugin, no download. Around
 it are the traps closed that a plain `encode_ordinary` leaves open:

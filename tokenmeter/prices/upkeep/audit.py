@@ -1,6 +1,6 @@
-"""What is sound in a price file but should be looked at: overlaps, gaps, jumps, unit slips, reviews that are due.
+"""Reports what is sound in a price file but improbable: overlaps, gaps, jumps, unit slips, reviews that are due.
 
-`check` refuses what cannot be used; here a reader is told what is improbable. A `problem` is almost surely a
+`check` refuses what cannot be used; this reports what is improbable. A `problem` is almost surely a
 mistake in the file, a `notice` may well be what the vendor did: 20 to 0.5 CNY was.
 """
 

@@ -1,6 +1,6 @@
-"""Price cards as people read them: what is in force for whom, how it came to be, and what changed between two days.
+"""Price histories as people read them: rates in force, their past, and the changes between two days.
 
-Everything here is for showing and comparing; pricing never asks it.
+Everything here is for showing and comparing; pricing never uses it.
 """
 
 from __future__ import annotations

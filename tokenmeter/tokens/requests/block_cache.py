@@ -1,4 +1,4 @@
-"""Counts of blocks that repeat from call to call (tools, schemas), by fingerprint: the text itself is never kept."""
+"""Keeps counts of blocks that repeat from call to call (tools, schemas) by digest, never their text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a request body of any vendor into a `Prompt`.
+"""Reads a request body of any vendor into a `Prompt`.
 
 Vendors agree on what a request holds and differ in what they call it, so one lenient reader knows every name
 (`content`, `parts`, `Contents`; `tool_use`, `toolUse`, `functionCall`) and needs no dialect: a body that mixes two
@@ -48,7 +48,7 @@ _TELLTALES: Final = (
 
 
 def guess_api(body: Mapping[str, Any]) -> str | None:
-    """The wire format a body was written for, by the keys it has; None when nothing tells."""
+    """The wire format a body was written for, by the keys it has; None where they are ambiguous."""
     given = body.get("input")
     if isinstance(given, Mapping):
         return "dashscope.embeddings" if "texts" in given else "dashscope.generation"

@@ -1,4 +1,4 @@
-"""What a model is asked, whatever the wire format: messages of parts, tools, a schema, switches.
+"""`Prompt`: a request in one form for every wire format: messages of parts, tools, a schema, switches.
 
 `bodies.read` makes a `Prompt` of any vendor's request; the rules and renderers see nothing else. The values are
 plain and mutable because they live for one count only: one of them per part of a request is on the hot path.
@@ -40,7 +40,7 @@ CITED: Final = "citations"  # the detail of a document to be cited, and the kind
 
 @dataclass(slots=True)
 class Media:
-    """An image, a sound, a film or a file; sizes are None where the body does not tell them."""
+    """An image, a sound, a film or a file; sizes are None where the body does not have them."""
 
     kind: str
     width: int | None = None

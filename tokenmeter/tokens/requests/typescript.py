@@ -1,4 +1,4 @@
-"""Tools as OpenAI shows them to its models: types in a TypeScript namespace.
+"""Renders tools as OpenAI shows them to its models: types in a TypeScript namespace.
 
 The shape is not documented by the vendor. It was found in what models repeat and what prompts bill: comments above
 properties from `title` and `description` (each line apart, blank ones dropped), `?` for what is not required, unions
