@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-__all__ = ["PLAIN", "Options", "read_options"]
+__all__ = ["PLAIN", "PatternOptions", "read_options"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class PatternOptions:
     """What varies between patterns of one style; token counts may be negative."""
 
     # JSON, as the template's server writes it.
@@ -76,7 +76,7 @@ class Options:
     schema_tools: int = 0
 
 
-PLAIN: Final = Options()
+PLAIN: Final = PatternOptions()
 _NAMES: Final = {bool: "true or false", int: "a whole number", str: "a text", list: "a list"}
 
 
@@ -84,10 +84,10 @@ def _type_of(default: object) -> type:
     return list if isinstance(default, tuple) else int if default is None else type(default)
 
 
-_TYPES: Final = {one.name: _type_of(one.default) for one in fields(Options)}
+_TYPES: Final = {one.name: _type_of(one.default) for one in fields(PatternOptions)}
 
 
-def read_options(entry: Mapping[str, Any], place: str, problems: list[str]) -> Options:
+def read_options(entry: Mapping[str, Any], place: str, problems: list[str]) -> PatternOptions:
     """The options of a pattern; unknown names and values of another type are added to `problems`."""
     values: dict[str, Any] = {}
     for key, value in entry.items():
@@ -98,4 +98,4 @@ def read_options(entry: Mapping[str, Any], place: str, problems: list[str]) -> O
             problems.append(f"{place}: {key} = {value!r} must be {_NAMES[wanted]}")
         else:
             values[key] = tuple(value) if isinstance(value, list) else value
-    return Options(**values)
+    return PatternOptions(**values)

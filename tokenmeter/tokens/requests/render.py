@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from tokenmeter.tokens.requests.options import PLAIN, Options
+from tokenmeter.tokens.requests.options import PLAIN, PatternOptions
 from tokenmeter.tokens.requests.prompt import Tool, ToolCall
 from tokenmeter.tokens.requests.typescript import namespace
 
@@ -21,7 +21,7 @@ __all__ = ["arguments", "as_json", "tools"]
 _DEEPEST: Final = 12
 
 
-def as_json(value: Any, options: Options = PLAIN) -> str:
+def as_json(value: Any, options: PatternOptions = PLAIN) -> str:
     """JSON as the template's server writes it; "" for what is not JSON. Strings that hold JSON stay as they are."""
     if isinstance(value, str):
         return value
@@ -38,7 +38,7 @@ def as_json(value: Any, options: Options = PLAIN) -> str:
         return ""
 
 
-def tools(style: str, offered: Iterable[Tool], options: Options) -> list[str]:
+def tools(style: str, offered: Iterable[Tool], options: PatternOptions) -> list[str]:
     """One text per tool, or one for all where the family writes them together."""
     if style == "typescript":
         return [namespace(offered)]
@@ -46,7 +46,7 @@ def tools(style: str, offered: Iterable[Tool], options: Options) -> list[str]:
     return [renderer(tool, options) for tool in offered] if renderer else []
 
 
-def _json_tool(tool: Tool, options: Options) -> str:
+def _json_tool(tool: Tool, options: PatternOptions) -> str:
     """The declaration as the OpenAI format has it, in the family's order of keys, wrapped or not."""
     inner: dict[str, Any] = {}
     for key in options.keys:
@@ -63,7 +63,7 @@ def _json_tool(tool: Tool, options: Options) -> str:
     return as_json({"type": "function", "function": inner} if options.wrap else inner, options)
 
 
-def _text_tool(tool: Tool, options: Options) -> str:
+def _text_tool(tool: Tool, options: PatternOptions) -> str:
     """A sentence about the tool, with its schema as JSON inside."""
     return (
         options.form.replace("{name}", tool.name)
@@ -93,7 +93,7 @@ def _inlined(schema: Any, definitions: Mapping[str, Any] | None = None, depth: i
     }
 
 
-def _gemma_tool(tool: Tool, options: Options) -> str:
+def _gemma_tool(tool: Tool, options: PatternOptions) -> str:
     fields = []
     if tool.description:
         fields.append(f"description:{_quoted(tool.description)}")
@@ -133,7 +133,7 @@ def _quoted(text: object) -> str:
     return f"\0{text}\0"
 
 
-def _words_tool(tool: Tool, options: Options) -> str:
+def _words_tool(tool: Tool, options: PatternOptions) -> str:
     """Every name, description and type apart: endpoints that bill a declaration's words and none of its syntax."""
     schema = tool.parameters
     words = [tool.name, tool.description, *_words(schema, 0)]
@@ -158,12 +158,12 @@ def _words(schema: object, depth: int) -> Iterable[str]:
     yield from _words(schema.get("items"), depth + 1)
 
 
-def _slots_tool(tool: Tool, options: Options) -> str:
+def _slots_tool(tool: Tool, options: PatternOptions) -> str:
     """Names and descriptions, and marks in the number measured for each parameter's syntax."""
     return f"{tool.name}\1{tool.description}\1{_slots(_inlined(tool.parameters), options, 0)}"
 
 
-def _slots(schema: object, options: Options, depth: int) -> str:
+def _slots(schema: object, options: PatternOptions, depth: int) -> str:
     if not isinstance(schema, Mapping) or depth > _DEEPEST:
         return ""
     text: list[str] = []
@@ -190,7 +190,7 @@ def _slots(schema: object, options: Options, depth: int) -> str:
     return "".join(text)
 
 
-_TOOLS: Final[Mapping[str, Callable[[Tool, Options], str]]] = {
+_TOOLS: Final[Mapping[str, Callable[[Tool, PatternOptions], str]]] = {
     "json": _json_tool,
     "gemma": _gemma_tool,
     "slots": _slots_tool,
@@ -199,7 +199,7 @@ _TOOLS: Final[Mapping[str, Callable[[Tool, Options], str]]] = {
 }
 
 
-def arguments(style: str, call: ToolCall, options: Options) -> str:
+def arguments(style: str, call: ToolCall, options: PatternOptions) -> str:
     """The arguments of a call as the family writes them."""
     if style == "sent":
         return call.arguments if isinstance(call.arguments, str) else as_json(call.arguments, options)
@@ -246,7 +246,7 @@ def _gemma_value(value: object, depth: int) -> str:
     return as_json(value)
 
 
-def trimmed(schema: Any, options: Options, depth: int = 0) -> Any:
+def trimmed(schema: Any, options: PatternOptions, depth: int = 0) -> Any:
     """A schema without the keys this endpoint does not show to the model."""
     drop = options.drop
     if not drop or depth > _DEEPEST:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tokenmeter.errors import CatalogError
-from tokenmeter.tokens.requests.options import PLAIN, Options, read_options
+from tokenmeter.tokens.requests.options import PLAIN, PatternOptions, read_options
 
 __all__ = ["Pattern", "Rule", "find_rule", "load_rules"]
 
@@ -48,7 +48,7 @@ class Pattern:
     """Added instead of `each` and the results' frames where one message makes several calls."""
     parallel_each: int = 0
     scale: float = 1.0
-    options: Options = PLAIN
+    options: PatternOptions = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
