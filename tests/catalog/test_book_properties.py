@@ -88,14 +88,14 @@ def test_charges_are_disjoint_and_sum_to_the_total(
 def test_the_short_way_gives_what_the_general_way_gives(
     usage: Usage, model: tuple[str, str], at: datetime, chosen: dict[str, Any]
 ) -> None:
-    shelf = BOOK.shelf(model[0])
-    assert not isinstance(shelf, str)
-    quote = shelf.quote(model[1], None, chosen, at.timestamp())
+    prices = BOOK.provider_prices(model[0])
+    assert not isinstance(prices, str)
+    quote = prices.quote(model[1], None, chosen, at.timestamp())
     short = quote.price(usage, at, at.timestamp())
-    if short.amount is None or not quote._plans:
+    if short.amount is None or not quote._resolved:
         return
-    (plans,) = quote._plans.values() if len(quote._plans) == 1 else (None,)
-    if plans is None or isinstance(plans, str) or isinstance(table := plans[0].table(usage), str):
+    (resolved,) = quote._resolved.values() if len(quote._resolved) == 1 else (None,)
+    if resolved is None or isinstance(resolved, str) or isinstance(table := resolved[0].table(usage), str):
         return
     amount, lines, _, _ = table._bill_any(usage)
     assert amount == short.amount

@@ -6,6 +6,7 @@ in the provider's own zone.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from decimal import Decimal
@@ -470,21 +471,29 @@ def test_a_price_past_its_review_day_says_so() -> None:
 
 
 ROOT = Path(__file__).parents[2]
-FACTS = ROOT.parent / "shared" / "prices" / "facts.jsonl"
+FACTS = Path(os.environ.get("PRICE_FACTS", ROOT / "facts.jsonl")).absolute()
 
 
-@pytest.mark.skipif(
-    not FACTS.exists(), reason="the fact base is not beside this checkout: ../shared/prices/facts.jsonl"
-)
+def compiler(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tools.price_book", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(not FACTS.exists(), reason="the fact base is not in the repository: name a copy in PRICE_FACTS")
 def test_the_book_is_what_the_facts_and_decisions_give() -> None:
-    compiler = ROOT / "tools" / "book" / "compile.py"
-    run = subprocess.run([sys.executable, compiler, "--check", FACTS], capture_output=True, text=True, check=False)
+    run = compiler("--check", str(FACTS))
     assert run.returncode == 0, run.stderr
 
 
-@pytest.mark.skipif(
-    not FACTS.exists(), reason="the fact base is not beside this checkout: ../shared/prices/facts.jsonl"
-)
+def test_without_the_fact_base_the_compiler_names_the_way_out(tmp_path: Path) -> None:
+    run = compiler("--check", str(tmp_path / "facts.jsonl"))
+    assert run.returncode == 2
+    assert str(tmp_path / "facts.jsonl") in run.stderr
+    assert "[[fact]] to tools/price_book/decisions/<provider>.toml" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.skipif(not FACTS.exists(), reason="the fact base is not in the repository: name a copy in PRICE_FACTS")
 def test_every_fact_is_used_or_left_out_with_a_reason() -> None:
     covered = coverage(FACTS)
     assert sum(one.facts for one in covered) == sum(1 for _ in FACTS.open(encoding="utf-8"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tokenmeter.errors import CatalogError, ConfigurationError
-from tokenmeter.providers.registry import _KNOWN_MOST, Endpoint, load_providers, read_providers
+from tokenmeter.providers.registry import _KNOWN_MOST, ProviderEndpoint, load_providers, read_providers
 from tokenmeter.wire.formats import load_apis
 
 PROVIDERS = load_providers()
@@ -176,9 +176,9 @@ def test_the_memory_of_hosts_and_paths_is_bounded() -> None:
 
 def test_users_name_their_own_hosts() -> None:
     providers = PROVIDERS.with_hosts({"llm.corp.lan": "deepseek", "*.gw.corp.lan": "dashscope", "LAN:8080": "openai"})
-    assert providers.for_host("llm.corp.lan", CHAT) == Endpoint("deepseek", None, "openai.chat", None, "always")
-    assert providers.for_host("a.b.gw.corp.lan", CHAT) == Endpoint("alibaba", None, "openai.chat", None, "ask")
-    assert providers.for_host("lan:8080", CHAT) == Endpoint("openai", None, "openai.chat", None, "ask")
+    assert providers.for_host("llm.corp.lan", CHAT) == ProviderEndpoint("deepseek", None, "openai.chat", None, "always")
+    assert providers.for_host("a.b.gw.corp.lan", CHAT) == ProviderEndpoint("alibaba", None, "openai.chat", None, "ask")
+    assert providers.for_host("lan:8080", CHAT) == ProviderEndpoint("openai", None, "openai.chat", None, "ask")
     assert PROVIDERS.for_host("llm.corp.lan", CHAT) is None
     more = providers.with_hosts({"api.openai.com": "openrouter"})
     assert more.for_host("api.openai.com", CHAT) is not None
@@ -289,7 +289,9 @@ currency = "CNY"
 def test_a_vendor_is_added_by_one_file(tmp_path: Path) -> None:
     (tmp_path / "newvendor.toml").write_text(NEW_VENDOR, encoding="utf-8")
     providers = read_providers(tmp_path)
-    assert providers.for_host("api.newvendor.cn", CHAT) == Endpoint("newvendor", None, "openai.chat", "CNY", "ask")
+    assert providers.for_host("api.newvendor.cn", CHAT) == ProviderEndpoint(
+        "newvendor", None, "openai.chat", "CNY", "ask"
+    )
     assert providers.get("nv") is providers.get("newvendor")
 
 

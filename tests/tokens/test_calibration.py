@@ -311,3 +311,12 @@ def test_a_file_that_is_something_else_is_said_and_left_alone(tmp_path: Path, co
     with pytest.raises(ConfigurationError, match=r"other\.db"):
         FileStore(path)
     assert before is None or path.read_bytes() == before
+
+
+def test_the_package_offers_its_names_and_loads_their_modules_when_asked() -> None:
+    from tokenmeter.tokens import calibration
+
+    assert calibration.Store is Store
+    assert all(hasattr(calibration, name) for name in calibration.__all__)
+    with pytest.raises(AttributeError, match="Stoer"):
+        calibration.Stoer  # noqa: B018 - the look-up is the test

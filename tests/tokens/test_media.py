@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenmeter.tokens.requests import count_request
+from tokenmeter.tokens import count_request
 from tokenmeter.tokens.requests.formulas import find_formula, load_formulas, media_tokens
 from tokenmeter.tokens.requests.media import describe, find, image_size
 from tokenmeter.tokens.requests.prompt import Media

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokenmeter.tokens import count_output, count_request
 from tokenmeter.tokens.counter import counter
-from tokenmeter.tokens.requests import count_output, count_request, explain_output, explain_request
+from tokenmeter.tokens.requests import explain_output, explain_request
 from tokenmeter.tokens.requests.bodies import guess_api, read
 
 WEATHER = {

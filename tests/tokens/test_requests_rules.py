@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from tokenmeter.errors import CatalogError
-from tokenmeter.tokens.requests import count_request, rules
+from tokenmeter.tokens import count_request
+from tokenmeter.tokens.requests import rules
 from tokenmeter.tokens.requests.error_bands import KINDS, band_of, load_bands
 from tokenmeter.tokens.requests.formulas import load_formulas
+from tokenmeter.tokens.requests.options import PLAIN, read_options
 from tokenmeter.tokens.requests.rules import find_rule, load_rules
 
 
@@ -78,6 +80,28 @@ def test_problems_in_a_rule_file_are_shown_together(tmp_path: Path, monkeypatch:
         load_rules.cache_clear()
     assert len(caught.value.problems) == 4
     assert any("'strat' is not a key" in problem for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        pytest.param({"compct": True}, "'compct' is not an option", id="a slip"),
+        pytest.param({"forced": True}, "forced = True must be a whole number", id="a switch for a number"),
+        pytest.param({"none_hides": 1}, "none_hides = 1 must be true or false", id="a number for a switch"),
+        pytest.param({"drop": "title"}, "drop = 'title' must be a list", id="a text for a list"),
+    ],
+)
+def test_an_option_of_a_rule_has_a_known_name_and_type(entry: dict[str, object], problem: str) -> None:
+    problems: list[str] = []
+    read_options(entry, "rule 1.tools.options", problems)
+    assert len(problems) == 1
+    assert problems[0].startswith("rule 1.tools.options: ")
+    assert problem in problems[0]
+
+
+def test_an_absent_option_is_not_zero() -> None:
+    given = read_options({"forced": 0, "drop": ["title"]}, "", [])
+    assert (given.forced, PLAIN.forced, given.drop) == (0, None, ("title",))
 
 
 def test_every_formula_has_an_ordered_range() -> None:

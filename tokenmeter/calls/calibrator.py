@@ -96,7 +96,7 @@ class Calibrator:
         on_fork(self)
 
     def forked(self) -> None:
-        """In a child process: no worker, and locks that a thread of the parent may have held."""
+        """Renew worker, queue and lock in a child process: a thread of the parent may own the lock."""
         self._lock = threading.Lock()
         self._queue = queue.Queue(_WAITING_MOST)
         self._worker = None

@@ -1,4 +1,4 @@
-"""`tokenmeter prices check` and `prices update`: what keeps the price book true."""
+"""`tokenmeter prices check` and `prices update`: find problems in the price book, and install checked price files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Tell what is wrong or odd: 1 if something is almost surely a mistake. Raises CatalogError for a broken file."""
+    """Print what is wrong or odd: 1 if something is almost surely a mistake. Raises CatalogError for a broken file."""
     from datetime import UTC, datetime
 
     from tokenmeter.prices.book import Book, load_book
@@ -41,11 +41,11 @@ def check(args: argparse.Namespace) -> int:
     kinds: dict[str, int] = {}
     for finding in findings:
         kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
-    told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
+    kinds_found = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
     providers = providers_asked(args, book)
     rates = sum(len(file.data.get("rate", ())) for provider in providers for file in book.files(provider))
     notices = len(findings) - len(problems)
-    print(f"{rates} rates of {len(providers)} providers: {len(problems)} problems, {notices} notices ({told})")
+    print(f"{rates} rates of {len(providers)} providers: {len(problems)} problems, {notices} notices ({kinds_found})")
     return 1 if problems else 0
 
 

@@ -18,7 +18,7 @@ def providers_asked(args: argparse.Namespace, book: Book) -> tuple[str, ...]:
     """The providers `--provider` leaves. Raises ConfigurationError for one the book does not have."""
     if args.provider is None:
         return book.providers
-    shelf = book.shelf(args.provider)
-    if isinstance(shelf, str):
-        raise ConfigurationError(f"--provider: {shelf}")
-    return (shelf.provider,)
+    prices = book.provider_prices(args.provider)
+    if isinstance(prices, str):
+        raise ConfigurationError(f"--provider: {prices}")
+    return (prices.provider,)

@@ -145,8 +145,8 @@ def _moment(at: Any, book: Book, provider: str, parse: Callable[[str], datetime]
 
         from tokenmeter.prices.provider_prices import read_moment
 
-        shelf = book.shelf(provider)
-        return read_moment(at, UTC if isinstance(shelf, str) else shelf.zone)
+        prices = book.provider_prices(provider)
+        return read_moment(at, UTC if isinstance(prices, str) else prices.zone)
     except (ValueError, OverflowError) as error:
         raise LineError(f"at: {error}", "at") from None
 

@@ -97,13 +97,13 @@ def _in_strings(value: Any) -> Any:
 
 
 def _row(rate: Rate) -> dict[str, Any]:
-    from tokenmeter.prices.upkeep.price_history import card
+    from tokenmeter.prices.upkeep.price_history import component_prices
 
     return {
         "provider": rate.file.provider,
         "model": rate.model,
         "list": rate.list,
-        "prices": card(rate),
+        "prices": component_prices(rate),
         "rate_id": rate.id,
         "effective_from": None if rate.starts_at is None else rate.starts_at.isoformat(),
         "dating": rate.dating,
@@ -143,12 +143,12 @@ def _list(args: argparse.Namespace, book: Book) -> int:
 
 def _named(args: argparse.Namespace, book: Book) -> Iterator[tuple[str, str]]:
     """Who sells the model: by exact id or alias, else by its letters alone."""
-    from tokenmeter.prices.model_names import Names
+    from tokenmeter.prices.model_names import ModelNames
     from tokenmeter.prices.upkeep.price_history import files_of
 
     found = False
     for provider in providers_asked(args, book):
-        names = list(Names(files_of(book, provider)).all())
+        names = list(ModelNames(files_of(book, provider)).all())
         matches = [name for name in names if name == args.model] or [
             name for name in names if name.lower() == args.model.lower()
         ]
@@ -158,7 +158,7 @@ def _named(args: argparse.Namespace, book: Book) -> Iterator[tuple[str, str]]:
     if not found:
         import difflib
 
-        every = {name for provider in book.providers for name in Names(files_of(book, provider)).all()}
+        every = {name for provider in book.providers for name in ModelNames(files_of(book, provider)).all()}
         near = difflib.get_close_matches(args.model, every, n=5)
         raise ConfigurationError(
             f"no provider sells {args.model!r}" + (f" (near names: {', '.join(near)})" if near else "")
@@ -166,14 +166,14 @@ def _named(args: argparse.Namespace, book: Book) -> Iterator[tuple[str, str]]:
 
 
 def _show(args: argparse.Namespace, book: Book) -> int:
-    from tokenmeter.prices.model_names import Names
-    from tokenmeter.prices.price_file import Span
+    from tokenmeter.prices.model_names import ModelNames
+    from tokenmeter.prices.price_file import Validity
     from tokenmeter.prices.upkeep.price_history import files_of, in_force
 
     rows = []
     for provider, name in _named(args, book):
         instant = _instant(args.at, book, provider, "--at").timestamp()
-        match = Names(files_of(book, provider)).find(name, instant, Span())
+        match = ModelNames(files_of(book, provider)).find(name, instant, Validity())
         rows += [
             {**_row(rate), "asked": name, "entry": rate.entry, "flags": list(rate.flags(instant, 0))}
             for rate in in_force(book, provider, instant)
@@ -199,7 +199,7 @@ def _show(args: argparse.Namespace, book: Book) -> int:
 
 
 def _history(args: argparse.Namespace, book: Book) -> int:
-    from tokenmeter.prices.upkeep.price_history import card, histories, percent
+    from tokenmeter.prices.upkeep.price_history import component_prices, histories, percent
 
     runs = [
         run
@@ -214,7 +214,7 @@ def _history(args: argparse.Namespace, book: Book) -> int:
         print(f"{run[0].file.provider} {run[0].model}, {run[0].list}")
         was: dict[str, str] = {}
         for rate in run:
-            now = card(rate)
+            now = component_prices(rate)
             since = "since ever" if rate.starts_at is None else rate.starts_at.strftime("%Y-%m-%d %H:%M")
             until = "" if rate.dating != "open" else f" (known until {rate.entry['until']})"
             print(f"  {since:<16}  {rate.dating:<8} {rate.confidence or '-'}{until}")

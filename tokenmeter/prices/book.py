@@ -20,8 +20,8 @@ from tokenmeter._support.data_files import CATALOG, SCHEMA, data_names, read_dat
 from tokenmeter.components import COMPONENTS
 from tokenmeter.cost import Cost, Offer
 from tokenmeter.errors import CatalogError, ConfigurationError
-from tokenmeter.prices.price_file import PriceFile, Span
-from tokenmeter.prices.provider_prices import Shelf, read_moment
+from tokenmeter.prices.price_file import PriceFile, Validity
+from tokenmeter.prices.provider_prices import ProviderPrices, read_moment
 from tokenmeter.usage import Usage
 
 __all__ = ["Book", "load_book", "read_overlays"]
@@ -50,7 +50,7 @@ class Book:
         self._root = root
         self._overlays = overlays
         self._lists = dict(lists or {})
-        self._shelves: dict[str, Shelf | str] = {}
+        self._opened: dict[str, ProviderPrices | str] = {}
         self._sites: dict[tuple[str, str | None], str] = {}
         self._opening = threading.Lock()
 
@@ -109,33 +109,33 @@ class Book:
         """
         if params and "region" in params:
             provider = self._site(provider, params["region"])
-        shelf = self._shelves.get(provider)
-        if type(shelf) is not Shelf:
-            shelf = self.shelf(provider)
-            if isinstance(shelf, str):
-                return self._unpriced(provider, model, at, shelf)
+        prices = self._opened.get(provider)
+        if type(prices) is not ProviderPrices:
+            prices = self.provider_prices(provider)
+            if isinstance(prices, str):
+                return self._unpriced(provider, model, at, prices)
         if type(at) is datetime and at.tzinfo is not None:
             moment = at
         else:
             try:
-                moment = read_moment(at, shelf.zone)
+                moment = read_moment(at, prices.zone)
             except ValueError as error:
                 return self._unpriced(provider, model, None, str(error))
         instant = moment.timestamp()
         if not _FIRST < instant < _LAST:
             return self._unpriced(provider, model, moment, f"{moment.isoformat()} is beyond any price book")
-        return shelf.quote(model, response_model, params, instant).price(usage, moment, instant)
+        return prices.quote(model, response_model, params, instant).price(usage, moment, instant)
 
     def knows(self, provider: str, model: str, at: datetime | date | str | None = None) -> bool:
         """Whether the book has a rate for a model (or a name of it) at an instant."""
-        shelf = self.shelf(provider)
-        if isinstance(shelf, str):
+        prices = self.provider_prices(provider)
+        if isinstance(prices, str):
             return False
         try:
-            instant = read_moment(at, shelf.zone).timestamp()
+            instant = read_moment(at, prices.zone).timestamp()
         except ValueError:
             return False
-        return shelf.names.find(model, instant, Span()) is not None
+        return prices.names.find(model, instant, Validity()) is not None
 
     def check(self) -> None:
         """Read every price file in full. Raises CatalogError with every problem there is."""
@@ -150,17 +150,17 @@ class Book:
         if problems:
             raise CatalogError(problems)
 
-    def shelf(self, provider: str) -> Shelf | str:
+    def provider_prices(self, provider: str) -> ProviderPrices | str:
         """A provider's prices by id or alias, or the reason there are none."""
-        found = self._shelves.get(provider)
+        found = self._opened.get(provider)
         if found is None:
             with self._opening:
-                found = self._shelves.get(provider)
+                found = self._opened.get(provider)
                 if found is None:
-                    found = self._shelves[provider] = self._open(provider)
+                    found = self._opened[provider] = self._open(provider)
         return found
 
-    def _open(self, provider: str) -> Shelf | str:
+    def _open(self, provider: str) -> ProviderPrices | str:
         name = provider if provider in self.providers else _canonical(provider)
         if name not in self.providers:
             return f"no prices for provider {provider!r} in this book{self._hint(provider)}"
@@ -168,7 +168,7 @@ class Book:
             files = list(self.files(name))
         except CatalogError as error:
             return f"the prices of {name} cannot be read: {error.problems[0]}"
-        return Shelf(files[::-1], book=self.version, default_list=self._lists.get(name))
+        return ProviderPrices(files[::-1], book=self.version, default_list=self._lists.get(name))
 
     def files(self, provider: str) -> Iterable[PriceFile]:
         """The price files of a provider, lowest first. Raises CatalogError if one cannot be read."""
@@ -298,11 +298,11 @@ def newest_root(beside: str = "tokenmeter_prices") -> Path:
         return CATALOG
     root = Path(places[0])
     try:
-        theirs = read_data("book", root)
+        other = read_data("book", root)
     except CatalogError:
         return CATALOG
-    ours = _version(CATALOG, ()).partition("+")[0]
-    return root if theirs.get("schema") == SCHEMA and str(theirs.get("read", "")) > ours else CATALOG
+    own = _version(CATALOG, ()).partition("+")[0]
+    return root if other.get("schema") == SCHEMA and str(other.get("read", "")) > own else CATALOG
 
 
 @functools.cache

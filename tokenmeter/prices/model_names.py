@@ -1,4 +1,4 @@
-"""Which model of a provider's book a name means, at an instant.
+"""Finds the model of a provider's book that a name means at an instant.
 
 In this order: the exact id with a rate in force; an alias in force; a spelling the price file declares safe (letter
 case, dots for dashes, a `[[form]]` such as `"us.{model}"`), if exactly one model fits. Nothing is tried by prefix and
@@ -13,15 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from tokenmeter.prices.price_file import EVER, PriceFile, Span, instant_of
+from tokenmeter.prices.price_file import EVER, PriceFile, Validity, instant_of
 
-__all__ = ["Match", "Names"]
+__all__ = ["ModelMatch", "ModelNames"]
 
 _DEPTH: Final = 5
 _HINTS: Final = 300  # finding near names is slow: after so many unknown ones a book stops offering them
 
 
-class Match(NamedTuple):
+class ModelMatch(NamedTuple):
     """A model of the book, with what the spelling said about the call and how it was found."""
 
     model: str
@@ -29,7 +29,7 @@ class Match(NamedTuple):
     flags: tuple[str, ...] = ()
 
 
-class Names:
+class ModelNames:
     """The names of one provider, over its price file and the overlays on it (topmost first)."""
 
     def __init__(self, files: list[PriceFile]) -> None:
@@ -51,46 +51,46 @@ class Names:
         """Every id and alias, each once."""
         yield from dict.fromkeys([*(model for file in self._files for model in file.entries), *self._aliases])
 
-    def find(self, name: str, instant: float, span: Span) -> Match | None:
-        """The model a name means at an instant; narrows `span` to the time this stays so."""
-        return self._known(name, instant, span) or self._spelled(name, instant, span)
+    def find(self, name: str, instant: float, validity: Validity) -> ModelMatch | None:
+        """The model a name means at an instant; narrows `validity` to the time this stays so."""
+        return self._known(name, instant, validity) or self._spelled(name, instant, validity)
 
-    def _known(self, name: str, instant: float, span: Span, depth: int = _DEPTH) -> Match | None:
-        if self._sold(name, instant, span):
-            return Match(name)
+    def _known(self, name: str, instant: float, validity: Validity, depth: int = _DEPTH) -> ModelMatch | None:
+        if self._sold(name, instant, validity):
+            return ModelMatch(name)
         for since, until, target in self._aliases.get(name, ()):
             if since <= instant < until:
-                span.narrow(since, until)
-                found = self._known(target, instant, span, depth - 1) if depth else None
+                validity.narrow(since, until)
+                found = self._known(target, instant, validity, depth - 1) if depth else None
                 if found is not None:
                     return found
             else:
-                span.narrow(*((until, EVER) if until <= instant else (-EVER, since)))
+                validity.narrow(*((until, EVER) if until <= instant else (-EVER, since)))
         return None
 
-    def _sold(self, name: str, instant: float, span: Span) -> bool:
+    def _sold(self, name: str, instant: float, validity: Validity) -> bool:
         sold = False
         for file in self._files:
             for currency in file.lists(name):
                 timeline = file.timeline(name, currency)
-                rate = None if timeline is None else timeline.in_force(instant, span)
+                rate = None if timeline is None else timeline.in_force(instant, validity)
                 sold = sold or (rate is not None and not rate.withdrawn)
         return sold
 
-    def _spelled(self, name: str, instant: float, span: Span) -> Match | None:
+    def _spelled(self, name: str, instant: float, validity: Validity) -> ModelMatch | None:
         folded = self._fold_all()
         key = self._fold(name)
         candidates = folded.get(key, set()) - {name}
         if len(candidates) == 1:
-            found = self._known(next(iter(candidates)), instant, span)
+            found = self._known(next(iter(candidates)), instant, validity)
             if found is not None:
-                return Match(found.model, found.params, ("matched_spelling",))
+                return ModelMatch(found.model, found.params, ("matched_spelling",))
         for pattern, params in self._forms:
             match = pattern.fullmatch(name)
             if match is not None and (inner := match["model"]) != name:
-                found = self._known(inner, instant, span) or self._spelled(inner, instant, span)
+                found = self._known(inner, instant, validity) or self._spelled(inner, instant, validity)
                 if found is not None:
-                    return Match(found.model, {**params, **found.params}, ("matched_form", *found.flags))
+                    return ModelMatch(found.model, {**params, **found.params}, ("matched_form", *found.flags))
         return None
 
     def _fold(self, name: str) -> str:

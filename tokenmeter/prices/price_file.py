@@ -20,13 +20,13 @@ from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import Prices, number, prices_of, read_case
 from tokenmeter.prices.time_windows import Window, as_date, zone_of
 
-__all__ = ["PriceFile", "Rate", "Span", "Timeline", "instant_of"]
+__all__ = ["PriceFile", "Rate", "Timeline", "Validity", "instant_of"]
 
 EVER: Final = math.inf
 _ENTRIES: Final = frozenset({"rate", "alias", "form", "plan", "discount", "contract"})  # what is not head
 
 
-class Span:
+class Validity:
     """The time over which an answer stays the same, narrowed by everything it was derived from."""
 
     __slots__ = ("since", "until")
@@ -152,12 +152,12 @@ class Timeline:
         self.rates = sorted(_dated(entries, file), key=lambda rate: rate.start)
         self._starts = [rate.start for rate in self.rates]
 
-    def in_force(self, instant: float, span: Span) -> Rate | None:
+    def in_force(self, instant: float, validity: Validity) -> Rate | None:
         """The rate in force at an instant, withdrawn ones included; None before the first."""
         index = bisect_right(self._starts, instant)
         since = self._starts[index - 1] if index else -EVER
         until = self._starts[index] if index < len(self._starts) else EVER
-        span.narrow(since, until)
+        validity.narrow(since, until)
         return self.rates[index - 1] if index else None
 
     def after(self, rate: Rate) -> float:

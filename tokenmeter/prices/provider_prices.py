@@ -1,8 +1,8 @@
-"""One provider's part of the book: from a call's names, parameters and instant to what answers it.
+"""The prices of one provider: from a call's names, parameters and instant to the quote that prices it.
 
-The answer to one form of request (names and parameters) is a `Quote`, good for a span of time: until the next rate
-or the next alias. Quotes are kept, so a warm call does one dictionary lookup and two comparisons before the
-arithmetic, and a bisection per time-of-day window the rate depends on.
+A `Quote` answers one form of request (names and parameters) over a period: until the next rate or the next alias.
+Quotes are kept, so a warm call does one dictionary lookup and two comparisons before the arithmetic, and a bisection
+per time-of-day window the rate depends on.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from typing import Any, Final
 from tokenmeter.cost import Cost, Offer
 from tokenmeter.prices.charges import Table
 from tokenmeter.prices.components import load_schema
-from tokenmeter.prices.conditions import Plan, number
-from tokenmeter.prices.model_names import Match, Names
-from tokenmeter.prices.price_file import EVER, PriceFile, Rate, Span, instant_of
+from tokenmeter.prices.conditions import number
+from tokenmeter.prices.model_names import ModelMatch, ModelNames
+from tokenmeter.prices.price_file import EVER, PriceFile, Rate, Validity, instant_of
+from tokenmeter.prices.resolved_rate import ResolvedRate
 from tokenmeter.prices.time_windows import INSIDE, UNKNOWN, Window
 from tokenmeter.usage import Usage
 
-__all__ = ["Quote", "Shelf", "read_moment"]
+__all__ = ["ProviderPrices", "Quote", "read_moment"]
 
 _QUOTES_MOST: Final = 20_000
 _NONE: Final[Mapping[str, Any]] = {}
-Plans = tuple[Plan, "Plan | None", tuple[str, ...]]  # what bills, the list where that differs, and flags of both
+#: What bills, the public list's rate where that differs, and the flags of both.
+Resolved = tuple[ResolvedRate, "ResolvedRate | None", tuple[str, ...]]
 
 
 def read_moment(at: datetime | date | str | None, zone: Any) -> datetime:
@@ -50,78 +52,78 @@ def read_moment(at: datetime | date | str | None, zone: Any) -> datetime:
 
 
 class Quote:
-    """What answers one form of request from `since` until `until`: plans by the state of its windows, or a reason."""
+    """The answer to one form of request from `since` until `until`: rates by the state of its windows, or a reason."""
 
-    __slots__ = ("_make", "_plans", "_windows", "covered_by", "flags", "offer", "reason", "since", "until")
+    __slots__ = ("_make", "_resolved", "_windows", "covered_by", "flags", "offer", "reason", "since", "until")
 
     def __init__(
         self,
-        span: Span,
+        validity: Validity,
         offer: Offer,
-        make: Callable[[Collection[str]], Plans] | None = None,
+        make: Callable[[Collection[str]], Resolved] | None = None,
         *,
         windows: tuple[Window, ...] = (),
         flags: tuple[str, ...] = (),
         reason: str | None = None,
         covered_by: str | None = None,
     ) -> None:
-        self.since, self.until = span.since, span.until
+        self.since, self.until = validity.since, validity.until
         self.offer, self.reason, self.covered_by, self.flags = offer, reason, covered_by, flags
         self._make, self._windows = make, windows
-        self._plans: dict[tuple[int, ...], Plans | str] = {}
+        self._resolved: dict[tuple[int, ...], Resolved | str] = {}
 
     def price(self, usage: Usage, at: datetime, instant: float) -> Cost:
         """The cost of a usage at an instant this quote is good for."""
         windows = self._windows
         state = tuple([window.state(instant) for window in windows]) if windows else ()
-        plans = self._plans.get(state)
-        if plans is None:
-            plans = self._plans[state] = self._decide(state)
-        if isinstance(plans, str):
-            return self._unpriced(at, plans)
-        plan, list_plan, flags = plans
-        table = plan.table(usage)
+        resolved = self._resolved.get(state)
+        if resolved is None:
+            resolved = self._resolved[state] = self._decide(state)
+        if isinstance(resolved, str):
+            return self._unpriced(at, resolved)
+        rate, list_rate, flags = resolved
+        table = rate.table(usage)
         if isinstance(table, str):
             return self._unpriced(at, table)
         amount, lines, more, reason = table.bill(usage)
         if more:
             flags += more
-        if plan.edges:
+        if rate.edges:
             length = usage.input_tokens or 0
-            flags += tuple(name for low, high, name in plan.edges if low < length <= high)
+            flags += tuple(name for low, high, name in rate.edges if low < length <= high)
         if amount is None:
             return Cost(self.offer, "unpriced", None, lines, at, flags, reason, self.covered_by)
         free = not amount and (table.free or (bool(lines) and not any(price.rate for price, _, _ in lines)))
         list_amount = None
-        if list_plan is not None and isinstance(listed := list_plan.table(usage), Table):
+        if list_rate is not None and isinstance(listed := list_rate.table(usage), Table):
             list_amount = listed.bill(usage)[0]
         return Cost(
             self.offer, "free" if free else "priced", amount, lines, at, flags, None, self.covered_by, list_amount,
             (table, usage),
         )  # fmt: skip
 
-    def _decide(self, state: tuple[int, ...]) -> Plans | str:
+    def _decide(self, state: tuple[int, ...]) -> Resolved | str:
         if self._make is None:
             return self.reason or ""
         try:
-            plan, list_plan, flags = self._make(
+            rate, list_rate, flags = self._make(
                 {w.name for w, s in zip(self._windows, state, strict=True) if s & INSIDE}
             )
         except ValueError as error:
             return str(error)
         unknown = ("calendar_unknown",) if any(one & UNKNOWN for one in state) else ()
-        return plan, list_plan, self.flags + flags + unknown
+        return rate, list_rate, self.flags + flags + unknown
 
     def _unpriced(self, at: datetime, reason: str) -> Cost:
         return Cost(self.offer, "unpriced", None, (), at, self.flags, reason, self.covered_by)
 
 
-class Shelf:
+class ProviderPrices:
     """The price files of one provider, topmost overlay first, and the quotes given so far."""
 
     def __init__(self, files: list[PriceFile], *, book: str, default_list: str | None = None) -> None:
         self.files = files
-        self.names = Names(files)
+        self.names = ModelNames(files)
         self.provider = files[0].provider
         self.zone = files[0].zone
         self.default_list = default_list or files[-1].currency
@@ -130,17 +132,17 @@ class Shelf:
         self._count = 0
 
     def quote(self, model: str, response_model: str | None, params: Mapping[str, Any] | None, instant: float) -> Quote:
-        """What answers this form of request at an instant."""
+        """The quote for this form of request at an instant."""
         key = (model, response_model, *params.items()) if params else (model, response_model)
         try:
             quotes = self._quotes.get(key)
-        except TypeError:  # a parameter that can't be hashed, such as a dict: nothing the book asks about
+        except TypeError:  # a parameter that cannot be hashed, such as a dict, is no condition of the book
             plain = {name: value for name, value in (params or _NONE).items() if isinstance(value, str | int | bool)}
             return self.quote(model, response_model, plain, instant)
         if quotes is not None:
             for quote in quotes:
                 if quote.since <= instant < quote.until:
-                    if quote is not quotes[0]:  # the span asked last is asked next
+                    if quote is not quotes[0]:  # the period asked last is asked next
                         self._quotes[key] = [quote, *(other for other in quotes if other is not quote)]
                     return quote
         quote = self._find(model, response_model, params or _NONE, instant)
@@ -151,28 +153,33 @@ class Shelf:
         return quote
 
     def _find(self, model: str, response_model: str | None, params: Mapping[str, Any], instant: float) -> Quote:
-        span = Span()
+        validity = Validity()
         flags: tuple[str, ...] = ()
         match = None
         if response_model and response_model != model:
-            match = self.names.find(response_model, instant, span)
+            match = self.names.find(response_model, instant, validity)
             flags = () if match is not None else ("response_model_unknown",)
         if match is None:
-            match = self.names.find(model, instant, span)
+            match = self.names.find(model, instant, validity)
         if match is None:
-            return Quote(span, self._nothing(None), flags=flags, reason=self._why_unknown(model, instant))
+            return Quote(validity, self._nothing(None), flags=flags, reason=self._why_unknown(model, instant))
         flags += match.flags
-        rate, name = self._rate(match, params, instant, span)
+        rate, name = self._rate(match, params, instant, validity)
         if rate is None:
             reason = self._why_no_rate(match.model, name, instant)
-            return Quote(span, self._nothing(match.model, name), flags=flags, reason=reason)
-        return self._quote(rate, match, params, instant, span, flags)
+            return Quote(validity, self._nothing(match.model, name), flags=flags, reason=reason)
+        return self._quote(rate, match, params, instant, validity, flags)
 
     def _nothing(self, model: str | None, name: str | None = None) -> Offer:
         return Offer(provider=self.provider, model=model, list=name, book=self._book)
 
     def _rate(
-        self, match: Match, params: Mapping[str, Any], instant: float, span: Span, below: PriceFile | None = None
+        self,
+        match: ModelMatch,
+        params: Mapping[str, Any],
+        instant: float,
+        validity: Validity,
+        below: PriceFile | None = None,
     ) -> tuple[Rate | None, str]:
         """The rate in force, from the topmost file that has one (beneath `below`), and the list asked."""
         files = self.files if below is None else self.files[self.files.index(below) + 1 :]
@@ -184,18 +191,24 @@ class Shelf:
                 name = next(iter(lists))  # the only list that has this model: never a conversion
         for file in files:
             timeline = file.timeline(match.model, name.upper())
-            rate = None if timeline is None else timeline.in_force(instant, span)
+            rate = None if timeline is None else timeline.in_force(instant, validity)
             if rate is not None:
                 return (None if rate.withdrawn else rate), name
         return None, name
 
     def _quote(
-        self, rate: Rate, match: Match, params: Mapping[str, Any], instant: float, span: Span, flags: tuple[str, ...]
+        self,
+        rate: Rate,
+        match: ModelMatch,
+        params: Mapping[str, Any],
+        instant: float,
+        validity: Validity,
+        flags: tuple[str, ...],
     ) -> Quote:
         timeline = rate.file.timeline(rate.model, rate.list)
         next_start = EVER if timeline is None else timeline.after(rate)
         for turn in rate.turns():
-            span.narrow(*((turn, EVER) if turn <= instant else (-EVER, turn)))
+            validity.narrow(*((turn, EVER) if turn <= instant else (-EVER, turn)))
         flags += tuple(rate.flags(instant, next_start))
         covered_by, plan_flags = self._covered_by(params)
         facts = {**match.params, **params}
@@ -209,15 +222,15 @@ class Shelf:
             list=rate.list,
             book=self._book,
         )
-        discount = None if rate.file.contract else self._discount(rate.model, instant, span)
+        discount = None if rate.file.contract else self._discount(rate.model, instant, validity)
         listed = rate if discount is not None else None
         if rate.file.contract:
-            listed, _ = self._rate(match, {**params, "currency": rate.list}, instant, span, rate.file)
+            listed, _ = self._rate(match, {**params, "currency": rate.list}, instant, validity, rate.file)
 
-        def make(windows: Collection[str]) -> Plans:
-            plan = Plan(rate.prices(), facts, windows, load_schema(), discount=discount)
-            list_plan = None if listed is None else Plan(listed.prices(), facts, windows, load_schema())
-            return plan, list_plan, plan.flags + plan_flags
+        def make(windows: Collection[str]) -> Resolved:
+            resolved = ResolvedRate(rate.prices(), facts, windows, load_schema(), discount=discount)
+            list_rate = None if listed is None else ResolvedRate(listed.prices(), facts, windows, load_schema())
+            return resolved, list_rate, resolved.flags + plan_flags
 
         windows = {
             name: one.file.window(name)
@@ -226,7 +239,7 @@ class Shelf:
             for case in one.prices().cases
             for name in case.windows
         }
-        return Quote(span, offer, make, windows=tuple(windows.values()), flags=flags, covered_by=covered_by)
+        return Quote(validity, offer, make, windows=tuple(windows.values()), flags=flags, covered_by=covered_by)
 
     def _covered_by(self, params: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
         plan = params.get("plan") or params.get("covered_by")
@@ -235,7 +248,7 @@ class Shelf:
         known = any(plan in file.plans for file in self.files)
         return plan, () if known else ("plan_unknown",)
 
-    def _discount(self, model: str, instant: float, span: Span) -> Decimal | dict[str, Decimal] | None:
+    def _discount(self, model: str, instant: float, validity: Validity) -> Decimal | dict[str, Decimal] | None:
         """The account's discount on this model: the first that applies; discounts do not stack."""
         for file in self.files:
             for entry in file.discounts:
@@ -244,12 +257,12 @@ class Shelf:
                 if model not in entry["models"] and "*" not in entry["models"]:
                     continue
                 if since <= instant < until:
-                    span.narrow(since, until)
+                    validity.narrow(since, until)
                     multiply = entry["multiply"]
                     if isinstance(multiply, Mapping):
                         return {name: number(factor) for name, factor in multiply.items()}
                     return number(multiply)
-                span.narrow(*((until, EVER) if until <= instant else (-EVER, since)))
+                validity.narrow(*((until, EVER) if until <= instant else (-EVER, since)))
         return None
 
     def _why_unknown(self, model: str, instant: float) -> str:
@@ -274,7 +287,7 @@ class Shelf:
                 timeline = file.timeline(model, one)
                 if timeline is None:
                     continue
-                rate = timeline.in_force(instant, Span())
+                rate = timeline.in_force(instant, Validity())
                 if rate is not None and rate.withdrawn:
                     return f"{model!r} was withdrawn on {rate.id.rpartition('@')[2]}"
                 starts += [rate.starts_at.isoformat() for rate in timeline.rates[:1] if rate.starts_at is not None]

@@ -1,4 +1,4 @@
-"""Parts of the week at which a price differs, and the calendars of public holidays they follow.
+"""Time-of-day windows: parts of the week at which a price differs, and the holiday calendars they follow.
 
 A window is asked with an instant and answers whether it lies inside. The edges of each day are worked out once, in
 the vendor's zone, so that asking again costs a bisection.

@@ -1,4 +1,4 @@
-"""Who serves and bills: one TOML file per provider, and which provider a host is.
+"""The providers: one TOML file each, and the provider and wire format behind a host and path.
 
 A provider file says its id, aliases, OpenTelemetry name, time zone, the hosts it answers on, how it takes
 `stream_options`, and what its answers say beyond the wire format. `Providers.for_host` is asked for every request
@@ -34,7 +34,7 @@ from tokenmeter._support.toml_problems import CATALOG, Problems, read_folder
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.wire.formats import API_KEYS, Apis, check_components, load_apis
 
-__all__ = ["Endpoint", "Provider", "Providers", "load_providers", "read_providers"]
+__all__ = ["Provider", "ProviderEndpoint", "Providers", "load_providers", "read_providers"]
 
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 _HOST: Final = re.compile(r"[^\s/:@?#\[\]]+(:[0-9]{1,5})?")
@@ -54,7 +54,7 @@ _KNOWN_MOST: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class ProviderEndpoint:
     """What a request to a host and path is. `api` is None where the path is not a call to a model."""
 
     provider_id: str
@@ -121,7 +121,7 @@ class _Known:
         self.host = host
         self.provider = provider
         self.region = region
-        self.paths: dict[str, Endpoint] = {}
+        self.paths: dict[str, ProviderEndpoint] = {}
 
 
 class Providers:
@@ -132,7 +132,7 @@ class Providers:
         self._apis = apis
         self._extra = dict(extra)
         self._names: dict[str, Provider] = {}
-        # An id is stronger than somebody else's alias, and an alias than an OpenTelemetry name, which sites share.
+        # An id is stronger than another provider's alias, and an alias than an OpenTelemetry name, which sites share.
         for provider in self.by_id.values():
             self._names[provider.id] = provider
         for names in (lambda provider: provider.aliases, lambda provider: (provider.otel_name,)):
@@ -170,8 +170,8 @@ class Providers:
         site = provider.sites.get(region)
         return self.by_id.get(site, provider) if site is not None else provider
 
-    def for_host(self, host: str, path: str) -> Endpoint | None:
-        """What a POST to a host and path is; None for a host nobody declared.
+    def for_host(self, host: str, path: str) -> ProviderEndpoint | None:
+        """What a POST to a host and path is; None for a host that no provider declares.
 
         `host` may carry a port (`localhost:11434`); a known host with a path that is no call to a model gives an
         endpoint whose `api` is None.
@@ -213,10 +213,10 @@ class Providers:
                 return _Known(line, self.by_id[line.provider_id], region)
         return None
 
-    def _endpoint(self, known: _Known, path: str) -> Endpoint:
+    def _endpoint(self, known: _Known, path: str) -> ProviderEndpoint:
         provider, host = known.provider, known.host
         own = {**provider.paths, **host.paths}
-        endpoint = Endpoint(
+        endpoint = ProviderEndpoint(
             provider_id=provider.id,
             region=known.region,
             api=self._apis.for_path(path, own) if path else None,

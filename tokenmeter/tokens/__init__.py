@@ -1,11 +1,13 @@
-"""Count text and requests as the vendor bills them, offline.
+"""Counts text and requests as the vendor bills them, offline.
 
 A model belongs to a family (how text becomes tokens), by data. Where the family's vocabulary is here the count is
 exact; elsewhere a stand-in or a ratio of its script gives a number with a range. Nothing is loaded before it is used
 and nothing is ever downloaded.
 
-`counter` finds the family and counts text; `requests` (imported on first use) adds what chat templates, tools and
-media cost.
+Called by `calls` where a vendor reports no usage, by estimates, and by users. Read `counter.py` first: it finds the
+family (`families`) and counts text (`engine`); `requests` (imported on first use) adds what chat templates, tools and
+media cost; `streams` counts answers as they arrive; `calibration` corrects counts by what vendors report; `custom`
+registers vocabularies of the user's.
 """
 
 from __future__ import annotations
@@ -55,14 +57,14 @@ def count_request(
     `model` and `api` are read from the body where they are not given; `at` is the ISO date of the call, now where
     absent, for vendors that changed what they add.
     """
-    own = sys.modules.get("tokenmeter.tokens.custom_template")  # there once the user has registered a vocabulary
-    if own is not None:
-        exact: TokenCount | None = own.count_chat(body, provider=provider, model=model)
+    custom = sys.modules.get("tokenmeter.tokens.custom_template")  # there once the user has registered a vocabulary
+    if custom is not None:
+        exact: TokenCount | None = custom.count_chat(body, provider=provider, model=model)
         if exact is not None:
             return exact
-    from tokenmeter.tokens.requests import count_request as count
+    from tokenmeter.tokens.requests import explain_request
 
-    return count(body, provider=provider, model=model, api=api, at=at)
+    return explain_request(body, provider=provider, model=model, api=api, at=at).count
 
 
 def count_output(
@@ -80,9 +82,9 @@ def count_output(
 
     Given the `request` it answers, what offered tools or a schema change about the answer is counted too.
     """
-    from tokenmeter.tokens.requests import count_output as count
+    from tokenmeter.tokens.requests import explain_output
 
-    return count(
+    return explain_output(
         model=model,
         provider=provider,
         api=api,
@@ -91,7 +93,7 @@ def count_output(
         tool_calls=tool_calls,
         request=request,
         at=at,
-    )
+    ).count
 
 
 def register(family: str, path: str | os.PathLike[str], *, models: Iterable[str] = ()) -> None:

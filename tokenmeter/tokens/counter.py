@@ -1,4 +1,4 @@
-"""How one model's text is counted: the vocabulary, the grade of the answer and its range.
+"""Counts the text of one model: with which vocabulary, how exactly, and in which range.
 
 `counter(model, provider)` is what request counting, streams and the command line build on. It finds the model's
 family by data (`tokenizers/models.toml`), and loads a vocabulary when something is counted, not before. Where the
@@ -15,7 +15,7 @@ from typing import Final
 
 from tokenmeter.errors import CatalogError
 from tokenmeter.tokens.engine import Tokenizer, load_tokenizer
-from tokenmeter.tokens.families import Family, Match, Scale, family_names, load_family, match_model
+from tokenmeter.tokens.families import Family, FamilyMatch, Scale, family_names, load_family, match_model
 from tokenmeter.tokens.ratio import RatioTally, Script, script_of
 from tokenmeter.usage import TokenCount
 
@@ -37,16 +37,16 @@ class Counter:
 
     __slots__ = ("_scale", "_tokenizer", "family", "family_name", "found_by", "method", "model", "provider", "reason")
 
-    def __init__(self, model: str, provider: str | None, match: Match) -> None:
-        own = load_family(match.family)
+    def __init__(self, model: str, provider: str | None, match: FamilyMatch) -> None:
+        family = load_family(match.family)
         self.model = model
         self.provider = provider
-        self.family_name = own.name
-        self.family = own.counted_with
+        self.family_name = family.name
+        self.family = family.counted_with
         self.found_by = match.by
-        self.method = "exact" if self.family == own.name and match.by == "model" else "stand-in"
+        self.method = "exact" if self.family == family.name and match.by == "model" else "stand-in"
         self.reason = None if match.by == "model" else f"model {model!r} is not known: counted with {self.family}"
-        self._scale = _scale(own, match)
+        self._scale = _scale(family, match)
         self._tokenizer: Tokenizer | None = None
 
     @property
@@ -100,9 +100,9 @@ class Counter:
         return TokenCount(tokens, low, high, self.method, self.family_name, (), self.reason)
 
 
-def _scale(own: Family, match: Match) -> dict[Script, Scale] | None:
-    if own.counted_with != own.name:
-        return dict(own.scale)
+def _scale(family: Family, match: FamilyMatch) -> dict[Script, Scale] | None:
+    if family.counted_with != family.name:
+        return dict(family.scale)
     return None if match.by == "model" else dict.fromkeys(("zh", "en", "mixed", "other"), GUESSED)
 
 

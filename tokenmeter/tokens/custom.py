@@ -1,13 +1,13 @@
-"""Vocabularies of the user's own: a `tokenizer.json`, a folder of a transformers model, or a family of our own kind.
+"""Registers custom vocabularies: a `tokenizer.json`, a folder of a transformers model, or a family's `.toml`.
 
     tokens.register("llama-3.3", "~/models/llama-3.3/tokenizer.json", models=["llama-3.3-70b"])
 
-For families whose licence keeps their vocabulary out of this package, and for models of one's own. Counted by Hugging
+For families whose licence keeps their vocabulary out of this package, and for custom models. Counted by Hugging
 Face's `tokenizers` (extra `[counting]`) or, where a folder has no tokenizer.json, by `transformers` (extra
 `[transformers]`, `local_files_only`): nothing is downloaded and no code of the model runs.
 
 A folder with a chat template has whole requests counted through it, exactly as a server that runs the model renders
-them: `own_template` does that, with the sandboxed Jinja of `transformers`.
+them: `custom_template` does that, with the sandboxed Jinja of `transformers`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["HuggingFace", "register"]
 class HuggingFace:
     """A tokenizer.json counted by Hugging Face's `tokenizers`, or a slow tokenizer of `transformers`."""
 
-    # Such a tokenizer may put something in front of every text, so its texts are never cut.
+    # Such a tokenizer may put something in front of every text, so its texts are never split.
     adds_up: ClassVar[bool] = False
 
     __slots__ = ("_native", "_tokenizer", "family")
@@ -63,14 +63,14 @@ def register(family: str, path: str | os.PathLike[str], *, models: Iterable[str]
     if not place.exists():
         raise ConfigurationError(f"register: {place} is not there")
     if place.suffix == ".toml":
-        own = families.read_family(place, family)
-        tokenizer: engine.Tokenizer = engine.build_tokenizer(own)
+        custom = families.read_family(place, family)
+        tokenizer: engine.Tokenizer = engine.build_tokenizer(custom)
     else:
-        own = families.Family(name=family, title=family, path=place)
-        tokenizer = _hugging_face(own, place)
-    put_template(own.name, _template(place))
-    families.add_family(own, tuple(models))
-    engine.put_tokenizer(own.name, tokenizer)
+        custom = families.Family(name=family, title=family, path=place)
+        tokenizer = _hugging_face(custom, place)
+    put_template(custom.name, _template(place))
+    families.add_family(custom, tuple(models))
+    engine.put_tokenizer(custom.name, tokenizer)
     from tokenmeter.tokens.counter import counter
 
     counter.cache_clear()

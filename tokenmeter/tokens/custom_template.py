@@ -1,4 +1,4 @@
-"""Whole requests through a model's own chat template, for vocabularies the user has registered from a folder.
+"""Counts whole requests through a model's chat template, for custom vocabularies registered from a folder.
 
 The template is a program in Jinja that came with the model; `transformers` runs it in its sandbox. The body is handed
 over as the servers that run such models (vLLM, SGLang) do: texts in parts joined by a newline, arguments of calls as
@@ -26,7 +26,7 @@ _templates: dict[str, ChatTemplate] = {}
 
 
 class ChatTemplate:
-    """Renders a request with the template of a `transformers` tokenizer, and counts what comes of it."""
+    """Renders a request with the template of a `transformers` tokenizer, and counts the text."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -54,10 +54,10 @@ class ChatTemplate:
             )
             return len(self._tokenizer.encode(scalars(text), add_special_tokens=False))
         except (TemplateError, TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
-            said = f"{type(error).__name__}: {error}"[:200]
-            if said not in self._refused and len(self._refused) < 100:
-                self._refused.add(said)
-                logger.warning("a chat template does not take a request, which is counted with a range: %s", said)
+            reason = f"{type(error).__name__}: {error}"[:200]
+            if reason not in self._refused and len(self._refused) < 100:
+                self._refused.add(reason)
+                logger.warning("a chat template does not take a request, which is counted with a range: %s", reason)
             return None
 
 
@@ -105,16 +105,16 @@ def _messages(body: Mapping[str, Any]) -> list[dict[str, Any]] | None:
         if content is None:
             return None
         messages.append({"role": "system", "content": content})
-    for turn in given:
-        if not isinstance(turn, Mapping):
+    for one in given:
+        if not isinstance(one, Mapping):
             return None
-        message = dict(turn)
-        content = _text(turn.get("content"))
-        if content is None and turn.get("content") is not None:
+        message = dict(one)
+        content = _text(one.get("content"))
+        if content is None and one.get("content") is not None:
             return None
         message["content"] = content
-        if turn.get("tool_calls"):
-            message["tool_calls"] = [_call(call) for call in turn["tool_calls"]]
+        if one.get("tool_calls"):
+            message["tool_calls"] = [_call(call) for call in one["tool_calls"]]
         messages.append(message)
     return messages
 

@@ -1,4 +1,4 @@
-"""Turn text into tokens with a family's own vocabulary, natively and without surprises.
+"""Tokenizes text with a family's vocabulary, on tiktoken's native engine.
 
 The work is tiktoken's, on ranks we build ourselves: its constructor only, no registry, no plugin, no download. Around
 it are the traps closed that a plain `encode_ordinary` leaves open:
@@ -6,7 +6,7 @@ it are the traps closed that a plain `encode_ordinary` leaves open:
 - special tokens typed by a user are counted as the family's servers do, and never raise;
 - lone surrogates count as U+FFFD, joined ones as their character;
 - long runs of white space, at which the native regular expression panics, are counted apart, with the same count;
-- a long text is encoded in pieces (`cuts`), so memory does not grow with it.
+- a long text is encoded in pieces (`split_points`), so memory does not grow with it.
 
 A vocabulary is loaded once, by the first text counted with it; threads share it.
 """
@@ -33,7 +33,7 @@ class Tokenizer(Protocol):
 
     family: Family
     adds_up: ClassVar[bool]
-    """Whether the tokens of pieces cut at safe places add up to those of the whole."""
+    """Whether the tokens of pieces split at safe points add up to those of the whole."""
 
     def count(self, text: str, markers: bool = False) -> int:
         """Tokens of a text; `markers` reads special tokens as one token each."""

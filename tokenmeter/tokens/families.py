@@ -1,4 +1,4 @@
-"""Families and which models belong to them, read from `tokenizers/`.
+"""Reads tokenizer families from `tokenizers/`, and finds the family a model belongs to.
 
 A family is one `<family>.toml`: how text becomes tokens (pattern, normalisation, special tokens, vocabulary) or, where
 the vendor publishes no vocabulary, which family stands in and how far off it is. `models.toml` says which model belongs
@@ -21,7 +21,7 @@ from typing import Any, Final
 from tokenmeter.errors import CatalogError
 from tokenmeter.tokens.ratio import Script
 
-__all__ = ["Family", "Match", "data_folder", "family_names", "load_family", "match_model", "read_family"]
+__all__ = ["Family", "FamilyMatch", "data_folder", "family_names", "load_family", "match_model", "read_family"]
 
 Scale = tuple[float, float, float]
 """True tokens per counted token: the best guess, and the least and greatest that hold for 95% of real texts."""
@@ -35,7 +35,7 @@ class Family:
     """How the text of some models becomes tokens.
 
     `stand_in` names the family counted with where this one has no vocabulary, or none that its licence lets us ship
-    (`shipped` is false until somebody builds it).
+    (`shipped` is false: it is built where its licence is accepted).
     """
 
     name: str
@@ -73,7 +73,7 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class FamilyMatch:
     """The family of a model and how it was found: `model` (stated), `provider` (its vendor's usual) or `default`."""
 
     family: str
@@ -189,18 +189,18 @@ def _index() -> dict[str | None, _Names]:
 
 
 @lru_cache(maxsize=4096)
-def match_model(model: str, provider: str | None = None) -> Match:
+def match_model(model: str, provider: str | None = None) -> FamilyMatch:
     """The family a model belongs to. An unknown model gets its provider's usual family, else the default one."""
     full = model.lower().strip()
     names = tuple(dict.fromkeys((full, full.rpartition("/")[2])))
     for name in names:
         if name in _registered_models:
-            return Match(_registered_models[name], "model")
+            return FamilyMatch(_registered_models[name], "model")
     index = _index()
     for scope in (provider, None):
         if scope in index or scope is None:
             family = index[scope].find(names)
             if family is not None:
-                return Match(family, "model")
+                return FamilyMatch(family, "model")
     usual = _models()["providers"].get(provider)
-    return Match(usual, "provider") if usual else Match(_models()["default"], "default")
+    return FamilyMatch(usual, "provider") if usual else FamilyMatch(_models()["default"], "default")

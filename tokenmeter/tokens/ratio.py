@@ -1,9 +1,9 @@
-"""Tokens from the script of the text alone, where there is no vocabulary to count with.
+"""Estimates tokens from the script of a text alone, where there is no vocabulary to count with.
 
 Each kind of character has a ratio of tokens per character with the least and greatest seen: the ranges are those of
 sixteen vocabularies measured on Chinese news, reviews and poems, English prose, Python and JSON (0.23 to 0.35 tokens
 per letter of English, 0.50 to 1.68 per Chinese character). One ratio for all scripts would be wrong by up to 2x, so
-scripts are told apart. Linear in the text, and sums over pieces equal the whole but for rounding.
+scripts are kept apart. Linear in the text, and sums over pieces equal the whole but for rounding.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Where a text may be cut so that the tokens of its pieces add up to the tokens of the whole.
+"""Finds the points where a text may be split so that the tokens of its pieces add up to those of the whole.
 
-A cut is safe when every pattern ends a piece there, looking neither ahead nor behind it:
+A point is safe when every pattern ends a piece there, looking neither ahead nor behind it:
 
 A. before a space or tab that follows anything but white space or `>`: a piece takes white space only at its front, or
    (newlines) after punctuation;
@@ -9,8 +9,8 @@ C. before a common mark of punctuation, quotes excluded, that follows a letter: 
 
 The letters of B and C are ASCII and common Chinese ones, which every Unicode version and every pattern agrees on.
 A vocabulary of SentencePiece has no pattern; there the rules hold because no token lies across such a place, but for
-one with a space behind `>`, which rule A therefore leaves out. None of the rules cuts inside a special token, and none
-lies between characters that Unicode normalisation may compose.
+one with a space behind `>`, which rule A therefore leaves out. No rule splits inside a special token, and none splits
+between characters that Unicode normalisation may compose.
 
 `python -m tokenmeter.tokens.build --verify` and the tests check the rules against every family.
 """
@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["FORCED", "last_cut", "pieces", "scalars", "space_runs"]
+__all__ = ["FORCED", "last_split_point", "pieces", "scalars", "space_runs"]
 
 _SAFE: Final = re.compile(
     r"(?<=[^\s>])(?=[ \t])|(?<=[0-9A-Za-z\u4e00-\u9fa5])(?=\n)|(?<=[A-Za-z\u4e00-\u9fa5])(?=[,.;!?，。；！？])"
@@ -30,10 +30,10 @@ _SAFE: Final = re.compile(
 CHUNK: Final = 1 << 16
 """Characters encoded at once: a list of token ids costs up to 40 bytes a character while it lives."""
 FORCED: Final = 1 << 18
-"""A text with no safe cut in this many characters is cut anyway: no prose has such a piece, and from about half a
+"""A text with no safe point in this many characters is split anyway: no prose has such a piece, and from about half a
 million on the native engine's regular expressions may run out of states."""
 _WINDOW: Final = 64
-"""Characters first searched for a cut, from the end: most prose has one in its last dozen."""
+"""Characters first searched for a point, from the end: most prose has one in its last dozen."""
 
 
 def scalars(text: str) -> str:
@@ -41,14 +41,14 @@ def scalars(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def last_cut(text: str, start: int = 0, end: int | None = None) -> int:
-    """The last safe cut behind `start` and not behind `end`, or 0 where there is none."""
+def last_split_point(text: str, start: int = 0, end: int | None = None) -> int:
+    """The last safe point behind `start` and not behind `end`, or 0 where there is none."""
     end = len(text) if end is None else end
     high, width = end, _WINDOW
     while high > start:
         low = max(start + 1, high - width)
         found = 0
-        # A cut looks one character ahead, so the window has one more; a cut behind `end` does not count.
+        # A point looks one character ahead, so the window has one more; one behind `end` does not count.
         for match in _SAFE.finditer(text, low, min(high + 1, len(text))):
             if match.start() > end:
                 break
@@ -63,18 +63,18 @@ def last_cut(text: str, start: int = 0, end: int | None = None) -> int:
 def pieces(text: str) -> Iterator[str]:
     """Pieces of a long text that can be counted one after the other.
 
-    Where 262,144 characters have no safe cut (no prose does) they are cut anyway, which can cost a token.
+    Where 262,144 characters have no safe point (no prose does) they are split anyway, which can cost a token.
     """
     start, length = 0, len(text)
     while length - start > CHUNK:
-        reach, cut = CHUNK, 0
-        while not cut:
-            cut = last_cut(text, start + reach - CHUNK, min(start + reach, length))
-            if not cut and (reach >= FORCED or start + reach >= length):
-                cut = min(start + reach, length)
+        reach, point = CHUNK, 0
+        while not point:
+            point = last_split_point(text, start + reach - CHUNK, min(start + reach, length))
+            if not point and (reach >= FORCED or start + reach >= length):
+                point = min(start + reach, length)
             reach *= 2
-        yield text[start:cut]
-        start = cut
+        yield text[start:point]
+        start = point
     yield text[start:]
 
 
@@ -82,7 +82,7 @@ LONG_RUN: Final = 1 << 12
 """Runs of white space from here on are taken out before a pattern sees them.
 
 `\\s+(?!\\S)` keeps one state per character, and from about a million on the native engine panics: it prints to the
-host's standard error and raises a BaseException. Nobody's prose comes near four thousand.
+host's standard error and raises a BaseException. No prose comes near four thousand.
 """
 # White_Space of Unicode without the two newlines, which another branch of every pattern takes first.
 _SPACE: Final = "\t\x0b\x0c \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"

@@ -1,8 +1,8 @@
-"""Count a streamed answer while it arrives, holding back only what may still join the next delta.
+"""Counts a streamed answer while it arrives, keeping only the text that may still join the next delta.
 
-Deltas gather until there are about a thousand characters; what lies before the last safe cut (`cuts`) is counted and
-let go, so the sum equals the count of the whole text, memory stays small and a delta costs about a microsecond. The
-overhead of an answer (end marks, wrappers of calls) is asked of request counting at the end.
+Deltas gather until there are about a thousand characters; the text before the last safe point (`split_points`) is
+counted and dropped, so the sum equals the count of the whole text, memory stays small and a delta costs about a
+microsecond. The overhead of an answer (end marks, wrappers of calls) comes from request counting at the end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from tokenmeter.tokens.counter import Counter, counter
 from tokenmeter.tokens.ratio import RatioTally, Script
-from tokenmeter.tokens.split_points import FORCED, last_cut
+from tokenmeter.tokens.split_points import FORCED, last_split_point
 from tokenmeter.usage import TokenCount
 
 __all__ = ["OutputCounter", "TextCounter"]
@@ -47,15 +47,15 @@ class TextCounter:
             self._due = inf
             return
         text = "".join(self._parts)
-        cut = last_cut(text)
-        if not cut and len(text) < FORCED:
-            # Looked for again only when the text has doubled, so a text without cuts costs linear time.
+        point = last_split_point(text)
+        if not point and len(text) < FORCED:
+            # Looked for again only when the text has doubled, so a text without safe points costs linear time.
             self._parts, self._due = [text], 2 * len(text)
             return
-        cut = cut or len(text)
-        self._counted += self._raw(text[:cut])
-        self.tally.feed(text[:cut])
-        self._parts, self._length, self._due = [text[cut:]], len(text) - cut, len(text) - cut + _BATCH
+        point = point or len(text)
+        self._counted += self._raw(text[:point])
+        self.tally.feed(text[:point])
+        self._parts, self._length, self._due = [text[point:]], len(text) - point, len(text) - point + _BATCH
 
     def _raw(self, text: str) -> int:
         tokenizer = self._counter.tokenizer
@@ -135,17 +135,17 @@ class OutputCounter:
         """What an answer with these parts costs beyond its text: that of a one-letter answer, less its letters."""
         if not self._kinds:
             return None
-        from tokenmeter.tokens.requests import count_output
+        from tokenmeter.tokens.requests import explain_output
 
         calls = [{"id": "a", "type": "function", "function": {"name": "a", "arguments": "{}"}}]
-        least = count_output(
+        least = explain_output(
             model=self._counter.model,
             provider=self._counter.provider,
             api=self._api,
             text="a" if "text" in self._kinds else "",
             reasoning="a" if "reasoning" in self._kinds else "",
             tool_calls=calls if "tool_calls" in self._kinds else (),
-        )
+        ).count
         letters = {"text": "a", "reasoning": "a", "tool_calls": "a{}"}
         known = sum(self._counter.count(letters.get(kind, "")) for kind in self._kinds)
         if least.tokens is None or least.low is None or least.high is None:

@@ -117,10 +117,10 @@ def run(args: argparse.Namespace) -> int:
 def _providers(given: Sequence[str] | None, book: Book) -> tuple[str, ...]:
     found = []
     for name in given or ():
-        shelf = book.shelf(name)
-        if isinstance(shelf, str):
-            raise ConfigurationError(f"--provider: {shelf}")
-        found.append(shelf.provider)
+        prices = book.provider_prices(name)
+        if isinstance(prices, str):
+            raise ConfigurationError(f"--provider: {prices}")
+        found.append(prices.provider)
     return tuple(dict.fromkeys(found))
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tokenmeter.cli.phoenix.client import Price, Row
 from tokenmeter.money import EXACT, plain
 from tokenmeter.prices.components import load_schema
-from tokenmeter.prices.price_file import Span
+from tokenmeter.prices.price_file import Validity
 from tokenmeter.prices.upkeep.price_history import in_force
 from tokenmeter.usage import Usage
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tokenmeter.exchange import ExchangeRate, ExchangeRates
     from tokenmeter.prices.book import Book
     from tokenmeter.prices.price_file import Rate
-    from tokenmeter.prices.provider_prices import Shelf
+    from tokenmeter.prices.provider_prices import ProviderPrices
 
 __all__ = ["NAMED", "Held", "LeftOut", "Plan", "plan"]
 
@@ -110,13 +110,13 @@ def plan(
     left_out: list[LeftOut] = []
     sellers: dict[str, set[str]] = defaultdict(set)
     for provider in providers:
-        shelf = book.shelf(provider)
-        if isinstance(shelf, str):
+        prices = book.provider_prices(provider)
+        if isinstance(prices, str):
             continue
-        for model, names in _models(book, shelf, at, own_names or {}).items():
+        for model, names in _models(book, prices, at, own_names or {}).items():
             for name in names:
                 sellers[name].add(provider)
-            found = asking.about(shelf, model, tuple(names))
+            found = asking.about(prices, model, tuple(names))
             if isinstance(found, Held):
                 held.append(found)
             else:
@@ -125,13 +125,13 @@ def plan(
     return Plan(tuple(kept), (*left_out, *confused))
 
 
-def _models(book: Book, shelf: Shelf, at: datetime, own_names: Mapping[str, str]) -> dict[str, list[str]]:
+def _models(book: Book, prices: ProviderPrices, at: datetime, own_names: Mapping[str, str]) -> dict[str, list[str]]:
     """The models a provider sells at an instant, each with every name that means it and says nothing more."""
     instant = at.timestamp()
-    names: dict[str, list[str]] = {rate.model: [] for rate in in_force(book, shelf.provider, instant)}
-    known = {name: name for name in shelf.names.all()}
+    names: dict[str, list[str]] = {rate.model: [] for rate in in_force(book, prices.provider, instant)}
+    known = {name: name for name in prices.names.all()}
     for name, meant in {**known, **own_names}.items():
-        match = shelf.names.find(meant, instant, Span())
+        match = prices.names.find(meant, instant, Validity())
         if match is not None and not match.params and match.model in names:
             names[match.model].append(name)
     return {model: found for model, found in names.items() if found}
@@ -170,9 +170,9 @@ class _Asking(NamedTuple):
     base_prices: bool
     provider_names: Mapping[str, str]
 
-    def about(self, shelf: Shelf, model: str, names: tuple[str, ...]) -> Held | LeftOut:
+    def about(self, prices: ProviderPrices, model: str, names: tuple[str, ...]) -> Held | LeftOut:
         """One model's row, or why there is none."""
-        provider = shelf.provider
+        provider = prices.provider
 
         def no(why: str, remedy: str = "") -> LeftOut:
             return LeftOut(provider, model, why, remedy)
@@ -189,7 +189,7 @@ class _Asking(NamedTuple):
         if any(charge.quantity != 1 for cost in costs.values() for charge in cost.charges):
             return no("billed in steps")
         currency = costs[_INPUT].currency or ""
-        rate = _in_force(shelf, model, currency, self.at)
+        rate = _in_force(prices, model, currency, self.at)
         asked = set() if rate is None else {name for case in rate.entry.get("case", ()) for name in case["when"]}
         if asked & _CLOCK:
             return no("its price depends on the time of day")
@@ -213,11 +213,11 @@ class _Asking(NamedTuple):
         return Held(provider, model, names, row, tuple(unlike), _next_change(rate))
 
 
-def _in_force(shelf: Shelf, model: str, currency: str, at: datetime) -> Rate | None:
+def _in_force(prices: ProviderPrices, model: str, currency: str, at: datetime) -> Rate | None:
     """The entry of the book behind a model's price."""
-    for file in shelf.files:
+    for file in prices.files:
         timeline = file.timeline(model, currency)
-        rate = None if timeline is None else timeline.in_force(at.timestamp(), Span())
+        rate = None if timeline is None else timeline.in_force(at.timestamp(), Validity())
         if rate is not None:
             return rate
     return None

@@ -1,6 +1,6 @@
-"""What is sound in a price file but should be looked at: overlaps, gaps, jumps, unit slips, reviews that are due.
+"""Reports what is sound in a price file but improbable: overlaps, gaps, jumps, unit slips, reviews that are due.
 
-`check` refuses what cannot be used; here a reader is told what is improbable. A `problem` is almost surely a
+`check` refuses what cannot be used; this reports what is improbable. A `problem` is almost surely a
 mistake in the file, a `notice` may well be what the vendor did: 20 to 0.5 CNY was.
 """
 
@@ -12,9 +12,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
-from tokenmeter.prices.model_names import Names
+from tokenmeter.prices.model_names import ModelNames
 from tokenmeter.prices.price_file import EVER, PriceFile, Rate
-from tokenmeter.prices.upkeep.price_history import card
+from tokenmeter.prices.upkeep.price_history import component_prices
 
 __all__ = ["Finding", "audit"]
 
@@ -45,7 +45,7 @@ def audit(file: PriceFile, today: date) -> Iterator[Finding]:
                 yield from _alone(rate, today)
             for before, after in zip(timeline.rates, timeline.rates[1:], strict=False):
                 yield from _together(before, after)
-    for name, target in Names([file]).dead_ends():
+    for name, target in ModelNames([file]).dead_ends():
         yield Finding("problem", "alias", f"{file.provider}/{name}", f"{target!r} is no model of this book")
 
 
@@ -72,12 +72,12 @@ def _tier_gaps(rate: Rate) -> Iterator[Finding]:
         for case in prices.cases
         if len(case.ranges) == 1 and not (case.names or case.switches or case.windows) and case.sets
     ]
-    for quantity in {span.quantity for span in plain_tiers}:
-        spans = [span for span in plain_tiers if span.quantity == quantity]
-        edges = sorted({edge for span in spans for edge in (span.low, span.high) if edge is not None})
-        held = [any(span.holds(edge) for span in spans) for edge in edges]
+    for quantity in {tier.quantity for tier in plain_tiers}:
+        tiers = [tier for tier in plain_tiers if tier.quantity == quantity]
+        edges = sorted({edge for tier in tiers for edge in (tier.low, tier.high) if edge is not None})
+        covered = [any(tier.contains(edge) for tier in tiers) for edge in edges]
         for index in range(1, len(edges)):
-            if held[index - 1] and not held[index]:
+            if covered[index - 1] and not covered[index]:
                 message = f"no tier from {edges[index]} {quantity} on: the base price applies there"
                 yield Finding("notice" if index == len(edges) - 1 else "problem", "tier-gap", rate.id, message)
 
@@ -90,7 +90,7 @@ def _together(before: Rate, after: Rate) -> Iterator[Finding]:
         yield Finding("notice", "overlap", after.id, f"{before.id} was still observed when this one was first")
     if before.until < EVER and before.until < after.start:
         yield Finding("notice", "gap", after.id, f"nothing is known between the end of {before.id} and this one")
-    was, now = card(before), card(after)
+    was, now = component_prices(before), component_prices(after)
     for name in was.keys() & now.keys():
         try:
             old, new = Decimal(was[name]), Decimal(now[name])

@@ -1,4 +1,4 @@
-"""Everything that can be wrong in a price file, found and told all at once.
+"""Checks a price file and reports every problem in it at once.
 
 A line names file, entry, key and remedy. `check_data` says whether a file may be used at all; what is sound but
 looks odd (a jump of ten times, a rate past its review date) is for `audit`.

@@ -1,4 +1,4 @@
-"""Write the catalog as the compiled files that wheels hold. Used by build hooks only."""
+"""Compiles the catalog into the JSON files that wheels contain. Used by build hooks only."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What became of every fact behind the price book: used, or left out with a reason, by provider.
+"""Coverage of the fact base by the price book: each fact used, or left out with a reason, by provider.
 
-The facts and the compiler that reads them belong to a checkout of the source, not to an installed wheel, which holds
-only their result. So this asks the compiler in `tools/book`, in a process of its own, and says so where there is none.
+Facts and compiler belong to a checkout of the source; an installed wheel holds only their result. So this runs the
+compiler, `tools/price_book`, in a process of its own, and raises ConfigurationError where there is none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from tokenmeter.errors import CatalogError, ConfigurationError
 
 __all__ = ["Coverage", "coverage"]
 
-COMPILER: Final = Path(__file__).parents[3] / "tools" / "book" / "compile.py"
+CHECKOUT: Final = Path(__file__).parents[3]
+COMPILER: Final = "tools.price_book"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,13 @@ def coverage(facts: Path) -> list[Coverage]:
 
     Raises ConfigurationError outside a checkout or for a missing file, CatalogError when a decision no longer fits.
     """
-    if not COMPILER.exists():
+    if not CHECKOUT.joinpath(*COMPILER.split("."), "__main__.py").exists():
         raise ConfigurationError("coverage needs a checkout of the source: the book's compiler is not in the wheel")
     if not facts.is_file():
         raise ConfigurationError(f"{facts}: no such file; give the fact base the book was compiled from")
-    command = [sys.executable, str(COMPILER), "--coverage", str(facts)]
-    run = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    command = [sys.executable, "-m", COMPILER, "--coverage", str(facts.resolve())]
+    run = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, cwd=CHECKOUT)
     if run.returncode != 0:
-        raise CatalogError(run.stderr.strip().splitlines() or [f"{COMPILER.name} ended with {run.returncode}"])
-    told = json.loads(run.stdout)
-    return [Coverage(provider, one["facts"], one["used"], one["left_out"]) for provider, one in told.items()]
+        raise CatalogError(run.stderr.strip().splitlines() or [f"{COMPILER} ended with {run.returncode}"])
+    providers = json.loads(run.stdout)
+    return [Coverage(provider, one["facts"], one["used"], one["left_out"]) for provider, one in providers.items()]

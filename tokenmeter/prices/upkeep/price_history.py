@@ -1,6 +1,6 @@
-"""Price cards as people read them: what is in force for whom, how it came to be, and what changed between two days.
+"""Price histories as people read them: rates in force, their past, and the changes between two days.
 
-Everything here is for showing and comparing; pricing never asks it.
+Everything here is for showing and comparing; pricing never uses it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tokenmeter.money import plain
 from tokenmeter.prices.book import Book
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import BOTH
-from tokenmeter.prices.price_file import PriceFile, Rate, Span
+from tokenmeter.prices.price_file import PriceFile, Rate, Validity
 
-__all__ = ["Change", "card", "changes", "histories", "in_force", "percent"]
+__all__ = ["PriceChange", "changes", "component_prices", "histories", "in_force", "percent"]
 
 
-def card(rate: Rate) -> dict[str, str]:
+def component_prices(rate: Rate) -> dict[str, str]:
     """Component to price, conditions spelled out: `{"output": "2", "output [thinking]": "8"}`."""
     if rate.withdrawn:
         return {"withdrawn": "yes"}
@@ -68,10 +68,10 @@ def _when(conditions: Mapping[str, Any]) -> str:
 
 def files_of(book: Book, provider: str) -> list[PriceFile]:
     """A provider's price files, topmost first. Raises CatalogError if there are none."""
-    shelf = book.shelf(provider)
-    if isinstance(shelf, str):
-        raise CatalogError([shelf])
-    return shelf.files
+    prices = book.provider_prices(provider)
+    if isinstance(prices, str):
+        raise CatalogError([prices])
+    return prices.files
 
 
 def in_force(book: Book, provider: str, instant: float) -> Iterator[Rate]:
@@ -81,7 +81,7 @@ def in_force(book: Book, provider: str, instant: float) -> Iterator[Rate]:
         for model in file.entries:
             for name in file.lists(model):
                 timeline = file.timeline(model, name)
-                rate = None if timeline is None else timeline.in_force(instant, Span())
+                rate = None if timeline is None else timeline.in_force(instant, Validity())
                 if rate is not None and (model, name) not in seen:
                     seen.add((model, name))
                     if not rate.withdrawn:
@@ -98,7 +98,7 @@ def histories(book: Book, provider: str, model: str) -> Iterator[list[Rate]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PriceChange:
     """What became of one model's prices between two instants: `(component, before, after)`, None where absent."""
 
     provider: str
@@ -109,19 +109,19 @@ class Change:
     dating: str
 
 
-def changes(book: Book, provider: str, first: float, last: float) -> Iterator[Change]:
+def changes(book: Book, provider: str, first: float, last: float) -> Iterator[PriceChange]:
     """The models whose prices differ between two instants."""
     before = {(rate.model, rate.list): rate for rate in in_force(book, provider, first)}
     after = {(rate.model, rate.list): rate for rate in in_force(book, provider, last)}
     for model, name in dict.fromkeys([*before, *after]):
         old, new = before.get((model, name)), after.get((model, name))
-        was, now = {} if old is None else card(old), {} if new is None else card(new)
+        was, now = {} if old is None else component_prices(old), {} if new is None else component_prices(new)
         if was != now:
             moved = [(key, was.get(key), now.get(key)) for key in dict.fromkeys([*was, *now])]
             rate = new or old
             if rate is not None:
                 prices = tuple(one for one in moved if one[1] != one[2])
-                yield Change(provider, model, name, prices, rate.starts_at, rate.dating)
+                yield PriceChange(provider, model, name, prices, rate.starts_at, rate.dating)
 
 
 def percent(before: str | None, after: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The tables of `docs/prices.md`, made from the book: `python -m tokenmeter.prices.upkeep.reference`.
+"""Writes the tables of `docs/prices.md` from the book: `python -m tokenmeter.prices.upkeep.reference`.
 
 Shows who is priced and today's list of each: base prices, what they vary with, since when and on whose word. The book
 holds more (every superseded rate, every tier): `tokenmeter prices history MODEL` and `prices show MODEL` print it.
@@ -51,13 +51,13 @@ def _since(entry: Entry) -> str:
 def _today(data: Mapping[str, Any]) -> dict[str, list[Entry]]:
     """The entries in force on the day the sources were read, by list, in the order of the file."""
     read = _day(data["read"])
-    held: dict[tuple[str, str], Entry] = {}
+    latest: dict[tuple[str, str], Entry] = {}
     for entry in data.get("rate", ()):
         place = entry.get("currency", data["currency"]), entry["model"]
-        if _start(entry) <= read and (place not in held or _start(held[place]) <= _start(entry)):
-            held[place] = entry
+        if _start(entry) <= read and (place not in latest or _start(latest[place]) <= _start(entry)):
+            latest[place] = entry
     lists: dict[str, list[Entry]] = defaultdict(list)
-    for (currency, _), entry in held.items():
+    for (currency, _), entry in latest.items():
         lists[currency].append(entry)
     return lists
 
@@ -143,8 +143,8 @@ def reference() -> str:
             rows = [("model", f"input, {currency}", "cached", "output", "other", "varies with", "since", "confidence")]
             for entry in entries:
                 given, cached, out, others = _prices(entry)
-                told = entry.get("confidence", "")
-                rows.append((f"`{entry['model']}`", given, cached, out, others, _varies(entry), _since(entry), told))
+                grade = entry.get("confidence", "")
+                rows.append((f"`{entry['model']}`", given, cached, out, others, _varies(entry), _since(entry), grade))
             lines += _table(rows)
     return "\n".join(lines) + "\n"
 

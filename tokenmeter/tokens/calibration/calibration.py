@@ -1,11 +1,11 @@
-"""What the user's own traffic teaches about counting: for each provider, model and script, how far we are off.
+"""Learns how far our counts are off for each provider, model and script, and corrects them by it.
 
 Off unless asked for (`configure(calibrate=True)`, `calibration="file"`). Pairs of our count and the vendor's come in by
-`learn`; `correct` gives a count with what they say, and says so in `TokenCount.calibrated`. What a vendor reported is
+`learn`; `correct` gives a count with what they say, and notes it in `TokenCount.calibrated`. What a vendor reported is
 never touched. Where reported counts leave the range that those before them set, and stay out, the vendor has changed
 how it counts: that is logged once, noted on records for two weeks, and learning begins anew.
 
-    fits: calibration_fit    keeping: calibration_store    choosing calls: tokenmeter.calls.calibrator
+    arithmetic: fit    pairs kept: store    calls chosen: tokenmeter.calls.calibrator
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ class Calibration:
             self._changes[change.key] = change.at
 
     def forked(self) -> None:
-        """In a child process: the lock may have been held by a thread that is not there."""
+        """Renew the lock in a child process: a thread of the parent may own it."""
         self._lock = threading.Lock()
 
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
 
     def learn(self, count: TokenCount, reported: int, *, provider: str, model: str, script: str, part: str) -> bool:
-        """Take in what a vendor reported beside a count of ours, as it was made; whether the vendor has changed."""
+        """Add a pair of our count, before correction, and the vendor's; returns whether the vendor has changed."""
         if count.tokens is None:
             return False
         key = _key(count, provider, model, script, part)
@@ -113,15 +113,15 @@ class Calibration:
         )
 
     def correct(self, count: TokenCount, *, provider: str | None, model: str, script: str, part: str) -> TokenCount:
-        """The count with what was learnt of its kind; the count as it is where too little was."""
+        """The count, corrected by the pairs of its key; unchanged where those are too few."""
         if count.tokens is None or provider is None:
             return count
         known = self._fits.get(_key(count, provider, model, script, part))
         if known is None or not known.holds(self._now()):
             return count
         tokens, low, high = known.range(count.tokens, count.low or 0, count.high or count.tokens)
-        said = f"{_in_words(known)}, from {known.pairs} calls"
-        return replace(count, tokens=tokens, low=low, high=high, calibrated=said)
+        correction = f"{_in_words(known)}, from {known.pairs} calls"
+        return replace(count, tokens=tokens, low=low, high=high, calibrated=correction)
 
     def changes(self, provider: str, model: str) -> tuple[str, ...]:
         """What to note on a record of this model: the parts whose reported counts changed of late."""

@@ -1,4 +1,4 @@
-"""The arithmetic of calibration: from pairs of our count and the vendor's to an overhead, a factor and a range.
+"""Fits pairs of our count and the vendor's: to an overhead, a factor and a range.
 
     reported ≈ overhead + factor × counted
 
@@ -49,7 +49,7 @@ _SLACK: Final = 0.5  # counts are whole numbers
 class Pair(NamedTuple):
     """One call: when it settled (microseconds since the epoch), what we counted, and what was reported.
 
-    `inside` says whether the range of our own count held what was reported.
+    `inside` says whether the reported count was in the range of ours.
     """
 
     at: int
@@ -69,7 +69,7 @@ class Fit:
     by_share: bool
     """Whether the share is the narrower range for requests of the size seen."""
     inside: float
-    """The share of pairs that our own range held."""
+    """The share of pairs whose reported count was in the range of ours."""
     pairs: int
     weight: float
     least: int

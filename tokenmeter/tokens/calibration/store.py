@@ -1,4 +1,4 @@
-"""Where learnt pairs are kept: in memory, or in an SQLite file that several processes may share.
+"""Stores of calibration pairs: in memory, or in an SQLite file that several processes may share.
 
 Numbers and names only. A pair is one row, written in one transaction together with the removal of those that are too
 many, so a process that dies leaves the file as it was before or after. The connection lives as long as one operation:

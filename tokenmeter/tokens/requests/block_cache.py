@@ -1,4 +1,4 @@
-"""Counts of blocks that repeat from call to call (tools, schemas), by fingerprint: the text itself is never kept."""
+"""Keeps counts of blocks that repeat from call to call (tools, schemas) by digest, never their text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def recall(key: bytes | None) -> int | None:
 
 def digest(*parts: object) -> bytes | None:
     """A fingerprint of JSON values; None for what is not JSON, which is then counted each time."""
-    text = render.as_json(parts, {})
+    text = render.as_json(parts)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() if text else None
 
 

@@ -1,4 +1,4 @@
-"""Read a request body of any vendor into a `Prompt`.
+"""Reads a request body of any vendor into a `Prompt`.
 
 Vendors agree on what a request holds and differ in what they call it, so one lenient reader knows every name
 (`content`, `parts`, `Contents`; `tool_use`, `toolUse`, `functionCall`) and needs no dialect: a body that mixes two
@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tokenmeter.tokens.requests.messages import read_content, read_turn, read_turns
+from tokenmeter.tokens.requests.messages import read_content, read_message, read_messages
 from tokenmeter.tokens.requests.prompt import Message, Prompt
-from tokenmeter.tokens.requests.tools import items, read_choice, read_offers, read_schema, skip
+from tokenmeter.tokens.requests.tools import items, read_choice, read_offered_tools, read_schema, skip
 
 __all__ = ["guess_api", "read"]
 
@@ -48,7 +48,7 @@ _TELLTALES: Final = (
 
 
 def guess_api(body: Mapping[str, Any]) -> str | None:
-    """The wire format a body was written for, by the keys it has; None when nothing tells."""
+    """The wire format a body was written for, by the keys it has; None where they are ambiguous."""
     given = body.get("input")
     if isinstance(given, Mapping):
         return "dashscope.embeddings" if "texts" in given else "dashscope.generation"
@@ -89,7 +89,7 @@ def _read(body: Mapping[str, Any], prompt: Prompt, api: str | None) -> Prompt:
         given = None
     _read_system(body, prompt)
     _read_messages(body, given, prompt, flat=api is not None and api.endswith((".embeddings", ".completions")))
-    read_offers(body, prompt)
+    read_offered_tools(body, prompt)
     read_schema(body, prompt)
     _read_switches(body, prompt)
     return prompt
@@ -110,9 +110,9 @@ def _read_messages(body: Mapping[str, Any], given: object, prompt: Prompt, *, fl
     for key in ("messages", "contents", "chat_history"):
         turns = body.get(key)
         if isinstance(turns, list):
-            read_turns(turns, prompt, key)
+            read_messages(turns, prompt, key)
         elif isinstance(turns, str | Mapping):
-            read_turn({"role": "user", "content": turns} if isinstance(turns, str) else turns, prompt, key)
+            read_message({"role": "user", "content": turns} if isinstance(turns, str) else turns, prompt, key)
         elif turns is not None:
             skip(prompt, key, turns)
     if isinstance(body.get("message"), str):
@@ -136,7 +136,7 @@ def _read_messages(body: Mapping[str, Any], given: object, prompt: Prompt, *, fl
     elif isinstance(given, str):
         prompt.messages.append(Message("user", [given]))
     elif isinstance(given, list):
-        read_turns(given, prompt, "input")
+        read_messages(given, prompt, "input")
     else:
         skip(prompt, "input", given)
 

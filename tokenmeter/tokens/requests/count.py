@@ -1,6 +1,6 @@
-"""Sum a request: read it, find the endpoint's rule, count every part, say how far off the sum may be.
+"""Counts a request or an answer: reads it, finds the endpoint's rule, counts every part, and states the range.
 
-The sum is a list of items (`explain_request` shows them): frames, texts, tools, calls, results, schema, media,
+The count is the sum of its items: frames, texts, tools, calls, results, schema, media,
 switches.
 """
 
@@ -15,13 +15,13 @@ from tokenmeter.tokens.counter import counter
 from tokenmeter.tokens.ratio import script_of
 from tokenmeter.tokens.requests.bodies import guess_api, read
 from tokenmeter.tokens.requests.error_bands import band_of
-from tokenmeter.tokens.requests.itemize import SAMPLE, Counts, Sums
+from tokenmeter.tokens.requests.itemize import SAMPLE, CounterLike, Itemizer
 from tokenmeter.tokens.requests.prompt import Item, Prompt
 from tokenmeter.tokens.requests.rules import Rule, find_rule
 from tokenmeter.usage import TokenCount
 from tokenmeter.wire.request_body import model_of
 
-__all__ = ["Explained", "Item", "count_output", "count_request", "explain_output", "explain_request"]
+__all__ = ["Explained", "Item", "explain_output", "explain_request"]
 
 METHODS: Final = ("exact", "template", "stand-in", "ratio")
 _PLAIN: Final = Rule(id="none", source="no rule is known for this endpoint", message=4, start=3, method="stand-in")
@@ -37,18 +37,6 @@ class Explained:
     source: str
 
 
-def count_request(
-    body: Mapping[str, Any],
-    *,
-    provider: str | None = None,
-    model: str | None = None,
-    api: str | None = None,
-    at: str | None = None,
-) -> TokenCount:
-    """Input tokens of a whole request body as sent; `at` is the ISO date of the call, else now. Never raises."""
-    return explain_request(body, provider=provider, model=model, api=api, at=at).count
-
-
 def explain_request(
     body: object,
     *,
@@ -57,54 +45,32 @@ def explain_request(
     api: str | None = None,
     at: str | None = None,
 ) -> Explained:
-    """The same count, itemised."""
+    """Input tokens of a whole request body as sent, itemized; `at` is the call's ISO date, else now. Never raises."""
     if not isinstance(body, Mapping):
         reason = "the request is not an object"
         return Explained(TokenCount(None, None, None, None, None, (reason,), reason), (), "", "")
     api = api or guess_api(body)
     prompt = read(body, api)
     name = model or model_of(body) or ""
-    counts: Counts = counter(name, provider)
+    counts: CounterLike = counter(name, provider)
     rule = find_rule(provider, name, api, counts.family_name, at or "9999") or _PLAIN
-    sums = Sums(counts, rule)
-    low, high = sums.request(prompt, name)
-    tokens = max(0, sum(item.tokens for item in sums.items))
-    if not sums.items and prompt.skipped:
+    itemizer = Itemizer(counts, rule)
+    low, high = itemizer.request(prompt, name)
+    tokens = max(0, sum(item.tokens for item in itemizer.items))
+    if not itemizer.items and prompt.skipped:
         count = TokenCount(None, None, None, None, counts.family_name, tuple(prompt.skipped), "no text in the request")
         return Explained(count, (), rule.id, rule.source)
     kinds = _kinds(prompt)
-    counted = tokens - sums.media
-    below, above = _spread(rule, kinds, counts, counted, sums.sample)
+    counted = tokens - itemizer.media
+    below, above = _spread(rule, kinds, counts, counted, itemizer.sample)
     low, high = counted - below + low, counted + above + high
     skipped = (
         *prompt.skipped,
         *(f"tools: {one} is the vendor's own tool, its prompt is not in the request" for one in prompt.builtins),
     )
-    method = _worst(counts.method, _method(rule, kinds, sums))
+    method = _worst(counts.method, _method(rule, kinds, itemizer))
     count = TokenCount(tokens, max(0, int(low)), math.ceil(high), method, counts.family_name, skipped)
-    return Explained(count, tuple(sums.items), rule.id, rule.source)
-
-
-def count_output(
-    *,
-    model: str,
-    provider: str | None = None,
-    api: str | None = None,
-    text: str = "",
-    reasoning: str = "",
-    tool_calls: Sequence[Mapping[str, Any]] = (),
-    request: Mapping[str, Any] | None = None,
-    at: str | None = None,
-) -> TokenCount:
-    """Output tokens of an answer: text, visible reasoning, calls, end marks. Never raises.
-
-    Given the `request` it answers, what that changes is counted too: an offered tool or a schema costs some vendors
-    an end mark more, and the name of a forced function is not billed again.
-    """
-    return explain_output(
-        model=model, provider=provider, api=api, text=text, reasoning=reasoning, tool_calls=tool_calls,
-        request=request, at=at,
-    ).count  # fmt: skip
+    return Explained(count, tuple(itemizer.items), rule.id, rule.source)
 
 
 def explain_output(
@@ -118,25 +84,29 @@ def explain_output(
     request: Mapping[str, Any] | None = None,
     at: str | None = None,
 ) -> Explained:
-    """The same count, itemised."""
+    """Output tokens of an answer, itemized: text, visible reasoning, calls, end marks. Never raises.
+
+    Given the `request` it answers, what that changes is counted too: an offered tool or a schema costs some vendors
+    an end mark more, and the name of a forced function is not billed again.
+    """
     if api is None and isinstance(request, Mapping):
         api = guess_api(request)
-    counts: Counts = counter(model, provider)
+    counts: CounterLike = counter(model, provider)
     rule = find_rule(provider, model, api, counts.family_name, at or "9999") or _PLAIN
-    sums = Sums(counts, rule)
+    itemizer = Itemizer(counts, rule)
     answer = read({"messages": [{"role": "assistant", "content": None, "tool_calls": list(tool_calls)}]})
     calls = [call for message in answer.messages for call in message.calls]
-    sums.output(text, reasoning, calls, read(request, api) if request else Prompt())
-    tokens = max(0, sum(item.tokens for item in sums.items))
+    itemizer.output(text, reasoning, calls, read(request, api) if request else Prompt())
+    tokens = max(0, sum(item.tokens for item in itemizer.items))
     kind = "output_calls" if calls else "output_reasoning" if reasoning else "output"
     below, above = _spread(rule, (kind,), counts, tokens, text[:SAMPLE] or reasoning[:SAMPLE])
     method = _worst(counts.method, rule.method if calls or rule.output.each else "exact")
     low, high = max(0, int(tokens - below)), math.ceil(tokens + above)
     count = TokenCount(tokens, low, high, method, counts.family_name, tuple(answer.skipped))
-    return Explained(count, tuple(sums.items), rule.id, rule.source)
+    return Explained(count, tuple(itemizer.items), rule.id, rule.source)
 
 
-def _spread(rule: Rule, kinds: Sequence[str], counts: Counts, tokens: int, sample: str) -> tuple[float, float]:
+def _spread(rule: Rule, kinds: Sequence[str], counts: CounterLike, tokens: int, sample: str) -> tuple[float, float]:
     """Below and above: the rule's measured bands, and the counter's own where those were not measured on such text."""
     below, above, measured = band_of(rule.id, kinds, tokens)
     if counts.method == "exact" or (measured and script_of(sample) == "en"):
@@ -158,7 +128,7 @@ def _kinds(prompt: Prompt) -> tuple[str, ...]:
     return tuple(kinds)
 
 
-def _method(rule: Rule, kinds: Sequence[str], sums: Sums) -> str:
+def _method(rule: Rule, kinds: Sequence[str], itemizer: Itemizer) -> str:
     if rule.method == "exact" and len(kinds) > 1:
         return "template"
     return rule.method

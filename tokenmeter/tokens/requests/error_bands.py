@@ -1,7 +1,7 @@
-"""How far a count may be off: the widest of the bands its kinds have, as measured on recorded calls.
+"""Error bands of request counts: the widest of the bands of a request's kinds, measured on recorded calls.
 
 `error_bands.toml` is written by `benchmarks/truth.py --bands`: for each rule and kind of request the narrowest band of
-fixed tokens and a share of the count that held 95% of the calls, learnt and checked on separate halves. Where a rule
+fixed tokens and a share of the count that covered 95% of the calls, learnt and checked on separate halves. Where a rule
 was never measured the defaults hold: wide, since nothing is known.
 """
 

@@ -1,4 +1,4 @@
-"""The tokens of one image, second or page, by each vendor's formula (`media.toml`).
+"""Computes the tokens of an image, a second or a page by the vendor's formula (`media.toml`).
 
 Where the size is known the formula answers, and its least and greatest are the figure itself unless the vendor's own
 processing varies (`spread`). Where it is not, the default stands between the least and the greatest a vendor bills.

@@ -1,7 +1,6 @@
-"""Count the parts of one prompt, or of one answer, under one rule.
+"""Itemizes one prompt, or one answer, under one rule: tokens of each part, whose sum is the count.
 
-Everything lands in `items`, whose sum is the count. Tool and schema blocks repeat from call to call, so their counts
-are kept by a digest of the block, never its text.
+Tool and schema blocks repeat from call to call, so their counts are kept by a digest of the block, never its text.
 """
 
 from __future__ import annotations
@@ -14,27 +13,27 @@ from tokenmeter.tokens.requests.formulas import media_tokens
 from tokenmeter.tokens.requests.prompt import (
     CITED,
     TEXT_DOCUMENT,
-    Call,
     Item,
     Media,
     Message,
     Prompt,
     Result,
     Tool,
+    ToolCall,
     called,
     merged,
 )
 from tokenmeter.tokens.requests.rules import Pattern, Rule
 from tokenmeter.tokens.requests.typescript import uncommented
 
-__all__ = ["SAMPLE", "Counts", "Item", "Sums"]
+__all__ = ["SAMPLE", "CounterLike", "Item", "Itemizer"]
 
 SAMPLE: Final = 400
 """Characters of a text looked at to know its script."""
 
 
-class Counts(Protocol):
-    """What is needed of `tokens.counter.Counter`."""
+class CounterLike(Protocol):
+    """The part of `tokens.counter.Counter` that itemizing needs."""
 
     @property
     def family_name(self) -> str: ...
@@ -47,12 +46,12 @@ class Counts(Protocol):
     def band(self, tokens: int, text: str = "") -> tuple[int, int]: ...
 
 
-class Sums:
-    """Counts the parts of one prompt under one rule."""
+class Itemizer:
+    """CounterLike the parts of one prompt under one rule."""
 
     __slots__ = ("_counts", "_rule", "items", "media", "sample")
 
-    def __init__(self, counts: Counts, rule: Rule) -> None:
+    def __init__(self, counts: CounterLike, rule: Rule) -> None:
         self._counts = counts
         self._rule = rule
         self.items: list[Item] = []
@@ -71,7 +70,7 @@ class Sums:
         return text.count("\0") + sum(self._counts.count(piece, markers=True) for piece in pieces if piece)
 
     def request(self, prompt: Prompt, model: str) -> tuple[float, float]:
-        """Itemise a request; low and high of its media are handed back, the rest is the band's."""
+        """Itemize a request; returns low and high of its media, the range of the rest is the band's."""
         rule = self._rule
         counts = self._counts
         if prompt.inputs or prompt.token_ids:
@@ -172,7 +171,7 @@ class Sums:
                 bare = result.id in together
                 self._add("results", count(result.text) if bare else self._result(result, prompt), "tool result")
 
-    def _calls(self, pattern: Pattern, calls: Sequence[Call]) -> int:
+    def _calls(self, pattern: Pattern, calls: Sequence[ToolCall]) -> int:
         texts = [
             pattern.text.replace("{name}", call.name).replace(
                 "{body}", render.arguments(pattern.style, call, pattern.options)
@@ -180,8 +179,8 @@ class Sums:
             for call in calls
         ]
         tokens = pattern.constant + pattern.each * len(calls)
-        if "stored" in pattern.options:
-            tokens += pattern.options["stored"] * sum(call.stored for call in calls)
+        if pattern.options.stored:
+            tokens += pattern.options.stored * sum(call.stored for call in calls)
         if pattern.parallel and len(calls) > 1:
             tokens = pattern.parallel + pattern.parallel_each * len(calls)
         if pattern.join:
@@ -192,32 +191,34 @@ class Sums:
         pattern = self._rule.results
         body = result.text
         if result.value is not None:
-            body = render.arguments(pattern.style, Call("", result.value), pattern.options)
+            body = render.arguments(pattern.style, ToolCall("", result.value), pattern.options)
         name = result.name or called(prompt, result.id)
         return pattern.each + self._marked(pattern.text.replace("{name}", name).replace("{body}", body))
 
     def _tools(self, prompt: Prompt) -> None:
-        rule = self._rule
-        offered = prompt.tools
-        if not offered or (prompt.choice == "none" and rule.tools.options.get("none_hides")):
+        """The tools that the model is shown, and what the choice among them adds."""
+        pattern = self._rule.tools
+        shown = _shown_tools(prompt, pattern)
+        if not shown:
             return
-        if prompt.choice.startswith("=") and rule.tools.options.get("forced_only"):
-            offered = [tool for tool in offered if tool.name == prompt.choice[1:]] or offered
-        pattern = rule.tools
-        tokens = self._block("tools", pattern, offered)
-        adjust = pattern.options.get("uncommented", 0)
-        if adjust:
-            tokens += adjust * sum(map(uncommented, offered))
-        if not offered[0].description:
-            tokens += pattern.options.get("undescribed", 0)
-        self._add("tools", tokens, f"{len(offered)} tools as {pattern.style}")
+        options = pattern.options
+        tokens = self._block("tools", pattern, shown)
+        if options.uncommented:
+            tokens += options.uncommented * sum(map(uncommented, shown))
+        if not shown[0].description:
+            tokens += options.undescribed
+        self._add("tools", tokens, f"{len(shown)} tools as {pattern.style}")
         if prompt.choice == "required":
             self._add("tools", pattern.required, "a call is required")
         elif prompt.choice.startswith("="):
-            named = pattern.forced + self._counts.count(prompt.choice[1:]) if pattern.forced else 0
-            self._add("tools", pattern.options.get("forced_flat", named), "one tool by force")
+            self._add("tools", self._forced_tool(prompt.choice[1:], pattern), "one tool by force")
         if prompt.single_calls:
-            self._add("tools", pattern.options.get("single_calls", 0), "parallel calls switched off")
+            self._add("tools", options.single_calls, "parallel calls switched off")
+
+    def _forced_tool(self, name: str, pattern: Pattern) -> int:
+        if pattern.options.forced_flat is not None:
+            return pattern.options.forced_flat
+        return pattern.forced + self._counts.count(name) if pattern.forced else 0
 
     def _block(self, part: str, pattern: Pattern, offered: Sequence[Tool]) -> int:
         key = block_cache.digest(self._rule.id, self._counts.family_name, part, [tool.raw for tool in offered])
@@ -248,11 +249,11 @@ class Sums:
             body = render.as_json(render.trimmed(schema.value, pattern.options), pattern.options)
             text = pattern.text.replace("{name}", schema.name).replace("{body}", body)
             tokens = round(self._marked(text) * pattern.scale) + pattern.constant
-            if schema.description and "described" in pattern.options:
-                tokens += self._counts.count(schema.description) + pattern.options["described"]
+            if schema.description and pattern.options.described is not None:
+                tokens += self._counts.count(schema.description) + pattern.options.described
             block_cache.remember(key, tokens)
-        if prompt.tools and "with_tools" in pattern.options:
-            tokens += pattern.options["with_tools"]
+        if prompt.tools and pattern.options.with_tools is not None:
+            tokens += pattern.options.with_tools
         elif any(message.role in ("system", "developer") for message in prompt.messages):
             tokens += pattern.with_system
         self._add("schema", tokens, "the answer's schema")
@@ -290,25 +291,34 @@ class Sums:
             high += most
         return low, high
 
-    def output(self, text: str, reasoning: str, calls: Sequence[Call], asked: Prompt) -> None:
-        """Itemise an answer to what was asked."""
+    def output(self, text: str, reasoning: str, calls: Sequence[ToolCall], asked: Prompt) -> None:
+        """Itemize an answer to a request."""
         rule = self._rule
         extra = rule.output.options
         self._add("text", self._counts.count(text) if text else 0)
         if reasoning:
-            self._add("reasoning", self._counts.count(reasoning) + extra.get("reasoning", 0))
+            self._add("reasoning", self._counts.count(reasoning) + extra.reasoning)
         pattern = rule.output_calls or rule.calls
-        if calls and asked.choice.startswith("=") and "forced" in pattern.options and len(calls) == 1:
+        if calls and asked.choice.startswith("=") and pattern.options.forced is not None and len(calls) == 1:
             body = render.arguments(pattern.style, calls[0], pattern.options)
-            self._add("calls", self._marked(body) + pattern.options["forced"], "the call asked for by name")
+            self._add("calls", self._marked(body) + pattern.options.forced, "the call asked for by name")
         elif calls:
             if asked.choice not in ("auto", "none"):
                 self._add("calls", pattern.required, "the opening of a required call is not billed")
             self._add("calls", self._calls(pattern, calls), f"{len(calls)} calls")
-            self._add("end", extra.get("mixed", 0) if text else 0, "text before calls")
+            self._add("end", extra.mixed if text else 0, "text before calls")
         else:
             self._add("end", rule.output.each, "end marks")
-            self._add("end", extra.get("tools", 0) if asked.tools else 0, "tools were offered")
-            self._add("end", extra.get("schema", 0) if asked.schema else 0, "a schema was asked for")
+            self._add("end", extra.tools if asked.tools else 0, "tools were offered")
+            self._add("end", extra.schema if asked.schema else 0, "a schema was asked for")
             if asked.schema and asked.tools:
-                self._add("end", extra.get("schema_tools", 0), "a schema and tools")
+                self._add("end", extra.schema_tools, "a schema and tools")
+
+
+def _shown_tools(prompt: Prompt, pattern: Pattern) -> Sequence[Tool]:
+    """The offered tools that the endpoint writes into the prompt."""
+    if prompt.choice == "none" and pattern.options.none_hides:
+        return ()
+    if prompt.choice.startswith("=") and pattern.options.forced_only:
+        return [tool for tool in prompt.tools if tool.name == prompt.choice[1:]] or prompt.tools
+    return prompt.tools

@@ -1,7 +1,7 @@
-"""What a request says about its images, sounds, films and files: kind and size, read from the bytes it carries.
+"""Reads kind and size of the images, sounds, films and files in a request, from the bytes it carries.
 
 Only headers are looked at: the first kilobytes of an image, the header of a WAV, the page objects of a PDF. A URL
-or a file id tells nothing, so sizes stay None and the formulas answer with their default, least and greatest.
+or a file id has no size, so sizes stay None and the formulas answer with their default, least and greatest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a model is asked, whatever the wire format: messages of parts, tools, a schema, switches.
+"""`Prompt`: a request in one form for every wire format: messages of parts, tools, a schema, switches.
 
 `bodies.read` makes a `Prompt` of any vendor's request; the rules and renderers see nothing else. The values are
 plain and mutable because they live for one count only: one of them per part of a request is on the hot path.
@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["Call", "Item", "Media", "Message", "Prompt", "Result", "Schema", "Tool", "called", "merged"]
+__all__ = ["Item", "Media", "Message", "OutputSchema", "Prompt", "Result", "Tool", "ToolCall", "called", "merged"]
 
 
 @dataclass(slots=True)
-class Call:
+class ToolCall:
     """A tool call in the history or in an answer; `arguments` is JSON text or the decoded value, as it was sent."""
 
     name: str
@@ -40,7 +40,7 @@ CITED: Final = "citations"  # the detail of a document to be cited, and the kind
 
 @dataclass(slots=True)
 class Media:
-    """An image, a sound, a film or a file; sizes are None where the body does not tell them."""
+    """An image, a sound, a film or a file; sizes are None where the body does not have them."""
 
     kind: str
     width: int | None = None
@@ -62,7 +62,7 @@ class Tool:
 
 
 @dataclass(slots=True)
-class Schema:
+class OutputSchema:
     """The JSON schema an answer must follow."""
 
     name: str
@@ -79,7 +79,7 @@ class Message:
     texts: list[str] = field(default_factory=list)
     name: str = ""
     reasoning: list[str] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     media: list[Media] = field(default_factory=list)
     signatures: list[int] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Prompt:
     tools: list[Tool] = field(default_factory=list)
     builtins: list[str] = field(default_factory=list)
     """Server-side tools: their prompt is the vendor's and cannot be seen."""
-    schema: Schema | None = None
+    schema: OutputSchema | None = None
     json_mode: bool = False
     choice: str = "auto"
     """`auto`, `none`, `required`, or `=name` for one function by force."""

@@ -1,4 +1,4 @@
-"""The few ways vendors write tools, calls and schemas into a prompt.
+"""Writes tools, calls and schemas into a prompt, in the few shapes that vendors use.
 
 Each renderer returns text in which `\\0` stands for a mark of the family (a special token): one token that merges
 with nothing; `\\1` is such a border without a token. What varies between families is data in the rules; what is here
@@ -12,7 +12,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from tokenmeter.tokens.requests.prompt import Call, Tool
+from tokenmeter.tokens.requests.options import PLAIN, PatternOptions
+from tokenmeter.tokens.requests.prompt import Tool, ToolCall
 from tokenmeter.tokens.requests.typescript import namespace
 
 __all__ = ["arguments", "as_json", "tools"]
@@ -20,53 +21,52 @@ __all__ = ["arguments", "as_json", "tools"]
 _DEEPEST: Final = 12
 
 
-def as_json(value: Any, options: Mapping[str, Any]) -> str:
+def as_json(value: Any, options: PatternOptions = PLAIN) -> str:
     """JSON as the template's server writes it; "" for what is not JSON. Strings that hold JSON stay as they are."""
     if isinstance(value, str):
         return value
-    separators = (",", ":") if options.get("compact") else (", ", ": ")
+    separators = (",", ":") if options.compact else (", ", ": ")
     try:
         return json.dumps(
             value,
-            ensure_ascii=bool(options.get("ascii")),
+            ensure_ascii=options.ascii,
             separators=separators,
-            sort_keys=bool(options.get("sort")),
-            indent=options.get("indent"),
+            sort_keys=options.sort,
+            indent=options.indent,
         )
     except (TypeError, ValueError, RecursionError):
         return ""
 
 
-def tools(style: str, offered: Iterable[Tool], options: Mapping[str, Any]) -> list[str]:
+def tools(style: str, offered: Iterable[Tool], options: PatternOptions) -> list[str]:
     """One text per tool, or one for all where the family writes them together."""
     if style == "typescript":
-        return [namespace(offered, options)]
+        return [namespace(offered)]
     renderer = _TOOLS.get(style)
     return [renderer(tool, options) for tool in offered] if renderer else []
 
 
-def _json_tool(tool: Tool, options: Mapping[str, Any]) -> str:
+def _json_tool(tool: Tool, options: PatternOptions) -> str:
     """The declaration as the OpenAI format has it, in the family's order of keys, wrapped or not."""
     inner: dict[str, Any] = {}
-    for key in options.get("keys", ("name", "description", "parameters")):
+    for key in options.keys:
         if key == "name":
             inner["name"] = tool.name
-        elif key == "description" and (tool.description or options.get("empty_description")):
+        elif key == "description" and (tool.description or options.empty_description):
             inner["description"] = tool.description
-        elif key == "parameters" and (tool.parameters is not None or options.get("empty_parameters")):
+        elif key == "parameters" and (tool.parameters is not None or options.empty_parameters):
             inner["parameters"] = tool.parameters if tool.parameters is not None else {}
         elif key == "strict" and "strict" in tool.raw:
             inner["strict"] = tool.raw["strict"]
-    if options.get("raw"):
+    if options.raw:
         inner = dict(tool.raw)
-    return as_json({"type": "function", "function": inner} if options.get("wrap", True) else inner, options)
+    return as_json({"type": "function", "function": inner} if options.wrap else inner, options)
 
 
-def _text_tool(tool: Tool, options: Mapping[str, Any]) -> str:
+def _text_tool(tool: Tool, options: PatternOptions) -> str:
     """A sentence about the tool, with its schema as JSON inside."""
     return (
-        str(options.get("form", ""))
-        .replace("{name}", tool.name)
+        options.form.replace("{name}", tool.name)
         .replace("{description}", tool.description)
         .replace("{parameters}", as_json(tool.parameters, options))
     )
@@ -93,7 +93,7 @@ def _inlined(schema: Any, definitions: Mapping[str, Any] | None = None, depth: i
     }
 
 
-def _gemma_tool(tool: Tool, options: Mapping[str, Any]) -> str:
+def _gemma_tool(tool: Tool, options: PatternOptions) -> str:
     fields = []
     if tool.description:
         fields.append(f"description:{_quoted(tool.description)}")
@@ -133,7 +133,7 @@ def _quoted(text: object) -> str:
     return f"\0{text}\0"
 
 
-def _words_tool(tool: Tool, options: Mapping[str, Any]) -> str:
+def _words_tool(tool: Tool, options: PatternOptions) -> str:
     """Every name, description and type apart: endpoints that bill a declaration's words and none of its syntax."""
     schema = tool.parameters
     words = [tool.name, tool.description, *_words(schema, 0)]
@@ -158,12 +158,12 @@ def _words(schema: object, depth: int) -> Iterable[str]:
     yield from _words(schema.get("items"), depth + 1)
 
 
-def _slots_tool(tool: Tool, options: Mapping[str, Any]) -> str:
+def _slots_tool(tool: Tool, options: PatternOptions) -> str:
     """Names and descriptions, and marks in the number measured for each parameter's syntax."""
     return f"{tool.name}\1{tool.description}\1{_slots(_inlined(tool.parameters), options, 0)}"
 
 
-def _slots(schema: object, options: Mapping[str, Any], depth: int) -> str:
+def _slots(schema: object, options: PatternOptions, depth: int) -> str:
     if not isinstance(schema, Mapping) or depth > _DEEPEST:
         return ""
     text: list[str] = []
@@ -172,25 +172,25 @@ def _slots(schema: object, options: Mapping[str, Any], depth: int) -> str:
     for name, one in properties.items() if isinstance(properties, Mapping) else ():
         if not isinstance(one, Mapping):
             continue
-        marks = options.get("parameter", 0)
+        marks = options.parameter
         if not isinstance(required, list) or name not in required:
-            marks += options.get("optional", 0)
+            marks += options.optional
         if isinstance(one.get("enum"), list):
-            marks += options.get("enum", 0) * len(one["enum"])
+            marks += options.enum * len(one["enum"])
             text.extend(str(value) + "\1" for value in one["enum"])
         if one.get("type") in ("array", "ARRAY"):
-            marks += options.get("array", 0)
+            marks += options.array
         described = one.get("description")
         if isinstance(described, str) and described:
-            marks += options.get("described", 0)
+            marks += options.described or 0
             text.append(described + "\1")
         text.append(f"\1{name}" + "\0" * max(0, marks))
         nested = [inner for inner in (one, one.get("items")) if isinstance(inner, Mapping) and inner.get("properties")]
-        text.extend("\0" * options.get("object", 0) + _slots(inner, options, depth + 1) for inner in nested)
+        text.extend("\0" * options.object + _slots(inner, options, depth + 1) for inner in nested)
     return "".join(text)
 
 
-_TOOLS: Final[Mapping[str, Callable[[Tool, Mapping[str, Any]], str]]] = {
+_TOOLS: Final[Mapping[str, Callable[[Tool, PatternOptions], str]]] = {
     "json": _json_tool,
     "gemma": _gemma_tool,
     "slots": _slots_tool,
@@ -199,7 +199,7 @@ _TOOLS: Final[Mapping[str, Callable[[Tool, Mapping[str, Any]], str]]] = {
 }
 
 
-def arguments(style: str, call: Call, options: Mapping[str, Any]) -> str:
+def arguments(style: str, call: ToolCall, options: PatternOptions) -> str:
     """The arguments of a call as the family writes them."""
     if style == "sent":
         return call.arguments if isinstance(call.arguments, str) else as_json(call.arguments, options)
@@ -221,8 +221,8 @@ def arguments(style: str, call: Call, options: Mapping[str, Any]) -> str:
         return "\1".join(
             f"{key}\1{one if isinstance(one, str) else as_json(one, options)}" for key, one in value.items()
         )
-    form = str(options.get("argument", ""))
-    return str(options.get("between", "")).join(
+    form = options.argument
+    return options.between.join(
         form.replace("{key}", str(key))
         .replace("{string}", "true" if isinstance(one, str) else "false")
         .replace("{value}", one if isinstance(one, str) else as_json(one, options))
@@ -233,7 +233,7 @@ def arguments(style: str, call: Call, options: Mapping[str, Any]) -> str:
 def _literal(value: object) -> str:
     if value is None or isinstance(value, bool):
         return str(value)
-    return as_json(value, {}) if not isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return as_json(value) if not isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _gemma_value(value: object, depth: int) -> str:
@@ -243,12 +243,12 @@ def _gemma_value(value: object, depth: int) -> str:
         return "{" + ",".join(f"{key}:{_gemma_value(one, depth + 1)}" for key, one in value.items()) + "}"
     if isinstance(value, list) and depth < _DEEPEST:
         return "[" + ",".join(_gemma_value(one, depth + 1) for one in value) + "]"
-    return as_json(value, {})
+    return as_json(value)
 
 
-def trimmed(schema: Any, options: Mapping[str, Any], depth: int = 0) -> Any:
+def trimmed(schema: Any, options: PatternOptions, depth: int = 0) -> Any:
     """A schema without the keys this endpoint does not show to the model."""
-    drop = options.get("drop", ())
+    drop = options.drop
     if not drop or depth > _DEEPEST:
         return schema
     if isinstance(schema, Mapping):

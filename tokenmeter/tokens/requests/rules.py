@@ -1,4 +1,4 @@
-"""What each endpoint bills beyond the text, as dated data.
+"""Reads `rules/*.toml`: what each endpoint bills beyond the text, as dated data, and finds an endpoint's rule.
 
 A rule says how one family's prompt is framed on some endpoints: tokens around each message, how tools, calls,
 results and schemas are written out, what thinking switches add, and how far off the total may be. Rules live in
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tokenmeter.errors import CatalogError
+from tokenmeter.tokens.requests.options import PLAIN, PatternOptions, read_options
 
 __all__ = ["Pattern", "Rule", "find_rule", "load_rules"]
 
@@ -27,7 +28,7 @@ _WHERE: Final = frozenset(("providers", "models", "apis", "families", "after", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pattern:
-    """How one thing is written into the prompt: a style of `render`, the text and tokens around it, its switches.
+    """How one thing is written into the prompt: a style of `render`, the text and tokens around it, its options.
 
     `each` is added per tool, call or result and `constant` once; `text` is the format around one piece, where `\\0`
     stands for a mark that is one token and merges with nothing.
@@ -47,7 +48,7 @@ class Pattern:
     """Added instead of `each` and the results' frames where one message makes several calls."""
     parallel_each: int = 0
     scale: float = 1.0
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: PatternOptions = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +182,10 @@ def _pattern(entry: dict[str, Any], place: str, problems: list[str]) -> Pattern:
     known = {one.name for one in fields(Pattern)}
     unknown = sorted(set(entry) - known)
     problems.extend(f"{place}: {key!r} is not a key; the keys are {', '.join(sorted(known))}" for key in unknown)
-    return Pattern(**{key: value for key, value in entry.items() if key in known})
+    values = {key: value for key, value in entry.items() if key in known}
+    if "options" in values:
+        values["options"] = read_options(values["options"], f"{place}.options", problems)
+    return Pattern(**values)
 
 
 @lru_cache(maxsize=2048)

@@ -1,19 +1,20 @@
-"""Read what a request offers and asks for: tools, the answer's schema, and which tool must be called."""
+"""Reads the tools a request offers, the schema it asks for, and which tool must be called."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from tokenmeter.tokens.requests.prompt import Prompt, Schema, Tool
+from tokenmeter.tokens.requests.prompt import OutputSchema, Prompt, Tool
 
-__all__ = ["items", "read_choice", "read_offers", "read_schema", "read_tools", "skip"]
+__all__ = ["first", "items", "read_choice", "read_offered_tools", "read_schema", "read_tools", "skip"]
 
 _DEEPEST: Final = 6
 _MOST_SKIPPED: Final = 50
+_PARAMETERS: Final = ("parameters", "input_schema", "inputSchema", "parametersJsonSchema", "parameters_json_schema")
 
 
-def read_offers(body: Mapping[str, Any], prompt: Prompt) -> None:
+def read_offered_tools(body: Mapping[str, Any], prompt: Prompt) -> None:
     config = body.get("toolConfig")
     for key, value in (
         ("tools", body.get("tools")),
@@ -47,11 +48,7 @@ def read_tools(value: object, prompt: Prompt, path: str, depth: int = 0) -> None
 
 
 def _tool(name: str, inner: Mapping[str, Any]) -> Tool:
-    parameters: Any = None
-    for key in ("parameters", "input_schema", "inputSchema", "parametersJsonSchema", "parameters_json_schema"):
-        if inner.get(key) is not None:
-            parameters = inner[key]
-            break
+    parameters = first(inner, _PARAMETERS)
     if isinstance(parameters, Mapping) and isinstance(parameters.get("json"), Mapping):
         parameters = parameters["json"]  # Bedrock wraps the schema
     description = inner.get("description")
@@ -73,7 +70,7 @@ def read_schema(body: Mapping[str, Any], prompt: Prompt) -> None:
             value = given if value is None else value
         if value is not None and (isinstance(value, str) or value):
             name, description = inner.get("name"), inner.get("description")
-            prompt.schema = Schema(
+            prompt.schema = OutputSchema(
                 name if isinstance(name, str) else "",
                 description if isinstance(description, str) and inner is not value else "",
                 value,
@@ -106,6 +103,11 @@ def read_choice(choice: Mapping[str, Any]) -> str:
     if choice.get("type") == "any" or "any" in choice:
         return "required"
     return str(choice.get("type") or "auto")
+
+
+def first(values: Mapping[str, Any], keys: Iterable[str]) -> Any:
+    """The value of the first of these keys that has one."""
+    return next((values[key] for key in keys if values.get(key) is not None), None)
 
 
 def items(value: object) -> list[Any]:

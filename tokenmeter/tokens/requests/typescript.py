@@ -1,4 +1,4 @@
-"""Tools as OpenAI shows them to its models: types in a TypeScript namespace.
+"""Renders tools as OpenAI shows them to its models: types in a TypeScript namespace.
 
 The shape is not documented by the vendor. It was found in what models repeat and what prompts bill: comments above
 properties from `title` and `description` (each line apart, blank ones dropped), `?` for what is not required, unions
@@ -19,7 +19,7 @@ _DEEPEST: Final = 10
 _SCALARS: Final = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean", "null": "null"}
 
 
-def namespace(offered: Iterable[Tool], options: Mapping[str, Any]) -> str:
+def namespace(offered: Iterable[Tool]) -> str:
     """All tools in one `namespace functions { … }`."""
     lines = ["namespace functions {", ""]
     for tool in offered:

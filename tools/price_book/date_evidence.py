@@ -1,11 +1,11 @@
-"""Before a story is told: which dates of its facts to believe."""
+"""Replaces the dates that a fact's source cannot know, before histories are reconciled."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from cards import TODAY, within
-from names import Model
+from tools.price_book.model_groups import Model
+from tools.price_book.rate_cards import TODAY, within
 
 
 def date_pages(model: Model) -> None:
@@ -22,10 +22,10 @@ def date_pages(model: Model) -> None:
             page.first, page.page = min(seen, default=TODAY), True
 
 
-def doubt_dates(model: Model) -> None:
+def distrust_release_dates(model: Model) -> None:
     """A catalog that keeps only today's price dates it from the model's release.
 
-    Its date is believed where nobody vouched for was seen with another price since; else the price counts from the
+    Its date is believed where no trusted source shows another price since; else the price counts from the
     day the catalog was read.
     """
     for fact in model.facts:

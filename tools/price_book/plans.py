@@ -1,7 +1,7 @@
-"""What changes the bill and not a call's price: subscriptions, packs, grants, tuning, provisioned throughput.
+"""Writes `[[plan]]` entries: subscriptions, packs, grants, tuning, provisioned throughput.
 
-Each such fact becomes a `[[plan]]` entry, which pricing never applies: a call made under one says so, and its list cost
-stands beside the plan's name.
+They change the bill and not the list price of a call, so pricing never applies them: a call made under a plan names it,
+and its list cost stands beside the name.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from facts import Fact
-from text import plain, quoted, source_name
+from tools.price_book.facts import Fact
+from tools.price_book.toml_text import plain, quoted, source_name
 
 KINDS: Final = {
     "subscription": "subscription",

@@ -1,7 +1,7 @@
-"""One entry of the book before it is written, and the last look at it.
+"""One `[[rate]]` entry of the book before it is written, and the clean-up of a model's entries.
 
-Neighbours of equal prices are one entry. A zero counts only if somebody calls the model free; reasoning at the output
-price needs no price of its own; a batch price above the plain one is a leftover.
+Neighbours of equal prices become one entry. A zero counts only where a trusted source calls the model free; reasoning
+at the output price needs no price of its own; a batch price above the plain one is left over from other days.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from cards import MAIN
-from facts import Conditions, Fact, Slot
+from tools.price_book.facts import Conditions, Fact, Slot
+from tools.price_book.rate_cards import MAIN
 
 
 @dataclass(slots=True)
-class Rate:
+class Entry:
     """One entry of the book: everything one model costs on one list, from an instant on."""
 
     start: str | None
@@ -34,9 +34,9 @@ def is_main(slot: Slot) -> bool:
     return slot.component in MAIN and all(name == "thinking" for name, _ in slot.when)
 
 
-def merge(rates: list[Rate]) -> list[Rate]:
-    """Join neighbours of equal prices, and drop zeros nobody vouches for."""
-    answer: list[Rate] = []
+def merge(rates: list[Entry]) -> list[Entry]:
+    """Join neighbours of equal prices, and drop zeros that no trusted source confirms."""
+    answer: list[Entry] = []
     outputs = {price for rate in rates for slot, price in rate.prices.items() if slot.component == "output"}
     for rate in rates:
         _vouch(rate)
@@ -59,7 +59,7 @@ _CHEAPER: Final = {("batch", "true"), ("service_tier", "flex")}
 _DEARER: Final = {("service_tier", "priority"), ("service_tier", "fast|priority"), ("speed", "fast")}
 
 
-def _true_discounts(rate: Rate) -> None:
+def _true_discounts(rate: Entry) -> None:
     """A batch or flex price above the plain one, or a priority price below it, belongs to other days."""
     for slot in [s for s in rate.prices if s.component in MAIN]:
         base = [p for s, p in rate.prices.items() if s.component == slot.component and not s.when]
@@ -74,14 +74,14 @@ def _true_discounts(rate: Rate) -> None:
                 gone.left_out = gone.left_out or OTHER_DAYS
 
 
-def _plain_thoughts(rate: Rate, outputs: set[Decimal]) -> None:
+def _plain_thoughts(rate: Entry, outputs: set[Decimal]) -> None:
     """Reasoning that costs what output costs, or once did, needs no price of its own."""
     for slot in [s for s in rate.prices if s.component == "reasoning_output"]:
         if rate.prices[slot] in outputs or not any(s.component == "output" for s in rate.prices):
             del rate.prices[slot], rate.givers[slot]
 
 
-def _plain_thinking(rate: Rate) -> None:
+def _plain_thinking(rate: Entry) -> None:
     """What thinking does not change needs no second price."""
     for name in {s.component for s in rate.prices}:
         thinking = {s.tier: s for s in rate.prices if s.component == name and s.when == (("thinking", "true"),)}
@@ -92,17 +92,17 @@ def _plain_thinking(rate: Rate) -> None:
                 del rate.prices[slot], rate.givers[slot]
 
 
-def _vouch(rate: Rate) -> None:
+def _vouch(rate: Entry) -> None:
     mains = [s for s in rate.prices if is_main(s)]
     zeros = [s for s, p in rate.prices.items() if p == 0]
     if not zeros:
         return
     free = mains and all(rate.prices[s] == 0 for s in mains)
-    told = free and any(f.price == 0 and f.vouched for f in rate.agreeing)
-    gone = [s for s, p in rate.prices.items() if p] if told else (list(rate.prices) if free else zeros)
+    confirmed = free and any(f.price == 0 and f.vouched for f in rate.agreeing)
+    gone = [s for s, p in rate.prices.items() if p] if confirmed else (list(rate.prices) if free else zeros)
     why = (
         "a price beside a free model's"
-        if told
+        if confirmed
         else "a zero nobody calls free: a catalog's placeholder"
         if free
         else "a zero beside prices: a catalog's placeholder"

@@ -1,4 +1,4 @@
-"""Which facts speak of one model.
+"""Groups the facts of one model under one id, with its aliases.
 
 Names that differ only in letter case, in `.` for `-`, or in a router's prefix are one model; the spelling most used is
 its id and the others become aliases, written out. A dated name is a model of its own as soon as one fact prices it.
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from facts import Fact
+from tools.price_book.facts import Fact
 
 _ROUTERS: Final = (
     "openai/", "anthropic/", "gemini/", "google/", "vertex_ai/", "xai/", "x-ai/", "mistral/", "mistralai/", "deepseek/",
@@ -121,7 +121,7 @@ def _merge_dated(models: dict[tuple[str, str, str], Model]) -> None:
 
 def _give_aliases(models: dict[tuple[str, str, str], Model]) -> None:
     claims: dict[tuple[str, str], set[str]] = defaultdict(set)
-    told: dict[tuple[str, str, str], dict[str, list[Fact]]] = defaultdict(lambda: defaultdict(list))
+    named: dict[tuple[str, str, str], dict[str, list[Fact]]] = defaultdict(lambda: defaultdict(list))
     known = {(provider, key) for provider, _, key in models}
     for place, model in models.items():
         for fact in model.facts:
@@ -131,13 +131,13 @@ def _give_aliases(models: dict[tuple[str, str, str], Model]) -> None:
                 if _LABEL.search(other) or (target != place[2] and ("/" in other or (place[0], target) in known)):
                     continue
                 claims[place[0], other].add(place[2])
-                told[place][other].append(fact)
+                named[place][other].append(fact)
     for place, model in models.items():
-        for name in sorted(told[place], key=lambda n: (n.lower(), n)):
+        for name in sorted(named[place], key=lambda n: (n.lower(), n)):
             if name == model.id or len(claims[place[0], name]) > 1:
                 continue
             same = key_of(name, place[0]) == place[2]
-            model.aliases.append(Alias(name, None, None) if same else _dated(name, told[place][name], model.facts))
+            model.aliases.append(Alias(name, None, None) if same else _dated(name, named[place][name], model.facts))
 
 
 def _dated(name: str, facts: list[Fact], around: list[Fact]) -> Alias:

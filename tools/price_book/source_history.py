@@ -1,10 +1,10 @@
-"""From one model's facts to the cards that held, each from an instant on.
+"""Reconciles the price histories of all sources of one model into rate cards, each in force from an instant on.
 
-Each family of sources tells a story: the card it carried, and the day it changed it. The stories are told together in
-order of time. A card that agrees with the one in force confirms it; one that agrees with an older one is stale; one
+A source's history is the card it showed and the days it changed. The histories are read together in order of time. A
+card that agrees with the one in force confirms it; one that agrees with an older one is stale; one
 that shows a single tier's price as if it were flat is flattened; any other is news, and becomes the card in force if
 its facts pass the reading rule (official, then corroborated, then undisputed) or its source outranks those it
-contradicts. What is not input or output text (caches, batch, service tiers, media) is laid over the cards afterwards.
+contradicts. What is not input or output text (caches, batch, service tiers, media) is merged in by `merge_conditions`.
 """
 
 from __future__ import annotations
@@ -12,32 +12,45 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from cards import Card, Prices, Run, compare, day, join, leave, lowest_of, open_card, prices_of, runs_of, soon
-from facts import Fact, Slot
-from rates import is_main
+from tools.price_book.entries import is_main
+from tools.price_book.facts import Fact, Slot
+from tools.price_book.rate_cards import (
+    Prices,
+    RateCard,
+    SourceRun,
+    compare,
+    day,
+    join,
+    leave,
+    lowest_of,
+    open_card,
+    prices_of,
+    runs_of,
+    soon,
+)
 
 #: Below this rank a figure most others contradict is left out, even where it came first.
 TRUSTED: Final = 50
 
 
-class Story:
-    """The cards of some slots of one model, told in order of time."""
+class ReconciledHistory:
+    """The rate cards of some slots of one model, in order of time."""
 
     def __init__(self, facts: Iterable[Fact], wanted: Callable[[Slot], bool], patient: bool = False) -> None:
-        """`patient`: what is told finer, or more of, was so from the beginning of its card."""
-        self.cards: list[Card] = []
+        """`patient`: a finer or longer card of a later day is taken to hold from the start of the card it refines."""
+        self.cards: list[RateCard] = []
         self._patient = patient
         self._main = wanted is is_main
         self._believed: dict[str, int] = {}
         self._tiers: set[str] = set()
-        self._unheard: list[Run] = []
+        self._refused: list[SourceRun] = []
         for run in runs_of(facts, wanted):
-            self._tell(run)
+            self._take(run)
             (self._tiers.add if any(slot.tier for slot in run.facts) else self._tiers.discard)(run.family)
 
-        self._go_on()
+        self._continue_past_end()
 
-    def _go_on(self) -> None:
+    def _continue_past_end(self) -> None:
         """A price known only to end, but seen beyond that end with nothing after it, is an observed one from then."""
         card = self.cards[0] if self.cards else None
         if card is None or card.start or not card.until or (len(self.cards) > 1 and self.cards[1].start == card.until):
@@ -47,15 +60,15 @@ class Story:
         ]
         if lasting:
             begin = min(f.start or "" for f in lasting)
-            fresh = Card(begin, False, dict(card.prices), dict(card.givers), lasting, {f.family for f in lasting})
+            fresh = RateCard(begin, False, dict(card.prices), dict(card.givers), lasting, {f.family for f in lasting})
             card.until = min(card.until, begin)
             self.cards.insert(1, fresh)
 
-    def _tell(self, run: Run) -> None:
+    def _take(self, run: SourceRun) -> None:
         if not self.cards:
             if run.question and not run.forced and run.rank < TRUSTED:
                 leave(run, "disputed: more sources disagree than agree")
-                self._unheard.append(run)
+                self._refused.append(run)
                 return
             self.cards.append(open_card(run))
             self._believed[run.family] = 0
@@ -83,22 +96,22 @@ class Story:
             self._believed[run.family] = len(self.cards) - 1
         else:
             leave(run, "disputed: more sources disagree than agree" if run.question else "disputed by better sources")
-            self._unheard.append(run)
+            self._refused.append(run)
 
-    def _ends_tiers(self, run: Run) -> bool:
-        """Whether a flat price is the end of tiers: said officially, or by a source that had shown them itself."""
+    def _ends_tiers(self, run: SourceRun) -> bool:
+        """Whether a flat price ends the tiers: an official one does, and one of a source that had shown the tiers."""
         card = self.cards[-1]
         if run.start is None or run.start <= (card.start or ""):
             return False
         return (run.rank >= 100 and run.dated) or (run.family in self._tiers and run.rank >= card.rank - 10)
 
-    def _stale(self, run: Run, prices: Prices) -> bool:
+    def _stale(self, run: SourceRun, prices: Prices) -> bool:
         if not any(compare(old.prices, prices) == "same" for old in self.cards[:-1]):
             return False
         returned = self._believed.get(run.family) == len(self.cards) - 1 and run.rank >= self.cards[-1].rank
         return run.rank < 100 and not run.forced and not returned
 
-    def _accepts(self, run: Run) -> bool:
+    def _accepts(self, run: SourceRun) -> bool:
         card = self.cards[-1]
         weight = card.rank
         if run.start and card.start and not soon(card.start, run.start) and not any(f.page for f in card.agreeing):
@@ -110,7 +123,7 @@ class Story:
             return True
         return run.rank > weight or (run.corroborated and not run.question and run.rank >= weight - 12)
 
-    def _confirm(self, run: Run, verdict: str) -> None:
+    def _confirm(self, run: SourceRun, verdict: str) -> None:
         card = self.cards[-1]
         if verdict == "same" and run.rank >= 100 and run.dated and not card.dated:
             card.start, card.dated = run.start, True
@@ -124,13 +137,13 @@ class Story:
             join(card, run)
         self._believed[run.family] = len(self.cards) - 1
 
-    def _replace(self, run: Run, verdict: str) -> None:
+    def _replace(self, run: SourceRun, verdict: str) -> None:
         card, fresh = self.cards[-1], open_card(run)
-        told = {(slot.component, slot.when) for slot in fresh.prices}
+        renewed = {(slot.component, slot.when) for slot in fresh.prices}
         from_zero = {s.component for s in fresh.prices if not any(name.endswith(("gt", "ge")) for name, _ in s.tier)}
         for slot, price in card.prices.items():
             # Half a card leaves the other half as it was, and upper tiers alone leave the price below them.
-            if (slot.component, slot.when) not in told or (verdict == "finer" and slot.component not in from_zero):
+            if (slot.component, slot.when) not in renewed or (verdict == "finer" and slot.component not in from_zero):
                 fresh.prices[slot], fresh.givers[slot] = price, card.givers[slot]
         if card.start is None:
             card.until = card.until or run.start
@@ -142,19 +155,19 @@ class Story:
             self._instead(card, fresh, verdict)
         else:
             if not fresh.dated:
-                self._heard_after_all(card, fresh)
+                self._date_by_refused(card, fresh)
             self.cards.append(fresh)
 
-    def _heard_after_all(self, card: Card, fresh: Card) -> None:
+    def _date_by_refused(self, card: RateCard, fresh: RateCard) -> None:
         """A weaker source that was first to show what better ones soon confirm was right about the day."""
-        for run in self._unheard:
+        for run in self._refused:
             early = run.start is not None and (card.start or "") < run.start < (fresh.start or "")
             alike = all(fresh.prices.get(slot) == fact.price for slot, fact in run.facts.items())
             if early and alike and soon(run.start or "", fresh.start):
                 fresh.start = run.start
                 fresh.agreeing += [f for f in run.everything if f not in fresh.agreeing]
 
-    def _instead(self, card: Card, fresh: Card, verdict: str) -> None:
+    def _instead(self, card: RateCard, fresh: RateCard, verdict: str) -> None:
         """Two cards of one beginning: the finer, or else the better vouched for, takes the place."""
         if verdict == "finer":
             fresh.start, fresh.dated = card.start, card.dated

@@ -1,4 +1,4 @@
-"""Write one provider's rates as its price file: readable, and the same bytes for the same facts."""
+"""Writes one provider's entries as `[[rate]]` tables: readable, and the same bytes for the same facts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any, Final
 
-from cards import TODAY, day
-from facts import BINARY_EDGES, Conditions, Fact, Slot, Tier
-from names import Model
-from rates import Rate, is_main
-from text import plain, quoted, source_name
+from tools.price_book.entries import Entry, is_main
+from tools.price_book.facts import BINARY_EDGES, Conditions, Fact, Slot, Tier
+from tools.price_book.model_groups import Model
+from tools.price_book.rate_cards import TODAY, day
+from tools.price_book.toml_text import plain, quoted, source_name
 
 _ORDER: Final = (
     "input", "cache_read", "cache_write", "cache_write_5m", "cache_write_30m", "cache_write_1h", "cache_write_12h",
@@ -78,7 +78,7 @@ def _ranges(tier: Tier, others: list[Tier], bounded: bool) -> tuple[tuple[str, s
 Case = tuple[Conditions, tuple[tuple[str, str], ...]]
 
 
-def cases_of(rate: Rate) -> tuple[dict[str, Decimal], list[tuple[Case, dict[str, Decimal]]]]:
+def cases_of(rate: Entry) -> tuple[dict[str, Decimal], list[tuple[Case, dict[str, Decimal]]]]:
     """The base prices, and the cases in the order they are read."""
     base: dict[str, Decimal] = {}
     cases: dict[Case, dict[str, Decimal]] = defaultdict(dict)
@@ -102,7 +102,7 @@ def cases_of(rate: Rate) -> tuple[dict[str, Decimal], list[tuple[Case, dict[str,
     return base, [(case, cases[case]) for case in sorted(cases, key=lambda c: rank[c])]
 
 
-def gaps(rate: Rate) -> list[Slot]:
+def gaps(rate: Entry) -> list[Slot]:
     """Slots whose tiers begin above zero, so that short calls would have no price."""
     first: dict[tuple[str, Conditions], Tier] = {}
     for slot in rate.prices:
@@ -112,7 +112,7 @@ def gaps(rate: Rate) -> list[Slot]:
     return [s for s in rate.prices if not s.when and place(first[s.component, s.when]) != (0, 0)]
 
 
-def sources_of(rate: Rate) -> list[str]:
+def sources_of(rate: Entry) -> list[str]:
     """The sources of an entry: official ones, then one for each family that gave a price."""
     official = sorted({source_name(f.source) for f in rate.agreeing if f.primary})
     by_family: dict[str, Fact] = {}
@@ -124,7 +124,7 @@ def sources_of(rate: Rate) -> list[str]:
     return list(dict.fromkeys(official[:3] + others[: max(1, 4 - len(official[:3]))]))
 
 
-def confidence_of(rate: Rate) -> str:
+def confidence_of(rate: Entry) -> str:
     """official, corroborated or single-source: of what input and output cost, or of all there is."""
     mains = {id(f) for s, f in rate.givers.items() if is_main(s)}
     facts = [f for f in rate.agreeing if any(is_main(s) for s in f.slots)] if mains else rate.agreeing
@@ -149,7 +149,7 @@ class Writer:
         self.currency, self.last_seen = currency, last_seen
         self.lines: list[str] = []
 
-    def rate(self, model: Model, rate: Rate, ends: str | None) -> None:
+    def rate(self, model: Model, rate: Entry, ends: str | None) -> None:
         """One entry."""
         put = self.lines.append
         put("[[rate]]")
@@ -189,7 +189,7 @@ class Writer:
         for name in sorted(prices, key=component_order):
             self.lines.append(f"{name} = {plain(prices[name])}")
 
-    def _remarks(self, rate: Rate) -> None:
+    def _remarks(self, rate: Entry) -> None:
         if any(BINARY_EDGES.keys() & set((f.raw["tier"] or {}).values()) for f in rate.agreeing):
             self.lines.append("k = [1000, 1024]")
         reviews = [f for f in rate.agreeing if "at least through" in f.condition]
@@ -200,7 +200,7 @@ class Writer:
         self.lines.append(f"source = {text}")
         self.lines.append(f'confidence = "{confidence_of(rate)}"')
 
-    def _last(self, rate: Rate, ends: str | None) -> str:
+    def _last(self, rate: Entry, ends: str | None) -> str:
         last = day(rate.start or "")
         for fact in rate.agreeing:
             seen = fact.raw.get("observed_to") or self.last_seen[fact.family]

@@ -1,7 +1,7 @@
-"""Cards: what input and output cost together, as one family of sources carried it, and as the book takes it.
+"""Rate cards: what input and output cost together from a day on, by one family of sources and by the book.
 
-A `Run` is one family's card over some days; a `Card` is the book's, with the facts that gave each price and all that
-agreed. `compare` says how one stands to the other.
+A `SourceRun` is the card that one family of sources showed over some days; a `RateCard` is the book's, with the facts
+that gave each price and all that agree. `compare` classifies a run against the card in force.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import Final
 
-from facts import Fact, Slot, Tier
+from tools.price_book.facts import Fact, Slot, Tier
 
 MAIN: Final = ("input", "output")
 Prices = dict[Slot, Decimal]
@@ -24,7 +24,7 @@ TODAY: Final = "2026-11-21"
 
 
 @dataclass(slots=True)
-class Run:
+class SourceRun:
     """One card as one family carried it: from `start` (None: known only to end) to `end`."""
 
     family: str
@@ -60,8 +60,8 @@ class Run:
 
 
 @dataclass(slots=True)
-class Card:
-    """What held from `start` on: one fact per slot that gave the price, and all that agreed."""
+class RateCard:
+    """The prices in force from `start` on: one fact per slot that gave the price, and all that agreed."""
 
     start: str | None
     dated: bool
@@ -86,8 +86,8 @@ def _active(fact: Fact) -> tuple[str | None, str | None]:
     return fact.start or TODAY, ended
 
 
-def runs_of(facts: Iterable[Fact], wanted: Callable[[Slot], bool]) -> list[Run]:
-    """Each family's story of the wanted slots, as cards from day to day."""
+def runs_of(facts: Iterable[Fact], wanted: Callable[[Slot], bool]) -> list[SourceRun]:
+    """Each family's history of the wanted slots: its card from day to day."""
     by_family: dict[str, list[tuple[str | None, str | None, Slot, Fact]]] = defaultdict(list)
     for fact in facts:
         start, end = _active(fact)
@@ -95,25 +95,25 @@ def runs_of(facts: Iterable[Fact], wanted: Callable[[Slot], bool]) -> list[Run]:
         family = "official" if fact.primary else family
         for slot in filter(wanted, fact.slots):
             by_family[family].append((start, end, slot, fact))
-    runs: list[Run] = []
+    runs: list[SourceRun] = []
     for family, claims in by_family.items():
         opening = [c for c in claims if c[0] is None]
         if opening:
             given = {slot: fact for _, _, slot, fact in opening}
-            runs.append(Run(family, None, max(c[1] or "" for c in opening), given, [c[3] for c in opening]))
+            runs.append(SourceRun(family, None, max(c[1] or "" for c in opening), given, [c[3] for c in opening]))
         marks = sorted({c[0] for c in claims if c[0]} | {c[1] for c in claims if c[0] and c[1]})
-        before: Run | None = None
+        before: SourceRun | None = None
         for at, after in zip_longest(marks, marks[1:]):
             newest: dict[Slot, tuple[str, str | None, Fact]] = {}
             for start, end, slot, fact in claims:
                 if start and start <= at and (slot not in newest or newest[slot][0] <= start):
                     newest[slot] = (start, end, fact)
             # What a source stopped showing does not bring back what it showed before.
-            held = {slot: fact for slot, (_, end, fact) in newest.items() if end is None or end > at}
-            if not held:
+            shown = {slot: fact for slot, (_, end, fact) in newest.items() if end is None or end > at}
+            if not shown:
                 continue
-            run = Run(family, at, after, held)
-            promoted = any("promotion" in fact.condition for fact in held.values())
+            run = SourceRun(family, at, after, shown)
+            promoted = any("promotion" in fact.condition for fact in shown.values())
             if before is not None and prices_of(before) == prices_of(run) and not promoted:
                 before.end = after
                 before.also += [f for f in run.facts.values() if f not in before.also]
@@ -123,7 +123,7 @@ def runs_of(facts: Iterable[Fact], wanted: Callable[[Slot], bool]) -> list[Run]:
     return sorted(runs, key=lambda r: (r.start is not None, day(r.start or r.end or ""), -r.rank, r.start or ""))
 
 
-def prices_of(run: Run) -> Prices:
+def prices_of(run: SourceRun) -> Prices:
     return {slot: fact.price for slot, fact in run.facts.items()}
 
 
@@ -156,8 +156,8 @@ def soon(one: str, two: str | None) -> bool:
     return two is not None and date.fromisoformat(day(two)) - date.fromisoformat(day(one)) <= SOON
 
 
-def open_card(run: Run) -> Card:
-    card = Card(run.start, run.dated, prices_of(run), dict(run.facts), run.everything, {run.family}, run.rank)
+def open_card(run: SourceRun) -> RateCard:
+    card = RateCard(run.start, run.dated, prices_of(run), dict(run.facts), run.everything, {run.family}, run.rank)
     if run.start is None:
         card.until = run.end
     elif ends := [f for f in run.facts.values() if f.until and (f.primary or f.rank > 50)]:
@@ -166,7 +166,7 @@ def open_card(run: Run) -> Card:
     return card
 
 
-def join(card: Card, run: Run) -> None:
+def join(card: RateCard, run: SourceRun) -> None:
     known = {slot.component for slot in card.prices}
     shape = {(slot.component, slot.tier) for slot in card.prices}
     for slot, fact in run.facts.items():
@@ -194,7 +194,7 @@ def _adjoin(one: Tier, two: Tier) -> bool:
     return any(a[:-2] == b[:-2] and edge == other and (a[-2:], b[-2:]) in _ENDS for a, edge in one for b, other in two)
 
 
-def lowest_of(card: Card) -> Prices:
+def lowest_of(card: RateCard) -> Prices:
     """The prices of the shortest calls, without their tiers."""
     found: dict[Slot, tuple[int, Decimal]] = {}
     for slot, price in card.prices.items():
@@ -205,7 +205,7 @@ def lowest_of(card: Card) -> Prices:
     return {slot: price for slot, (_, price) in found.items()}
 
 
-def leave(run: Run, why: str) -> None:
+def leave(run: SourceRun, why: str) -> None:
     for fact in run.everything:
         if fact.left_out is None:
             fact.left_out = why

@@ -1,4 +1,4 @@
-"""Read the fact base: one `Fact` per line, in the words the price book uses.
+"""Reads the fact base: one `Fact` per line, in the words the price book uses.
 
 A fact keeps its line number, which is its name in the coverage report. What a source calls a kind, a condition or a
 unit becomes a `Slot`: the component, its conditions, and its place in the context tiers. A fact that is no price of
@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from vocabulary import NOT_A_RATE, components_of, conditions_of, family_of, rank_of
+from tools.price_book.vocabulary import NOT_A_RATE, components_of, conditions_of, family_of, rank_of
 
 PRIMARY: Final = ("vendor_doc", "press", "news_seed")
 _COMMIT_TIME: Final = re.compile(r"T\d\d:\d\d:(?!00)\d\d|T\d\d:(?!00|30)\d\d")
@@ -78,7 +78,7 @@ class Fact:
 
     @property
     def question(self) -> bool:
-        """More sources disagree than agree, and nobody official said it."""
+        """More sources disagree than agree, and none of them is official."""
         return not self.primary and not self.forced and self.disagree > self.agree
 
 

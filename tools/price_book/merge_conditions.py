@@ -1,8 +1,8 @@
-"""Lay everything else over the cards of input and output text.
+"""Merges caches, batch, service tiers, regions and media into the rate cards of input and output text.
 
-Caches, batch, service tiers, regions and media have stories of their own, told by fewer sources and often later. A
-price that is only seen later than the card it belongs to is taken to have held since the card began, unless a date
-says otherwise; a price that changes opens a new card.
+Their prices have histories of their own, from fewer sources and often of later days. A price first seen after the card
+it belongs to is taken to hold since the card began, unless a date says otherwise; a price that changes opens a new
+entry.
 """
 
 from __future__ import annotations
@@ -11,43 +11,43 @@ from collections.abc import Callable
 from datetime import timedelta
 from itertools import zip_longest
 
-from cards import Card, day, within
-from doubts import date_pages, doubt_dates
-from facts import Slot
-from names import Model
-from rates import Rate, is_main, merge
-from timeline import Story
+from tools.price_book.date_evidence import date_pages, distrust_release_dates
+from tools.price_book.entries import Entry, is_main, merge
+from tools.price_book.facts import Slot
+from tools.price_book.model_groups import Model
+from tools.price_book.rate_cards import RateCard, day, within
+from tools.price_book.source_history import ReconciledHistory
 
 
-def rates_of(model: Model) -> list[Rate]:
+def entries_of(model: Model) -> list[Entry]:
     """The complete entries of one model."""
     for fact in model.facts:
         if fact.price == 0 and not fact.vouched:
             fact.left_out = "a zero nobody calls free: a catalog's placeholder"
     model.facts = [fact for fact in model.facts if fact.left_out is None]
     date_pages(model)
-    doubt_dates(model)
-    cards = Story(model.facts, is_main).cards
-    extras = [Story(model.facts, wanted, patient).cards for wanted, patient in _groups(model)]
+    distrust_release_dates(model)
+    cards = ReconciledHistory(model.facts, is_main).cards
+    extras = [ReconciledHistory(model.facts, wanted, patient).cards for wanted, patient in _groups(model)]
     if not cards:
-        cards = [Card(start, False, {}, {}) for start in _starts(extras)]
-    rates: list[Rate] = []
+        cards = [RateCard(start, False, {}, {}) for start in _starts(extras)]
+    rates: list[Entry] = []
     for card, after in zip_longest(cards, cards[1:]):
         rates += _fill(card, after, extras)
     rates = merge([r for r in rates if r.prices])
     for rate in rates:
         for fact in rate.agreeing:
             fact.used, fact.left_out = True, None
-    told = {(slot, price) for rate in rates for slot, price in rate.prices.items()}
+    written = {(slot, price) for rate in rates for slot, price in rate.prices.items()}
     for fact in model.facts:
         if not fact.used and fact.left_out is None:
-            fact.used = any((slot, fact.price) in told for slot in fact.slots)
+            fact.used = any((slot, fact.price) in written for slot in fact.slots)
             fact.left_out = None if fact.used else "its own source gave another price for the same days"
     return rates
 
 
 def _groups(model: Model) -> list[tuple[Callable[[Slot], bool], bool]]:
-    """What is told together (all that one condition changes, patiently; each plain component of its own)."""
+    """The slots reconciled together: all that one condition changes (`patient`), and each plain component by itself."""
     slots = {s for f in model.facts for s in f.slots if not is_main(s)}
     conditions = sorted({s.when for s in slots if s.when})
     plain = sorted({s.component for s in slots if not s.when})
@@ -57,20 +57,20 @@ def _groups(model: Model) -> list[tuple[Callable[[Slot], bool], bool]]:
     ]
 
 
-def _starts(extras: list[list[Card]]) -> list[str | None]:
+def _starts(extras: list[list[RateCard]]) -> list[str | None]:
     first: list[str | None] = [c.start for cards in extras for c in cards[:1]]
     return sorted(first, key=lambda s: s or "")[:1]
 
 
-def _fill(card: Card, after: Card | None, extras: list[list[Card]]) -> list[Rate]:
+def _fill(card: RateCard, after: RateCard | None, extras: list[list[RateCard]]) -> list[Entry]:
     begin = card.start or ""
     end = (after.start or "") if after else "9999"
-    base: list[Card] = []
-    later: list[tuple[str, Card]] = []
-    for told in extras:
-        held = [c for c in told if (c.start or "") <= begin or day(c.start or "") == day(begin)]
-        inner = [c for c in told if c not in held and (c.start or "") < end]
-        now = held[-1] if held and _lasts(held[-1], begin) else None
+    base: list[RateCard] = []
+    later: list[tuple[str, RateCard]] = []
+    for history in extras:
+        in_force = [c for c in history if (c.start or "") <= begin or day(c.start or "") == day(begin)]
+        inner = [c for c in history if c not in in_force and (c.start or "") < end]
+        now = in_force[-1] if in_force and _lasts(in_force[-1], begin) else None
         if inner and not _official(inner[0]) and _belongs(begin, now, inner[0]):
             now = inner.pop(0)
         if now is not None:
@@ -80,14 +80,14 @@ def _fill(card: Card, after: Card | None, extras: list[list[Card]]) -> list[Rate
     current = base
     for at in sorted({at for at, _ in later}):
         fresh = [c for when, c in later if when == at]
-        told_again = {id(c) for cards in extras if any(c in cards for c in fresh) for c in cards}
-        current = [c for c in current if id(c) not in told_again] + fresh
+        superseded = {id(c) for cards in extras if any(c in cards for c in fresh) for c in cards}
+        current = [c for c in current if id(c) not in superseded] + fresh
         rates.append(_rate(card, at, any(c.dated for c in fresh), current))
     return rates
 
 
-def _belongs(begin: str, now: Card | None, later: Card) -> bool:
-    """Whether a price seen only later held since the card began."""
+def _belongs(begin: str, now: RateCard | None, later: RateCard) -> bool:
+    """Whether a price seen only later was in force since the card began."""
     if later.dated and not _near(begin, later):
         return False
     if now is None or not begin:
@@ -96,11 +96,11 @@ def _belongs(begin: str, now: Card | None, later: Card) -> bool:
     return (now.start or "") < begin and _near(begin, later)
 
 
-def _official(card: Card) -> bool:
+def _official(card: RateCard) -> bool:
     return card.dated and card.rank >= 100
 
 
-def _lasts(card: Card, begin: str) -> bool:
+def _lasts(card: RateCard, begin: str) -> bool:
     """Whether some source still carried it shortly after `begin`, or says that it ended later."""
     if (card.start or "") >= begin:
         return True
@@ -112,12 +112,12 @@ def _lasts(card: Card, begin: str) -> bool:
     return False
 
 
-def _near(begin: str, card: Card) -> bool:
+def _near(begin: str, card: RateCard) -> bool:
     return bool(begin) and within(begin, card.start or "", timedelta(days=45))
 
 
-def _rate(card: Card, start: str | None, dated: bool, extras: list[Card]) -> Rate:
-    rate = Rate(
+def _rate(card: RateCard, start: str | None, dated: bool, extras: list[RateCard]) -> Entry:
+    rate = Entry(
         start,
         dated,
         dict(card.prices),

@@ -1,4 +1,4 @@
-"""The committed answers to what the facts leave open.
+"""Reads and applies the committed decisions about questions that the facts leave open.
 
 `decisions/<provider>.toml` holds `[[decision]]` entries: the question, the answer, the reason, which facts it is about
 (`where`) and what becomes of them (`then`). A decision that matches no fact is an error: it has outlived its question.
@@ -6,7 +6,7 @@
 `where` compares fields of a fact with a value or a list of values (`first`, `effective` and `until` also as
 "< 2025-01-01"); `then` may `drop` facts, `keep` them against a majority, take them as `official`, rename the `model`,
 set `effective`, `until`, `first`, the conditions (`when`), the `component`, the `tier` or its `edge`, make the edge
-`inclusive`, or tell the same price of other models `also`.
+`inclusive`, or give the same price to other models `also`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from facts import Fact
-from names import key_of
+from tools.price_book.facts import Fact
+from tools.price_book.model_groups import key_of
 
 FOLDER: Final = Path(__file__).parent / "decisions"
 
@@ -39,7 +39,7 @@ class Decision:
         return fact.provider == self.provider and all(_matches(fact, name, want) for name, want in self.where.items())
 
     def apply(self, fact: Fact) -> None:
-        """Do to the fact what the answer says."""
+        """Change the fact as the answer says."""
         for name, value in self.then.items():
             if name == "drop":
                 fact.left_out = f"decided: {self.question} {self.answer}"
@@ -66,7 +66,7 @@ class Decision:
             elif name == "aliases":
                 fact.aliases = tuple(value)
             elif name == "also":
-                pass  # the fact is told of other models too: `decide` makes the copies
+                pass  # the fact holds for other models too: `decide` makes the copies
             else:
                 raise ValueError(f"decisions/{self.provider}.toml: {name!r} is not something a decision can do")
 
@@ -121,20 +121,20 @@ def load() -> dict[str, list[Decision]]:
 
 
 def decide(facts: list[Fact], decisions: Mapping[str, Iterable[Decision]]) -> list[str]:
-    """Apply every decision in order; what is wrong with them, in words."""
+    """Apply every decision in order; the problems, a line each."""
     problems: list[str] = []
     by_provider: dict[str, list[Fact]] = {}
     for fact in facts:
         by_provider.setdefault(fact.provider, []).append(fact)
     for provider, entries in decisions.items():
         for decision in entries:
-            met = [f for f in by_provider.get(provider, ()) if f.left_out is None and decision.covers(f)]
-            for fact in met:
+            matched = [f for f in by_provider.get(provider, ()) if f.left_out is None and decision.covers(f)]
+            for fact in matched:
                 decision.apply(fact)
                 for name in decision.then.get("also", ()):
                     copy = replace(fact, model=name, aliases=())
                     facts.append(copy)
                     by_provider[provider].append(copy)
-            if not met:
-                problems.append(f"decisions/{provider}.toml: no fact is met by {decision.question!r}")
+            if not matched:
+                problems.append(f"decisions/{provider}.toml: no fact matches {decision.question!r}")
     return problems

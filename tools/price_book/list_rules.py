@@ -21,20 +21,20 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from decisions import FOLDER, Decision
-from facts import Fact, Slot, Tier
-from names import Model, key_of
-from rates import Rate
+from tools.price_book.decisions import FOLDER, Decision
+from tools.price_book.entries import Entry
+from tools.price_book.facts import Fact, Slot, Tier
+from tools.price_book.model_groups import Model, key_of
 
 
 @dataclass(frozen=True)
-class ListCase:
+class ListRule:
     """One rule of a list, and the facts that state it."""
 
     entry: Mapping[str, Any]
     facts: tuple[Fact, ...]
 
-    def apply(self, model: Model, rates: Sequence[Rate]) -> None:
+    def apply(self, model: Model, rates: Sequence[Entry]) -> None:
         """Give the case to the model's entries it is about."""
         if self.entry.get("currency", model.currency) != model.currency or not self._names(model):
             return
@@ -57,7 +57,7 @@ class ListCase:
         unlike = self.entry.get("not_has", ())
         return self.entry.get("has", "") in model.key and not any(part in model.key for part in unlike)
 
-    def _give(self, rate: Rate) -> bool:
+    def _give(self, rate: Entry) -> bool:
         if "add" in self.entry:
             return self._add(rate)
         when = tuple(sorted((name, str(value).lower()) for name, value in self.entry.get("when", {}).items()))
@@ -70,14 +70,14 @@ class ListCase:
             return True
         return self._share(rate, when)
 
-    def _add(self, rate: Rate) -> bool:
+    def _add(self, rate: Entry) -> bool:
         lacking = {n: p for n, p in self.entry["add"].items() if not any(s.component == n for s in rate.prices)}
         for name, price in lacking.items():
             rate.prices[Slot(name)] = Decimal(price)
             rate.givers[Slot(name)] = self.facts[0]
         return bool(lacking)
 
-    def _of_input(self, rate: Rate, when: tuple[tuple[str, str], ...]) -> bool:
+    def _of_input(self, rate: Entry, when: tuple[tuple[str, str], ...]) -> bool:
         inputs = {s.tier: p for s, p in rate.prices.items() if s.component == "input" and s.when == when}
         lacking = [n for n in self.entry["shares"] if not any(s.component == n and s.when == when for s in rate.prices)]
         for name in lacking:
@@ -86,7 +86,7 @@ class ListCase:
                 rate.givers[Slot(name, when, tier)] = self.facts[0]
         return bool(lacking and inputs)
 
-    def _share(self, rate: Rate, when: tuple[tuple[str, str], ...]) -> bool:
+    def _share(self, rate: Entry, when: tuple[tuple[str, str], ...]) -> bool:
         inputs = {s.tier: p for s, p in rate.prices.items() if s.component == "input" and not s.when}
         shown = {s: p for s, p in rate.prices.items() if s.component == "cache_read" and not s.when}
         begins = {_lower(tier): tier for tier in inputs}  # a source may say where the last tier ends for one of the two
@@ -111,19 +111,19 @@ class ListCase:
 
 
 def _lower(tier: Tier) -> Tier:
-    """Where a tier begins, whatever is said of its end."""
+    """Where a tier begins, whatever its end is."""
     return tuple((name, edge) for name, edge in tier if name.endswith(("_gt", "_ge")))
 
 
-def load_cases(facts: Sequence[Fact]) -> tuple[dict[str, list[ListCase]], list[str]]:
+def load_list_rules(facts: Sequence[Fact]) -> tuple[dict[str, list[ListRule]], list[str]]:
     """Every list rule by provider, with its facts; and the rules no fact states."""
-    answer: dict[str, list[ListCase]] = {}
+    answer: dict[str, list[ListRule]] = {}
     problems: list[str] = []
     for path in sorted(FOLDER.glob("*.toml")):
         for entry in tomllib.loads(path.read_text(encoding="utf-8")).get("case", []):
             asks = Decision(path.stem, entry["question"], entry["answer"], entry["reason"], entry["where"], {})
-            told = tuple(fact for fact in facts if asks.covers(fact))
-            if not told:
+            stating = tuple(fact for fact in facts if asks.covers(fact))
+            if not stating:
                 problems.append(f"decisions/{path.stem}.toml: no fact states {entry['answer']!r}")
-            answer.setdefault(path.stem, []).append(ListCase(entry, told))
+            answer.setdefault(path.stem, []).append(ListRule(entry, stating))
     return answer, problems

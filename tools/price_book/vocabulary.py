@@ -1,7 +1,8 @@
-"""What sources call things, and what the book calls them.
+"""Translates the sources' names of conditions, kinds and units into the book's.
 
 Tables only, and two readers of them: `conditions_of` reads a fact's condition into the book's condition names, and
-`components_of` its kind and unit into components. What neither can say comes back as the reason the fact is left out.
+`components_of` its kind and unit into components. What neither can translate comes back as the reason the fact is
+left out.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def rank_of(source: str) -> int:
 
 
 def conditions_of(raw: Mapping[str, Any]) -> dict[str, str] | str:
-    """A fact's condition in the book's names, or the reason it cannot be said."""
+    """A fact's condition in the book's names, or the reason it cannot be translated."""
     text = raw["condition"] or ""
     if not text or _REMARKS.search(text):
         return {}
@@ -181,7 +182,7 @@ def _one_condition(part: str, answer: dict[str, str], raw: Mapping[str, Any]) ->
 def components_of(
     raw: Mapping[str, Any], when: Mapping[str, str]
 ) -> list[tuple[str, int | Decimal, dict[str, str]]] | str:
-    """What a fact prices: (component, factor to its `per`, conditions left), or the reason it cannot be said."""
+    """What a fact prices: (component, factor to its `per`, conditions left), or the reason it cannot be translated."""
     kind, unit, rest = raw["kind"], raw["unit"], dict(when)
     if kind.startswith("batch_") and not kind.endswith(("multiplier", "rule")):
         kind, rest["batch"] = kind.removeprefix("batch_"), "true"

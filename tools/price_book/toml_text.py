@@ -1,4 +1,4 @@
-"""How numbers, names and sources are written in a price file."""
+"""Formats numbers, names and sources for a price file."""
 
 from __future__ import annotations
 

@@ -1,0 +1,131 @@
+"""Builds the text of every provider's price file from the facts, the decisions and the list rules.
+
+`compile_book` groups the facts by model, asks `merge_conditions` for each model's entries, applies the rules stated
+once for a list, and hands the entries to the writer. The output is never edited by hand: a wrong price is a missing
+decision.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Final
+
+from tools.price_book.entries import Entry
+from tools.price_book.facts import Fact
+from tools.price_book.list_rules import ListRule, load_list_rules
+from tools.price_book.merge_conditions import entries_of
+from tools.price_book.model_groups import Alias, Model, group
+from tools.price_book.plans import plan_lines
+from tools.price_book.rate_cards import TODAY, day
+from tools.price_book.toml_text import quoted
+from tools.price_book.write_entries import Writer, gaps, moment
+
+HERE: Final = Path(__file__).parent
+OUT: Final = HERE.parents[1] / "tokenmeter" / "prices" / "data"
+
+
+def last_seen(facts: Sequence[Fact]) -> dict[str, str]:
+    """The last day each family of sources was read."""
+    seen: dict[str, str] = defaultdict(lambda: "2023-01-01")
+    for fact in facts:
+        for at in (fact.raw["source_date"], fact.raw["observed_from"], fact.raw.get("observed_to")):
+            if at:
+                seen[fact.family] = min(max(seen[fact.family], day(at)), TODAY)
+    return seen
+
+
+def without_gaps(rates: list[Entry]) -> list[Entry]:
+    """The entries, without prices that only long calls would have."""
+    for rate in rates:
+        for slot in gaps(rate):
+            fact = rate.givers.pop(slot)
+            del rate.prices[slot]
+            for other in (fact, *rate.agreeing):
+                if slot in other.slots:
+                    other.used, other.left_out = False, "a tier without the tier below it"
+    return [rate for rate in rates if rate.prices]
+
+
+def compile_book(facts: Sequence[Fact]) -> dict[str, str]:
+    """Every provider's price file, by id."""
+    heads = tomllib.loads((HERE / "heads.toml").read_text(encoding="utf-8"))
+    seen = last_seen(facts)
+    by_provider: dict[str, list[Model]] = defaultdict(list)
+    for model in group(facts):
+        by_provider[model.provider].append(model)
+    rules, _ = load_list_rules(facts)
+    others: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        others[fact.provider].append(fact)
+    book: dict[str, str] = {}
+    for provider in sorted(others):
+        its_own = by_provider.get(provider, []), others[provider], rules.get(provider, [])
+        if text := provider_file(provider, *its_own, heads.get(provider, {}), seen):
+            book[provider] = text
+    return book
+
+
+def provider_file(
+    provider: str,
+    models: list[Model],
+    facts: list[Fact],
+    rules: list[ListRule],
+    head: dict[str, Any],
+    seen: dict[str, str],
+) -> str:
+    """One provider's file, or nothing if no rate survives."""
+    currencies = Counter(fact.currency for fact in facts if not fact.raw.get("converted"))
+    if not currencies:
+        return ""
+    currency = head.get("currency") or currencies.most_common(1)[0][0]
+    zone = head.get("timezone") or ("Asia/Shanghai" if currency == "CNY" else "UTC")
+    writer = Writer(currency, seen)
+    put = writer.lines.append
+    put("# Compiled by tools/price_book from the fact base and tools/price_book/decisions: do not edit by hand.")
+    put(f'provider = {quoted(provider)}\ncurrency = "{currency}"\ntimezone = "{zone}"\nread = {TODAY}')
+    put('match = ["case", "dots", "spaces"]')
+    if head.get("head"):
+        put(head["head"].strip("\n"))
+    put("")
+    for form in head.get("forms", []):
+        put(f"[[form]]\nname = {quoted(form)}\n" + ("params = { tuned = true }\n" if form.startswith("ft:") else ""))
+    head_lines = len(writer.lines)
+    named: dict[str, tuple[str, Alias]] = {}
+    for model in models:
+        rates = without_gaps(entries_of(model))
+        for rule in rules:
+            rule.apply(model, rates)
+        for rate, after in zip_longest(rates, rates[1:]):
+            writer.rate(model, rate, after.start if after else None)
+        if rates:
+            for alias in model.aliases:
+                if alias.name.lower() != model.id.lower():
+                    named.setdefault(alias.name, (model.id, alias))
+    ids = {model.id.lower() for model in models}
+    for name, (target, alias) in sorted(named.items()):
+        if name.lower() not in ids:
+            put(f"[[alias]]\nmodel = {quoted(name)}\nof = {quoted(target)}")
+            if alias.start:
+                put(f"from = {moment(alias.start)}")
+            if alias.until:
+                put(f"until = {moment(alias.until)}")
+            put("")
+    writer.lines += plan_lines(facts, currency)
+    return "\n".join(writer.lines).rstrip("\n") + "\n" if len(writer.lines) > head_lines else ""
+
+
+def write(book: dict[str, str], dry: bool) -> list[str]:
+    """Bring the folder in line with the book; the files that differed."""
+    differ = []
+    for path in sorted({*OUT.glob("*.toml"), *(OUT / f"{provider}.toml" for provider in book)}):
+        text = book.get(path.stem)
+        if text == (path.read_text(encoding="utf-8") if path.exists() else None):
+            continue
+        differ.append(path.name)
+        if not dry:
+            path.unlink() if text is None else path.write_text(text, encoding="utf-8")
+    return differ
