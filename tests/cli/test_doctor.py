@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_records import record, unpriced
 
+from tests.rigs.made_records import record, unpriced
 from tokenmeter.cli import _sdks, doctor
 from tokenmeter.clients import known_roots
 from tokenmeter.ledger.writer import Ledger
