@@ -205,12 +205,16 @@ def test_one_that_the_endpoint_refuses_does_not_take_the_others_with_it(
     for number in range(1, 6):
         assert post(running, calls(number, 1).SerializeToString()).status_code == 200
 
+    messages: list[list[int]] = []
+
     def picky(path: str, body: bytes) -> web.Response | None:
-        return web.Response(status=400, text="not 3") if 3 in numbers([(path, body)]) else None
+        messages.append(numbers([(path, body)]))
+        return web.Response(status=400, text="not 3") if 3 in messages[-1] else None
 
     endpoint.answer = picky
     eventually(lambda: len(spans_of(endpoint.bodies)) == 4, "delivery")
     assert numbers(endpoint.bodies) == [1, 2, 4, 5]
+    assert messages == [[1, 2, 3, 4, 5], [1], [2], [3], [4], [5]], "after a joined refusal each goes by itself"
     eventually(lambda: health(running)["status"] == "ok")
     assert (running.counts["rejected"], running.counts["forwarded"]) == (1, 4)
 
