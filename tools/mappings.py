@@ -33,7 +33,7 @@ def main(extra: list[str]) -> int:
         cache = os.environ | {"PIP_CACHE_DIR": str(VENVS / "cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         subprocess.run([str(python), "-m", "pip", "install", "-qq", "--no-deps", *ALONE], check=True, env=cache)
         stamp.write_text(" ".join(ALONE))
-    test = "tests/sinks/test_otel_mappings.py"
+    test = "tests/otel/test_mappings.py"
     command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-rs", test, *extra]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 

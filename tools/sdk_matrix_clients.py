@@ -67,7 +67,7 @@ TESTS: Final[Mapping[str, tuple[str, ...]]] = {
     "tencentcloud-sdk-python-hunyuan": ("tencentcloud",), "urllib3": (), "volcengine-ark-runtime": ("ark",),
     "zai-sdk": ("zhipu",), "zhipuai": ("zhipu",),
 }  # fmt: skip
-"""The files of `tests/clients` that a package is for: an environment runs those of what it asks for by name."""
+"""The files under `tests/clients` that a package is for: an environment runs those of what it asks for by name."""
 CASES: Final = (
     "plain", "stream", "async", "async stream", "early close", "async early close", "cancel", "error", "async error",
     "retry", "async retry",
@@ -88,7 +88,8 @@ def run(name: str, python: Path, extra: list[str]) -> tuple[list[dict[str, Any]]
     table = VENVS / f"clients-{name}.jsonl"
     table.unlink(missing_ok=True)
     asked = [re.split(r"[\[=<>]", package)[0] for package in MATRIX[name]]
-    files = sorted({f"tests/clients/test_{file}.py" for package in asked for file in TESTS[package]})
+    names = {f"test_{file}.py" for package in asked for file in TESTS[package]}
+    files = sorted(str(path) for name in names for path in (ROOT / "tests" / "clients").rglob(name))
     command = [str(python), "-m", "pytest", "-n", "2", "-rfE", "-p", "no:cacheprovider", *files, *extra]
     environ = os.environ | {"CLIENTS_TABLE": str(table), "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)

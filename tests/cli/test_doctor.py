@@ -8,33 +8,76 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from made_records import record, unpriced
 
-from tokenmeter.cli import _sdks, doctor
+from tests.rigs.made_records import record, unpriced
+from tokenmeter.cli import _sdks
+from tokenmeter.cli.doctor import examine
 from tokenmeter.clients import known_roots
 from tokenmeter.ledger.writer import Ledger
 
+DOCTORS = """
+import contextlib, io, json, os, sys
+from tokenmeter.cli import main
 
-def examined(*arguments: str, **environment: str) -> tuple[int, dict[str, Any], str]:
-    """Run the command in a process of its own: it puts hooks in."""
-    import os
+bare = dict(os.environ)
+for line in sys.stdin:
+    asked = json.loads(line)
+    os.environ.clear()
+    os.environ.update(bare | asked["environment"])
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(["doctor", *asked["arguments"]])
+    print(json.dumps({"status": status, "out": out.getvalue(), "err": err.getvalue()}), flush=True)
+"""
 
-    done = subprocess.run(
-        [sys.executable, "-m", "tokenmeter.cli", "doctor", "--json", *arguments],
-        capture_output=True, text=True, env=os.environ | environment, timeout=60, check=False,
-    )  # fmt: skip
-    return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+
+class Examined(NamedTuple):
+    """What one run of the command came to."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
 
 
-def test_it_finds_what_is_installed_and_hooked() -> None:
-    status, answer, errors = examined()
-    assert errors == ""
+Doctor = Callable[..., Examined]
+
+
+@pytest.fixture(scope="module")
+def doctor() -> Iterator[Doctor]:
+    """Runs the command, again and again in one process of its own: it imports every SDK and puts hooks in."""
+    command = [sys.executable, "-c", DOCTORS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asking, answers = process.stdin, process.stdout
+
+        def run(*arguments: str, **environment: str) -> Examined:
+            asking.write(json.dumps({"arguments": arguments, "environment": environment}) + "\n")
+            asking.flush()
+            line = answers.readline()
+            assert line, f"the process ended with status {process.wait()}"
+            return Examined(**json.loads(line))
+
+        yield run
+        asking.close()
+        assert process.wait() == 0
+
+
+def test_it_finds_what_is_installed_and_hooked(doctor: Doctor) -> None:
+    found = doctor("--json")
+    answer = found.answer
+    assert found.err == ""
     assert answer["tokenmeter"]["version"] == importlib.metadata.version("tokenmeter-sdk")
     openai = answer["sdks"]["openai"]
     assert openai["version"] == importlib.metadata.version("openai")
@@ -43,7 +86,7 @@ def test_it_finds_what_is_installed_and_hooked() -> None:
         name for name, sdk in answer["sdks"].items() if sdk["version"] and not (sdk["hooks"] and sdk["tested"])
     ] == []
     assert answer["opentelemetry"]["opentelemetry-api"] == importlib.metadata.version("opentelemetry-api")
-    assert status == (1 if answer["problems"] else 0)
+    assert found.status == (1 if answer["problems"] else 0)
 
 
 def test_it_looks_for_every_package_that_has_an_adapter() -> None:
@@ -80,56 +123,56 @@ def nothing(path: Path) -> None:
         pytest.param(newer, "upgrade tokenmeter-sdk", id="newer"),
     ],
 )
-def test_it_examines_the_ledger(tmp_path: Path, make: Callable[[Path], None], problem: str | None) -> None:
+def test_it_examines_the_ledger(
+    doctor: Doctor, tmp_path: Path, make: Callable[[Path], None], problem: str | None
+) -> None:
     path = tmp_path / "spend.db"
     make(path)
-    answer = doctor.examine(str(path))
+    answer = doctor("--json", "--ledger", str(path)).answer
     problems = [text for text in answer["problems"] if text.startswith("ledger")]
     assert [problem in text for text in problems] == [True] if problem else not problems
     if problem is None:
         assert (answer["ledger"]["calls"], answer["ledger"]["unpriced"], answer["ledger"]["schema"]) == (2, 1, 1)
 
 
-def test_a_bad_variable_is_a_problem_and_not_the_end() -> None:
-    status, answer, errors = examined(TOKENMETER_SPANS="loud")
-    assert (status, errors) == (1, "")
-    assert any("TOKENMETER_SPANS='loud'" in problem for problem in answer["problems"])
-    assert answer["sdks"]["openai"]["version"]
+def test_a_bad_variable_is_a_problem_and_not_the_end(doctor: Doctor) -> None:
+    found = doctor("--json", TOKENMETER_SPANS="loud")
+    assert (found.status, found.err) == (1, "")
+    assert any("TOKENMETER_SPANS='loud'" in problem for problem in found.answer["problems"])
+    assert found.answer["sdks"]["openai"]["version"]
 
 
-def test_silenced_telemetry_is_said() -> None:
-    _, answer, _ = examined(OTEL_SDK_DISABLED="true")
-    assert any("OTEL_SDK_DISABLED is true" in problem for problem in answer["problems"])
+def test_silenced_telemetry_is_said(doctor: Doctor) -> None:
+    problems = doctor("--json", OTEL_SDK_DISABLED="true").answer["problems"]
+    assert any("OTEL_SDK_DISABLED is true" in problem for problem in problems)
 
 
-def test_it_knocks_at_the_endpoints_that_the_environment_names() -> None:
+def test_it_knocks_at_the_endpoints_that_the_environment_names(doctor: Doctor) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))  # and does not listen
         there, away = (f"http://127.0.0.1:{one.getsockname()[1]}" for one in (listening, silent))
-        _, answer, _ = examined(
-            OTEL_EXPORTER_OTLP_ENDPOINT=there, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=f"{away}/v1/metrics"
-        )
+        answer = doctor(
+            "--json", OTEL_EXPORTER_OTLP_ENDPOINT=there, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=f"{away}/v1/metrics"
+        ).answer
     assert answer["opentelemetry"]["endpoints"] == {there: True, f"{away}/v1/metrics": False}
     (said,) = [one for one in answer["problems"] if "nobody listens" in one]
     assert f"at {away}/v1/metrics" in said
 
 
-def test_no_key_is_printed() -> None:
-    _, answer, _ = examined(OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer hush", OPENAI_API_KEY="sk-hush")
-    assert "hush" not in json.dumps(answer)
+def test_no_key_is_printed(doctor: Doctor) -> None:
+    for form in (["--json"], []):
+        found = doctor(*form, OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer hush", OPENAI_API_KEY="sk-hush")
+        assert "hush" not in found.out + found.err
 
 
 def test_untested_versions_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_sdks, "SDKS", {"openai": _sdks.Sdk("openai", (0,))})
-    problems = doctor.examine()["problems"]
+    problems = examine()["problems"]
     version = importlib.metadata.version("openai")
     assert f"openai {version} is untested: tested are major versions 0" in problems
 
 
-def test_the_text_says_the_same(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    from tokenmeter.cli import main
-
-    main(["doctor", "--ledger", str(tmp_path / "none.db")])
-    printed = capsys.readouterr().out
+def test_the_text_says_the_same(doctor: Doctor, tmp_path: Path) -> None:
+    printed = doctor("--ledger", str(tmp_path / "none.db")).out
     assert f"openai                       {importlib.metadata.version('openai')} (tested)" in printed
     assert "problem: ledger: there is no ledger at" in printed

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from made_records import NOON, priced, record, unpriced
 
+from tests.rigs.made_records import NOON, priced, record, unpriced
 from tokenmeter._support.text_tables import table, width
 from tokenmeter.cli import main
 from tokenmeter.ledger.writer import Ledger

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import local_provider
 import pytest
 
+from tests.rigs import local_provider
 from tokenmeter import Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, capture
 

@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.matrix import MESSAGES
 from tokenmeter import ConfigurationError, End, Tokenmeter
 from tokenmeter.clients import ADAPTERS, adapter_of, by_wire, known_roots, stainless
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.group import async_grouped, grouped
 from tokenmeter.testing import ProviderServer, Records, capture
-
-from .matrix import MESSAGES
 
 HTTP: Any = pytest.importorskip("httpx2" if importlib.util.find_spec("httpx2") else "httpx", reason="needs httpx2")
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.matrix import MESSAGES, Matrix, Sdk
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, capture, json_reply
-
-from .matrix import MESSAGES, Matrix, Sdk
 
 anthropic = pytest.importorskip("anthropic", reason="needs anthropic's SDK; `make test-sdks` has it")
 

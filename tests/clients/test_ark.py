@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.matrix import Matrix, Sdk, chat, chat_stream
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Received, Records, Reply, capture, json_reply
-
-from .matrix import Matrix, Sdk, chat, chat_stream
 
 VIDEO: Any = {"model": "doubao-seedance-1-0-pro-250528", "content": [{"type": "text", "text": "a cat"}]}
 

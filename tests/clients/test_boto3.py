@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.matrix import Matrix, Sdk
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Received, Records, json_reply
-
-from .matrix import Matrix, Sdk
 
 boto3 = pytest.importorskip("boto3", reason="needs boto3; `make test-sdks` has it")
 config = pytest.importorskip("botocore.config")

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.matrix import MESSAGES, Matrix, Sdk
 from tokenmeter import End, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, capture, json_reply
-
-from .matrix import MESSAGES, Matrix, Sdk
 
 cohere = pytest.importorskip("cohere", reason="needs cohere; `make test-sdks` has it")
 

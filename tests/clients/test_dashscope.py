@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.matrix import MESSAGES, Matrix, Sdk, Seen
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Received, Records, Reply, json_reply
-
-from .matrix import MESSAGES, Matrix, Sdk, Seen
 
 dashscope = pytest.importorskip("dashscope", reason="needs dashscope; `make test-sdks` has it")
 MODEL = "qwen-plus"

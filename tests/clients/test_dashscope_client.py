@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.matrix import Matrix, Sdk, chat, chat_stream
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, json_reply
-
-from .matrix import Matrix, Sdk, chat, chat_stream
 
 dashscope = pytest.importorskip("dashscope", reason="needs dashscope; `make test-sdks` has it")
 if not hasattr(dashscope, "Client"):

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.matrix import Matrix, Sdk
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records
-
-from .matrix import Matrix, Sdk
 
 genai = pytest.importorskip("google.genai", reason="needs google-genai; `make test-sdks` has it")
 MODEL = "gemini-2.5-flash"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .matrix import Matrix, Sdk, chat, chat_stream
+from tests.rigs.matrix import Matrix, Sdk, chat, chat_stream
 
 groq = pytest.importorskip("groq", reason="needs groq's SDK; `make test-sdks` has it")
 

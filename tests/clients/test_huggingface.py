@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.matrix import MESSAGES, Matrix, Sdk
 from tokenmeter import End
 from tokenmeter.testing import ProviderServer
-
-from .matrix import MESSAGES, Matrix, Sdk
 
 hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub; `make test-sdks` has it")
 ASKED: Any = {"stream": True, "stream_options": {"include_usage": True}}

@@ -11,10 +11,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from tests.rigs.matrix import MESSAGES, Matrix, Sdk
 from tokenmeter import End, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, capture
-
-from .matrix import MESSAGES, Matrix, Sdk
 
 mistralai = pytest.importorskip("mistralai", reason="needs mistralai; `make test-sdks` has it")
 # 1.x has the client at the top, 2.x and 3.x one package lower.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.rigs.matrix import MESSAGES, Matrix, Sdk
 from tokenmeter import End, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, capture
-
-from .matrix import MESSAGES, Matrix, Sdk
 
 ollama = pytest.importorskip("ollama", reason="needs ollama; `make test-sdks` has it")
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.matrix import MESSAGES, Matrix, Sdk, chat, chat_stream
 from tokenmeter.testing import ProviderServer
-
-from .matrix import MESSAGES, Matrix, Sdk, chat, chat_stream
 
 openai = pytest.importorskip("openai", reason="needs openai; `make test-sdks` has it")
 MODEL = "gpt-4o"

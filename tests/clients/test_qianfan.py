@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.matrix import MESSAGES, Matrix, Sdk, Seen
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, json_reply
-
-from .matrix import MESSAGES, Matrix, Sdk, Seen
 
 qianfan = pytest.importorskip("qianfan", reason="needs qianfan; `make test-sdks` has it")
 MODEL = "ernie-4.0-turbo-8k"

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.matrix import Matrix, Sdk
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, json_reply
-
-from .matrix import Matrix, Sdk
 
 hunyuan = pytest.importorskip("tencentcloud.hunyuan.v20230901.hunyuan_client", reason="needs tencentcloud's SDK")
 models = pytest.importorskip("tencentcloud.hunyuan.v20230901.models")

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.matrix import Matrix, Sdk, chat, chat_stream
 from tokenmeter import End
 from tokenmeter.testing import ProviderServer
-
-from .matrix import Matrix, Sdk, chat, chat_stream
 
 
 def made(package: str, kind: str, dialect: str) -> Any:

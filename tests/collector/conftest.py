@@ -11,12 +11,12 @@ for _needed in ("aiohttp", "grpc", "google.rpc.code_pb2", "opentelemetry.exporte
     pytest.importorskip(_needed, reason=f"the collector needs {_needed}: pip install 'tokenmeter-sdk[collector]'")
 
 if TYPE_CHECKING:
-    from collector_rig import GrpcEndpoint, HttpEndpoint, Loop, Running
+    from tests.rigs.collector_rig import GrpcEndpoint, HttpEndpoint, Loop, Running
 
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:
-    from collector_rig import Loop
+    from tests.rigs.collector_rig import Loop
 
     made = Loop()
     yield made
@@ -26,7 +26,7 @@ def loop() -> Iterator[Loop]:
 @pytest.fixture
 def endpoint(loop: Loop) -> Iterator[HttpEndpoint]:
     """An endpoint that is there."""
-    from collector_rig import HttpEndpoint
+    from tests.rigs.collector_rig import HttpEndpoint
 
     made = HttpEndpoint(loop)
     made.start()
@@ -36,7 +36,7 @@ def endpoint(loop: Loop) -> Iterator[HttpEndpoint]:
 
 @pytest.fixture
 def grpc_endpoint(loop: Loop) -> Iterator[GrpcEndpoint]:
-    from collector_rig import GrpcEndpoint
+    from tests.rigs.collector_rig import GrpcEndpoint
 
     made = GrpcEndpoint(loop)
     made.start()
@@ -47,7 +47,7 @@ def grpc_endpoint(loop: Loop) -> Iterator[GrpcEndpoint]:
 @pytest.fixture
 def collect(loop: Loop) -> Iterator[Callable[..., Running]]:
     """Starts collectors, and stops them whatever happens."""
-    from collector_rig import Running
+    from tests.rigs.collector_rig import Running
 
     running: list[Running] = []
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from services import answers, free_port, program
-from tiny_model import write_model
 
-HERE = Path(__file__).parent
+from tests.rigs.services import answers, free_port, program
+from tests.rigs.tiny_model import write_model
+
+RIGS = Path(__file__).parents[1] / "rigs"
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +23,6 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     model, port = folder / "tiny.gguf", free_port()
     write_model(model)
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, str(HERE / "llama_process.py"), str(model), str(port)]
+    command = [sys.executable, str(RIGS / "llama_process.py"), str(model), str(port)]
     with program(command, lambda: answers(f"{address}/health"), folder / "log"):
         yield address

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app import App, app
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from otlp_receiver import OtlpReceiver
-from services import until
 
+from tests.rigs.exporting_app import App, app
+from tests.rigs.otlp_receiver import OtlpReceiver
+from tests.rigs.services import until
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.query import Question, ask
 from tokenmeter.testing import FixedClock, ProviderServer, Reply, provider_server

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from services import fetch, until
 
 import tokenmeter
+from tests.rigs.services import fetch, until
 from tokenmeter.money import Money
 from tokenmeter.record import Record
 from tokenmeter.testing import capture

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app import App, app
-from otlp_receiver import OtlpReceiver, SpanSeen
-from rotel_agent import rotel_agent
-from services import free_port, listens, program, until
 
+from tests.rigs.exporting_app import App, app
+from tests.rigs.otlp_receiver import OtlpReceiver, SpanSeen
+from tests.rigs.rotel_agent import rotel_agent
+from tests.rigs.services import free_port, listens, program, until
 from tokenmeter import ExchangeRates
 from tokenmeter.ledger.report.conversion import Conversion
 from tokenmeter.ledger.report.periods import Zone

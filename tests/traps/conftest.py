@@ -6,10 +6,10 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import local_provider
 import openai
 import pytest
 
+from tests.rigs import local_provider
 from tokenmeter import Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, capture
 

@@ -17,11 +17,10 @@ from typing import Any
 import openai
 import pytest
 
+from tests.rigs.forms import MESSAGES
 from tokenmeter import ConfigurationError, Source, Tokenmeter
 from tokenmeter.clients.support import hooks
 from tokenmeter.testing import ProviderServer, Records, capture, sse
-
-from .forms import MESSAGES
 
 Make = Callable[..., Any]
 # httpx2 for openai 3, httpx before.

@@ -17,10 +17,9 @@ import openai
 import pytest
 
 import tokenmeter
+from tests.rigs.forms import MESSAGES
 from tokenmeter import End, Record, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, capture
-
-from .forms import MESSAGES
 
 Make = Callable[..., Any]
 KINDS = ["sync", "async"]

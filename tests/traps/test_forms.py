@@ -10,10 +10,9 @@ from typing import Any
 import openai
 import pytest
 
+from tests.rigs.forms import MEDIA, TEXT, Form
 from tokenmeter import End, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records
-
-from .forms import MEDIA, TEXT, Form
 
 Make = Callable[..., Any]
 

@@ -66,7 +66,7 @@ async def _collect(stream: Any) -> list[Any]:
 
 
 def test_langchain_tools_structured_output_and_retries(everywhere: Records, server: ProviderServer) -> None:
-    from .forms import Weather
+    from tests.rigs.forms import Weather
 
     openai_chat = pytest.importorskip("langchain_openai").ChatOpenAI
     chat = openai_chat(model="gpt-4o;fail=1", base_url=server.url(), api_key="any")

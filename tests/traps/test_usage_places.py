@@ -8,10 +8,9 @@ from typing import Any
 import openai
 import pytest
 
+from tests.rigs.forms import ASKED, MESSAGES, shown
 from tokenmeter import Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, capture
-
-from .forms import ASKED, MESSAGES, shown
 
 Make = Callable[..., Any]
 

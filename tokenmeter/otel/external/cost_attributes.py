@@ -2,8 +2,8 @@
 
 Most of it is the same for every call that one entry of the price book answers: who bills, the list, its dating, how
 the call ended. That part is worked out once, by the same code as always (`CallSpans.enriching`), and kept; amounts and
-the call's id are added to it. Where an attribute could differ otherwise (a dialect's, a converted amount, a vendor's own
-cost, a list price beside the account's), nothing is kept and all of it is worked out again. A test holds both ways
+the call's id are added to it. Where an attribute could differ otherwise (a dialect's, a converted amount, a vendor's
+own cost, a list price beside the account's), nothing is kept and all of it is worked out again. A test holds both ways
 against one another, so an attribute that is new there cannot be forgotten here.
 """
 

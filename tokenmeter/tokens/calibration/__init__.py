@@ -2,7 +2,8 @@
 
 Built by `wiring` (`configure(calibrate=True)`), asked by `calls` when a record's usage is counted, shown by
 `tokenmeter calibration`. Read `calibration.py` first; `fit` is the arithmetic, `store` keeps the pairs;
-chooses the calls to learn from. To keep pairs elsewhere, pass an object with the methods of `Store`.
+`tokenmeter.calls.calibrator` chooses the calls to learn from. To keep pairs elsewhere, pass an object with the
+methods of `Store`.
 """
 
 from __future__ import annotations

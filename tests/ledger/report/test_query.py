@@ -1,0 +1,419 @@
+"""What a report sums, and what it refuses to sum."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.rigs.made_records import NOON, priced, record, unpriced
+from tokenmeter import ExchangeRates
+from tokenmeter.errors import ConfigurationError
+from tokenmeter.ledger.report.conversion import Conversion
+from tokenmeter.ledger.report.periods import Zone, parse_instant
+from tokenmeter.ledger.report.query import LedgerReport, Question, ReportRow, ask
+from tokenmeter.ledger.schema import LedgerError
+from tokenmeter.ledger.writer import Ledger
+from tokenmeter.money import plain
+from tokenmeter.otel.dialects import in_dollars
+from tokenmeter.record import Attempt, End, Record
+from tokenmeter.usage import Source, Usage
+
+UTC_ZONE = Zone.named("UTC")
+Asker = Callable[..., LedgerReport]
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Callable[..., Asker]:
+    """Put records into a ledger; the answer asks questions of it."""
+
+    def put(*records: Record) -> Asker:
+        path = tmp_path / "spend.db"
+        ledger = Ledger(path)
+        for one in records:
+            ledger.write(one)
+        ledger.close(30)
+
+        def asker(*by: str, tz: str = "UTC", **asked: Any) -> LedgerReport:
+            return ask(str(path), Question(by=by, zone=Zone.named(tz), **asked))
+
+        return asker
+
+    return put
+
+
+def sums(rows: tuple[ReportRow, ...]) -> list[tuple[Any, ...]]:
+    return [(*row.group, row.currency, None if row.cost is None else plain(row.cost), row.calls) for row in rows]
+
+
+def attempts(count: int) -> tuple[Attempt, ...]:
+    return tuple(Attempt(200, None, 0, 10**8) for _ in range(count))
+
+
+def test_groups_by_model_and_tag_with_a_total_per_currency(held: Callable[..., Asker]) -> None:
+    asked = held(
+        record(priced("0.10"), tags={"team": "search"}),
+        record(priced("0.20"), tags={"team": "search"}),
+        record(priced("1.00"), tags={"team": "ads"}),
+        record(priced("0.5", "USD", model="gpt-4o"), tags={"team": "ads"}),
+        record(priced("0"), tags={}),
+    )
+    report = asked("model", "team")
+    assert sums(report.rows) == [
+        ("deepseek-chat", "ads", "CNY", "1", 1),
+        ("deepseek-chat", "search", "CNY", "0.3", 2),
+        ("deepseek-chat", None, "CNY", "0", 1),
+        ("gpt-4o", "ads", "USD", "0.5", 1),
+    ]
+    assert sums(report.totals) == [("CNY", "1.3", 4), ("USD", "0.5", 1)]
+
+
+def test_a_ledger_of_an_older_schema_does_not_know_the_components_that_came_later(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "spend.db")
+    ledger.write(record(priced("1")))
+    ledger.close(30)
+    with closing(sqlite3.connect(tmp_path / "spend.db")) as connection:
+        connection.execute("ALTER TABLE calls DROP COLUMN reasoning_output_tokens")
+    (row,) = ask(str(tmp_path / "spend.db"), Question(by=("model",), zone=UTC_ZONE)).rows
+    assert (row.tokens["reasoning_output_tokens"], row.unknown["reasoning_output_tokens"]) == (None, 1)
+    assert row.unknown["output_tokens"] == 0
+
+
+def test_errors_are_the_calls_that_ended_in_an_error(held: Callable[..., Asker]) -> None:
+    asked = held(*(record(priced("1"), end=end) for end in (*End, End.ERROR)))
+    (row,) = asked("model").rows
+    assert (row.calls, row.errors) == (len(End), 2)  # one of each and one error more, without the delegated one
+
+
+def test_calls_without_a_known_cost_stand_apart_and_mark_their_group(held: Callable[..., Asker]) -> None:
+    asked = held(
+        record(priced("0.10"), tags={"team": "search"}),
+        record(unpriced(), tags={"team": "search"}),
+        record(unpriced(), tags={"team": "search"}, end=End.ERROR),
+        record(priced("0.7"), tags={"team": "ads"}),
+        record(unpriced(), tags={"team": "new"}),
+    )
+    report = asked("team")
+    assert sums(report.rows) == [
+        ("ads", "CNY", "0.7", 1),
+        ("search", "CNY", "0.1", 1),
+        ("search", None, None, 2),
+        ("new", None, None, 1),
+    ]
+    assert [row.complete for row in report.rows] == [True, False, False, False]
+    assert [row.errors for row in report.rows] == [0, 0, 1, 0]
+    assert [row.shares["unpriced"] for row in report.rows] == [0, Decimal("0.6667"), Decimal("0.6667"), 1]
+    assert sums(report.totals) == [("CNY", "0.8", 2), (None, None, 3)]
+    assert not report.totals[0].complete
+
+
+def test_shares_follow_the_worst_source_of_each_call(held: Callable[..., Asker]) -> None:
+    reported = Usage(input_tokens=10, output_tokens=1)
+    counted = Usage(input_tokens=10, output_tokens=1, source=Source.COUNTED)
+    mixed = Usage(input_tokens=10, output_tokens=1, sources={"output_tokens": Source.ESTIMATED})
+    partial = Usage(input_tokens=10, output_tokens=1, source=Source.PARTIAL)
+    asked = held(
+        *(record(priced("0.1"), usage=usage) for usage in (reported, reported, counted, mixed)),
+        record(priced("0.3"), usage=partial),
+    )
+    (row,) = asked().rows
+    shares = {name: str(share) for name, share in row.shares.items() if share}
+    assert shares == {"reported": "0.4000", "counted": "0.2000", "estimated": "0.2000", "partial": "0.2000"}
+    assert {source: (tally.calls, str(tally.cost)) for source, tally in row.sources.items()} == {
+        "reported": (2, "0.2"), "counted": (1, "0.1"), "estimated": (1, "0.1"), "partial": (1, "0.3"),
+    }  # fmt: skip
+
+
+def test_tokens_that_are_not_known_are_not_zero(held: Callable[..., Asker]) -> None:
+    asked = held(
+        record(usage=Usage(input_tokens=10, output_tokens=5, cache_read_input_tokens=4), attempts=attempts(3)),
+        record(usage=Usage(input_tokens=20), attempts=attempts(1)),
+        record(unpriced(), usage=Usage(source=Source.NONE), tags={"team": "x"}),
+    )
+    known, unknown = asked("status").rows
+    assert known.tokens == {
+        "input_tokens": 30,
+        "output_tokens": 5,
+        "cache_read_input_tokens": 4,
+        "cache_write_input_tokens": None,
+        "reasoning_output_tokens": None,
+    }
+    assert (known.unknown["input_tokens"], known.unknown["output_tokens"], known.attempts) == (0, 1, 4)
+    assert set(unknown.tokens.values()) == {None}
+    assert (unknown.unknown["input_tokens"], unknown.attempts) == (1, None)
+
+
+def test_delegated_calls_are_no_calls_of_their_own(held: Callable[..., Asker]) -> None:
+    asked = held(record(priced("1")), record(unpriced(), end=End.DELEGATED, usage=Usage(source=Source.NONE)))
+    assert sums(asked().rows) == [("CNY", "1", 1)]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(st.decimals(min_value=0, max_value=10**6, places=12), st.sampled_from("abc")), min_size=1, max_size=30
+    )
+)
+def test_sums_are_exact_whatever_the_grouping(
+    held: Callable[..., Asker], tmp_path: Path, amounts: list[tuple[Decimal, str]]
+) -> None:
+    for old in tmp_path.iterdir():
+        old.unlink()
+    asked = held(*(record(priced(f"{amount:f}"), tags={"t": tag}) for amount, tag in amounts))
+    whole = sum(Fraction(amount) for amount, _ in amounts)
+    for report in (asked(), asked("t"), asked("day", "t"), asked("status")):
+        assert sum(Fraction(row.cost) for row in report.rows if row.cost is not None) == whole
+        assert [Fraction(total.cost or 0) for total in report.totals] == [whole]
+        assert sum(row.calls for row in report.rows) == len(amounts)
+
+
+def at(hour: int, minute: int = 0, *, day: int = 1, month: int = 11) -> datetime:
+    return datetime(2026, month, day, hour, minute, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("period", "tz", "expected"),
+    [
+        pytest.param("day", "UTC", ["2026-10-31", "2026-11-01"], id="days in UTC"),
+        pytest.param("day", "Asia/Shanghai", ["2026-10-31", "2026-11-01"], id="days in Shanghai"),
+        pytest.param("day", "America/New_York", ["2026-10-31", "2026-11-01"], id="days in New York"),
+        pytest.param("month", "Asia/Shanghai", ["2026-10", "2026-11"], id="months"),
+        pytest.param("week", "UTC", ["2026-W44"], id="weeks"),
+        pytest.param(
+            "hour", "Asia/Kolkata",
+            ["2026-10-31T21:00+05:30", "2026-10-31T22:00+05:30", "2026-11-01T11:00+05:30"], id="hours off by a half",
+        ),
+    ],
+)  # fmt: skip
+def test_a_call_belongs_to_the_period_in_which_it_ended(
+    held: Callable[..., Asker], period: str, tz: str, expected: list[str]
+) -> None:
+    ends = [at(15, 59, day=31, month=10), at(16, 30, day=31, month=10), at(6)]
+    asked = held(*(record(priced("1"), ended=end) for end in ends))
+    report = asked(period, tz=tz)
+    assert [row.group[0] for row in report.rows] == expected
+
+
+def test_midnight_falls_where_the_zone_says(held: Callable[..., Asker]) -> None:
+    asked = held(record(ended=at(15, 59)), record(ended=at(16, 0)))  # 23:59 and 00:00 in Shanghai
+    assert [row.group[0] for row in asked("day", tz="Asia/Shanghai").rows] == ["2026-11-01", "2026-11-02"]
+    assert [row.group[0] for row in asked("day", tz="UTC").rows] == ["2026-11-01"]
+
+
+def test_the_hour_a_clock_repeats_stays_two(held: Callable[..., Asker]) -> None:
+    asked = held(record(ended=at(5, 30)), record(ended=at(6, 30)))  # 01:30 twice in New York on 2026-11-01
+    assert [row.group[0] for row in asked("hour", tz="America/New_York").rows] == [
+        "2026-11-01T01:00-04:00", "2026-11-01T01:00-05:00",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        pytest.param({"since": NOON}, ["b", "c"], id="since includes"),
+        pytest.param({"until": NOON}, ["a"], id="until excludes"),
+        pytest.param({"since": NOON, "until": NOON + timedelta(microseconds=1)}, ["b"], id="one microsecond"),
+        pytest.param({"providers": ("deepseek", "nobody")}, ["a", "b", "c"], id="provider"),
+        pytest.param({"models": ("qwen-plus",)}, ["c"], id="model as priced"),
+        pytest.param({"tags": (("team", "search"),)}, ["a", "b"], id="tag"),
+        pytest.param({"tags": (("team", "search"), ("who", "a"))}, ["a"], id="two tags both"),
+        pytest.param({"tags": (("nothing", "x"),)}, [], id="nobody has it"),
+    ],
+)
+def test_filters(held: Callable[..., Asker], asked: dict[str, Any], expected: list[str]) -> None:
+    report = held(
+        record(ended=NOON - timedelta(microseconds=1), tags={"team": "search", "who": "a"}),
+        record(ended=NOON, tags={"team": "search", "who": "b"}),
+        record(priced("9", model="qwen-plus"), ended=NOON + timedelta(hours=1), tags={"team": "ads", "who": "c"}),
+    )("who", **asked)
+    assert sorted(str(row.group[0]) for row in report.rows) == expected
+    assert report.held == 3
+
+
+@pytest.mark.parametrize("tag", ["team.name", 'say "hi"', "成本中心", "a'b", "$", "[0]"])
+def test_any_tag_name_can_be_grouped_by(held: Callable[..., Asker], tag: str) -> None:
+    asked = held(record(tags={tag: "x"}), record(tags={"other": "y"}))
+    assert sums(asked(tag).rows) == [("x", "CNY", "0.0012", 1), (None, "CNY", "0.0012", 1)]
+
+
+def test_a_tag_named_like_a_key_is_reached_by_its_prefix(held: Callable[..., Asker]) -> None:
+    asked = held(record(tags={"model": "mine"}))
+    assert asked("model").rows[0].group == ("deepseek-chat",)
+    assert asked("tag:model").rows[0].group == ("mine",)
+
+
+def test_scopes_are_paths(held: Callable[..., Asker]) -> None:
+    asked = held(record(scope=("nightly", "rerank")), record(scope=()))
+    assert [row.group[0] for row in asked("scope").rows] == ["nightly / rerank", None]
+
+
+def test_an_unknown_key_names_those_that_are_known(held: Callable[..., Asker]) -> None:
+    asked = held(record(tags={"team": "x", "user": "y"}))
+    with pytest.raises(ConfigurationError, match=r"--by teem: .*did you mean 'team'.*Keys are provider, .*team, user"):
+        asked("teem")
+
+
+def test_lost_calls_of_the_period_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    ledger = Ledger(folder / "spend.db", queue_size=1)
+    for _ in range(4):
+        ledger.write(record(ended=NOON))
+    lost = ledger.health()["lost"]
+    folder.mkdir()
+    assert lost
+    assert ledger.flush()
+    ledger.close()
+
+    def asked(**period: datetime) -> LedgerReport:
+        return ask(str(folder / "spend.db"), Question(by=(), zone=UTC_ZONE, **period))
+
+    assert asked().lost == lost
+    assert asked(since=NOON).lost == lost
+    assert asked(since=NOON + timedelta(seconds=1)).lost == 0
+    assert asked(until=NOON).lost == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(None, "there is no ledger at", id="missing"),
+        pytest.param(b"", "empty", id="empty"),
+        pytest.param(b"SQLite format 3\0" + b"x" * 2000, "spend.db", id="damaged"),
+        pytest.param(b"model,cost\nqwen,1\n" * 100, "not a ledger, or it is damaged", id="something else"),
+    ],
+)
+def test_a_file_that_is_no_ledger_is_said(tmp_path: Path, content: bytes | None, words: str) -> None:
+    path = tmp_path / "spend.db"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(LedgerError, match=words):
+        ask(str(path), Question(by=("model",), zone=UTC_ZONE))
+
+
+NOW = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "tz", "expected"),
+    [
+        pytest.param("7d", "UTC", "2026-11-15T08:30:00+00:00", id="days ago"),
+        pytest.param("36h", "UTC", "2026-11-20T20:30:00+00:00", id="hours ago"),
+        pytest.param("2w", "UTC", "2026-11-08T08:30:00+00:00", id="weeks ago"),
+        pytest.param("2026-11-01", "Asia/Shanghai", "2026-10-31T16:00:00+00:00", id="a day in Shanghai"),
+        pytest.param("2026-11", "America/New_York", "2026-11-01T04:00:00+00:00", id="a month in New York"),
+        pytest.param("2026-11-01T08:00:00+08:00", "UTC", "2026-11-01T00:00:00+00:00", id="offset"),
+        pytest.param("2026-11-01T08:00Z", "Asia/Tokyo", "2026-11-01T08:00:00+00:00", id="Z"),
+    ],
+)
+def test_instants(text: str, tz: str, expected: str) -> None:
+    found = parse_instant(text, Zone.named(tz), NOW, flag="--since")
+    assert found.astimezone(UTC).isoformat() == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["yesterday", "2026-13-01", "2026-02-30", "7", "2026-11-01T08:00:00", "", "9" * 6 + "w"]
+)
+def test_instants_that_are_none_name_the_flag_and_the_forms(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"--since: .*(7d|offset)"):
+        parse_instant(text, UTC_ZONE, NOW, flag="--since")
+
+
+def test_an_unknown_zone_is_said() -> None:
+    with pytest.raises(ConfigurationError, match="Asia/Shanghai"):
+        Zone.named("Shanghai/Asia")
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [("Asia/Shanghai", "Asia/Shanghai"), ("UTC0", "UTC+00:00"), (":Europe/Berlin", "Europe/Berlin")],
+)
+def test_the_machines_own_zone_is_named(monkeypatch: pytest.MonkeyPatch, environment: str, name: str) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", environment)
+    time.tzset()
+    try:
+        assert Zone.named(None).name == name
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+# In one more currency ---------------------------------------------------------------------------------------------
+
+
+def test_sums_stand_in_dollars_beside_themselves_at_the_rate_of_each_calls_day(held: Callable[..., Asker]) -> None:
+    before, first, later = NOON - timedelta(days=1), NOON, NOON + timedelta(days=7)
+    asked = held(
+        record(priced("5"), ended=before),  # no rate reaches so far back
+        record(priced("10"), ended=first),
+        record(priced("10"), ended=later),
+        record(priced("3", "USD", model="gpt-4o"), ended=before),  # needs none
+        record(unpriced(), ended=later),
+    )
+    rates = ExchangeRates.of("CNY=0.14USD@2026-11-01,CNY=0.15USD@2026-11-08", "a bank")
+    conversion = Conversion("USD", rates)
+    report = asked("currency", conversion=conversion)
+    found = {row.currency: (row.cost, row.converted, row.unconverted) for row in report.rows}
+    assert found == {
+        "CNY": (Decimal(25), Decimal("2.9"), 1),
+        "USD": (Decimal(3), Decimal(3), 0),
+        None: (None, None, 0),
+    }
+    assert [(rate.day.isoformat(), plain(rate.rate)) for rate in conversion.applied] == [
+        ("2026-11-01", "0.14"),
+        ("2026-11-08", "0.15"),
+    ]
+    assert [row.converted for row in asked("currency").rows] == [None, None, None], "never unasked"
+
+
+def test_free_is_nothing_in_every_currency(held: Callable[..., Asker]) -> None:
+    asked = held(record(priced("0"), ended=NOON - timedelta(days=400)))
+    conversion = Conversion("USD", ExchangeRates.of("CNY=0.14USD@2026-11-01"))
+    (row,) = asked("model", conversion=conversion).rows
+    assert (row.cost, row.converted, row.unconverted) == (0, 0, 0)
+    assert conversion.applied == [], "no rate was applied"
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    calls=st.lists(
+        st.tuples(st.integers(1, 10**6), st.integers(-3, 12), st.sampled_from(["CNY", "USD", "EUR"])),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_a_report_converts_as_the_spans_do(calls: list[tuple[int, int, str]], tmp_path_factory: Any) -> None:
+    rates = ExchangeRates.of("CNY=0.14USD@2026-11-01,USD=7CNY@2026-11-04,CNY=0.151USD@2026-11-07")
+    records = [
+        record(priced(f"0.{amount}", currency), ended=NOON + timedelta(days=day)) for amount, day, currency in calls
+    ]
+    path = tmp_path_factory.mktemp("spend") / "spend.db"
+    ledger = Ledger(path)
+    for one in records:
+        ledger.write(one)
+    ledger.close(30)
+    report = ask(str(path), Question(by=(), zone=UTC_ZONE, conversion=Conversion("USD", rates)))
+    expected, missing = Decimal(0), 0
+    for one in records:
+        total = one.cost.total
+        assert total is not None
+        spoken = in_dollars(one, rates)
+        if spoken is not None:
+            expected += spoken.amount.amount
+        elif total.currency == "USD":
+            expected += total.amount
+        else:
+            missing += 1
+    assert sum(row.unconverted for row in report.totals) == missing
+    converted = sum((row.converted or Decimal(0) for row in report.totals), Decimal(0))
+    assert abs(converted - expected) < Decimal("1e-20"), "a rate to divide by rounds once per call or once per sum"
