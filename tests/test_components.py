@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_records import priced, record
 
+from tests.rigs.made_records import priced, record
 from tokenmeter.components import COMPONENTS, FIELDS, TOTALS, component_of, field_of, parts_of, total_of
 from tokenmeter.cost import Price
 from tokenmeter.ledger.rows import COLUMNS

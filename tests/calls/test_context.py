@@ -10,7 +10,8 @@ import pytest
 
 import tokenmeter
 from tokenmeter import ConfigurationError, Tokenmeter, Usage
-from tokenmeter.calls.context import SCOPE, TAGS, carry, clean_tags, leave
+from tokenmeter.calls.context import TAGS, carry, clean_tags, leave
+from tokenmeter.calls.scope import SCOPE
 from tokenmeter.testing import capture
 
 
