@@ -17,15 +17,14 @@ import logging
 import threading
 import traceback
 from types import TracebackType
-from typing import Final
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.host_exceptions import is_of_host
+from tokenmeter._support.logs import Lines, logger, printable
 from tokenmeter.errors import TokenmeterError
 
-__all__ = ["guard", "raise_failures", "report"]
+__all__ = ["describe", "guard", "logger", "raise_failures", "report"]
 
-logger: Final = logging.getLogger("tokenmeter")
 _seen: BoundedDict[tuple[str, type[BaseException]], None] = BoundedDict(1000)
 _seen_lock = threading.Lock()
 _raising = False
@@ -43,7 +42,7 @@ def report(doing: str, error: BaseException) -> None:
     with _seen_lock:
         first = key not in _seen and _seen.keep(key, None)
     level = logging.WARNING if first else logging.DEBUG
-    logger.log(level, "tokenmeter failed while %s; the metered call is not affected\n%s", doing, describe(error))
+    logger.log(level, "tokenmeter failed while %s; the metered call is not affected\n%s", doing, Lines(describe(error)))
 
 
 def describe(error: BaseException) -> str:
@@ -53,7 +52,7 @@ def describe(error: BaseException) -> str:
         lines.append(f'  File "{frame.f_code.co_filename}", line {number}, in {frame.f_code.co_name}')
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    lines.append(f"{name}: {error}" if isinstance(error, TokenmeterError) else name)
+    lines.append(f"{name}: {printable(str(error), 1000)}" if isinstance(error, TokenmeterError) else name)
     return "\n".join(lines)
 
 
