@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tokenmeter._support.data_files import CATALOG, compile_folder, data_names, read_data, to_json
+from tokenmeter._support.data_files import CATALOG, compile_folder, data_names, read_data, read_toml, to_json
+from tokenmeter.cli import main
 from tokenmeter.errors import CatalogError
 from tokenmeter.prices.book import Book, digest_of
 from tokenmeter.usage import Usage
@@ -53,3 +54,15 @@ def test_a_broken_installation_says_so(tmp_path: Path) -> None:
         read_data("prices/acme", tmp_path)
     with pytest.raises(CatalogError, match="not found"):
         read_data("prices/other", tmp_path)
+
+
+def test_toml_that_is_nested_too_deeply_is_an_error_and_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text("a = " + "[" * 100_000 + "]" * 100_000, "utf-8")
+    with pytest.raises(CatalogError, match="nested too deeply"):
+        read_toml(path)
+    monkeypatch.setenv("TOKENMETER_PRICES", str(path))
+    assert main(["price", "--provider", "deepseek", "--model", "deepseek-chat", "--input", "1", "--output", "1"]) == 2
+    assert "deep.toml: nested too deeply to be read" in capsys.readouterr().err

@@ -269,3 +269,10 @@ def test_an_interrupt_keeps_the_answers_so_far_and_ends_with_130() -> None:
 def test_a_file_that_cannot_be_read_is_said(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert answer_lines(str(tmp_path / name), echo) == 2
     assert f"cannot read {tmp_path / name}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["1e999999", "1E+99999999", "-1e-999999999999", "1" * 400 + "." + "1" * 700])
+def test_a_number_beyond_all_use_is_refused_at_once(number: str) -> None:
+    status, (answer,) = answered([f'{{"id": null, "usage": {{"quantities": {{"searches": {number}}}}}}}\n'.encode()])
+    assert status == 1
+    assert answer["error"] == f"the number {number[:40]} is beyond what can be held"

@@ -61,6 +61,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise CatalogError([f"{path}: not TOML: {error}"]) from None
     except UnicodeDecodeError as error:
         raise CatalogError([f"{path}: not UTF-8: byte {error.start + 1}"]) from None
+    except RecursionError:
+        raise CatalogError([f"{path}: nested too deeply to be read"]) from None
     except OSError as error:
         raise CatalogError([f"{path}: cannot be read: {error.strerror}"]) from None
 

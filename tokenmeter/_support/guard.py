@@ -4,24 +4,27 @@ We run inside somebody else's program. Code of ours that runs beside a metered c
 production its failure is logged (once per place and kind of error), in our own test suite it is raised. Nothing
 else in the package catches broadly.
 
-A native extension can raise a BaseException (tiktoken's panic is one), so the guard stops every exception but the
-ones by which the host ends itself: KeyboardInterrupt, SystemExit, GeneratorExit and asyncio's CancelledError are
-the host's and pass through.
+An exception of the host passes through (`host_exceptions`), whatever frames of ours it crosses. A native panic of a
+tokenizer is a BaseException and ends here.
+
+The log names the error's type and the places in the code that it passed, never its chain of contexts and never the
+message of an exception that is not ours: either may quote a prompt.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 import threading
+import traceback
 from types import TracebackType
-from typing import Final
 
 from tokenmeter._support.bounded import BoundedDict
+from tokenmeter._support.host_exceptions import is_of_host
+from tokenmeter._support.logs import Lines, logger, printable
+from tokenmeter.errors import TokenmeterError
 
-__all__ = ["guard", "raise_failures", "report"]
+__all__ = ["describe", "guard", "logger", "raise_failures", "report"]
 
-logger: Final = logging.getLogger("tokenmeter")
 _seen: BoundedDict[tuple[str, type[BaseException]], None] = BoundedDict(1000)
 _seen_lock = threading.Lock()
 _raising = False
@@ -33,21 +36,24 @@ def raise_failures(on: bool) -> None:
     _raising = on
 
 
-def _is_the_hosts(kind: type[BaseException]) -> bool:
-    if issubclass(kind, KeyboardInterrupt | SystemExit | GeneratorExit):
-        return True
-    # asyncio is not imported for this: where it is not loaded, no task can be cancelled.
-    asyncio = sys.modules.get("asyncio.exceptions")
-    return asyncio is not None and issubclass(kind, asyncio.CancelledError)
-
-
 def report(doing: str, error: BaseException) -> None:
-    """Log a failure of ours, the first of its kind at each place with its traceback, later ones at debug level."""
+    """Log a failure of ours, the first of its kind at each place as a warning, later ones at debug level."""
     key = (doing, type(error))
     with _seen_lock:
         first = key not in _seen and _seen.keep(key, None)
     level = logging.WARNING if first else logging.DEBUG
-    logger.log(level, "tokenmeter failed while %s; the metered call is not affected", doing, exc_info=error)
+    logger.log(level, "tokenmeter failed while %s; the metered call is not affected\n%s", doing, Lines(describe(error)))
+
+
+def describe(error: BaseException) -> str:
+    """An error as log lines: the code it passed, innermost last, and its type; its message if the error is ours."""
+    lines = ["Traceback (most recent call last):"]
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        lines.append(f'  File "{frame.f_code.co_filename}", line {number}, in {frame.f_code.co_name}')
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    lines.append(f"{name}: {printable(str(error), 1000)}" if isinstance(error, TokenmeterError) else name)
+    return "\n".join(lines)
 
 
 class guard:  # reads as a statement: `with guard("reading usage"):`
@@ -62,11 +68,11 @@ class guard:  # reads as a statement: `with guard("reading usage"):`
         return None
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if kind is None or error is None:
             return False
-        if _raising or _is_the_hosts(kind):
+        if _raising or is_of_host(error):
             return False
         report(self._doing, error)
         return True

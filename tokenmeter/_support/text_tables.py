@@ -5,16 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-__all__ = ["table", "visible", "width"]
+from tokenmeter._support.logs import printable
 
-
-def visible(text: str) -> str:
-    """The text with control characters shown as escapes: a tag may hold anything, a terminal obeys some of it."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
+__all__ = ["table", "width"]
 
 
 def width(text: str) -> int:
@@ -36,7 +29,7 @@ def table(
     headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), rules: Sequence[int] = ()
 ) -> str:
     """Lay out rows under headers; columns named in `right` are aligned right, `rules` are rows to draw a line above."""
-    cells = [[visible(cell) for cell in row] for row in rows]
+    cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max([width(header), *(width(row[column]) for row in cells)]) for column, header in enumerate(headers)]
     to_right = [header in right for header in headers]
 

@@ -78,6 +78,8 @@ def read_folder(folder: Path, problems: Problems) -> dict[str, dict[str, Any]]:
             problems.add(place, f"not TOML: {error}")
         except UnicodeDecodeError as error:
             problems.add(place, f"not UTF-8: byte {error.start + 1}")
+        except RecursionError:
+            problems.add(place, "nested too deeply to be read")
         except OSError as error:
             problems.add(place, f"cannot be read: {error.strerror}")
     if not files and not problems.lines:

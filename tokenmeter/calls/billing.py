@@ -101,9 +101,7 @@ class Billing:
         key = (record.provider, record.response_model or record.request_model)
         if key in self._warned or not self._warned.keep(key, None):
             return
-        # A name may hold half a character, on which a handler that writes UTF-8 fails.
-        said = f"calls of {key[0]} {str(key[1])[:200]} are not priced: {str(cost.reason)[:1000]}"
-        logger.warning("%s", said.encode("utf-8", "replace").decode())
+        logger.warning("calls of %s %s are not priced: %s", key[0], key[1], cost.reason)
 
 
 def _unpriced(record: Record, reason: str) -> Cost:

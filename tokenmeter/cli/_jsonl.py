@@ -21,7 +21,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, BinaryIO, Final
 
 from tokenmeter._support.guard import guard
@@ -33,6 +33,8 @@ __all__ = ["LONGEST_LINE", "Handler", "LineError", "answer_lines", "parse_object
 LONGEST_LINE: Final = 64 * 1024 * 1024
 """Bytes of the longest line that is read; a longer one is answered as an error and never held in memory whole."""
 
+_LONGEST_NUMBER: Final = 1000
+"""Digits of the longest number that is read: writing one of more takes a time that its line's length does not show."""
 _BLOCK: Final = 256 * 1024
 _PATIENCE: Final = 0.1  # seconds an answer may wait for its neighbours
 _UTF8_BOM: Final = b"\xef\xbb\xbf"
@@ -63,10 +65,14 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _fraction(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise LineError(f"the number {text[:40]} is beyond what can be held") from None
+    # Without an exponent a number is no larger than its text.
+    if len(text) > _LONGEST_NUMBER or ("e" in text.lower() and abs(_exponent(text)) > _LONGEST_NUMBER):
+        raise LineError(f"the number {text[:40]} is beyond what can be held")
+    return Decimal(text)
+
+
+def _exponent(text: str) -> int:
+    return int(text.lower().partition("e")[2][:10])
 
 
 def _no_constant(name: str) -> None:

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tokenmeter._support.private_file import create_private
 from tokenmeter.components import FIELDS
 from tokenmeter.errors import TokenmeterError
 from tokenmeter.usage import TOKEN_FIELDS
@@ -147,10 +148,12 @@ class LedgerError(TokenmeterError, OSError):
 def open_for_writing(path: str) -> sqlite3.Connection:
     """Open or create a ledger and bring it to the current schema.
 
-    Raises LedgerError for a newer or foreign file, sqlite3.Error for everything the file system does.
+    A new file is readable by its owner alone. Raises LedgerError for a newer or foreign file, OSError and
+    sqlite3.Error for what the file system does.
     """
     import sqlite3
 
+    create_private(path)
     connection = sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
     with ExitStack() as unready:
         unready.callback(connection.close)

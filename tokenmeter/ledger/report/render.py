@@ -11,6 +11,7 @@ import io
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, Final
 
+from tokenmeter._support.logs import printable
 from tokenmeter._support.text_tables import table
 from tokenmeter.ledger.report.conversion import Conversion
 from tokenmeter.ledger.report.query import TOKENS, LedgerReport, ReportRow
@@ -22,6 +23,8 @@ _TOKEN_HEADS: Final = dict(zip(TOKENS, ("input", "cache read", "cache write", "o
 _ALWAYS: Final = ("reported", "counted", "estimated", "unpriced")
 _SHARES: Final = ("reported", "partial", "counted", "estimated", "none", "unpriced")
 _PLACES: Final = 4
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet evaluates (OWASP, "CSV Injection")."""
 _RATES_MOST: Final = 6
 _SHOW: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
@@ -114,8 +117,18 @@ def as_csv(report: LedgerReport) -> str:
         data["complete"] = "yes" if row.complete else "no"
         sums = [*(data[name] for name in fields), *(row.tokens[name] for name in TOKENS)]
         converted = data["converted"].values() if conversion is not None else ()
-        writer.writerow([*row.group, *sums, *data["shares"].values(), *converted])  # None is written as an empty field
+        writer.writerow(
+            [*map(_csv_text, row.group), *sums, *data["shares"].values(), *converted]
+        )  # None is written as an empty field
     return target.getvalue()
+
+
+def _csv_text(value: object) -> object:
+    """A name as a cell that no spreadsheet takes for a formula and no terminal obeys: a tag may hold anything."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _amount(amount: Decimal | None, *, complete: bool) -> str:

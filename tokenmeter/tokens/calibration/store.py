@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from tokenmeter._support.private_file import create_private
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.tokens.calibration.fit import WINDOW, Pair
 
@@ -123,12 +124,16 @@ class FileStore:
         import sqlite3
 
         try:
+            if writing:
+                create_private(str(self.path))
             with contextlib.closing(sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)) as connection:
                 # What was learnt elsewhere may lie on a disk that cannot be written.
                 connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
                 self._check(connection)
                 yield connection
                 connection.execute("COMMIT")
+        except OSError as error:
+            raise ConfigurationError(f"calibration file {self.path}: {error.strerror}") from None
         except sqlite3.Error as error:
             raise ConfigurationError(f"calibration file {self.path}: {error}") from None
 
