@@ -64,8 +64,8 @@ TESTS: Final[Mapping[str, tuple[str, ...]]] = {
     "llama-index-llms-openai": ("frameworks",), "mistralai": ("mistralai", "adapters", "unknown_versions"),
     "ollama": ("ollama",), "openai": ("openai", "adapters", "stainless", "unknown_versions"),
     "openai-agents": ("frameworks",), "pydantic-ai-slim": ("frameworks",), "qianfan": ("qianfan",),
-    "requests": ("requests",), "tencentcloud-sdk-python-hunyuan": ("tencentcloud",), "urllib3": (), "volcengine-ark-runtime": ("ark",),
-    "zai-sdk": ("zhipu",), "zhipuai": ("zhipu",),
+    "requests": ("requests",), "tencentcloud-sdk-python-hunyuan": ("tencentcloud",), "urllib3": (),
+    "volcengine-ark-runtime": ("ark",), "zai-sdk": ("zhipu",), "zhipuai": ("zhipu",),
 }  # fmt: skip
 """The files under `tests/clients` that a package is for: an environment runs those of what it asks for by name."""
 CASES: Final = (

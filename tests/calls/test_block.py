@@ -12,26 +12,11 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 import tokenmeter
-from tokenmeter import Tokenmeter, Usage
+from tests.rigs.one_call import one_call
+from tokenmeter import Tokenmeter
 from tokenmeter.calls.context import TAGS
 from tokenmeter.calls.scope import SCOPE
-from tokenmeter.testing import FixedClock, capture
-
-NOON = "2026-06-01T12:00:00+08:00"
-
-THOUSAND = Usage(input_tokens=1000, output_tokens=500)
-
-
-@pytest.fixture
-def meter() -> Iterator[Tokenmeter]:
-    made = Tokenmeter(clock=FixedClock(NOON))
-    yield made
-    made.shutdown()
-
-
-def one_call(meter: Tokenmeter, model: str = "deepseek-chat", provider: str = "deepseek") -> None:
-    with meter.call(provider=provider, model=model) as call:
-        call.observe_usage(THOUSAND)
+from tokenmeter.testing import capture
 
 
 @pytest.mark.parametrize("kind", ["plain", "coroutine", "generator", "async generator"])

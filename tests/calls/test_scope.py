@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
 
 import tokenmeter
+from tests.rigs.one_call import NOON, THOUSAND, one_call
 from tokenmeter import Money, Tokenmeter, Usage
 from tokenmeter.calls.scope import SCOPE
-from tokenmeter.testing import FixedClock, capture
-
-NOON = "2026-06-01T12:00:00+08:00"
-THOUSAND = Usage(input_tokens=1000, output_tokens=500)
-
-
-@pytest.fixture
-def meter() -> Iterator[Tokenmeter]:
-    made = Tokenmeter(clock=FixedClock(NOON))
-    yield made
-    made.shutdown()
-
-
-def one_call(meter: Tokenmeter, model: str = "deepseek-chat", provider: str = "deepseek") -> None:
-    with meter.call(provider=provider, model=model) as call:
-        call.observe_usage(THOUSAND)
+from tokenmeter.testing import capture
 
 
 def cost_of_one(meter: Tokenmeter) -> Money:

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rigs.made_records import priced, record, unpriced
+from tests.rigs.summed import fed, sums
 from tokenmeter.otel.sum_tables import usage_parts
 from tokenmeter.otel.sums import Accumulator
-from tokenmeter.record import Attempt, End, Record
+from tokenmeter.record import Attempt, End
 from tokenmeter.usage import Source, Usage
-
-
-def sums(accumulator: Accumulator, table: str, *names: str) -> dict[tuple[Any, ...], Any]:
-    """Rows of a table by the values of some attributes, added up."""
-    accumulator.fold()
-    found: dict[tuple[Any, ...], Any] = {}
-    for attributes, value in accumulator.rows(table):
-        key = tuple(attributes.get(name) for name in names)
-        found[key] = found.get(key, 0) + value
-    return found
-
-
-def fed(records: Iterable[Record], **options: Any) -> Accumulator:
-    accumulator = Accumulator(**options)
-    for one in records:
-        accumulator.add(one)
-    return accumulator
 
 
 @pytest.mark.parametrize(

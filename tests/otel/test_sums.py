@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -15,25 +14,9 @@ from hypothesis import strategies as st
 
 from tests.rigs.made_records import priced, record
 from tests.rigs.otel_rig import in_production
+from tests.rigs.summed import fed, sums
 from tokenmeter.otel.sums import PENDING_MOST, Accumulator
 from tokenmeter.record import Record
-
-
-def sums(accumulator: Accumulator, table: str, *names: str) -> dict[tuple[Any, ...], Any]:
-    """Rows of a table by the values of some attributes, added up."""
-    accumulator.fold()
-    found: dict[tuple[Any, ...], Any] = {}
-    for attributes, value in accumulator.rows(table):
-        key = tuple(attributes.get(name) for name in names)
-        found[key] = found.get(key, 0) + value
-    return found
-
-
-def fed(records: Iterable[Record], **options: Any) -> Accumulator:
-    accumulator = Accumulator(**options)
-    for one in records:
-        accumulator.add(one)
-    return accumulator
 
 
 def test_money_is_summed_exactly_and_currencies_apart() -> None:

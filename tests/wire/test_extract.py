@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.rigs.vendorish import VENDORISH
 from tokenmeter import Usage
 from tokenmeter.cli.extract import answer
 from tokenmeter.providers.registry import load_providers
@@ -79,19 +80,6 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
-)
-NAMES = sorted(
-    {part for api in load_apis().by_id.values() for path in (*api.counts, *api.usage, *api.info, *api.envelopes)
-     for part in path.replace("[", ".").replace("]", "").split(".") if part and "=" not in part}
-)  # fmt: skip
-VENDORISH = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-5, 10**9)
-    | st.floats()
-    | st.sampled_from(["12", "", "x", "1.5", "message"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=8),
-    max_leaves=40,
 )
 APIS = st.sampled_from([None, *load_apis().by_id])
 PROVIDERS = st.sampled_from([None, "nobody", *load_providers().by_id])
