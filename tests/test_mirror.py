@@ -29,7 +29,6 @@ ELSEWHERE = {
     "collector/options": "cli/test_collector",
     "collector/process": "cli/test_collector",
     "collector/telemetry": "collector/test_real_senders",
-    "ledger/report/render": "cli/test_report",
     # Parts of one answer, which only the whole shows.
     "ledger/schema": "ledger/test_rows",
     "otel/attributes": "otel/test_spans",
