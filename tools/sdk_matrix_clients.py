@@ -57,15 +57,15 @@ DISTRIBUTIONS: Final = {
     "zai": "zai-sdk",
 }  # fmt: skip
 TESTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "aiohttp": ("no_sdk",), "anthropic": ("anthropic",), "boto3": ("boto3",), "cohere": ("cohere",),
+    "aiohttp": ("aiohttp",), "anthropic": ("anthropic",), "boto3": ("boto3",), "cohere": ("cohere",),
     "dashscope": ("dashscope", "dashscope_client"), "google-genai": ("google_genai", "unknown_versions"),
     "groq": ("groq",), "httpx": ("httpx",), "httpx2": ("httpx",), "huggingface_hub": ("huggingface",),
     "langchain-anthropic": ("frameworks",), "langchain-openai": ("frameworks",), "litellm": ("frameworks", "openai"),
     "llama-index-llms-openai": ("frameworks",), "mistralai": ("mistralai", "adapters", "unknown_versions"),
-    "ollama": ("ollama",), "openai": ("openai", "adapters", "unknown_versions"), "openai-agents": ("frameworks",),
-    "pydantic-ai-slim": ("frameworks",), "qianfan": ("qianfan",), "requests": ("no_sdk",),
-    "tencentcloud-sdk-python-hunyuan": ("tencentcloud",), "urllib3": (), "volcengine-ark-runtime": ("ark",),
-    "zai-sdk": ("zhipu",), "zhipuai": ("zhipu",),
+    "ollama": ("ollama",), "openai": ("openai", "adapters", "stainless", "unknown_versions"),
+    "openai-agents": ("frameworks",), "pydantic-ai-slim": ("frameworks",), "qianfan": ("qianfan",),
+    "requests": ("requests",), "tencentcloud-sdk-python-hunyuan": ("tencentcloud",), "urllib3": (),
+    "volcengine-ark-runtime": ("ark",), "zai-sdk": ("zhipu",), "zhipuai": ("zhipu",),
 }  # fmt: skip
 """The files under `tests/clients` that a package is for: an environment runs those of what it asks for by name."""
 CASES: Final = (

@@ -1,4 +1,4 @@
-"""The replay of recorded traffic, over cases written here from documented shapes and over a sample of real ones."""
+"""The replay of recorded traffic, over cases written here from documented shapes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 WRITTEN = ROOT / "tests/data/replay/cases.jsonl"
-RECORDED = ROOT.parent / "shared/truth/cases.jsonl.gz"
 
 
 def replay(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -41,9 +38,3 @@ def test_a_wrong_recording_is_found(tmp_path: Path) -> None:
     done = replay(str(wrong))
     assert done.returncode == 1
     assert "as recorded, asking: usage" in done.stdout
-
-
-@pytest.mark.skipif(not RECORDED.exists(), reason="../shared/truth is not here: recorded traffic is not in the project")
-def test_a_sample_of_recorded_traffic() -> None:
-    done = replay(str(RECORDED), "--sample", "60")
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tokenmeter import ConfigurationError, End, Source, Tokenmeter, Usage, UsageError
-from tokenmeter.testing import FixedClock, capture
+from tokenmeter.testing import capture
 
 REPLY = {
     "id": "c-1",
@@ -20,13 +20,6 @@ REPLY = {
     "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "你好"}}],
     "usage": {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17},
 }
-
-
-@pytest.fixture
-def meter() -> Iterator[Tokenmeter]:
-    made = Tokenmeter(clock=FixedClock("2026-06-01T12:00:00+08:00"))
-    yield made
-    made.shutdown()
 
 
 class Dumps:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.rigs.local_provider import running, server
+from tests.rigs.local_provider import own_meter, running, server
 from tests.rigs.otel_rig import in_production
 from tokenmeter import End, Tokenmeter, Usage
 from tokenmeter.calls.opencall import OpenCall
@@ -40,10 +40,8 @@ class Kept:
 @pytest.fixture
 def quiet() -> Iterator[Tokenmeter]:
     """A meter of whose records nobody asks for one: only the process's own sums are kept."""
-    made = Tokenmeter(spans="none")
-    yield made
-    made.uninstrument()
-    made.shutdown()
+    with own_meter() as made:
+        yield made
 
 
 def call_often(meter: Tokenmeter, server: ProviderServer, times: int) -> None:

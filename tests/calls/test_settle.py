@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -11,13 +10,6 @@ import pytest
 from tokenmeter import End, Source, Tokenmeter, Usage
 from tokenmeter.record import Record
 from tokenmeter.testing import FixedClock, capture, json_reply, provider_server
-
-
-@pytest.fixture
-def meter() -> Iterator[Tokenmeter]:
-    made = Tokenmeter(clock=FixedClock("2026-06-01T12:00:00+08:00"), spans="none")
-    yield made
-    made.shutdown()
 
 
 def recorded(meter: Tokenmeter, request: dict[str, Any], answer: dict[str, Any], provider: str) -> Record:

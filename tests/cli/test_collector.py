@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import socket
@@ -11,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pytest
 
@@ -20,8 +21,9 @@ pytest.importorskip("grpc", reason="the collector's extra is not installed")
 
 import requests
 
-from tests.rigs.collector_rig import HttpEndpoint, Loop, eventually, rows, spans_of
+from tests.rigs.collector_rig import HttpEndpoint, Loop, rows, spans_of
 from tests.rigs.messages import calls
+from tests.rigs.services import until
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 
@@ -137,9 +139,9 @@ def test_killed_and_started_again_each_call_is_in_the_ledger_once(
     body = calls(1, 20).SerializeToString()
     standing = threading.Event()
 
-    def stand_still(path: str, body: bytes) -> Any:
+    async def stand_still(path: str, body: bytes) -> None:
         standing.set()
-        time.sleep(1)
+        await asyncio.Event().wait()
 
     endpoint.answer = stand_still
     first = start("--endpoint", endpoint.url, "--ledger", str(ledger))
@@ -154,7 +156,7 @@ def test_killed_and_started_again_each_call_is_in_the_ledger_once(
     sender = threading.Thread(target=send)
     sender.start()
     assert standing.wait(60)
-    eventually(lambda: ledger.exists() and len(rows(ledger)) == 20, "the ledger")
+    until(lambda: ledger.exists() and len(rows(ledger)) == 20, "the ledger")
     first.process.kill()
     sender.join(60)
     assert failed, "the sender was not told that anybody has its spans"

@@ -260,7 +260,7 @@ def test_an_interrupt_keeps_the_answers_so_far_and_ends_with_130() -> None:
     child.stdin.flush()
     first = child.stdout.readline()
     child.send_signal(signal.SIGINT)
-    rest, errors = child.communicate(timeout=30)
+    rest, errors = child.communicate(timeout=60)
     assert json.loads(first)["id"] == "done"
     assert (rest, errors, child.returncode) == (b"", b"", 130)
 

@@ -75,7 +75,7 @@ def test_csv_is_exact_and_unknown_is_empty(spend: str, capsys: pytest.CaptureFix
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(row["team"], row["cost"], row["complete"], row["input_tokens"]) for row in rows] == [
         ("搜索", "1234.56785", "no", "1200000"),
-        ("ads\x1b[31m", "0.0000012", "yes", "1000"),
+        ("ads\\x1b[31m", "0.0000012", "yes", "1000"),
         ("ads", "0.5", "yes", "1000"),
         ("搜索", "", "no", ""),
     ]

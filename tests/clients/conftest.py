@@ -12,25 +12,17 @@ import pytest
 
 from tests.rigs import local_provider
 from tokenmeter import Tokenmeter
-from tokenmeter.testing import ProviderServer, Records, capture
+from tokenmeter.testing import ProviderServer, Records
 
-running, server = local_provider.running, local_provider.server
+records, running, server = local_provider.records, local_provider.running, local_provider.server
 OUTCOME = pytest.StashKey[str]()
 REASON = pytest.StashKey[str]()
 
 
 @pytest.fixture
 def meter() -> Iterator[Tokenmeter]:
-    made = Tokenmeter(spans="none")
-    yield made
-    made.uninstrument()
-    made.shutdown()
-
-
-@pytest.fixture
-def records(meter: Tokenmeter) -> Iterator[Records]:
-    with capture(meter) as found:
-        yield found
+    with local_provider.own_meter() as made:
+        yield made
 
 
 @pytest.hookimpl(wrapper=True)

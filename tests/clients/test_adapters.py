@@ -16,7 +16,7 @@ from tokenmeter import ConfigurationError, End, Tokenmeter
 from tokenmeter.clients import ADAPTERS, adapter_of, by_wire, known_roots, stainless
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.group import async_grouped, grouped
-from tokenmeter.testing import ProviderServer, Records, capture
+from tokenmeter.testing import ProviderServer, Records
 
 HTTP: Any = pytest.importorskip("httpx2" if importlib.util.find_spec("httpx2") else "httpx", reason="needs httpx2")
 
@@ -141,16 +141,6 @@ def test_two_calls_one_after_the_other_are_two(meter: Tokenmeter, records: Recor
     assert [record.usage.output_tokens for record in records.drain()] == [3, 4]
 
 
-@pytest.mark.parametrize("package", sorted(stainless.SDKS))
-def test_a_stainless_sdk_built_otherwise_is_said_once(package: str, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING, logger="tokenmeter"):
-        patch.setattr(hooks, "_unknown", set())
-        patch.setattr(stainless, "_stream_classes", lambda package: ())
-        stainless._hook(types.ModuleType(f"{package}._base_client"))
-        assert hooks.is_unknown(package)
-    assert [package in message for message in caplog.messages] == [True]
-
-
 @pytest.mark.parametrize(
     "method", [method for sdk in by_wire.SDKS.values() for method in sdk.methods], ids=lambda method: method.module
 )
@@ -160,34 +150,6 @@ def test_an_sdk_by_the_wire_built_otherwise_is_said_once(method: Any, caplog: py
         patch.setattr(hooks, "_unknown", set())
         by_wire._hook(package, by_wire.SDKS[package])(types.ModuleType(method.module))
     assert [package in message for message in caplog.messages] == [True]
-
-
-def test_options_of_another_shape_are_metered_by_their_requests(
-    server: ProviderServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A later major that renames what we read: the call goes on, its requests are metered, one warning is given."""
-    package = "openai"
-
-    class Client:
-        def __init__(self) -> None:
-            self._client = HTTP.Client()
-
-        def request(self, cast_to: Any, options: Any) -> Any:
-            url = f"{server.url('deepseek')}/chat/completions"
-            return self._client.send(self._client.build_request("POST", url, json=options)).json()
-
-    loaded = stainless._Loaded(package, stainless.SDKS[package], ())
-    meter = Tokenmeter(spans="none")
-    with pytest.MonkeyPatch.context() as patch, capture(meter) as records:
-        patch.setattr(hooks, "_unknown", set())
-        patch.setattr(Client, "request", stainless._sync_request(Client.request, loaded))
-        client = wrapped(meter, Client())
-        with caplog.at_level(logging.WARNING, logger="tokenmeter"):
-            for _ in range(2):
-                answer = client.request(dict, {"model": "deepseek-chat", "messages": MESSAGES})
-                assert answer["usage"]["completion_tokens"] == 12
-        assert [record.usage.output_tokens for record in records.drain()] == [12, 12]
-    assert len([message for message in caplog.messages if package in message]) == 1
 
 
 def test_every_package_of_an_adapter_is_in_its_table() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.rigs.services import until
 from tokenmeter import End, Record, Source, Tokenmeter
 from tokenmeter.testing import ProviderServer, Records, capture
 
@@ -159,9 +159,7 @@ def openai_agents(server: ProviderServer, stream: bool) -> None:
 
 
 def _once(records: Records, server: ProviderServer, provider: str) -> Record:
-    until = time.monotonic() + 5
-    while not records.drain() and time.monotonic() < until:
-        time.sleep(0.05)  # litellm logs in a thread, which holds the stream a little longer
+    until(records.drain, "the record")  # litellm logs in a thread, which holds the stream a little longer
     record = records.only()
     assert len(server.requests) == 1
     assert (record.provider, record.end) == (provider, End.COMPLETE)

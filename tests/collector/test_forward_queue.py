@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 import time
@@ -20,8 +21,9 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
-from tests.rigs.collector_rig import GrpcEndpoint, HttpEndpoint, Running, attributes, eventually, rows, spans_of
+from tests.rigs.collector_rig import GrpcEndpoint, HttpEndpoint, Loop, Running, attributes, rows, spans_of
 from tests.rigs.messages import PRICED, calls
+from tests.rigs.services import until
 from tokenmeter.collector.results import hint_of
 from tokenmeter.collector.signals import TRACES
 
@@ -61,7 +63,7 @@ def test_what_comes_while_the_endpoint_is_away_is_kept_and_sent_in_order(
     assert said["queue"]["requests"] >= 9
     assert there.url in said["problems"]["traces"]
     there.start()
-    eventually(lambda: len(spans_of(there.bodies)) == 33, "delivery")
+    until(lambda: len(spans_of(there.bodies)) == 33, "delivery")
     assert numbers(there.bodies) == [1, 2, 3, *range(100, 130)]
     assert all(attributes(one)["tokenmeter.cost.amount"] == PRICED for one in spans_of(there.bodies))
     assert len(there.bodies) < 11, "several in one message"
@@ -83,7 +85,7 @@ def test_an_endpoint_that_asks_for_time_gets_it(endpoint: HttpEndpoint, collect:
     endpoint.answer = busy
     running = collect(endpoint=endpoint.url)
     assert post(running, calls(1, 1).SerializeToString()).status_code == 200
-    eventually(lambda: endpoint.bodies, "delivery")
+    until(lambda: endpoint.bodies, "delivery")
     assert [later - before >= 1.9 for before, later in itertools.pairwise(asked)] == [True, True]
     assert running.counts["retried"] == 1
 
@@ -104,7 +106,7 @@ def test_over_grpc_the_hint_is_in_the_details(grpc_endpoint: GrpcEndpoint, colle
     grpc_endpoint.fail = full
     running = collect(endpoint=grpc_endpoint.url, protocol="grpc")
     assert post(running, calls(1, 1).SerializeToString()).status_code == 200
-    eventually(lambda: grpc_endpoint.bodies, "delivery")
+    until(lambda: grpc_endpoint.bodies, "delivery")
     assert asked[1] - asked[0] >= 1.9
 
 
@@ -142,7 +144,7 @@ def test_a_full_queue_is_said_before_anything_is_priced(
     assert running.counts["refused"] == 2
     assert running.collector.room.used <= 20_000 + 10 * 600, "what is told to the last request comes on top"
     endpoint.answer = lambda path, body: None
-    eventually(lambda: len(spans_of(endpoint.bodies)) == 10 * sent, "delivery")
+    until(lambda: len(spans_of(endpoint.bodies)) == 10 * sent, "delivery")
     running.stop()
     assert len(rows(ledger)) == running.counts["priced"] == 10 * sent
 
@@ -169,9 +171,9 @@ def test_the_senders_own_retry_delivers_what_did_not_fit(
     used = {"gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 100}
     for _ in range(5):
         tracing.get_tracer("openlit").start_span("theirs", attributes=said | used).end()
-    eventually(lambda: running.counts["refused"] >= 2, "the refusal")
+    until(lambda: running.counts["refused"] >= 2, "the refusal")
     endpoint.answer = lambda path, body: None
-    eventually(lambda: sum(one.name == "theirs" for one in spans_of(endpoint.bodies)) == 5, "delivery")
+    until(lambda: sum(one.name == "theirs" for one in spans_of(endpoint.bodies)) == 5, "delivery")
     threading.Thread(target=tracing.shutdown, daemon=True).start()
     running.stop()
     assert len(rows(ledger)) == 5 * first + 5
@@ -179,21 +181,20 @@ def test_the_senders_own_retry_delivers_what_did_not_fit(
 
 
 def test_a_slow_endpoint_does_not_hold_up_senders_and_nothing_overtakes(
-    endpoint: HttpEndpoint, collect: Collect
+    loop: Loop, endpoint: HttpEndpoint, collect: Collect
 ) -> None:
-    slow = threading.Event()
+    answered = asyncio.Event()
 
-    def answer(path: str, body: bytes) -> web.Response | None:
-        if not slow.is_set():
-            slow.set()
-            time.sleep(1.5)  # the whole endpoint stands still
-        return None
+    async def answer(path: str, body: bytes) -> None:
+        await answered.wait()
 
     endpoint.answer = answer
     running = collect(endpoint=endpoint.url, patience=0.2)
     for number in range(1, 6):
         assert post(running, calls(number, 1).SerializeToString()).status_code == 200
-    eventually(lambda: len(spans_of(endpoint.bodies)) == 5, "delivery")
+    assert endpoint.bodies == [], "all five were acknowledged while the endpoint has answered none"
+    loop.call(answered.set)
+    until(lambda: len(spans_of(endpoint.bodies)) == 5, "delivery")
     assert numbers(endpoint.bodies) == [1, 2, 3, 4, 5]
 
 
@@ -212,10 +213,10 @@ def test_one_that_the_endpoint_refuses_does_not_take_the_others_with_it(
         return web.Response(status=400, text="not 3") if 3 in messages[-1] else None
 
     endpoint.answer = picky
-    eventually(lambda: len(spans_of(endpoint.bodies)) == 4, "delivery")
+    until(lambda: len(spans_of(endpoint.bodies)) == 4, "delivery")
     assert numbers(endpoint.bodies) == [1, 2, 4, 5]
     assert messages == [[1, 2, 3, 4, 5], [1], [2], [3], [4], [5]], "after a joined refusal each goes by itself"
-    eventually(lambda: health(running)["status"] == "ok")
+    until(lambda: health(running)["status"] == "ok")
     assert (running.counts["rejected"], running.counts["forwarded"]) == (1, 4)
 
 

@@ -22,8 +22,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
-from tests.rigs.collector_rig import HttpEndpoint, Running, attributes, eventually, rows, spans_of
+from tests.rigs.collector_rig import HttpEndpoint, Running, attributes, rows, spans_of
 from tests.rigs.rotel_agent import rotel_agent
+from tests.rigs.services import until
 from tokenmeter.money import plain
 from tokenmeter.otel.external.processor import CostSpanProcessor
 from tokenmeter.testing import capture
@@ -104,7 +105,7 @@ def sums(bodies: list[tuple[str, bytes]], name: str) -> list[Any]:
 def test_what_was_priced_and_what_became_of_it_is_sent_as_metrics(endpoint: HttpEndpoint, collect: Collect) -> None:
     running = collect(endpoint=endpoint.url, metrics_every=0.5)
     application(HttpExporter(f"{running.url}/v1/traces")).shutdown()
-    eventually(lambda: sums(endpoint.bodies, "tokenmeter.collector.spans.forwarded") == [11], "the metric")
+    until(lambda: sums(endpoint.bodies, "tokenmeter.collector.spans.forwarded") == [11], "the metric")
     running.stop()
     assert sums(endpoint.bodies, "tokenmeter.collector.spans.received") == [11]
     assert sums(endpoint.bodies, "tokenmeter.collector.calls.priced") == [5]
@@ -126,7 +127,7 @@ def test_an_endpoint_that_takes_no_metrics_is_asked_once(
 
     endpoint.answer = only_traces
     running = collect(endpoint=endpoint.url, metrics_every=0.1)
-    eventually(lambda: "are sent no more" in caplog.text, "the word about it")
+    until(lambda: "are sent no more" in caplog.text, "the word about it")
     for _ in range(3):
         application(HttpExporter(f"{running.url}/v1/traces")).shutdown()
     running.stop()
@@ -175,7 +176,7 @@ def rotel() -> Iterator[Callable[..., str]]:
             with socket.socket() as one:
                 return one.connect_ex(("127.0.0.1", http_port)) == 0
 
-        eventually(listening, "rotel's start")
+        until(listening, "rotel's start")
         return f"http://127.0.0.1:{http_port}"
 
     yield start
@@ -198,8 +199,8 @@ def test_with_another_collector_before_and_behind(
     )
     with_metrics.get_meter("app").create_counter("orders").add(3)
     with_metrics.shutdown()
-    eventually(lambda: len(spans_of(endpoint.bodies)) == 11, "delivery")
-    eventually(lambda: sums(endpoint.bodies, "orders") == [3], "delivery of metrics")
+    until(lambda: len(spans_of(endpoint.bodies)) == 11, "delivery")
+    until(lambda: sums(endpoint.bodies, "orders") == [3], "delivery of metrics")
     running.stop()
     assert len(rows(ledger)) == 5
     assert sum("tokenmeter.cost.amount" in attributes(one) for one in spans_of(endpoint.bodies)) == 5

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,10 @@ import openai
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
+from tests.rigs.http_receiver import http_receiver
 from tests.rigs.metered_app import scraped
-from tests.rigs.metrics_stack import alertmanager, free_port, prometheus, until
+from tests.rigs.metrics_stack import alertmanager, prometheus
+from tests.rigs.services import free_port, until
 from tokenmeter import Tokenmeter
 from tokenmeter.dashboards.__main__ import main
 from tokenmeter.money import plain
@@ -29,25 +29,8 @@ def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Where alerts end: an address, and the alerts that were posted there."""
     taken: list[dict[str, Any]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            taken.extend(json.loads(self.rfile.read(int(self.headers["content-length"])))["alerts"])
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/", taken
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with http_receiver(lambda body: taken.extend(json.loads(body)["alerts"])) as address:
+        yield f"{address}/", taken
 
 
 def test_spend_over_a_teams_limit_reaches_the_pager(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.rigs.metered_app import App, spending
-from tests.rigs.metrics_stack import Server, prometheus, until, victoriametrics
+from tests.rigs.metrics_stack import Server, prometheus, victoriametrics
+from tests.rigs.services import until
 from tokenmeter import Usage
 from tokenmeter.dashboards import ALERTS, ANNOTATION, PANELS, RECORDED
 from tokenmeter.dashboards.alerts import rules

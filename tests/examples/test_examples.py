@@ -7,11 +7,11 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.rigs.services import until
 from tokenmeter.testing import capture, provider_server
 
 ROOT = Path(__file__).parents[2]
@@ -42,17 +42,18 @@ def test_existing_opentelemetry() -> None:
     assert "tokenmeter.cost {currency} 3.808e-05" in out
 
 
-def test_an_untouched_program_is_metered_without_code() -> None:
+def untouched(**environment: str) -> str:
+    """What the program without a line about us prints under OpenTelemetry's launcher, its spans among it."""
     launcher = Path(sys.executable).with_name("opentelemetry-instrument")
     if not launcher.exists():
         pytest.skip("opentelemetry-instrument is not installed: pip install 'tokenmeter-sdk[zero-code]'")
-    out = run(
-        str(launcher),
-        sys.executable,
-        str(EXAMPLES / "zero_code.py"),
-        OTEL_TRACES_EXPORTER="console",
+    exported = {"OTEL_TRACES_EXPORTER": "console", "OTEL_LOGS_EXPORTER": "none", **environment}
+    return run(str(launcher), sys.executable, str(EXAMPLES / "zero_code.py"), **exported)
+
+
+def test_an_untouched_program_is_metered_without_code() -> None:
+    out = untouched(
         OTEL_METRICS_EXPORTER="console",
-        OTEL_LOGS_EXPORTER="none",
     )
     assert out.count('"name": "chat deepseek-chat"') == 2
     assert out.count('"tokenmeter.cost.status": "priced"') >= 2
@@ -60,16 +61,8 @@ def test_an_untouched_program_is_metered_without_code() -> None:
 
 
 def test_zero_code_can_be_switched_off() -> None:
-    launcher = Path(sys.executable).with_name("opentelemetry-instrument")
-    if not launcher.exists():
-        pytest.skip("opentelemetry-instrument is not installed: pip install 'tokenmeter-sdk[zero-code]'")
-    out = run(
-        str(launcher),
-        sys.executable,
-        str(EXAMPLES / "zero_code.py"),
-        OTEL_TRACES_EXPORTER="console",
+    out = untouched(
         OTEL_METRICS_EXPORTER="none",
-        OTEL_LOGS_EXPORTER="none",
         OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="tokenmeter",
     )
     assert "tokenmeter.cost" not in out
@@ -95,9 +88,7 @@ def test_fastapi_app_with_a_streaming_endpoint(monkeypatch: pytest.MonkeyPatch) 
                 assert re.fullmatch(r"0\.\d+ CNY", answer["cost"][0])
                 text = web.get("/stream", params={"question": "why?"}).text
                 assert text.strip()
-            until = time.monotonic() + 5
-            while len(records) < 2 and time.monotonic() < until:
-                time.sleep(0.01)
+            until(lambda: len(records) == 2, "the record of the stream")
         plain, streamed = records
         assert (plain.tags, plain.scope) == ({"user": "u1"}, ("ask",))
         assert (streamed.scope, streamed.stream, streamed.end) == (("stream",), True, "complete")

@@ -12,11 +12,12 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from tests.rigs.services import until
 
 ROOT = Path(__file__).parents[2]
 PREAMBLE = """
@@ -50,6 +51,13 @@ def ids(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         return [row[0] for row in connection.execute("SELECT id FROM calls ORDER BY seq")]
+
+
+def committed(path: Path) -> int:
+    with closing(sqlite3.connect(path, timeout=30)) as reader:
+        if not reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'calls'").fetchone():
+            return 0  # the file is there before its tables are
+        return int(reader.execute("SELECT count(*) FROM calls").fetchone()[0])
 
 
 @pytest.fixture
@@ -115,13 +123,7 @@ def test_a_killed_process_loses_no_more_than_its_last_moment(path: Path) -> None
     assert child.stdin is not None
     assert child.stdout is not None
     assert child.stdout.readline() == "written\n"
-    for _ in range(400):  # no flush: the writer commits by itself
-        with closing(sqlite3.connect(path, timeout=10)) as reader:
-            if reader.execute("SELECT count(*) FROM sqlite_master WHERE name = 'calls'").fetchone()[0]:
-                done = reader.execute("SELECT count(*) FROM calls").fetchone()[0]
-                if done == 1_000:
-                    break
-        time.sleep(0.05)
+    until(lambda: committed(path) == 1_000, "the writer's own commit, without a flush")
     child.stdin.write("\n")
     child.stdin.flush()
     assert child.wait(30) == -signal.SIGKILL

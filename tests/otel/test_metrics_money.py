@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import random
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from tests.rigs.http_receiver import http_receiver
 from tests.rigs.otel_rig import points
 from tokenmeter import ConfigurationError, Tokenmeter, Usage
 from tokenmeter.calls.calibrator import CALLS, PAUSE
@@ -255,28 +253,8 @@ def receiver() -> Iterator[tuple[str, list[Any]]]:
 
     taken: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            sent = self.rfile.read(int(self.headers["content-length"]))
-            if self.headers.get("content-encoding") == "gzip":
-                sent = gzip.decompress(sent)
-            taken.append(ExportMetricsServiceRequest.FromString(sent))
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1/metrics", taken
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with http_receiver(lambda body: taken.append(ExportMetricsServiceRequest.FromString(body))) as address:
+        yield f"{address}/v1/metrics", taken
 
 
 def test_an_exemplar_leads_from_the_histogram_to_the_calls_own_span(receiver: tuple[str, list[Any]]) -> None:

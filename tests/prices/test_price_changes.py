@@ -18,7 +18,6 @@ import pytest
 from tokenmeter.cost import Cost
 from tokenmeter.prices.book import load_book
 from tokenmeter.prices.upkeep.coverage import coverage
-from tokenmeter.prices.upkeep.reference import reference
 from tokenmeter.usage import Usage
 
 MILLION = 1_000_000
@@ -499,7 +498,3 @@ def test_every_fact_is_used_or_left_out_with_a_reason() -> None:
     assert sum(one.facts for one in covered) == sum(1 for _ in FACTS.open(encoding="utf-8"))
     assert all(one.used + sum(one.left_out.values()) == one.facts for one in covered)
     assert not any("without a word" in reason for one in covered for reason in one.left_out)
-
-
-def test_the_tables_of_the_docs_are_current() -> None:
-    assert (ROOT / "docs" / "prices.md").read_text(encoding="utf-8") == reference()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import inspect
 import sqlite3
 import ssl
 import threading
-import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ NOV = 1_793_491_200 * 10**9
 LIMIT = 60.0
 """Seconds that anything here may take on a machine that is busy."""
 _Value = TypeVar("_Value")
+_Answer = web.Response | None
 
 
 class Loop:
@@ -37,6 +38,10 @@ class Loop:
 
     def run(self, work: Coroutine[Any, Any, _Value]) -> _Value:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(LIMIT)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call something in the loop's thread."""
+        self.loop.call_soon_threadsafe(function)
 
     def close(self) -> None:
         async def cancel() -> None:
@@ -51,22 +56,14 @@ class Loop:
         self.loop.close()
 
 
-def eventually(true: Callable[[], object], what: str = "it") -> None:
-    """Wait until something is so."""
-    until = time.monotonic() + LIMIT
-    while not true():
-        assert time.monotonic() < until, f"{what} did not happen in {LIMIT:g} s"
-        time.sleep(0.02)
-
-
 class HttpEndpoint:
-    """A real OTLP receiver over HTTP. `answer` says what becomes of a request; None takes it."""
+    """A real OTLP receiver over HTTP. `answer` says what becomes of a request, at once or later; None takes it."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._runner: web.AppRunner | None = None
         self.port = 0
-        self.answer: Callable[[str, bytes], web.Response | None] = lambda path, body: None
+        self.answer: Callable[[str, bytes], _Answer | Awaitable[_Answer]] = lambda path, body: None
         self.bodies: list[tuple[str, bytes]] = []
         self.headers: list[Mapping[str, str]] = []
         self.ssl: ssl.SSLContext | None = None
@@ -98,6 +95,8 @@ class HttpEndpoint:
         if request.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         answer = self.answer(request.path, body)
+        if inspect.isawaitable(answer):
+            answer = await answer
         if answer is None:
             self.bodies.append((request.path, body))
             self.headers.append(dict(request.headers))

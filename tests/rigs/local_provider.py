@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from tokenmeter.testing import ProviderServer, provider_server
+from tokenmeter import Tokenmeter
+from tokenmeter.testing import ProviderServer, Records, capture, provider_server
 
-__all__ = ["running", "server"]
+__all__ = ["own_meter", "records", "running", "server"]
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +30,21 @@ def server(running: ProviderServer) -> Iterator[ProviderServer]:
     running.clear()
     yield running
     running.serve(None)
+
+
+@pytest.fixture
+def records(meter: Tokenmeter) -> Iterator[Records]:
+    """What the folder's own fixture `meter` records."""
+    with capture(meter) as found:
+        yield found
+
+
+@contextmanager
+def own_meter(**settings: Any) -> Iterator[Tokenmeter]:
+    """A meter without spans whose hooks are gone after the block."""
+    made = Tokenmeter(spans="none", **settings)
+    try:
+        yield made
+    finally:
+        made.uninstrument()
+        made.shutdown()

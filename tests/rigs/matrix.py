@@ -263,8 +263,7 @@ class Matrix:
                     begun.set()
 
             task = asyncio.create_task(read())
-            await asyncio.wait_for(begun.wait(), 10)
-            await asyncio.sleep(0.02)
+            await asyncio.wait_for(begun.wait(), 60)
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task

@@ -5,20 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import socket
-import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-PATIENCE = 60.0
-"""Seconds that anything may take on a loaded machine before a test calls it broken."""
+from tests.rigs.services import free_port, program
+
 UNPACKED = Path(__file__).parents[2] / ".venvs" / "debian" / "root" / "usr" / "bin"
 """Where `tools/backends` unpacks Debian's newer VictoriaMetrics; bookworm's own cannot receive OTLP."""
 PACKAGES = {
@@ -28,7 +25,6 @@ PACKAGES = {
     "victoria-metrics": "`make test-backends` fetches Debian trixie's",
     "vmalert": "`make test-backends` fetches it with VictoriaMetrics",
 }
-_Found = TypeVar("_Found")
 
 
 def tool(name: str) -> str:
@@ -39,25 +35,6 @@ def tool(name: str) -> str:
     if found is None:
         pytest.skip(f"{name} is not here ({PACKAGES[name]})")
     return found
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def until(ask: Callable[[], _Found], what: object) -> _Found:
-    """The first answer that is not empty. Fails naming what was waited for."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        answer = ask()
-        if answer:
-            return answer
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {PATIENCE:.0f} s: {what}")
-        time.sleep(0.1)
 
 
 class Server:
@@ -92,21 +69,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def program(command: Sequence[str], server: Server, ready: str, log: Path) -> Iterator[Server]:
-    """Run a program until the block ends. Raises with its last words if it dies before it answers."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
-        try:
-            until(lambda: process.poll() is not None or server.ready(ready), command[0])
-            assert process.poll() is None, log.read_text("utf-8", "replace")[-2000:]
-            yield server
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+def serving(command: Sequence[str], server: Server, ready: str, log: Path) -> Iterator[Server]:
+    """Run a server until the block ends, from when it answers at the path `ready`."""
+    with program(command, lambda: server.ready(ready), log):
+        yield server
 
 
 @contextlib.contextmanager
@@ -129,7 +95,7 @@ def prometheus(
         program_path, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'prometheus'}",
         f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
     ]  # fmt: skip
-    with program(command, Server("Prometheus", port), "/-/ready", folder / "prometheus.log") as server:
+    with serving(command, Server("Prometheus", port), "/-/ready", folder / "prometheus.log") as server:
         yield server
 
 
@@ -144,7 +110,7 @@ def alertmanager(folder: Path, port: int, webhook: str) -> Iterator[Server]:
         tool("prometheus-alertmanager"), f"--config.file={file}", f"--storage.path={folder / 'alertmanager'}",
         f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=", "--log.level=warn",
     ]  # fmt: skip
-    with program(command, Server("Alertmanager", port), "/-/ready", folder / "alertmanager.log") as server:
+    with serving(command, Server("Alertmanager", port), "/-/ready", folder / "alertmanager.log") as server:
         yield server
 
 
@@ -156,5 +122,5 @@ def victoriametrics(folder: Path) -> Iterator[Server]:
         tool("victoria-metrics"), f"-storageDataPath={folder / 'vm'}", f"-httpListenAddr=127.0.0.1:{port}",
         "-opentelemetry.usePrometheusNaming", "-search.latencyOffset=0s", "-inmemoryDataFlushInterval=1s",
     ]  # fmt: skip
-    with program(command, Server("VictoriaMetrics", port), "/health", folder / "victoriametrics.log") as server:
+    with serving(command, Server("VictoriaMetrics", port), "/health", folder / "victoriametrics.log") as server:
         yield server

@@ -10,9 +10,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 PATIENCE = 120.0
 """Seconds that anything may take on a loaded machine before a test calls it broken."""
+_Found = TypeVar("_Found")
 
 
 def free_port() -> int:
@@ -22,19 +24,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(happened: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
-    """Wait for something to happen. Raises TimeoutError naming it."""
+def until(ask: Callable[[], _Found], what: object = "it", patience: float = PATIENCE) -> _Found:
+    """The first answer that is not empty. Fails naming what was waited for."""
     end = time.monotonic() + patience
-    while not happened():
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {patience:.0f} s")
+    while not (answer := ask()):
+        assert time.monotonic() < end, f"{what}: not within {patience:.0f} s"
         time.sleep(0.02)
+    return answer
 
 
 def answers(url: str) -> bool:
     """Whether a URL answers with success."""
     try:
-        with urllib.request.urlopen(url, timeout=10) as reply:
+        with urllib.request.urlopen(url, timeout=30) as reply:
             return 200 <= int(reply.status) < 300
     except (urllib.error.URLError, OSError):
         return False
@@ -49,14 +51,14 @@ def fetch(url: str) -> str:
 
 def listens(port: int) -> bool:
     """Whether somebody accepts connections on a port of this machine."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=10):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=30):
         return True
     return False
 
 
 @contextlib.contextmanager
 def program(command: Sequence[str], ready: Callable[[], bool], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program until the block ends. Raises RuntimeError with its log if it dies, TimeoutError if it is mute."""
+    """Run a program until the block ends. Raises RuntimeError with its log if it dies, AssertionError if it is mute."""
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT)
         try:
@@ -67,9 +69,9 @@ def program(command: Sequence[str], ready: Callable[[], bool], log: Path) -> Ite
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(10)
+                process.wait(30)
             if process.stdin is not None:
                 process.stdin.close()

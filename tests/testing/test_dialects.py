@@ -29,7 +29,7 @@ def server() -> Iterator[ProviderServer]:
 
 
 def post(server: ProviderServer, path: str, body: Any, headers: dict[str, str] | None = None) -> tuple[Any, bytes]:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("POST", path, json.dumps(body), {"content-type": "application/json", **(headers or {})})
     answer = connection.getresponse()
     return answer, answer.read()

@@ -11,9 +11,9 @@ import pytest
 
 from tests.rigs import local_provider
 from tokenmeter import Tokenmeter
-from tokenmeter.testing import ProviderServer, Records, capture
+from tokenmeter.testing import ProviderServer
 
-running, server = local_provider.running, local_provider.server
+records, running, server = local_provider.records, local_provider.running, local_provider.server
 # Reading the machine's certificates takes an SDK 30 ms for each client, and nothing here speaks TLS.
 TLS = ssl.create_default_context()
 
@@ -21,16 +21,8 @@ TLS = ssl.create_default_context()
 @pytest.fixture
 def meter(running: ProviderServer) -> Iterator[Tokenmeter]:
     """A meter of its own; the local server counts as OpenAI unless a client is wrapped with another provider."""
-    made = Tokenmeter(spans="none", hosts={running.host: "openai"})
-    yield made
-    made.uninstrument()
-    made.shutdown()
-
-
-@pytest.fixture
-def records(meter: Tokenmeter) -> Iterator[Records]:
-    with capture(meter) as found:
-        yield found
+    with local_provider.own_meter(hosts={running.host: "openai"}) as made:
+        yield made
 
 
 @pytest.fixture

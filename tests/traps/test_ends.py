@@ -226,7 +226,8 @@ def test_a_cancelled_task(
 
             task = asyncio.create_task(read())
             await begun.wait()
-            await asyncio.sleep(0.05)
+            while not server.requests:
+                await asyncio.sleep(0)
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import FrozenInstanceError
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.rigs.vendorish import VENDORISH
 from tokenmeter import Usage
 from tokenmeter.cli.extract import answer
 from tokenmeter.providers.registry import load_providers
 from tokenmeter.usage import TOKEN_FIELDS, Source, checked_usage
 from tokenmeter.wire.extract import Extracted, extract
 from tokenmeter.wire.formats import load_apis
-from tokenmeter.wire.json_paths import Fields, collector, getter, number
 from tokenmeter.wire.stream_reader import StreamReader
 
 RESPONSES = Path(__file__).parent.parent / "data" / "responses"
@@ -41,63 +40,9 @@ def test_an_answer_is_read_to_its_vendors_meaning(path: Path) -> None:
     assert told(answer(case), expected) == expected
 
 
-@pytest.mark.parametrize(
-    "path", [pytest.param(path, id=f"{path.parent.name}/{path.stem}") for path in FILES if "response" in load(path)]
-)
-def test_the_wire_format_is_recognised_when_nobody_names_it(path: Path) -> None:
-    case = load(path)
-    expected = case.pop("expected")
-    del case["api"]
-    if expected["usage"] is not None:
-        assert answer(case)["usage"] == expected["usage"]
-
-
-def test_every_wire_format_has_a_body_that_proves_it() -> None:
-    shown = {load(path)["api"] for path in FILES}
-    aliases = {api for api in load_apis().by_id if api.startswith(("tencent.", "bedrock."))}
-    unproved = set(load_apis().by_id) - shown - aliases
-    assert unproved == {
-        "dashscope.embeddings", "dashscope.tokenizer", "gemini.count_tokens", "gemini.embeddings", "google.predict",
-        "ollama.embeddings", "openai.input_tokens",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("api", "body", "expected"),
-    [
-        pytest.param("dashscope.embeddings", {"usage": {"total_tokens": 5}}, (5, 0), id="dashscope embeddings"),
-        pytest.param("dashscope.tokenizer", {"usage": {"input_tokens": 5}}, (5, 0), id="dashscope tokenizer"),
-        pytest.param("gemini.count_tokens", {"totalTokens": 31}, (31, 0), id="gemini count"),
-        pytest.param("gemini.embeddings", {"usageMetadata": {"promptTokenCount": 6}}, (6, 0), id="gemini embeddings"),
-        pytest.param(
-            "google.predict",
-            {"predictions": [{"embeddings": {"statistics": {"token_count": n}}} for n in (3, 4)]},
-            (7, 0),
-            id="vertex embeddings add up",
-        ),
-        pytest.param("ollama.embeddings", {"embeddings": [[0.1]], "prompt_eval_count": 8}, (8, 0), id="ollama embed"),
-        pytest.param(
-            "openai.input_tokens", {"object": "response.input_tokens", "input_tokens": 11}, (11, 0), id="input tokens"
-        ),
-        pytest.param("tencent.embeddings", {"Response": {"Usage": {"TotalTokens": 4}}}, (4, 0), id="tencent embed"),
-        pytest.param("tencent.token_count", {"Response": {"TokenCount": 2}}, (2, 0), id="tencent count"),
-    ],
-)
-def test_what_only_takes_input_has_output_zero(api: str, body: dict[str, Any], expected: tuple[int, int]) -> None:
-    usage = extract(body, api=api).usage
-    assert usage is not None
-    assert (usage.input_tokens, usage.output_tokens) == expected
-
-
 def test_usage_and_model_are_enough() -> None:
     found = extract({"model": "m", "usage": {"promptTokenCount": 3, "thoughtsTokenCount": 4}}, api="gemini.generate")
     assert (found.usage, found.model) == (Usage(input_tokens=3, output_tokens=4, reasoning_output_tokens=4), "m")
-
-
-def test_a_usage_of_another_format_is_read_and_said() -> None:
-    found = extract({"usage": {"inputTokens": 3, "outputTokens": 4}}, provider="openai", api="openai.chat")
-    assert found.usage == Usage(input_tokens=3, output_tokens=4)
-    assert found.flags == ("other_format: asked as openai.chat, the usage is bedrock.converse's",)
 
 
 def test_what_an_answer_says_beside_its_usage() -> None:
@@ -136,19 +81,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-NAMES = sorted(
-    {part for api in load_apis().by_id.values() for path in (*api.counts, *api.usage, *api.info, *api.envelopes)
-     for part in path.replace("[", ".").replace("]", "").split(".") if part and "=" not in part}
-)  # fmt: skip
-VENDORISH = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-5, 10**9)
-    | st.floats()
-    | st.sampled_from(["12", "", "x", "1.5", "message"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=8),
-    max_leaves=40,
-)
 APIS = st.sampled_from([None, *load_apis().by_id])
 PROVIDERS = st.sampled_from([None, "nobody", *load_providers().by_id])
 
@@ -171,49 +103,6 @@ def test_no_event_makes_a_stream_raise(events: list[object], api: str | None, pr
     found = reader.result()
     assert found.usage is not None or found.reason or found.vendor_cost
     assert all(kind in ("text", "reasoning", "tool_calls") and text for kind, text in said)
-
-
-@given(
-    st.integers(-(10**9), 10**9), st.sampled_from([int, float, str, Decimal, lambda n: f" {n} ", lambda n: f"{n}.0"])
-)
-def test_a_whole_number_is_read_from_any_writing(value: int, write: Any) -> None:
-    assert number(write(value)) == value
-    assert type(number(write(value))) is int
-
-
-@pytest.mark.parametrize(
-    "value", [True, None, "", "x", "1e400", float("nan"), float("inf"), Decimal("NaN"), [], "１２x"]
-)
-def test_what_is_no_number_is_not_read_as_one(value: object) -> None:
-    assert number(value) is None
-
-
-@given(VENDORISH, st.sampled_from(["usage", "usage.a", "choices.0.usage", "a.b.c", "choices.9"]))
-def test_getters_give_what_stands_there_or_none(value: object, path: str) -> None:
-    expected: Any = value
-    for step in path.split("."):
-        if isinstance(expected, dict):
-            expected = expected.get(step)
-        elif isinstance(expected, list) and step.isdigit() and int(step) < len(expected):
-            expected = expected[int(step)]
-        else:
-            expected = None
-    assert getter(path)(value) is expected
-
-
-def test_a_collector_gives_everything_in_a_list() -> None:
-    body = {"choices": [{"delta": {"content": "a"}}, None, {"delta": {}}, {"delta": {"content": "b"}}]}
-    assert list(collector("choices[].delta.content")(body)) == ["a", "b"]
-    assert list(collector("choices[].finish")(body)) == []
-
-
-def test_elements_of_one_list_add_up_and_say_what_is_new_in_them() -> None:
-    fields = Fields({"details[kind=a].n": "input_tokens"}, ["details[kind=b].n"])
-    found = fields.pick(
-        {"details": [{"kind": "a", "n": 2}, {"kind": "a", "n": 3, "x": 1}, {"kind": "b", "n": 9}, {"kind": "c"}]}
-    )
-    assert found.values == {"input_tokens": 5}
-    assert found.unknown == ("details[].x", "details[kind=c]")
 
 
 @given(st.dictionaries(st.sampled_from(TOKEN_FIELDS), st.integers(0, 10**9)))

@@ -51,7 +51,7 @@ def missing(path: Path) -> str:
     return (
         f"{path}: no such file. The fact base, which the book is compiled from, is not part of the repository: give "
         "the path of a copy. Without one, add a [[decision]] or a [[fact]] to "
-        "tools/price_book/decisions/<provider>.toml and a row to tests/catalog/test_prices_history.py; a maintainer "
+        "tools/price_book/decisions/<provider>.toml and a row to tests/prices/test_price_changes.py; a maintainer "
         "compiles the book with your patch (tools/price_book/README.md)."
     )
 

@@ -1,0 +1,92 @@
+"""The tests mirror the package: a module with logic has its `test_<module>.py` in the folder of the same name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "tokenmeter"
+LOGIC = 60
+"""Lines of functions from which on a module has a file of tests."""
+ELSEWHERE = {
+    # Seen only through the calls of a real SDK or HTTP library.
+    "calls/calibrator": "tokens/calibration/test_sampler",
+    "calls/marks": "clients/test_adapters",
+    "calls/opencall": "calls/test_lifecycle",
+    "calls/response": "traps/test_ends",
+    "clients/support/hide_usage": "traps/test_usage_places",
+    "clients/support/hooks": "clients/test_adapters",
+    "clients/transport/attempts": "traps/test_clients",
+    "clients/transport/botocore": "clients/test_boto3",
+    "clients/transport/tee": "traps/test_ends",
+    # Parts of a command, seen through it.
+    "cli/prices_upkeep": "cli/test_prices",
+    "cli/probe": "cli/test_calibration",
+    "collector/options": "cli/test_collector",
+    "collector/process": "cli/test_collector",
+    "collector/telemetry": "collector/test_real_senders",
+    # Parts of one answer, which only the whole shows.
+    "ledger/schema": "ledger/test_rows",
+    "otel/attributes": "otel/test_spans",
+    "otel/external/batches": "collector/test_price_spans",
+    "otel/external/records": "otel/external/test_processor",
+    "prices/conditions": "prices/test_charges",
+    "prices/price_file": "prices/upkeep/test_check",
+    "prices/upkeep/price_history": "cli/test_prices",
+    "tokens/build/readers": "tokens/build/test_main",
+    "tokens/custom_template": "tokens/test_custom",
+    "tokens/requests/itemize": "tokens/requests/test_count",
+    "tokens/requests/render": "tokens/requests/test_count",
+    "tokens/requests/typescript": "tokens/requests/test_tools",
+    # Parts of the provider server, seen by the SDKs that talk to it.
+    "testing/ask": "testing/test_server",
+    "testing/listener": "testing/test_server",
+    "testing/reply": "testing/test_server",
+    "testing/wire/anthropic_messages": "testing/test_dialects",
+    "testing/wire/openai_chat": "testing/test_dialects",
+    "testing/wire/openai_responses": "testing/test_dialects",
+}
+"""Modules whose behaviour another file of tests shows, and which."""
+
+
+def functions(nodes: Iterable[ast.stmt]) -> Iterable[ast.stmt]:
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+        elif isinstance(node, ast.ClassDef):
+            yield from functions(node.body)
+
+
+def lines_of_logic(path: Path) -> int:
+    tree = ast.parse(path.read_text("utf-8"))
+    return sum((one.end_lineno or 0) - one.lineno + 1 for one in functions(tree.body))
+
+
+def name_of(path: Path) -> str:
+    """A module without the underscore of a private one: `cli/prices_upkeep`."""
+    place = path.relative_to(PACKAGE)
+    return (place.parent / place.stem.lstrip("_")).as_posix()
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if path.stem not in ("__init__", "__main__")}
+
+
+def file_of(module: str) -> Path:
+    place = Path(module)
+    return TESTS / place.parent / f"test_{place.name}.py"
+
+
+@pytest.mark.parametrize("module", [name for name, path in MODULES.items() if lines_of_logic(path) > LOGIC])
+def test_a_module_with_logic_has_its_tests_in_the_mirrored_place(module: str) -> None:
+    if module not in ELSEWHERE:
+        assert file_of(module).exists(), f"write {file_of(module).relative_to(TESTS.parent)}"
+
+
+def test_what_is_tested_elsewhere_is_there_and_not_here_too() -> None:
+    assert sorted(ELSEWHERE.keys() - MODULES.keys()) == [], "modules that are gone"
+    assert sorted(name for name in ELSEWHERE if file_of(name).exists()) == [], "they have files of their own by now"
+    assert sorted(place for place in ELSEWHERE.values() if not (TESTS / f"{place}.py").exists()) == []
