@@ -18,11 +18,12 @@ from tokenmeter._support.guard import guard
 from tokenmeter.clients.support import hooks, tasks
 from tokenmeter.clients.support.generators import async_lazily, lazily
 from tokenmeter.clients.support.group import Group, Over, async_grouped, grouped
+from tokenmeter.clients.table import TaskForm
 from tokenmeter.record import End
 
 __all__ = ["install", "mark"]
 
-_TASK: Final = tasks.Form(
+_TASK: Final = TaskForm(
     "output.task_id",
     "output.task_status",
     done=("SUCCEEDED",),

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.by_hand import end_of
 from tokenmeter.calls.context import CALL
 from tokenmeter.calls.response import FOLD_BYTES
+from tokenmeter.clients.table import READERS
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
@@ -30,14 +31,6 @@ if TYPE_CHECKING:
     from tokenmeter.calls.response import BodyReading, StreamReading
 
 __all__ = ["BodyTee", "make_tees"]
-
-_READERS: Final = frozenset(
-    (
-        *("openai", "anthropic", "groq", "volcenginesdkarkruntime"),
-        *("mistralai", "cohere", "zai", "zhipuai", "ollama", "huggingface_hub", "litellm"),
-        *("httpx", "httpx2", "httpcore", "httpcore2", "json"),
-    )
-)
 
 
 class BodyTee:
@@ -114,8 +107,8 @@ def _of_the_stream(error: BaseException) -> bool:
     traceback = error.__traceback__
     if traceback is None:
         return False
-    module = str(traceback.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-    return module in _READERS
+    module = str(traceback.tb_frame.f_globals.get("__name__", ""))
+    return any(f"{module}.".startswith(f"{reader}.") for reader in READERS)
 
 
 def make_tees(sync_base: type, async_base: type) -> tuple[type[BodyTee], type[BodyTee]]:
