@@ -27,7 +27,9 @@ from tokenmeter._support.guard import guard
 from tokenmeter.calls.context import CALL
 from tokenmeter.clients.support import hide_usage, hooks, tasks
 from tokenmeter.clients.support.current_call import Held
+from tokenmeter.clients.support.stream_errors import watching
 from tokenmeter.clients.table import SDKS, Stainless, TaskForm
+from tokenmeter.clients.transport.tee import call_of_body
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End
 from tokenmeter.wire.request_body import model_of
@@ -83,7 +85,10 @@ def mark(client: object, made: hooks.Mark) -> None:
 def _hook(module: Any) -> None:
     package = module.__name__.partition(".")[0]
     classes = (getattr(module, "SyncAPIClient", None), getattr(module, "AsyncAPIClient", None))
-    loaded = _loaded[package] = _Loaded(package, _SDKS[package], _stream_classes(package), classes)
+    streams = _stream_classes(package)
+    loaded = _loaded[package] = _Loaded(package, _SDKS[package], streams, classes)
+    for stream in streams:
+        hooks.patch(stream, "__stream__", watching(_call_of_stream))
     _hook_classes(loaded)
 
 
@@ -101,6 +106,10 @@ def _hook_classes(loaded: _Loaded) -> None:
             method = vars(below).get("request")
             if method is not None and inspect.unwrap(method) is bare:
                 hooks.patch(below, "request", outside)
+
+
+def _call_of_stream(stream: Any) -> OpenCall | None:
+    return call_of_body(getattr(stream.response, "stream", None))
 
 
 def _below(owner: Any) -> Iterator[Any]:

@@ -7,7 +7,7 @@ append, and settles the call when the body ends.
 How a body ends says how the call ended:
 
     exhausted                      complete, if the protocol's terminator went by
-    an exception from the network  error
+    an exception                   error: from the network here, from the SDK in `support/stream_errors.py`
     closed                         complete if the terminator went by, else closed_early, or cancelled if the
                                    exception under way is the cancellation of the task
     collected                      dropped; noted only, and settled by the next one who comes by
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tokenmeter.calls.opencall import OpenCall
     from tokenmeter.calls.response import BodyReading, StreamReading
 
-__all__ = ["BodyTee", "make_tees"]
+__all__ = ["BodyTee", "call_of_body", "make_tees"]
 
 
 class BodyTee:
@@ -97,6 +97,11 @@ class BodyTee:
         if name in ("_inner", "_call"):
             raise AttributeError(name)
         return getattr(self._inner, name)
+
+
+def call_of_body(source: object) -> OpenCall | None:
+    """The call whose body this byte source reads; None where no tee stands in it."""
+    return source._call if isinstance(source, BodyTee) else None
 
 
 def _of_the_stream(error: BaseException) -> bool:
