@@ -22,7 +22,7 @@ from tokenmeter._support.guard import guard
 from tokenmeter.calls.context import leave
 from tokenmeter.calls.response import BodyReading, ObjectReading, StreamReading
 from tokenmeter.clients.support import hooks
-from tokenmeter.clients.support.current_call import Held
+from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.support.stream_errors import watching
 from tokenmeter.clients.transport import botocore
 from tokenmeter.clients.transport.attempts import answered, failed
@@ -92,7 +92,7 @@ def _make_api_call(call_api: Callable[..., Any]) -> Callable[..., Any]:
                 call = _open(self, operation_name, api_params)
         if call is None:
             return call_api(self, operation_name, api_params, *args, **kwargs)
-        with Held(call), _Tries(call) as tries:
+        with CurrentCallBlock(call), _Tries(call) as tries:
             result = call_api(self, operation_name, api_params, *args, **kwargs)
         with guard("following an answer"):
             tries.answered(result)

@@ -1,7 +1,7 @@
-"""Meter SDKs by what they put on the wire: their calls need nothing but to be held together.
+"""Meters SDKs by their HTTP requests; a hook on one method groups the requests of a call.
 
 Each of these sends JSON through httpx or httpx2 to endpoints that the catalog knows, and none needs to be asked for
-stream usage, so the attempt level (`http.py`) sees all there is to see. What it cannot see is which requests are one
+stream usage, so the attempt level (`transport/`) sees all there is to see. What it cannot see is which requests are one
 call: these SDKs try again above the HTTP library. A row of `SDKS` names the method that runs once per call (cohere's
 calls itself for every new try) and where an SDK's client keeps its HTTP clients.
 

@@ -4,7 +4,7 @@
 have in common; `SyncTransport` and `AsyncTransport` are what the client has. Both try again above the HTTP library
 (requests, aiohttp, httpx), where the bodies are read. A refusal is a return value here, not an exception.
 
-Images and videos are tasks (`_tasks.py`), seen finished in `wait`, `fetch` or the client's polling.
+Images and videos are tasks (`support/tasks.py`), seen finished in `wait`, `fetch` or the client's polling.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 `SyncAPIClient.request` and its async twin are the choke point of openai, anthropic and groq in every major, and of
 Volcengine's Ark, which was made from one of them: `create`, `parse`, the stream helpers, raw and streaming responses,
 and the module-level client all go through it, also resources made before the hook. Hidden retries happen below it, at
-the attempt level (`http.py`), which also sees the bodies. A further SDK of this make is a row of `SDKS`.
+the attempt level (`transport/httpx.py`), which also sees the bodies. A further SDK of this make is a row of `SDKS`.
 
 What this level adds: one call per call, the provider by `base_url`, and, where the provider allows it, the question
 for stream usage, whose extra chunk is hidden again from a caller who did not ask.
@@ -26,7 +26,7 @@ from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.context import CALL
 from tokenmeter.clients.support import hide_usage, hooks, tasks
-from tokenmeter.clients.support.current_call import Held
+from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.support.stream_errors import watching
 from tokenmeter.clients.table import SDKS, Stainless, TaskForm
 from tokenmeter.clients.transport.tee import call_of_body
@@ -166,7 +166,7 @@ def _sync_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...,
             if loaded.sdk.task is not None:
                 _polled(loaded.sdk.task, options, result)
             return result
-        with Held(call):
+        with CurrentCallBlock(call):
             result = request(self, cast_to, options, *args, **kwargs)
         with guard("following an answer"):
             _answered(call, result, hidden, loaded.sdk)
@@ -185,7 +185,7 @@ def _async_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...
             if loaded.sdk.task is not None:
                 _polled(loaded.sdk.task, options, result)
             return result
-        with Held(call):
+        with CurrentCallBlock(call):
             result = await request(self, cast_to, options, *args, **kwargs)
         with guard("following an answer"):
             _answered(call, result, hidden, loaded.sdk)

@@ -1,6 +1,6 @@
-"""SDKs whose streams are generators: the request is sent when the first item is asked for, far from the SDK's method.
+"""Meters SDKs whose streams are generators, which send their request when the first item is read.
 
-The group of requests (`_group.py`) is then current for that first step alone. What comes back is a generator as it
+The group of requests (`group.py`) is then current for that first step alone. What comes back is a generator as it
 was; how its body ends is seen where the body is read.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any
 
-from tokenmeter.clients.support.current_call import Held
+from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.support.group import Group, close_group, open_group
 from tokenmeter.clients.support.stream_errors import AsyncWatched, settle_failed
 
@@ -19,7 +19,7 @@ __all__ = ["async_lazily", "async_watched_result", "grouped_generator", "lazily"
 def lazily(group: Group, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """The same generator, whose first step belongs to the group."""
     empty: StopIteration | None = None
-    with Held(group):
+    with CurrentCallBlock(group):
         try:
             item = next(inner)
         except StopIteration as stop:
@@ -44,7 +44,7 @@ def lazily(group: Group, inner: Generator[Any, Any, Any]) -> Generator[Any, Any,
 async def async_lazily(group: Group, inner: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
     """The same for an async generator."""
     empty = False
-    with Held(group):
+    with CurrentCallBlock(group):
         try:
             item = await anext(inner)
         except StopAsyncIteration:

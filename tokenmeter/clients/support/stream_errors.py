@@ -23,7 +23,7 @@ def settle_failed(call: OpenCall | None, error: BaseException) -> None:
     """Settle a call whose stream raised `error`, unless it is settled already."""
     with guard("settling a stream"):
         if call is not None and not call.settled:
-            call.lifecycle.streamed(call)
+            call.lifecycle.body_closed(call)
             call.lifecycle.settle(call, end_of(error), error)
 
 

@@ -1,4 +1,4 @@
-"""Streamed bodies, listened to without delay.
+"""Reads streamed bodies as they pass to the caller, and settles their call at the end.
 
 A tee stands in the response's byte source, below every SDK and decoder: it sees the end of a stream however it came
 about, also where the caller never touches the iterator again. It hands each chunk on as it came, notes it with one
