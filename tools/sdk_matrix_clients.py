@@ -22,6 +22,8 @@ from typing import Any, Final
 
 from sdk_matrix import ROOT, VENVS, environment
 
+from tokenmeter.clients import SDKS
+
 MATRIX: Final[Mapping[str, tuple[str, ...]]] = {
     "older": ("anthropic[bedrock]==0.125.0", "mistralai==1.12.4"),
     "middle": (
@@ -51,23 +53,19 @@ MATRIX: Final[Mapping[str, tuple[str, ...]]] = {
     "frameworks": ("langchain-anthropic", "langchain-openai", "llama-index-llms-openai"),
     "agents": ("openai-agents", "pydantic-ai-slim[anthropic]>=2.60"),
 }  # fmt: skip
-DISTRIBUTIONS: Final = {
-    "langchain": "langchain-core", "llama-index": "llama-index-core", "pydantic-ai": "pydantic-ai-slim",
-    "tencentcloud": "tencentcloud-sdk-python-hunyuan", "volcenginesdkarkruntime": "volcengine-ark-runtime",
-    "zai": "zai-sdk",
+FRAMEWORKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "langchain-anthropic": ("frameworks",), "langchain-openai": ("frameworks",), "litellm": ("frameworks", "openai"),
+    "llama-index-llms-openai": ("frameworks",), "openai-agents": ("frameworks",), "pydantic-ai-slim": ("frameworks",),
 }  # fmt: skip
 TESTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "aiohttp": ("aiohttp",), "anthropic": ("anthropic",), "boto3": ("boto3",), "cohere": ("cohere",),
-    "dashscope": ("dashscope", "dashscope_client"), "google-genai": ("google_genai", "unknown_versions"),
-    "groq": ("groq",), "httpx": ("httpx",), "httpx2": ("httpx",), "huggingface_hub": ("huggingface",),
-    "langchain-anthropic": ("frameworks",), "langchain-openai": ("frameworks",), "litellm": ("frameworks", "openai"),
-    "llama-index-llms-openai": ("frameworks",), "mistralai": ("mistralai", "adapters", "unknown_versions"),
-    "ollama": ("ollama",), "openai": ("openai", "adapters", "stainless", "unknown_versions"),
-    "openai-agents": ("frameworks",), "pydantic-ai-slim": ("frameworks",), "qianfan": ("qianfan",),
-    "requests": ("requests",), "tencentcloud-sdk-python-hunyuan": ("tencentcloud",), "urllib3": (),
-    "volcengine-ark-runtime": ("ark",), "zai-sdk": ("zhipu",), "zhipuai": ("zhipu",),
+    **{sdk.distribution: sdk.tests for sdk in SDKS.values()}, **FRAMEWORKS, "boto3": SDKS["botocore"].tests,
 }  # fmt: skip
 """The files under `tests/clients` that a package is for: an environment runs those of what it asks for by name."""
+DISTRIBUTIONS: Final = {
+    "langchain": "langchain-core", "llama-index": "llama-index-core", "pydantic-ai": "pydantic-ai-slim",
+    **{root: sdk.distribution for root, sdk in SDKS.items() if root != "botocore"},
+}  # fmt: skip
+"""The distribution of what a block of the table is called by, where the names differ."""
 CASES: Final = (
     "plain", "stream", "async", "async stream", "early close", "async early close", "cancel", "error", "async error",
     "retry", "async retry",
@@ -87,7 +85,7 @@ def run(name: str, python: Path, extra: list[str]) -> tuple[list[dict[str, Any]]
     """The rows of one environment, pytest's exit status and its last line."""
     table = VENVS / f"clients-{name}.jsonl"
     table.unlink(missing_ok=True)
-    asked = [re.split(r"[\[=<>]", package)[0] for package in MATRIX[name]]
+    asked = [re.split(r"[\[=<>]", package)[0].replace("_", "-") for package in MATRIX[name]]
     names = {f"test_{file}.py" for package in asked for file in TESTS[package]}
     files = sorted(str(path) for name in names for path in (ROOT / "tests" / "clients").rglob(name))
     command = [str(python), "-m", "pytest", "-n", "2", "-rfE", "-p", "no:cacheprovider", *files, *extra]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import socket
@@ -18,7 +19,7 @@ import pytest
 from tests.rigs.made_records import record, unpriced
 from tokenmeter.cli import _sdks
 from tokenmeter.cli.doctor import examine
-from tokenmeter.clients import known_roots
+from tokenmeter.clients import SDKS, known_roots
 from tokenmeter.ledger.writer import Ledger
 
 DOCTORS = """
@@ -90,7 +91,8 @@ def test_it_finds_what_is_installed_and_hooked(doctor: Doctor) -> None:
 
 
 def test_it_looks_for_every_package_that_has_an_adapter() -> None:
-    assert sorted(_sdks.SDKS) == known_roots()
+    found, _ = _sdks.look()
+    assert sorted(found) == known_roots()
 
 
 def garbage(path: Path) -> None:
@@ -166,7 +168,7 @@ def test_no_key_is_printed(doctor: Doctor) -> None:
 
 
 def test_untested_versions_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sdks, "SDKS", {"openai": _sdks.Sdk("openai", (0,))})
+    monkeypatch.setattr(_sdks, "SDKS", {"openai": dataclasses.replace(SDKS["openai"], majors=(0,))})
     problems = examine()["problems"]
     version = importlib.metadata.version("openai")
     assert f"openai {version} is untested: tested are major versions 0" in problems

@@ -13,7 +13,7 @@ import pytest
 
 from tests.rigs.matrix import MESSAGES
 from tokenmeter import ConfigurationError, End, Tokenmeter
-from tokenmeter.clients import ADAPTERS, adapter_of, by_wire, known_roots, stainless
+from tokenmeter.clients import adapter_of, by_wire, known_roots
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.group import async_grouped, grouped
 from tokenmeter.testing import ProviderServer, Records
@@ -142,19 +142,14 @@ def test_two_calls_one_after_the_other_are_two(meter: Tokenmeter, records: Recor
 
 
 @pytest.mark.parametrize(
-    "method", [method for sdk in by_wire.SDKS.values() for method in sdk.methods], ids=lambda method: method.module
+    "method", [method for sdk in by_wire._SDKS.values() for method in sdk.methods], ids=lambda method: method.module
 )
 def test_an_sdk_by_the_wire_built_otherwise_is_said_once(method: Any, caplog: pytest.LogCaptureFixture) -> None:
     package = method.module.partition(".")[0]
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING, logger="tokenmeter"):
         patch.setattr(hooks, "_unknown", set())
-        by_wire._hook(package, by_wire.SDKS[package])(types.ModuleType(method.module))
+        by_wire._hook(package, by_wire._SDKS[package])(types.ModuleType(method.module))
     assert [package in message for message in caplog.messages] == [True]
-
-
-def test_every_package_of_an_adapter_is_in_its_table() -> None:
-    assert set(ADAPTERS["stainless"]) == set(stainless.SDKS)
-    assert set(ADAPTERS["by_wire"]) == set(by_wire.SDKS)
 
 
 def test_what_is_no_client_is_said_with_the_way_out(meter: Tokenmeter) -> None:

@@ -41,6 +41,7 @@ class TestGoogleGenai(Matrix):
         stream=lambda client, model: _headless(client.models.generate_content_stream(model=model, contents=CONTENTS)),
         astream=lambda client, model: _async_headless(client, model),
         closed=(End.CLOSED_EARLY, End.DROPPED),
+        unseen=("async bad=1",),  # with aiohttp, a body may end before the SDK reads its events
         early=(Source.PARTIAL, Source.COUNTED),
     )
 
@@ -48,7 +49,7 @@ class TestGoogleGenai(Matrix):
 class TestGoogleGenaiAsyncByHttpx(Matrix):
     """Without aiohttp, async calls go through httpx."""
 
-    sdk = dataclasses.replace(TestGoogleGenai.sdk, package="google-genai (async by httpx)", make=None)
+    sdk = dataclasses.replace(TestGoogleGenai.sdk, package="google-genai (async by httpx)", make=None, unseen=())
 
     @pytest.fixture(autouse=True)
     def no_aiohttp(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ def wrapped(meter: Tokenmeter, client: Any) -> Any:
     return client
 
 
-@pytest.mark.parametrize("package", sorted(stainless.SDKS))
+@pytest.mark.parametrize("package", sorted(stainless._SDKS))
 def test_a_stainless_sdk_built_otherwise_is_said_once(package: str, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING, logger="tokenmeter"):
         patch.setattr(hooks, "_unknown", set())
@@ -48,7 +48,7 @@ def test_options_of_another_shape_are_metered_by_their_requests(
             url = f"{server.url('deepseek')}/chat/completions"
             return self._client.send(self._client.build_request("POST", url, json=options)).json()
 
-    loaded = stainless._Loaded(package, stainless.SDKS[package], ())
+    loaded = stainless._Loaded(package, stainless._SDKS[package], ())
     meter = Tokenmeter(spans="none")
     with pytest.MonkeyPatch.context() as patch, capture(meter) as records:
         patch.setattr(hooks, "_unknown", set())

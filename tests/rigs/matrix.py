@@ -26,6 +26,12 @@ LONG = "chunks=300;delay=2"
 """A stream that is still coming while a test leaves it."""
 
 
+FAULTS = ("bad=1", "bad=null", "drop=4")
+"""What may be wrong with a stream: an event that is not JSON, one with a null, a cut connection."""
+LEAVES = ("for", "with", "break", "del")
+"""How a caller reads a stream: to its end, to its end in a `with` block, or the first item, by a loop or `next`."""
+
+
 @dataclass(frozen=True)
 class Sdk:
     """How an SDK is called. Functions take a client (or the server) and a model; None where the SDK has no such form.
@@ -47,6 +53,9 @@ class Sdk:
     closed: tuple[End, ...] = (End.CLOSED_EARLY,)
     early: tuple[Source, ...] = (Source.COUNTED, Source.ESTIMATED)
     """Where the output of a stream that was left comes from."""
+    unseen: tuple[str, ...] = ()
+    """Faults of a stream that the SDK raises from code above the hooked method, or after the whole body was read;
+    `async ` before those of its async client."""
 
 
 @dataclass(frozen=True)
@@ -286,6 +295,49 @@ class Matrix:
         assert seen.error is not None
         assert records.only().end is End.ERROR
 
+    @pytest.mark.parametrize("leave", LEAVES)
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_fault_in_stream(
+        self, fault: str, leave: str, meter: Tokenmeter, records: Records, server: ProviderServer
+    ) -> None:
+        """An error where the iterator raised, whoever closes the body; where it did not, none."""
+        client = meter.wrap(self._maker()(server), provider=self.sdk.provider)
+        assert self.sdk.stream is not None
+        error = _read(self.sdk.stream(client, self._model(fault)), leave)
+        gc.collect()
+        self._ended_by(records, error, fault, leave)
+
+    @pytest.mark.parametrize("leave", LEAVES)
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_async_fault_in_stream(
+        self, fault: str, leave: str, meter: Tokenmeter, records: Records, server: ProviderServer
+    ) -> None:
+        make = self._async_maker()
+
+        async def run() -> str | None:
+            client = meter.wrap(make(server), provider=self.sdk.provider)
+            assert self.sdk.astream is not None
+            error = await _aread(await _awaited(self.sdk.astream(client, self._model(fault))), leave)
+            # A generator that was left is closed here: at the end of the loop it would be cancelled.
+            await asyncio.get_running_loop().shutdown_asyncgens()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            return error
+
+        error = asyncio.run(run())
+        gc.collect()
+        self._ended_by(records, error, f"async {fault}", leave)
+
+    def _ended_by(self, records: Records, error: str | None, fault: str, leave: str) -> None:
+        record = records.only()
+        if error is not None and (fault not in self.sdk.unseen or record.end is End.ERROR):
+            assert record.end is End.ERROR
+            assert record.error_type
+            return
+        left = (*self.sdk.closed, End.DROPPED) if error is not None or leave in ("break", "del") else ()
+        assert record.end in (*left, End.COMPLETE, End.CLOSED_EARLY), (record.end, record.error_type)
+        assert record.error_type is None
+
     def test_retry(self, meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
         """What the SDK tries again is one call, however often; one that does not try again fails once."""
         self._tried_again(records, server, self._both(meter, server, "fail=1;status=503", stream=False))
@@ -327,3 +379,39 @@ async def _aclosing(stream: Any) -> Any:
 async def _awaited(made: Any) -> Any:
     """An async stream, whether the SDK has it awaited first or not."""
     return await made if asyncio.iscoroutine(made) else made
+
+
+def _read(stream: Any, leave: str) -> str | None:
+    """Read a stream the given way; the type of the exception that the caller got."""
+    try:
+        if leave == "del":
+            next(iter(stream), None)
+        elif leave == "with":
+            with _closing(stream) as got:
+                for _ in got:
+                    pass
+        else:
+            for _ in stream:
+                if leave == "break":
+                    break
+    except Exception as raised:  # noqa: BLE001 the comparison is about whatever comes
+        return type(raised).__name__
+    return None
+
+
+async def _aread(stream: Any, leave: str) -> str | None:
+    """The same for an async stream."""
+    try:
+        if leave == "del":
+            await anext(aiter(stream), None)
+        elif leave == "with":
+            async with _aclosing(stream) as got:
+                async for _ in got:
+                    pass
+        else:
+            async for _ in stream:
+                if leave == "break":
+                    break
+    except Exception as raised:  # noqa: BLE001
+        return type(raised).__name__
+    return None

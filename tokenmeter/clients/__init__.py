@@ -1,32 +1,24 @@
-"""How each SDK is metered: one module per shape of SDK, and this table of them.
+"""Hooks for the vendors' SDKs and for HTTP libraries: they open a call, follow its requests and settle it.
 
-A new SDK of a known shape is a row in that shape's table and a root here; a new shape is a module with `install` and
-`mark`, and a row here. Nothing of a vendor is imported before the program does so itself.
+`Tokenmeter.instrument` and `wrap` call `install_all` and `adapter_of`. Read `table.py` first: it has a row for each
+SDK. Then the adapter of a row (`stainless.py`, `by_wire.py`, one module for each other shape), `transport/`, which
+sees every request and its body, and `support/`, which the adapters share. No SDK is imported before the program does.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from tokenmeter.clients.table import SDKS, SupportedSdk
 
 if TYPE_CHECKING:
     from tokenmeter.calls.marks import Mark
 
-__all__ = ["ADAPTERS", "Adapter", "adapter_of", "install_all", "known_roots"]
+__all__ = ["ADAPTERS", "SDKS", "Adapter", "SupportedSdk", "adapter_of", "install_all", "known_roots"]
 
-ADAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "transport.httpx": ("httpx", "httpx2"),
-    "transport.requests": ("requests",),
-    "transport.aiohttp": ("aiohttp",),
-    "stainless": ("openai", "anthropic", "groq", "volcenginesdkarkruntime"),
-    "by_wire": ("mistralai", "cohere", "zai", "zhipuai", "ollama", "huggingface_hub", "qianfan"),
-    "google_genai": ("google.genai",),
-    "dashscope": ("dashscope",),
-    "boto3": ("botocore",),
-    "tencentcloud": ("tencentcloud",),
-}
-"""Module of this package: the packages whose client classes it meters, dotted where a package is shared."""
+ADAPTERS: Final = tuple(dict.fromkeys(sdk.adapter for sdk in SDKS.values()))
+"""The modules of this package that meter SDKs; HTTP libraries come first."""
 
 
 class Adapter(Protocol):
@@ -48,16 +40,16 @@ def install_all() -> None:
 def adapter_of(client: object) -> Adapter | None:
     """The adapter that meters objects like this one; None for none."""
     homes = [owner.__module__ + "." for owner in type(client).__mro__]
-    for name, roots in ADAPTERS.items():
+    for root, sdk in SDKS.items():
         # A class of the user's own that extends an SDK's counts as the SDK's.
-        if any(home.startswith(f"{root}.") for home in homes for root in roots):
-            return _load(name)
+        if any(home.startswith(f"{root}.") for home in homes):
+            return _load(sdk.adapter)
     return None
 
 
 def known_roots() -> list[str]:
     """The packages whose clients `wrap` takes."""
-    return sorted(root for roots in ADAPTERS.values() for root in roots)
+    return sorted(SDKS)
 
 
 def _load(name: str) -> Adapter:

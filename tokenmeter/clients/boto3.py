@@ -22,10 +22,12 @@ from tokenmeter._support.guard import guard
 from tokenmeter.calls.context import leave
 from tokenmeter.calls.response import BodyReading, ObjectReading, StreamReading
 from tokenmeter.clients.support import hooks
-from tokenmeter.clients.support.current_call import Held
+from tokenmeter.clients.support.current_call import CurrentCallBlock
+from tokenmeter.clients.support.stream_errors import watching
 from tokenmeter.clients.transport import botocore
 from tokenmeter.clients.transport.attempts import answered, failed
 from tokenmeter.clients.transport.botocore import Tee
+from tokenmeter.clients.transport.tee import call_of_body
 from tokenmeter.record import Attempt, End
 from tokenmeter.usage import Source
 from tokenmeter.wire.extract import extract
@@ -52,6 +54,7 @@ _LISTENS: Final = "_tokenmeter_listens"
 def install() -> None:
     """Put the hooks in place, now or when the SDK is imported."""
     hooks.on_import("botocore.client", _hook)
+    hooks.on_import("botocore.eventstream", _hook_streams)
 
 
 def mark(client: Any, made: hooks.Mark) -> None:
@@ -68,6 +71,16 @@ def _hook(module: Any) -> None:
         botocore.install()
 
 
+def _hook_streams(module: Any) -> None:
+    owner = getattr(module, "EventStream", None)
+    if owner is not None:
+        hooks.patch(owner, "__iter__", watching(_call_of_stream))
+
+
+def _call_of_stream(stream: Any) -> OpenCall | None:
+    return call_of_body(stream._raw_stream)
+
+
 # One call -------------------------------------------------------------------------------------------------------
 
 
@@ -79,7 +92,7 @@ def _make_api_call(call_api: Callable[..., Any]) -> Callable[..., Any]:
                 call = _open(self, operation_name, api_params)
         if call is None:
             return call_api(self, operation_name, api_params, *args, **kwargs)
-        with Held(call), _Tries(call) as tries:
+        with CurrentCallBlock(call), _Tries(call) as tries:
             result = call_api(self, operation_name, api_params, *args, **kwargs)
         with guard("following an answer"):
             tries.answered(result)

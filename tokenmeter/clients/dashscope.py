@@ -4,7 +4,7 @@
 have in common; `SyncTransport` and `AsyncTransport` are what the client has. Both try again above the HTTP library
 (requests, aiohttp, httpx), where the bodies are read. A refusal is a return value here, not an exception.
 
-Images and videos are tasks (`_tasks.py`), seen finished in `wait`, `fetch` or the client's polling.
+Images and videos are tasks (`support/tasks.py`), seen finished in `wait`, `fetch` or the client's polling.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from tokenmeter._support.guard import guard
 from tokenmeter.clients.support import hooks, tasks
 from tokenmeter.clients.support.generators import async_lazily, lazily
 from tokenmeter.clients.support.group import Group, Over, async_grouped, grouped
+from tokenmeter.clients.table import TaskForm
 from tokenmeter.record import End
 
 __all__ = ["install", "mark"]
 
-_TASK: Final = tasks.Form(
+_TASK: Final = TaskForm(
     "output.task_id",
     "output.task_status",
     done=("SUCCEEDED",),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
 from tokenmeter.clients.support import hooks
-from tokenmeter.clients.support.generators import grouped_generator
+from tokenmeter.clients.support.generators import async_watched_result, grouped_generator
 from tokenmeter.clients.support.group import async_grouped, grouped
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _hook_requests(module: Any) -> None:
         ("request", grouped),
         ("request_streamed", grouped_generator),
         ("async_request", async_grouped),
-        ("async_request_streamed", async_grouped),
+        ("async_request_streamed", functools.partial(async_grouped, over=async_watched_result)),
     ):
         if owner is None or not hooks.patch(owner, name, functools.partial(make, marked=_itself)):
             hooks.unknown_version("google-genai", f"BaseApiClient.{name}")

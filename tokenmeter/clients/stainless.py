@@ -3,7 +3,7 @@
 `SyncAPIClient.request` and its async twin are the choke point of openai, anthropic and groq in every major, and of
 Volcengine's Ark, which was made from one of them: `create`, `parse`, the stream helpers, raw and streaming responses,
 and the module-level client all go through it, also resources made before the hook. Hidden retries happen below it, at
-the attempt level (`http.py`), which also sees the bodies. A further SDK of this make is a row of `SDKS`.
+the attempt level (`transport/httpx.py`), which also sees the bodies. A further SDK of this make is a row of `SDKS`.
 
 What this level adds: one call per call, the provider by `base_url`, and, where the provider allows it, the question
 for stream usage, whose extra chunk is hidden again from a caller who did not ask.
@@ -26,7 +26,10 @@ from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.context import CALL
 from tokenmeter.clients.support import hide_usage, hooks, tasks
-from tokenmeter.clients.support.current_call import Held
+from tokenmeter.clients.support.current_call import CurrentCallBlock
+from tokenmeter.clients.support.stream_errors import watching
+from tokenmeter.clients.table import SDKS, Stainless, TaskForm
+from tokenmeter.clients.transport.tee import call_of_body
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End
 from tokenmeter.wire.request_body import model_of
@@ -34,40 +37,10 @@ from tokenmeter.wire.request_body import model_of
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import OpenCall
 
-__all__ = ["SDKS", "install", "mark"]
+__all__ = ["install", "mark"]
 
 
-@dataclass(frozen=True, slots=True)
-class Sdk:
-    """How one SDK differs from the others."""
-
-    body: str = "json_data"
-    """Where the options of a request hold its body, and what the caller adds to it."""
-    extra: str = "extra_json"
-    address: str = "base_url"
-    """The client's attribute with its base URL, as a URL object."""
-    task: tasks.Form | None = None
-    """How the SDK's tasks are told, whose usage stands in the finished one; `task_api` is posted to submit one."""
-    task_api: str = ""
-    own_spans: bool = False
-    """A span may be made inside `request`, as newer versions do: who owns the call's span is decided below it."""
-
-
-SDKS: Final[Mapping[str, Sdk]] = {
-    "openai": Sdk(),
-    "anthropic": Sdk(own_spans=True),
-    "groq": Sdk(),
-    "volcenginesdkarkruntime": Sdk(
-        body="body",
-        extra="extra_body",
-        address="_base_url",
-        task=tasks.Form(
-            "id", "status", done=("succeeded",), failed=("failed", "cancelled", "expired"), error="error.code"
-        ),
-        task_api="volcengine.video",
-    ),
-}
-
+_SDKS: Final = {root: sdk.shape for root, sdk in SDKS.items() if isinstance(sdk.shape, Stainless)}
 _OF_CLIENTS: Final = ("with_options", "base_url", "_base_url")
 _RAW_HEADER: Final = "X-Stainless-Raw-Response"
 
@@ -77,7 +50,7 @@ class _Loaded:
     """An SDK in this process: its row, and the classes of its streams."""
 
     package: str
-    sdk: Sdk
+    sdk: Stainless
     streams: tuple[type, ...]
     clients: tuple[type | None, type | None] = (None, None)
     """The sync and the async class whose `request` every client inherits."""
@@ -89,7 +62,7 @@ _loaded: Final[dict[str, _Loaded]] = {}
 def install() -> None:
     """Put the hooks in place, now or when an SDK is imported."""
     hide_usage.install()
-    for package in SDKS:
+    for package in _SDKS:
         hooks.on_import(f"{package}._base_client", _hook)
     for loaded in list(_loaded.values()):
         with guard("putting hooks into classes of clients"):
@@ -112,7 +85,10 @@ def mark(client: object, made: hooks.Mark) -> None:
 def _hook(module: Any) -> None:
     package = module.__name__.partition(".")[0]
     classes = (getattr(module, "SyncAPIClient", None), getattr(module, "AsyncAPIClient", None))
-    loaded = _loaded[package] = _Loaded(package, SDKS[package], _stream_classes(package), classes)
+    streams = _stream_classes(package)
+    loaded = _loaded[package] = _Loaded(package, _SDKS[package], streams, classes)
+    for stream in streams:
+        hooks.patch(stream, "__stream__", watching(_call_of_stream))
     _hook_classes(loaded)
 
 
@@ -130,6 +106,10 @@ def _hook_classes(loaded: _Loaded) -> None:
             method = vars(below).get("request")
             if method is not None and inspect.unwrap(method) is bare:
                 hooks.patch(below, "request", outside)
+
+
+def _call_of_stream(stream: Any) -> OpenCall | None:
+    return call_of_body(getattr(stream.response, "stream", None))
 
 
 def _below(owner: Any) -> Iterator[Any]:
@@ -186,7 +166,7 @@ def _sync_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...,
             if loaded.sdk.task is not None:
                 _polled(loaded.sdk.task, options, result)
             return result
-        with Held(call):
+        with CurrentCallBlock(call):
             result = request(self, cast_to, options, *args, **kwargs)
         with guard("following an answer"):
             _answered(call, result, hidden, loaded.sdk)
@@ -205,7 +185,7 @@ def _async_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...
             if loaded.sdk.task is not None:
                 _polled(loaded.sdk.task, options, result)
             return result
-        with Held(call):
+        with CurrentCallBlock(call):
             result = await request(self, cast_to, options, *args, **kwargs)
         with guard("following an answer"):
             _answered(call, result, hidden, loaded.sdk)
@@ -290,14 +270,14 @@ def _ask_usage(options: Any, name: str, body: object, extra: object) -> tuple[An
     return asked, True
 
 
-def _polled(form: tasks.Form, options: Any, result: Any) -> None:
+def _polled(form: TaskForm, options: Any, result: Any) -> None:
     """Look into what may be the state of a task that a call waits for."""
     with guard("reading a task"):
         if tasks.waiting(str(getattr(options, "url", "")).rpartition("/")[2]):
             tasks.finish(form, result)
 
 
-def _answered(call: OpenCall, result: Any, hidden: bool | None, sdk: Sdk) -> None:
+def _answered(call: OpenCall, result: Any, hidden: bool | None, sdk: Stainless) -> None:
     if hidden:
         hide_usage.hide_usage(result, nulls=call.route.asks_null)
     if call.streaming or call.settled:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.opencall import Route
 from tokenmeter.clients.support import hooks
-from tokenmeter.clients.support.current_call import Held
-from tokenmeter.clients.transport.attempts import Sending
+from tokenmeter.clients.support.current_call import CurrentCallBlock
+from tokenmeter.clients.transport.attempts import RequestInFlight
 from tokenmeter.record import End
 from tokenmeter.wire.request_body import model_of
 
@@ -80,7 +80,7 @@ def _async_metered(method: Callable[..., Any]) -> Callable[..., Any]:
     return metered
 
 
-class _Action(Held):
+class _Action(CurrentCallBlock):
     """One action that calls a model; a stream that it returns settles the call by itself."""
 
     __slots__ = ()
@@ -93,7 +93,7 @@ class _Action(Held):
             self._call.close(End.COMPLETE)
 
 
-def _held(client: Any, action: Any, params: Any) -> _Action | Sending | None:
+def _held(client: Any, action: Any, params: Any) -> _Action | RequestInFlight | None:
     """A call, or what keeps an action that calls no model from being taken for a chat, as its address says."""
     if getattr(client, "_service", None) not in _SERVICES:
         return None
@@ -104,7 +104,7 @@ def _held(client: Any, action: Any, params: Any) -> _Action | Sending | None:
         body = params if isinstance(params, dict) else getattr(params, "_serialize", dict)()
         route = _route(meter, client, action)
         if route is None:
-            return Sending()
+            return RequestInFlight()
         call = meter.open_call(route, model_of(body), stream=bool(body.get("Stream")), body=body)
         call.request = body
         return _Action(call)

@@ -1,6 +1,6 @@
-"""What every hook around an SDK's method does, once: the call is current while the method runs.
+"""Makes a call current while an SDK's method runs, and settles it if the method raises.
 
-    with Held(call):
+    with CurrentCallBlock(call):
         result = method(self, *args, **kwargs)
 
 An exception of the method's settles the call and goes on to the caller as it is. What an answer means is the hook's.
@@ -18,10 +18,10 @@ from tokenmeter.calls.context import CALL, leave
 if TYPE_CHECKING:
     from tokenmeter.calls.protocols import CurrentCall
 
-__all__ = ["Held"]
+__all__ = ["CurrentCallBlock"]
 
 
-class Held:
+class CurrentCallBlock:
     """Makes a call, or a group of requests, current for the length of a block; closes it if the block raises."""
 
     __slots__ = ("_before", "_call")

@@ -1,24 +1,25 @@
-"""SDKs whose streams are generators: the request is sent when the first item is asked for, far from the SDK's method.
+"""Meters SDKs whose streams are generators, which send their request when the first item is read.
 
-The group of requests (`_group.py`) is then current for that first step alone. What comes back is a generator as it
+The group of requests (`group.py`) is then current for that first step alone. What comes back is a generator as it
 was; how its body ends is seen where the body is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any
 
-from tokenmeter.clients.support.current_call import Held
+from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.support.group import Group, close_group, open_group
+from tokenmeter.clients.support.stream_errors import AsyncWatched, settle_failed
 
-__all__ = ["async_lazily", "grouped_generator", "lazily"]
+__all__ = ["async_lazily", "async_watched_result", "grouped_generator", "lazily"]
 
 
 def lazily(group: Group, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """The same generator, whose first step belongs to the group."""
     empty: StopIteration | None = None
-    with Held(group):
+    with CurrentCallBlock(group):
         try:
             item = next(inner)
         except StopIteration as stop:
@@ -27,19 +28,23 @@ def lazily(group: Group, inner: Generator[Any, Any, Any]) -> Generator[Any, Any,
     if empty is not None:
         return empty.value
     try:
-        yield item
-    except GeneratorExit:
-        inner.close()
+        try:
+            yield item
+        except GeneratorExit:
+            inner.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - thrown in by the caller for the inner generator
+            yield inner.throw(error)
+        return (yield from inner)
+    except Exception as error:
+        settle_failed(group.call, error)
         raise
-    except BaseException as error:  # noqa: BLE001 - thrown in by the caller for the inner generator
-        yield inner.throw(error)
-    return (yield from inner)
 
 
 async def async_lazily(group: Group, inner: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
     """The same for an async generator."""
     empty = False
-    with Held(group):
+    with CurrentCallBlock(group):
         try:
             item = await anext(inner)
         except StopAsyncIteration:
@@ -51,6 +56,9 @@ async def async_lazily(group: Group, inner: AsyncGenerator[Any, Any]) -> AsyncGe
         yield item
         async for item in inner:
             yield item
+    except Exception as error:
+        settle_failed(group.call, error)
+        raise
     finally:
         await inner.aclose()
 
@@ -64,3 +72,11 @@ def grouped_generator(method: Callable[..., Any], marked: Callable[[Any], Any]) 
         return inner if group is None else lazily(group, inner)
 
     return metered
+
+
+def async_watched_result(
+    client: Any, group: Group, result: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    """For a coroutine method that gives an async generator whose request is already answered."""
+    close_group(client, group, result, args, kwargs)
+    return result if group.call is None else AsyncWatched(result, group.call)

@@ -1,7 +1,7 @@
-"""One call of an SDK of which we know where it begins, and nothing else.
+"""Groups the requests of one SDK call, for SDKs that retry above the HTTP library.
 
 Many SDKs try again above the HTTP library: what is one call to the user is several requests on the wire. A group is
-open while the SDK's own method runs; the first request to a model's endpoint inside it (`http.py`) says what the call
+open while the SDK's own method runs; the first request to a model's endpoint inside it says what the call
 is, and those after it are further attempts of the same call. Nothing of the SDK is read but the name of that method,
 so this is also what is left where a newer version of an SDK has hidden the rest.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.context import CALL
 from tokenmeter.clients.support import hooks
-from tokenmeter.clients.support.current_call import Held
+from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def grouped(method: Callable[..., Any], marked: Find, over: Over = close_group) 
         group = open_group(self, marked)
         if group is None:
             return method(self, *args, **kwargs)
-        with Held(group):
+        with CurrentCallBlock(group):
             result = method(self, *args, **kwargs)
         return over(self, group, result, args, kwargs)
 
@@ -99,7 +99,7 @@ def async_grouped(method: Callable[..., Any], marked: Find, over: Over = close_g
         group = open_group(self, marked)
         if group is None:
             return await method(self, *args, **kwargs)
-        with Held(group):
+        with CurrentCallBlock(group):
             result = await method(self, *args, **kwargs)
         return over(self, group, result, args, kwargs)
 

@@ -1,4 +1,4 @@
-"""What only we asked for, taken out again before the caller sees it.
+"""Hides the usage chunk that we requested from callers who did not request it.
 
 A provider that is asked for stream usage sends one chunk more, and some put `usage: null` into every other chunk. The
 first is passed over; the second is unsaid, since an SDK's model remembers which fields were set and would write it
@@ -53,7 +53,7 @@ def _hiding_parse(parse: Callable[..., Any]) -> Callable[..., Any]:
             with guard("hiding usage that was asked for"):
                 inner = getattr(stream, "_iterator", None)
                 # A second `parse` gives the same stream.
-                if inner is not None and not isinstance(inner, _Hiding | _HidingAsync):
+                if inner is not None and not isinstance(inner, _HiddenUsage | _AsyncHiddenUsage):
                     hide_usage(stream, nulls=nulls)
         return stream
 
@@ -97,7 +97,7 @@ def hide_usage(stream: Any, *, nulls: bool) -> None:
         stream.__dict__[_HIDES] = nulls
         return
     inner = stream._iterator
-    stream._iterator = _HidingAsync(inner, nulls) if hasattr(inner, "__anext__") else _Hiding(inner, nulls)
+    stream._iterator = _AsyncHiddenUsage(inner, nulls) if hasattr(inner, "__anext__") else _HiddenUsage(inner, nulls)
 
 
 def _only_usage(chunk: Any) -> bool:
@@ -113,7 +113,7 @@ def _unsay(chunk: Any) -> Any:
     return chunk
 
 
-class _Hiding:
+class _HiddenUsage:
     """The SDK's own iterator, without what only we asked for."""
 
     # No generator: it would add a finalizer, and with it another moment at which a dropped stream ends.
@@ -123,7 +123,7 @@ class _Hiding:
         self._inner = inner
         self._nulls = nulls
 
-    def __iter__(self) -> _Hiding:
+    def __iter__(self) -> _HiddenUsage:
         return self
 
     def __next__(self) -> Any:
@@ -136,7 +136,7 @@ class _Hiding:
         return getattr(self._inner, name)
 
 
-class _HidingAsync:
+class _AsyncHiddenUsage:
     """The same for an async stream."""
 
     __slots__ = ("_inner", "_nulls")
@@ -145,7 +145,7 @@ class _HidingAsync:
         self._inner = inner
         self._nulls = nulls
 
-    def __aiter__(self) -> _HidingAsync:
+    def __aiter__(self) -> _AsyncHiddenUsage:
         return self
 
     async def __anext__(self) -> Any:

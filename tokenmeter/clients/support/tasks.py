@@ -1,4 +1,4 @@
-"""Calls that are answered by a task: the answer names it, and the usage stands in the finished one.
+"""Keeps calls open whose answer names a task, until the finished task reports the usage.
 
 Such a call stays open until this process sees the task finished, by whatever the SDK asks for it; what was begun
 elsewhere is not counted, since a task may be asked for any number of times. One that is never seen finished is
@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.calls.response import ObjectReading
@@ -18,28 +17,16 @@ from tokenmeter.record import End
 
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import OpenCall
+    from tokenmeter.clients.table import TaskForm
 
-__all__ = ["Form", "finish", "hold", "waiting"]
+__all__ = ["finish", "hold", "waiting"]
 
 _MOST: Final = 1000
 _tasks: OrderedDict[str, OpenCall] = OrderedDict()
 _lock = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """Where an answer says which task it is and how that stands; paths are attributes or keys with dots."""
-
-    id: str
-    status: str
-    done: tuple[str, ...]
-    failed: tuple[str, ...]
-    error: str
-    body: tuple[str, ...] = ()
-    """The parts of the answer that are the vendor's; empty for all of it."""
-
-
-def hold(form: Form, call: OpenCall | None, answer: object) -> bool:
+def hold(form: TaskForm, call: OpenCall | None, answer: object) -> bool:
     """Keep the call of a submitted task open; False if there is no task to wait for."""
     task, status = _at(answer, form.id), _at(answer, form.status)
     if call is None or call.settled or not isinstance(task, str) or status in (*form.done, *form.failed):
@@ -59,7 +46,7 @@ def waiting(task: str) -> bool:
     return task in _tasks
 
 
-def finish(form: Form, answer: object) -> None:
+def finish(form: TaskForm, answer: object) -> None:
     """Settle the call of a task that turns out to be over."""
     status = _at(answer, form.status)
     if status not in form.done and status not in form.failed:

@@ -1,4 +1,4 @@
-"""The attempt level of programs and SDKs that send through `aiohttp`.
+"""Meters the requests of programs and SDKs that send through `aiohttp`.
 
 `ClientSession._request` is hooked: every verb is a call of it, redirects are followed inside it, and it returns before
 the body is read. The body is listened to in the response's `content`, by a stream reader that hands everything on to
@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.by_hand import end_of
 from tokenmeter.clients.support import hooks
-from tokenmeter.clients.transport.attempts import Sending, Sent, answered, concerns, join, reading_of
+from tokenmeter.clients.transport.attempts import (
+    RequestInFlight,
+    RequestView,
+    answered,
+    attempt_of,
+    is_relevant,
+    reading_of,
+)
 from tokenmeter.clients.transport.attempts import request_id as id_of
 from tokenmeter.clients.transport.tee import BodyTee
 from tokenmeter.record import End
@@ -49,12 +56,12 @@ def _hook(library: Any) -> None:
 def _request(request: Callable[..., Any], reader: Callable[..., Any]) -> Callable[..., Any]:
     async def metered(self: Any, method: Any, str_or_url: Any, **kwargs: Any) -> Any:
         call, owns = None, False
-        if concerns(self, method):
+        if is_relevant(self, method):
             with guard("opening a call on the wire"):
-                call, owns = join(self, _sent(self, str_or_url, kwargs))
+                call, owns = attempt_of(self, _sent(self, str_or_url, kwargs))
         if call is None:
             return await request(self, method, str_or_url, **kwargs)
-        with _Sending(call, owns) as sending:
+        with _RequestInFlight(call, owns) as sending:
             response = await request(self, method, str_or_url, **kwargs)
         with guard("noting an attempt"):
             if sending.answered(call, response.status, id_of(response.headers.items())):
@@ -66,7 +73,7 @@ def _request(request: Callable[..., Any], reader: Callable[..., Any]) -> Callabl
     return metered
 
 
-def _sent(session: Any, url: Any, kwargs: Any) -> Sent:
+def _sent(session: Any, url: Any, kwargs: Any) -> RequestView:
     base = getattr(session, "_base_url", None)
     if base is not None and not str(url).startswith(("http:", "https:")):
         url = base.join(type(base)(str(url)))
@@ -78,10 +85,10 @@ def _sent(session: Any, url: Any, kwargs: Any) -> Sent:
             content = json.dumps(kwargs["json"]).encode()
         except (TypeError, ValueError, RecursionError):  # the session's own json_serialize may know better
             content = None
-    return Sent("POST", str(url), content, kwargs.get("headers"))
+    return RequestView("POST", str(url), content, kwargs.get("headers"))
 
 
-class _Sending(Sending):
+class _RequestInFlight(RequestInFlight):
     """Here an answer may be raised: `raise_for_status=True`."""
 
     __slots__ = ()

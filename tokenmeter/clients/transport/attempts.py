@@ -1,11 +1,11 @@
-"""What a request on the wire is to us, whichever HTTP library sends it.
+"""Matches an HTTP request to the open call it belongs to, or opens a call for it.
 
 A request that belongs to an open SDK call becomes an attempt of that call. Any other request to a known inference
 endpoint is a call of its own. A library may send through another one (an httpx transport over aiohttp, a redirect
 that requests follows by itself): what is sent while a request of ours is being sent is that same request.
 
 Requests are told by `method`, `url.host`, `url.port`, `url.path`, `headers` and the body in `_content`, as httpx has
-them; `Sent` says the same of the others.
+them; `RequestView` says the same of the others.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from tokenmeter.calls.protocols import Meter
 
 __all__ = [
-    "SENDING",
-    "Sending",
-    "Sent",
+    "IN_FLIGHT",
+    "RequestInFlight",
+    "RequestView",
     "answered",
-    "concerns",
+    "attempt_of",
     "ends_now",
     "failed",
     "gunzip",
-    "join",
+    "is_relevant",
     "read_whole",
     "reading_of",
     "request_id",
@@ -57,8 +57,8 @@ _BODY_MOST: Final = 8 * 1024 * 1024
 _NOT_OURS: Final = (None, False)
 
 
-class Sending:
-    """`with Sending(call, owns) as sending:` one request of ours is under way; it notes a try that brought no answer.
+class RequestInFlight:
+    """A request of a metered call while it is sent; notes an attempt that got no response.
 
     `over` is when it no longer is, also for tasks that were begun meanwhile. `current` is what was current: an SDK that
     is called meanwhile, as a hook may do, makes a call of its own.
@@ -72,9 +72,9 @@ class Sending:
         """The request is a call of its own: what comes of it settles the call."""
         self.over = False
 
-    def __enter__(self) -> Sending:
+    def __enter__(self) -> RequestInFlight:
         self.current = CALL.get()
-        SENDING.set(self)
+        IN_FLIGHT.set(self)
         self.started = time.time_ns()
         return self
 
@@ -82,8 +82,8 @@ class Sending:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.over = True
-        if SENDING.get() is self:
-            SENDING.set(None)
+        if IN_FLIGHT.get() is self:
+            IN_FLIGHT.set(None)
         if error is not None and self.call is not None:
             with guard("noting a failed attempt"):
                 self.failed(self.call, error)
@@ -97,11 +97,11 @@ class Sending:
         return answered(call, self.owns, self.started, status, request_id)
 
 
-SENDING: Final[ContextVar[Sending | None]] = ContextVar("tokenmeter.sending", default=None)
+IN_FLIGHT: Final[ContextVar[RequestInFlight | None]] = ContextVar("tokenmeter.sending", default=None)
 
 
-class Sent:
-    """A request as `join` reads it, for libraries that state it in another way. `url` is its own address."""
+class RequestView:
+    """A request as `attempt_of` reads it, for libraries that state it in another way. `url` is its own address."""
 
     __slots__ = ("_content", "headers", "host", "method", "path", "port", "url")
 
@@ -117,16 +117,16 @@ class Sent:
         self._content = content.encode() if isinstance(content, str) else content
 
 
-def concerns(client: Any, method: object) -> bool:
+def is_relevant(client: Any, method: object) -> bool:
     """Whether a request may be of interest at all; asked before it is looked at."""
     if not isinstance(method, str) or method.upper() != "POST":
         return False
     return CALL.get() is not None or hooks.meter_for(client) is not None
 
 
-def join(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
+def attempt_of(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
     """The call that this request is an attempt of, and whether it is a call of its own; None: not for us."""
-    outer = SENDING.get()
+    outer = IN_FLIGHT.get()
     call = CALL.get()
     if outer is not None and not outer.over and outer.current is call:
         return _NOT_OURS

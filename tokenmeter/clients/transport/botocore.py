@@ -1,4 +1,4 @@
-"""botocore's own bytes: what is heard of a streamed body, and its attempt level where nothing better is left.
+"""Reads botocore's streamed bodies, and meters its requests where its client class has no hook.
 
 botocore sends by urllib3, below none of the HTTP libraries that we hook. `boto3.py` knows a call by the method that
 every client passes; of a botocore that has none of that name, `URLLib3Session.send` is hooked: each request to a
@@ -13,7 +13,14 @@ from typing import Any
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.clients.support import hooks
-from tokenmeter.clients.transport.attempts import Sending, Sent, concerns, join, read_whole, reading_of
+from tokenmeter.clients.transport.attempts import (
+    RequestInFlight,
+    RequestView,
+    attempt_of,
+    is_relevant,
+    read_whole,
+    reading_of,
+)
 from tokenmeter.clients.transport.attempts import request_id as id_of
 from tokenmeter.clients.transport.tee import BodyTee
 from tokenmeter.record import End
@@ -42,12 +49,12 @@ def _hook(module: Any) -> None:
 def _send(send: Callable[..., Any]) -> Callable[..., Any]:
     def metered(self: Any, request: Any) -> Any:
         call, owns = None, False
-        if concerns(self, request.method):
+        if is_relevant(self, request.method):
             with guard("opening a call on the wire"):
-                call, owns = join(self, Sent("POST", request.url, request.body, request.headers))
+                call, owns = attempt_of(self, RequestView("POST", request.url, request.body, request.headers))
         if call is None:
             return send(self, request)
-        with Sending(call, owns) as sending:
+        with RequestInFlight(call, owns) as sending:
             response = send(self, request)
         with guard("noting an attempt"):
             headers = response.headers

@@ -1,7 +1,7 @@
-"""The attempt level: every request that httpx or httpx2 sends.
+"""Meters every request that httpx or httpx2 sends.
 
 `Client.send` is hooked, not a transport: custom transports, redirects and authentication all lie below it, and each
-try of an SDK's hidden retries passes it once. Whose attempt a request is says `_attempts.py`.
+try of an SDK's hidden retries passes it once. Whose attempt a request is says `attempts.py`.
 
 The two libraries are the same code under two names, and may both be loaded; neither is imported here.
 """
@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
 from tokenmeter.clients.support import hooks
-from tokenmeter.clients.transport.attempts import Sending, ends_now, gunzip, join, read_whole, reading_of, request_id
+from tokenmeter.clients.transport.attempts import (
+    RequestInFlight,
+    attempt_of,
+    ends_now,
+    gunzip,
+    read_whole,
+    reading_of,
+    request_id,
+)
 from tokenmeter.clients.transport.tee import BodyTee, make_tees
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End
@@ -47,10 +55,10 @@ def _hook(library: Any) -> None:
 
 def _sync_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., Any]:
     def metered(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        call, owns = join(self, request)
+        call, owns = attempt_of(self, request)
         if call is None:
             return send(self, request, *args, **kwargs)
-        with Sending(call, owns) as sending:
+        with RequestInFlight(call, owns) as sending:
             response = send(self, request, *args, **kwargs)
         _answered(call, sending, response, kwargs.get("stream", False), tee)
         return response
@@ -60,10 +68,10 @@ def _sync_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., An
 
 def _async_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., Any]:
     async def metered(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        call, owns = join(self, request)
+        call, owns = attempt_of(self, request)
         if call is None:
             return await send(self, request, *args, **kwargs)
-        with Sending(call, owns) as sending:
+        with RequestInFlight(call, owns) as sending:
             response = await send(self, request, *args, **kwargs)
         _answered(call, sending, response, kwargs.get("stream", False), tee)
         return response
@@ -71,7 +79,7 @@ def _async_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., A
     return metered
 
 
-def _answered(call: OpenCall, sending: Sending, response: Any, stream: bool, tee: type[BodyTee]) -> None:
+def _answered(call: OpenCall, sending: RequestInFlight, response: Any, stream: bool, tee: type[BodyTee]) -> None:
     with guard("noting an attempt"):
         if not sending.answered(call, response.status_code, request_id(response.headers.raw)):
             return

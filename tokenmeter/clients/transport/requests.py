@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.clients.support import hooks
-from tokenmeter.clients.transport.attempts import Sending, Sent, concerns, ends_now, join, read_whole, reading_of
+from tokenmeter.clients.transport.attempts import (
+    RequestInFlight,
+    RequestView,
+    attempt_of,
+    ends_now,
+    is_relevant,
+    read_whole,
+    reading_of,
+)
 from tokenmeter.clients.transport.attempts import request_id as id_of
 from tokenmeter.clients.transport.tee import BodyTee
 from tokenmeter.record import End
@@ -61,10 +69,10 @@ def _getstate(getstate: Callable[..., Any]) -> Callable[..., Any]:
 
 def _send(send: Callable[..., Any]) -> Callable[..., Any]:
     def metered(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        call, owns = _join(self, request)
+        call, owns = _attempt_of(self, request)
         if call is None:
             return send(self, request, *args, **kwargs)
-        with Sending(call, owns) as sending:
+        with RequestInFlight(call, owns) as sending:
             response = send(self, request, *args, **kwargs)
         with guard("noting an attempt"):
             _answered(call, sending, response)
@@ -73,13 +81,13 @@ def _send(send: Callable[..., Any]) -> Callable[..., Any]:
     return metered
 
 
-def _join(session: Any, request: Any) -> tuple[OpenCall | None, bool]:
-    if not concerns(session, request.method):
+def _attempt_of(session: Any, request: Any) -> tuple[OpenCall | None, bool]:
+    if not is_relevant(session, request.method):
         return None, False
-    return join(session, Sent("POST", request.url, request.body, request.headers))
+    return attempt_of(session, RequestView("POST", request.url, request.body, request.headers))
 
 
-def _answered(call: OpenCall, sending: Sending, response: Any) -> None:
+def _answered(call: OpenCall, sending: RequestInFlight, response: Any) -> None:
     headers = response.headers
     if not sending.answered(call, response.status_code, id_of(headers.items())):
         return

@@ -1,4 +1,4 @@
-"""Streamed bodies, listened to without delay.
+"""Reads streamed bodies as they pass to the caller, and settles their call at the end.
 
 A tee stands in the response's byte source, below every SDK and decoder: it sees the end of a stream however it came
 about, also where the caller never touches the iterator again. It hands each chunk on as it came, notes it with one
@@ -7,7 +7,7 @@ append, and settles the call when the body ends.
 How a body ends says how the call ended:
 
     exhausted                      complete, if the protocol's terminator went by
-    an exception from the network  error
+    an exception                   error: from the network here, from the SDK in `support/stream_errors.py`
     closed                         complete if the terminator went by, else closed_early, or cancelled if the
                                    exception under way is the cancellation of the task
     collected                      dropped; noted only, and settled by the next one who comes by
@@ -17,27 +17,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.by_hand import end_of
 from tokenmeter.calls.context import CALL
 from tokenmeter.calls.response import FOLD_BYTES
+from tokenmeter.clients.table import READERS
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import OpenCall
     from tokenmeter.calls.response import BodyReading, StreamReading
 
-__all__ = ["BodyTee", "make_tees"]
-
-_READERS: Final = frozenset(
-    (
-        *("openai", "anthropic", "groq", "volcenginesdkarkruntime"),
-        *("mistralai", "cohere", "zai", "zhipuai", "ollama", "huggingface_hub", "litellm"),
-        *("httpx", "httpx2", "httpcore", "httpcore2", "json"),
-    )
-)
+__all__ = ["BodyTee", "call_of_body", "make_tees"]
 
 
 class BodyTee:
@@ -106,6 +99,11 @@ class BodyTee:
         return getattr(self._inner, name)
 
 
+def call_of_body(source: object) -> OpenCall | None:
+    """The call whose body this byte source reads; None where no tee stands in it."""
+    return source._call if isinstance(source, BodyTee) else None
+
+
 def _of_the_stream(error: BaseException) -> bool:
     """Whether an exception under way comes out of the SDK's or the HTTP library's own reading of the stream.
 
@@ -114,8 +112,8 @@ def _of_the_stream(error: BaseException) -> bool:
     traceback = error.__traceback__
     if traceback is None:
         return False
-    module = str(traceback.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-    return module in _READERS
+    module = str(traceback.tb_frame.f_globals.get("__name__", ""))
+    return any(f"{module}.".startswith(f"{reader}.") for reader in READERS)
 
 
 def make_tees(sync_base: type, async_base: type) -> tuple[type[BodyTee], type[BodyTee]]:

@@ -1,0 +1,236 @@
+"""The supported SDKs: one row for each, with its package, its distribution, its adapter and what the adapter must know.
+
+`doctor`, `wrap`, the adapters, the body tee and the matrix tools read this table; the README's list and the extras of
+`pyproject.toml` are checked against it. An SDK of a known shape is added by a row here, its extra and its tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["READERS", "SDKS", "Method", "Stainless", "SupportedSdk", "TaskForm", "WireOnly"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskForm:
+    """Where an answer names its task and the task's state; paths are attributes or keys with dots."""
+
+    id: str
+    status: str
+    done: tuple[str, ...]
+    failed: tuple[str, ...]
+    error: str
+    body: tuple[str, ...] = ()
+    """The parts of the answer that are the vendor's; empty for all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stainless:
+    """How an SDK that Stainless generated differs from the others (`stainless.py`)."""
+
+    body: str = "json_data"
+    """The attribute of the request options that holds the body, and the one with the caller's additions to it."""
+    extra: str = "extra_json"
+    address: str = "base_url"
+    """The client's attribute with its base URL, as a URL object."""
+    task: TaskForm | None = None
+    """The form of the SDK's tasks, whose usage stands in the finished one; `task_api` is posted to submit one."""
+    task_api: str = ""
+    own_spans: bool = False
+    """Newer versions may start a span inside `request`: the owner of the call's span is decided below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method that every call of its kind passes once."""
+
+    module: str
+    owner: str
+    name: str
+    is_async: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WireOnly:
+    """An SDK that is metered by its HTTP requests (`by_wire.py`). Paths are attributes with dots from the client
+    object; "" is the object itself.
+    """
+
+    methods: tuple[Method, ...] = ()
+    carrier: str = ""
+    """From the object whose method runs to the one that carries the client's mark."""
+    marked: tuple[str, ...] = ("",)
+    """From the client to what carries its mark: the carrier, and the HTTP clients, for calls outside any method."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupportedSdk:
+    """One SDK or HTTP library."""
+
+    adapter: str
+    """The module of `tokenmeter.clients` that meters it."""
+    distribution: str
+    majors: tuple[int, ...]
+    """The major versions that `make test-sdks` runs."""
+    tests: tuple[str, ...]
+    """The files of `tests/clients` with its cases: `groq` is `test_groq.py`."""
+    extra: str | None = None
+    """The extra of `pyproject.toml` that installs it; None for HTTP libraries."""
+    listed_as: tuple[str, str] | None = None
+    """Its name in README.md and in README.zh-CN.md, where that is not its package."""
+    loads: str | None = None
+    """The module that brings the hooked classes, where importing the package does not."""
+    readers: tuple[str, ...] = ()
+    """Further packages whose code reads its streams; its own always does."""
+    shape: Stainless | WireOnly | None = None
+
+    @property
+    def hooked(self) -> bool:
+        """Whether classes of its own carry hooks; the HTTP library's hooks see all of the others."""
+        return not isinstance(self.shape, WireOnly) or bool(self.shape.methods)
+
+
+def _both(module: str, owner: str, name: str, async_owner: str, async_name: str) -> tuple[Method, Method]:
+    return Method(module, owner, name), Method(module, async_owner, async_name, is_async=True)
+
+
+_HUGGINGFACE: Final = "huggingface_hub.inference"
+_MISTRAL_HOMES: Final = ("mistralai", "mistralai.client", "mistralai.azure.client", "mistralai.gcp.client")
+_ARK_TASK: Final = TaskForm(
+    "id", "status", done=("succeeded",), failed=("failed", "cancelled", "expired"), error="error.code"
+)
+
+SDKS: Final[Mapping[str, SupportedSdk]] = {
+    "httpx": SupportedSdk("transport.httpx", "httpx", (0,), ("httpx",), readers=("httpcore",)),
+    "httpx2": SupportedSdk("transport.httpx", "httpx2", (2,), ("httpx",), readers=("httpcore2",)),
+    "requests": SupportedSdk("transport.requests", "requests", (2,), ("requests",), readers=("urllib3",)),
+    "aiohttp": SupportedSdk("transport.aiohttp", "aiohttp", (3,), ("aiohttp",)),
+    "openai": SupportedSdk(
+        "stainless", "openai", (1, 2, 3), ("openai", "adapters", "unknown_versions"), "openai", shape=Stainless()
+    ),
+    "anthropic": SupportedSdk(
+        "stainless", "anthropic", (0, 1, 2), ("anthropic",), "anthropic", shape=Stainless(own_spans=True)
+    ),
+    "groq": SupportedSdk("stainless", "groq", (0, 1), ("groq",), "groq", shape=Stainless()),
+    "volcenginesdkarkruntime": SupportedSdk(
+        "stainless",
+        "volcengine-ark-runtime",
+        (5,),
+        ("ark",),
+        "volcengine",
+        ("volcengine ark", "火山方舟"),
+        shape=Stainless("body", "extra_body", "_base_url", task=_ARK_TASK, task_api="volcengine.video"),
+    ),
+    # Every resource is a BaseSDK of its own; what they share is the configuration. The first home is that of 1.x.
+    "mistralai": SupportedSdk(
+        "by_wire",
+        "mistralai",
+        (1, 2, 3),
+        ("mistralai", "adapters", "unknown_versions"),
+        "mistral",
+        shape=WireOnly(
+            methods=tuple(
+                method
+                for home in _MISTRAL_HOMES
+                for method in _both(f"{home}.basesdk", "BaseSDK", "do_request", "BaseSDK", "do_request_async")
+            ),
+            carrier="sdk_configuration",
+            marked=("sdk_configuration", "sdk_configuration.client", "sdk_configuration.async_client"),
+        ),
+    ),
+    "cohere": SupportedSdk(
+        "by_wire",
+        "cohere",
+        (5, 7),
+        ("cohere",),
+        "cohere",
+        shape=WireOnly(
+            _both("cohere.core.http_client", "HttpClient", "request", "AsyncHttpClient", "request"),
+            marked=("_client_wrapper.httpx_client", "_client_wrapper.httpx_client.httpx_client"),
+        ),
+    ),
+    "zai": SupportedSdk(
+        "by_wire",
+        "zai-sdk",
+        (0,),
+        ("zhipu",),
+        "zai",
+        shape=WireOnly((Method("zai.core._http_client", "HttpClient", "request"),), marked=("", "_client")),
+    ),
+    "zhipuai": SupportedSdk(
+        "by_wire",
+        "zhipuai",
+        (2,),
+        ("zhipu",),
+        "zhipu",
+        shape=WireOnly((Method("zhipuai.core._http_client", "HttpClient", "request"),), marked=("", "_client")),
+    ),
+    # No retries. A stream is a generator, which sends when first read, so the HTTP client must know its mark.
+    "ollama": SupportedSdk("by_wire", "ollama", (0,), ("ollama",), "ollama", shape=WireOnly(marked=("_client",))),
+    # Sends through a session that the whole process shares: only the method knows whose request it is.
+    "huggingface_hub": SupportedSdk(
+        "by_wire",
+        "huggingface-hub",
+        (1, 2),
+        ("huggingface",),
+        "huggingface",
+        loads=f"{_HUGGINGFACE}._client",
+        shape=WireOnly(
+            (
+                Method(f"{_HUGGINGFACE}._client", "InferenceClient", "_inner_post"),
+                Method(f"{_HUGGINGFACE}._generated._async_client", "AsyncInferenceClient", "_inner_post", True),
+            )
+        ),
+    ),
+    # Sends by requests and aiohttp. A stream is begun inside the method too, to see its first line.
+    "qianfan": SupportedSdk(
+        "by_wire",
+        "qianfan",
+        (0,),
+        ("qianfan",),
+        "qianfan",
+        ("qianfan", "千帆"),
+        shape=WireOnly(
+            _both(
+                "qianfan.resources.requestor.openapi_requestor", "QfAPIRequestor", "llm", "QfAPIRequestor", "async_llm"
+            ),
+            marked=("_client", "_real._client"),
+        ),
+    ),
+    "google.genai": SupportedSdk(
+        "google_genai",
+        "google-genai",
+        (1, 2, 3),
+        ("google_genai", "unknown_versions"),
+        "google",
+        ("google-genai", "google-genai"),
+    ),
+    "dashscope": SupportedSdk("dashscope", "dashscope", (1, 2), ("dashscope", "dashscope_client"), "dashscope"),
+    "botocore": SupportedSdk(
+        "boto3",
+        "botocore",
+        (1,),
+        ("boto3",),
+        "bedrock",
+        ("boto3", "boto3"),
+        loads="botocore.client",
+        readers=("boto3", "urllib3"),
+    ),
+    "tencentcloud": SupportedSdk(
+        "tencentcloud",
+        "tencentcloud-sdk-python-hunyuan",
+        (3,),
+        ("tencentcloud",),
+        "tencent",
+        ("tencentcloud", "腾讯云"),
+        loads="tencentcloud.hunyuan.v20230901.hunyuan_client",
+    ),
+}
+"""By package, dotted where a package is shared with other distributions."""
+
+READERS: Final = frozenset(
+    {*SDKS, *(reader for sdk in SDKS.values() for reader in sdk.readers), "litellm", "json"},
+)
+"""The packages that read streamed bodies: an exception that comes out of one of them is the stream's own."""
