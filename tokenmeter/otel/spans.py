@@ -36,7 +36,7 @@ from tokenmeter.otel.attributes import (
     text,
 )
 from tokenmeter.otel.dialects import chosen, in_dollars, speak, steps, usage_names
-from tokenmeter.otel.external.recognise import attributes_of, inference_span
+from tokenmeter.otel.external.span_data import attributes_of, inference_span
 from tokenmeter.otel.providers import tracer_provider
 from tokenmeter.otel.scope_span import Attachable, OpenScopeSpan, ScopeSums, set_all
 from tokenmeter.record import End, Record
