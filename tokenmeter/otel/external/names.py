@@ -92,6 +92,8 @@ WITHIN: Final[Mapping[str, tuple[tuple[tuple[str, ...], str], ...]]] = {
     "gen_ai.usage.input_token_details": (
         (("cache_read",), "cache_read_input_tokens"),
         (("cache_creation",), "cache_write_input_tokens"),
+        (("ephemeral_5m_input_tokens",), "cache_writes.5m"),
+        (("ephemeral_1h_input_tokens",), "cache_writes.1h"),
         (("audio",), "audio_input_tokens"),
     ),
     "gen_ai.usage.output_token_details": (

@@ -74,7 +74,7 @@ class Recorder:
             return None
         facts = layout.values(layout.facts, attributes)
         billing = billing_provider(facts, meter.providers, self._renamed)
-        usage, flags = usage_of(span, layout, facts, billing, operation)
+        usage, flags, vendor_cost = usage_of(span, layout, facts, billing, operation)
         get = facts.get
         error_type = text(get("error_type"))
         failed = span.failed or error_type is not None
@@ -104,6 +104,7 @@ class Recorder:
                 "error_type": error_type,
                 "usage": usage,
                 "flags": flags,
+                "vendor_cost": vendor_cost,
                 "reason": None if usage.source is not Source.NONE else f"the span of {span.scope} carries no usage",
                 "params": {"region": region} if region is not None else EMPTY,
                 "tags": span.tags,

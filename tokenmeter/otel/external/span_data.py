@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 _PLACES: Final = {name: (fact, rank) for fact, names in NAMES.items() for rank, name in enumerate(names)}
-_FIELDS: Final = frozenset(TOKEN_FIELDS)
+_FIELDS: Final = frozenset([*TOKEN_FIELDS, "cache_writes.5m", "cache_writes.1h"])
 _PRICED: Final = frozenset({semconv.COST_STATUS, semconv.CALL_ID, semconv.END})
 
 RELEVANT: Final = frozenset(

@@ -5,7 +5,8 @@ Instrumentations differ in names and in meaning: one number is `gen_ai.usage.inp
 instrumentation is rows and no code.
 
 Cached tokens are beside the input where `CACHE_BESIDE` lists the instrumentation; else where the stated total says so;
-else they are inside, unless they exceed the input.
+else they are inside, unless they exceed the input. A stated total that its parts do not reach is flagged, and its rest
+is counted as output.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter._support.empty import EMPTY
 from tokenmeter.otel import semconv
@@ -23,30 +24,44 @@ from tokenmeter.usage import Source, Usage, checked_usage
 from tokenmeter.wire.extract import extract
 
 if TYPE_CHECKING:
+    from tokenmeter.money import Money
     from tokenmeter.otel.external.billing_provider import BillingProvider
     from tokenmeter.otel.external.span_data import SpanData
     from tokenmeter.providers.registry import Provider
 
-__all__ = ["is_stated_elsewhere", "usage_of"]
+__all__ = ["StatedUsage", "is_stated_elsewhere", "usage_of"]
 
 _TEXT_MOST: Final = 20_000
-_CACHE_WRITES: Final = ("cache_writes.5m", "cache_writes.1h")
-_UNKNOWN: Final = Usage(source=Source.NONE)
+_LIFETIMES: Final = {"cache_writes.5m": "5m", "cache_writes.1h": "1h"}
+
+
+class StatedUsage(NamedTuple):
+    """What a span states of a call's usage; `Source.NONE` where that is nothing."""
+
+    usage: Usage
+    flags: tuple[str, ...] = ()
+    vendor_cost: Money | None = None
+
+
+_UNKNOWN: Final = StatedUsage(Usage(source=Source.NONE))
 
 
 def usage_of(
     span: SpanData, layout: Layout, facts: Mapping[str, Any], billing: BillingProvider, operation: str
-) -> tuple[Usage, tuple[str, ...]]:
-    """The usage of a span and its flags; `Source.NONE` where the span states none."""
+) -> StatedUsage:
+    """The usage that a span states, with inclusive totals."""
     raw = facts.get("raw")
     if isinstance(raw, str):
         answer = _vendor_usage(raw, facts, billing.provider or billing.named)
         if answer is not None:
             return answer
     tokens = _tokens(span, layout)
-    if not tokens:
-        return _UNKNOWN, ()
-    if operation in (semconv.EMBEDDINGS, "rerank"):
+    writes = EMPTY if _LIFETIMES.keys().isdisjoint(tokens) else _take_lifetimes(tokens)
+    total = whole(facts["total_tokens"]) if "total_tokens" in facts else None
+    only_input = operation in (semconv.EMBEDDINGS, "rerank")
+    if not tokens and (total is None or not only_input):
+        return _UNKNOWN
+    if only_input:
         tokens.setdefault("output_tokens", 0)
     flags: tuple[str, ...] = ()
     if (
@@ -54,11 +69,13 @@ def usage_of(
         or "cache_write_input_tokens" in tokens
         or "reasoning_output_tokens" in tokens
     ):
-        flags = _make_inclusive(tokens, span, billing.named, whole(facts.get("total_tokens")))
-    writes: Mapping[str, int] = EMPTY
-    if "cache_writes.5m" in facts or "cache_writes.1h" in facts:
-        writes = {name.partition(".")[2]: number for name in _CACHE_WRITES if (number := whole(facts.get(name)))}
-    return checked_usage(tokens, cache_writes=writes), flags
+        before = (tokens.get("input_tokens") or 0) + (tokens.get("output_tokens") or 0)
+        flags = _make_inclusive(tokens, span, billing.named, total)
+        if total == before:  # this total leaves out what the instrumentation counts beside
+            total = None
+    if total is not None:
+        flags += _reach(tokens, total)
+    return StatedUsage(checked_usage(tokens, cache_writes=writes), flags)
 
 
 def is_stated_elsewhere(scope: str) -> bool:
@@ -80,6 +97,14 @@ def _tokens(span: SpanData, layout: Layout) -> dict[str, int]:
     return tokens
 
 
+def _take_lifetimes(tokens: dict[str, int]) -> Mapping[str, int]:
+    """Take cache writes by lifetime out of the tokens; LangChain states 0 as their sum."""
+    writes = {lifetime: number for name, lifetime in _LIFETIMES.items() if (number := tokens.pop(name, 0))}
+    if writes and not tokens.get("cache_write_input_tokens"):
+        tokens["cache_write_input_tokens"] = sum(writes.values())
+    return writes
+
+
 def _add_within(stated: Mapping[str, Any], rows: Sequence[tuple[tuple[str, ...], str]], tokens: dict[str, int]) -> None:
     """Add the counts inside an object that no attribute has stated."""
     for path, field in rows:
@@ -91,16 +116,14 @@ def _add_within(stated: Mapping[str, Any], rows: Sequence[tuple[tuple[str, ...],
             tokens.setdefault(field, number)
 
 
-def _vendor_usage(
-    raw: str, facts: Mapping[str, Any], provider: Provider | None
-) -> tuple[Usage, tuple[str, ...]] | None:
+def _vendor_usage(raw: str, facts: Mapping[str, Any], provider: Provider | None) -> StatedUsage | None:
     """The usage object of the vendor's answer, which Logfire keeps, read as in an answer."""
     body = _object(raw)
     if not body:
         return None
     model = facts.get("response_model") or facts.get("request_model")
     extracted = extract({"model": model, "usage": body}, provider=provider.id if provider is not None else None)
-    return None if extracted.usage is None else (extracted.usage, extracted.flags)
+    return None if extracted.usage is None else StatedUsage(extracted.usage, extracted.flags, extracted.vendor_cost)
 
 
 def _object(written: str) -> Mapping[str, Any]:
@@ -144,6 +167,28 @@ def _make_inclusive(
         tokens["output_tokens"] = have_out + reasoning
         flags.append(f"reasoning_beside_output: {have_out} + {reasoning}")
     return tuple(flags)
+
+
+def _reach(tokens: dict[str, int], total: int) -> tuple[str, ...]:
+    """Complete the tokens by the stated total: a missing part, or a rest that the parts leave. Returns flags."""
+    have_in, have_out = tokens.get("input_tokens"), tokens.get("output_tokens")
+    if have_in is None or have_out is None:
+        missing, stated = ("input_tokens", have_out) if have_in is None else ("output_tokens", have_in)
+        if stated is None:
+            return ()
+        if total < stated:
+            return (f"total_mismatch: total is {total}, below the one part that is stated",)
+        tokens[missing] = total - stated
+        return ()
+    rest = total - have_in - have_out
+    if rest == 0:
+        return ()
+    flag = f"total_mismatch: total is {total}, input and output are {have_in} and {have_out}"
+    if rest < 0:
+        return (flag,)
+    name = "input_tokens" if have_in == 0 else "output_tokens"  # hidden reasoning is the usual rest
+    tokens[name] += rest
+    return (f"{flag}; the rest of {rest} is counted in {name}",)
 
 
 def _root(scope: str) -> str:
