@@ -85,7 +85,7 @@ class MeteredCall(Protocol):
 class CallSpans:
     """Makes spans with the given provider, or the global one, also if that is set later.
 
-    `mode` is one of `MODES`: `auto` enriches the span of a known GenAI instrumentation and else makes our own, `own`
+    `mode` is one of `MODES`: `auto` enriches a foreign span of the same model call and else makes our own, `own`
     always makes ours, `enrich` never does. `export_estimates` lets counted tokens wear the standard names. `dialects`
     are names of `dialects.DIALECTS`, by default those of TOKENMETER_DIALECTS. `exchange` holds the user's own rates:
     a cost in another currency is said in dollars too, marked as converted, where a rate of its day or before is there.

@@ -164,11 +164,19 @@ def operation_of(attributes: Mapping[str, Any]) -> str | None:
 
 
 def inference_span(span: Span) -> Span | None:
-    """The span itself, if another instrumentation records it for one model call; else None."""
+    """The span itself, if another instrumentation records it for one model call; else None.
+
+    A span of any scope is one if it names an operation that one request answers. GenAI scopes are needed only for those
+    that state it in other words.
+    """
     scope = getattr(span, "instrumentation_scope", None)
-    if scope is None or not is_genai_scope(scope.name) or not span.is_recording():
+    if scope is None or scope.name == semconv.SCOPE_NAME or not span.is_recording():
         return None
-    return span if operation_of(attributes_of(span)) is not None else None
+    attributes = attributes_of(span)
+    operation = attributes.get(semconv.OPERATION)
+    if operation is None and is_genai_scope(scope.name):
+        operation = operation_of(attributes)
+    return span if isinstance(operation, str) and operation in semconv.MODEL_CALLS else None
 
 
 def attributes_of(span: Span) -> Mapping[str, Any]:
