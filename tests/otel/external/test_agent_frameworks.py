@@ -63,7 +63,8 @@ kind = "text/event-stream"
 body = (
     chunk(choices=[{"index": 0, "delta": {"role": "assistant", "content": "hi"}, "finish_reason": None}])
     + chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
-    + chunk(choices=[], usage={"prompt_tokens": 24, "completion_tokens": 12, "total_tokens": 36}) + b"data: [DONE]\\n\\n"
+    + chunk(choices=[], usage={"prompt_tokens": 24, "completion_tokens": 12, "total_tokens": 36})
+    + b"data: [DONE]\\n\\n"
 )
 from strands import Agent
 from strands.models.openai import OpenAIModel
