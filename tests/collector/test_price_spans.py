@@ -25,7 +25,7 @@ from tokenmeter.collector.price_spans import SpanPricer
 from tokenmeter.collector.signals import TRACES
 from tokenmeter.money import plain
 from tokenmeter.otel.external.batches import PATIENCE, EndedCalls
-from tokenmeter.otel.external.processor import CostSpanExporter
+from tokenmeter.otel.external.exporter import CostSpanExporter
 from tokenmeter.testing import capture
 
 METER = tokenmeter.Tokenmeter(spans="none")

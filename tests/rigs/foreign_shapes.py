@@ -208,4 +208,80 @@ MEANINGS = [
         },
         Usage(input_tokens=1000, output_tokens=100, reasoning_output_tokens=70), (), id="reasoning inside output",
     ),
+    pytest.param(
+        "langsmith",
+        {"langsmith.span.kind": "llm", "gen_ai.operation.name": "chat", "gen_ai.system": "anthropic",
+         "gen_ai.request.model": "claude-sonnet-4-5", "gen_ai.usage.total_tokens": 1100,
+         "gen_ai.usage.input_token_details":
+             "{'cache_read': 600, 'cache_creation': 0, 'ephemeral_5m_input_tokens': 60, "
+             "'ephemeral_1h_input_tokens': 40}"} | USED,
+        Usage(input_tokens=1000, output_tokens=100, cache_read_input_tokens=600, cache_write_input_tokens=100,
+              cache_writes={"5m": 60, "1h": 40}),
+        (), id="langchain: writes by lifetime, 0 as their sum",
+    ),
+    pytest.param(
+        "langsmith",
+        {"langsmith.span.kind": "llm", "gen_ai.operation.name": "chat", "gen_ai.system": "anthropic",
+         "gen_ai.request.model": "claude-sonnet-4-5", "gen_ai.usage.total_tokens": 1100,
+         "gen_ai.usage.input_token_details":
+             "{'cache_read': 600, 'cache_creation': 100, 'ephemeral_5m_input_tokens': 0, "
+             "'ephemeral_1h_input_tokens': 0}"} | USED,
+        INCLUSIVE, (), id="langchain: zero of each lifetime beside a sum",
+    ),
+    pytest.param(
+        "opentelemetry.instrumentation.google_genai",
+        CLAUDE | {
+            "gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 30, "gen_ai.usage.total_tokens": 1100,
+        },
+        Usage(input_tokens=1000, output_tokens=100),
+        (
+            "total_mismatch: total is 1100, input and output are 1000 and 30; "
+            "the rest of 70 is counted in output_tokens",
+        ),
+        id="a total that the parts do not reach",
+    ),
+    pytest.param(
+        "opentelemetry.instrumentation.bedrock",
+        CLAUDE | {
+            "gen_ai.usage.input_tokens": 300, "gen_ai.usage.output_tokens": 30, "gen_ai.usage.total_tokens": 1100,
+            "gen_ai.usage.cache_read_input_tokens": 600, "gen_ai.usage.cache_creation_input_tokens": 100,
+        },
+        INCLUSIVE,
+        (
+            "cache_beside_input: 300 + 700",
+            "total_mismatch: total is 1100, input and output are 1000 and 30; "
+            "the rest of 70 is counted in output_tokens",
+        ),
+        id="not even with the cache beside",
+    ),
+    pytest.param(
+        "openinference.instrumentation.openai",
+        CLAUDE | {"llm.token_count.prompt": 0, "llm.token_count.completion": 100, "llm.token_count.total": 1100},
+        WHOLE,
+        ("total_mismatch: total is 1100, input and output are 0 and 100; the rest of 1000 is counted in input_tokens",),
+        id="zero input beside a total",
+    ),
+    pytest.param(
+        "openinference.instrumentation.openai",
+        CLAUDE | {"llm.token_count.prompt": 1000, "llm.token_count.total": 1100},
+        WHOLE, (), id="no output, but a total",
+    ),
+    pytest.param(
+        "openinference.instrumentation.openai",
+        CLAUDE | {"llm.token_count.completion": 100, "llm.token_count.total": 1100},
+        WHOLE, (), id="no input, but a total",
+    ),
+    pytest.param(
+        "opentelemetry.instrumentation.genai.openai",
+        CLAUDE | USED | {"gen_ai.usage.total_tokens": 1000},
+        WHOLE, ("total_mismatch: total is 1000, input and output are 1000 and 100",), id="a total below its parts",
+    ),
+    pytest.param(
+        "openlit.otel.tracing",
+        CLAUDE | {
+            "gen_ai.usage.input_tokens": 300, "gen_ai.usage.output_tokens": 100, "gen_ai.usage.total_tokens": 400,
+            "gen_ai.usage.cache_read.input_tokens": 600, "gen_ai.usage.cache_creation.input_tokens": 100,
+        },
+        INCLUSIVE, (), id="a total that leaves out the cache beside",
+    ),
 ]  # fmt: skip

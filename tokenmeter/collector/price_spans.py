@@ -18,9 +18,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from tokenmeter.otel import semconv
 from tokenmeter.otel.attributes import text
 from tokenmeter.otel.external.batches import EndedCalls
-from tokenmeter.otel.external.cost_attributes import Description
-from tokenmeter.otel.external.span_data import Told
-from tokenmeter.otel.external.usage import RELEVANT
+from tokenmeter.otel.external.cost_attributes import CostAttributes
+from tokenmeter.otel.external.span_data import RELEVANT, SpanData
 
 __all__ = ["SpanPricer"]
 
@@ -51,11 +50,11 @@ class SpanPricer:
                 await asyncio.sleep(0)
         return told
 
-    def _read(self, request: Any) -> tuple[dict[bytes, bytes | None], list[Any], list[Told]]:
+    def _read(self, request: Any) -> tuple[dict[bytes, bytes | None], list[Any], list[SpanData]]:
         """Every span with the one around it, and those that may be calls, with what they say."""
         parents: dict[bytes, bytes | None] = {}
         spans: list[Any] = []
-        seen: list[Told] = []
+        seen: list[SpanData] = []
         for of_resource in request.resource_spans:
             tags: Mapping[str, str] | None = None
             home: object = None
@@ -71,12 +70,12 @@ class SpanPricer:
                             tags = self._of_resource(of_resource.resource)
                             home = hash(of_resource.resource.SerializeToString())
                         spans.append(span)
-                        seen.append(self._told(span, key, parent, scope, tags, home))
+                        seen.append(self._data(span, key, parent, scope, tags, home))
         return parents, spans, seen
 
-    def _told(
+    def _data(
         self, span: Any, key: bytes, parent: bytes | None, scope: str, tags: Mapping[str, str], home: object
-    ) -> Told:
+    ) -> SpanData:
         attributes: dict[str, Any] = {}
         relevant = self._relevant
         for attribute in span.attributes:
@@ -89,7 +88,7 @@ class SpanPricer:
         if self._tags:
             own = {tag: text(value) for tag, name in self._tags.items() if (value := attributes.get(name)) is not None}
             tags = {**tags, **own} if own else tags
-        return Told(
+        return SpanData(
             key,
             parent,
             scope,
@@ -121,13 +120,13 @@ def _value(value: Any) -> Any:
     return None
 
 
-def _append(span: Any, description: Description) -> None:
-    kept = description.kept
-    if kept.encoded is None:
-        kept.encoded = _encoded(kept.attributes)
-    span.MergeFromString(kept.encoded)
+def _append(span: Any, cost: CostAttributes) -> None:
+    shared = cost.shared
+    if shared.encoded is None:
+        shared.encoded = _encoded(shared.attributes)
+    span.MergeFromString(shared.encoded)
     add = span.attributes.add
-    for name, value in description.own.items():
+    for name, value in cost.own.items():
         _set(add(key=name).value, value)
 
 

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from tokenmeter.otel.export_counts import CountedExporter
-    from tokenmeter.otel.external.processor import CostSpanExporter, CostSpanProcessor
+    from tokenmeter.otel.external.exporter import CostSpanExporter
+    from tokenmeter.otel.external.processor import CostSpanProcessor
     from tokenmeter.otel.trace_cost import ConversationProcessor, TraceCostProcessor
 
 __all__ = ["ConversationProcessor", "CostSpanExporter", "CostSpanProcessor", "CountedExporter", "TraceCostProcessor"]
 
 _HOME: Final = {
     "ConversationProcessor": "trace_cost",
-    "CostSpanExporter": "external.processor",
+    "CostSpanExporter": "external.exporter",
     "CostSpanProcessor": "external.processor",
     "CountedExporter": "export_counts",
     "TraceCostProcessor": "trace_cost",

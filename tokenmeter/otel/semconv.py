@@ -270,6 +270,7 @@ GENAI_SCOPES: Final = frozenset(
     {
         "ai",
         "com.anthropic.sdk.python",
+        "gcp.vertex.agent",  # Google's Agent Development Kit
         "gen_ai",  # Vercel's AI SDK from 7 on
         "langfuse-sdk",
         "langsmith",
@@ -300,6 +301,7 @@ GENAI_SCOPES: Final = frozenset(
         "opentelemetry.util.genai",
         "pydantic-ai",
         "strands-agents",
+        "strands.telemetry.tracer",
     }
 )
 """Scope names, each with everything below it (`openinference` covers `openinference.instrumentation.openai`)."""

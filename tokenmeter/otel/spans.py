@@ -36,7 +36,7 @@ from tokenmeter.otel.attributes import (
     text,
 )
 from tokenmeter.otel.dialects import chosen, in_dollars, speak, steps, usage_names
-from tokenmeter.otel.external.recognise import attributes_of, inference_span
+from tokenmeter.otel.external.span_data import attributes_of, inference_span
 from tokenmeter.otel.providers import tracer_provider
 from tokenmeter.otel.scope_span import Attachable, OpenScopeSpan, ScopeSums, set_all
 from tokenmeter.record import End, Record
@@ -85,7 +85,7 @@ class MeteredCall(Protocol):
 class CallSpans:
     """Makes spans with the given provider, or the global one, also if that is set later.
 
-    `mode` is one of `MODES`: `auto` enriches the span of a known GenAI instrumentation and else makes our own, `own`
+    `mode` is one of `MODES`: `auto` enriches a foreign span of the same model call and else makes our own, `own`
     always makes ours, `enrich` never does. `export_estimates` lets counted tokens wear the standard names. `dialects`
     are names of `dialects.DIALECTS`, by default those of TOKENMETER_DIALECTS. `exchange` holds the user's own rates:
     a cost in another currency is said in dollars too, marked as converted, where a rate of its day or before is there.

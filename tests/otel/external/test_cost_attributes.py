@@ -13,7 +13,7 @@ from tokenmeter.otel import semconv
 from tokenmeter.otel.external import cost_attributes
 from tokenmeter.otel.external.cost_attributes import describe
 from tokenmeter.otel.external.records import Recorder, call_id
-from tokenmeter.otel.external.span_data import Told
+from tokenmeter.otel.external.span_data import SpanData
 from tokenmeter.record import End, Record
 
 NOV = 1_793_491_200 * 10**9
@@ -26,7 +26,7 @@ tokens = st.none() | st.integers(0, 2_000_000)
 
 
 @st.composite
-def calls(draw: st.DrawFn) -> Told:
+def calls(draw: st.DrawFn) -> SpanData:
     """Spans of a few models, vendors, tiers and teams, so that much is alike; every number differs."""
     provider, model = draw(
         st.sampled_from(
@@ -48,13 +48,15 @@ def calls(draw: st.DrawFn) -> Told:
         said["openai.response.service_tier"] = tier
     tags = {"team": draw(st.sampled_from(["search", "ads"]))} if draw(st.booleans()) else {}
     span = draw(st.integers(1, 10**9))
-    return Told(span, None, "openlit", said, NOV, NOV + 10**9, draw(st.booleans()), f"{1:032x}", f"{span:016x}", tags)
+    return SpanData(
+        span, None, "openlit", said, NOV, NOV + 10**9, draw(st.booleans()), f"{1:032x}", f"{span:016x}", tags
+    )
 
 
 @pytest.mark.parametrize("name", METERS)
 @settings(deadline=None)
 @given(told=st.lists(calls(), min_size=1, max_size=12))
-def test_what_is_kept_is_what_would_be_worked_out_afresh(name: str, told: list[Told]) -> None:
+def test_what_is_kept_is_what_would_be_worked_out_afresh(name: str, told: list[SpanData]) -> None:
     meter = METERS[name]
     recorder = Recorder(meter, (), None)
     cost_attributes._kept.clear()  # whichever call comes first must not matter

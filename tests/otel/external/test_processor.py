@@ -19,7 +19,8 @@ import tokenmeter
 from tests.rigs.foreign_shapes import GENAI, SHAPES, USED, WHOLE
 from tests.rigs.otel_rig import points
 from tests.rigs.processor_rig import NOV, Rig
-from tokenmeter.otel.external.processor import CostSpanExporter, CostSpanProcessor
+from tokenmeter.otel.external.exporter import CostSpanExporter
+from tokenmeter.otel.external.processor import CostSpanProcessor
 from tokenmeter.record import End
 from tokenmeter.testing import capture
 from tokenmeter.usage import Usage
@@ -169,7 +170,7 @@ def test_a_call_that_several_saw_is_counted_once(
     priced = sum(one.cost.amount or 0 for one in records)
     assert priced == Decimal(PRICED) * sum(1 for one in rig.exporter.get_finished_spans() if rig_cost(one))
     followed = rig.ours._calls
-    assert [len(kept) for kept in (followed._around, followed._held, followed._left)] == [0, 0, 0], (
+    assert [len(kept) for kept in (followed._around, followed._kept_back, followed._decided)] == [0, 0, 0], (
         "spans that are over"
     )
 

@@ -1,22 +1,22 @@
-"""Calls of spans that are over: they come in batches, from several processes, in any order, some of them twice.
+"""`EndedCalls`: counts each call once whose spans have ended, as they arrive in batches.
 
-Each call is counted once. Of the spans that tell of one call, the innermost that has usage counts:
+Batches come from several processes, in any order, and some come twice. Of several spans for one call the innermost with
+usage counts:
 
--   a span that carries a call of ours (`tokenmeter.call.id`, a cost) never does, and neither does what is around it;
--   a span around one that counts is that call seen from further out, through whatever is between them and across
-    processes, and does not count;
--   a span inside one that has counted does not: its outer came first, in a batch before;
--   a span without usage belongs to a call around or inside it. Where the spans around it are not all in its batch it
-    waits `PATIENCE` for them, and is a call of unknown cost if none of them is one;
--   spans of two instrumentations that carry one response id and overlap in time are one call; so are two of which one
-    has no id, if they are alike in all else (`foreign_records`);
--   a span that comes again, since a sender or a collector between sends a batch twice, is told the same and not
-    counted again. Its call has the same id as before, so a ledger that outlives this process has it once, too.
+-   a span that carries a call metered by tokenmeter (`tokenmeter.call.id`, a cost) does not count, nor do those around
+    it;
+-   a span around one that counts is the same call seen from outside, also through spans between and across processes;
+-   a span inside one that has counted does not count: the outer came in an earlier batch;
+-   a span without usage belongs to a call around or inside it. If its ancestors are not all in the batch, it waits
+    `PATIENCE` for them, and is a call of unknown cost if none of them is a call;
+-   of two spans side by side for one call (`same_call`) one counts;
+-   a span that arrives again, because a sender repeated a batch, gets the same attributes and is not counted again. Its
+    call has the same id, so a ledger that outlives the process has it once, too.
 
-Within a batch all of this is certain. Across batches it is as long as what is needed is remembered: the last
-`REMEMBERED` spans that counted or are around one, and if spans come in the order in which they end, as every exporter
-sends them, or begin. What cannot be known: that an inner span belongs to an outer one that counted in a batch before,
-if there are spans between them that come later still and the two share no response id.
+Within a batch all of this is exact. Across batches it holds while the last `REMEMBERED` spans are remembered, and if
+spans arrive in the order in which they end (as every exporter sends them) or begin. One case cannot be known: the
+outer span has counted in an earlier batch, the inner one arrives before the spans between them, and the two share no
+response id.
 """
 
 from __future__ import annotations
@@ -24,34 +24,35 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from tokenmeter._support.empty import EMPTY
 from tokenmeter.otel import semconv
-from tokenmeter.otel.external.cost_attributes import Description
-from tokenmeter.otel.external.records import Recorder, call_id, remember
-from tokenmeter.otel.external.usage import is_ours
+from tokenmeter.otel.external.cost_attributes import CostAttributes
+from tokenmeter.otel.external.records import Recorder, call_id
+from tokenmeter.otel.external.same_call import remember
+from tokenmeter.otel.external.span_data import is_priced
 from tokenmeter.record import Record
 from tokenmeter.usage import Source
 
 if TYPE_CHECKING:
     from tokenmeter.otel.external.receiver import Receiver
-    from tokenmeter.otel.external.span_data import SpanKey, Told
+    from tokenmeter.otel.external.span_data import SpanData, SpanKey
 
 __all__ = ["PATIENCE", "REMEMBERED", "EndedCalls"]
 
 REMEMBERED: Final = 100_000
-"""Spans that are remembered at most, of each kind; about 20 MB in all when full."""
+"""The most spans remembered of each kind; about 20 MB in all when full."""
 PATIENCE: Final = 30.0
-"""Seconds for which a span without usage waits for the spans around it."""
+"""Seconds that a span without usage waits for its ancestors."""
 _DEPTH_MOST: Final = 200
 _WAITING_MOST: Final = 10_000
 
 
 class EndedCalls:
-    """Sees to it that each call is counted once. Arguments are those of `Recorder`.
+    """Counts each call of the spans in batches once. Arguments are those of `Recorder`.
 
-    `clock` gives steady seconds. With `count` False calls get no record: a processor elsewhere counts them.
+    `clock` gives monotonic seconds. `count=False` makes no records, where a processor elsewhere counts the calls.
     """
 
     def __init__(
@@ -68,17 +69,17 @@ class EndedCalls:
         self._to_sinks = count
         self._clock = clock
         self._counted: OrderedDict[SpanKey, None] = OrderedDict()
-        self._around: OrderedDict[SpanKey, None] = OrderedDict()  # spans, come or not, that have a counted one inside
-        self._blank: OrderedDict[SpanKey, None] = OrderedDict()  # counted, without usage: a call inside still counts
-        self._inside: OrderedDict[SpanKey, None] = OrderedDict()  # spans of calls that another span counted for
-        self._waiting: list[tuple[float, SpanKey, Told, Record]] = []  # without usage, by the next span around
+        self._around: OrderedDict[SpanKey, None] = OrderedDict()  # ancestors of counted spans
+        self._blank: OrderedDict[SpanKey, None] = OrderedDict()  # counted without usage: a call inside still counts
+        self._inside: OrderedDict[SpanKey, None] = OrderedDict()  # spans of calls that another span has counted
+        self._waiting: list[tuple[float, SpanKey, SpanData, Record]] = []  # until, next ancestor, span, record
 
     def batch(
-        self, parents: Mapping[SpanKey, SpanKey | None], spans: Sequence[Told]
-    ) -> Iterator[tuple[int, Description | None]]:
-        """Decide about every span of a batch that may be a call: its position, and what it should be told, if anything.
+        self, parents: Mapping[SpanKey, SpanKey | None], spans: Sequence[SpanData]
+    ) -> Iterator[tuple[int, CostAttributes | None]]:
+        """Decide on every span of a batch that may be a call. Yields its position and the attributes it gets, if any.
 
-        `parents` has every span of the batch, also those that are no calls, with the one around it.
+        `parents` has the parent of every span of the batch, also of those that are no calls.
         """
         self._follow(parents)
         paths = [self._path(span, parents) for span in spans]
@@ -86,7 +87,7 @@ class EndedCalls:
         # What is deeper is nearer to the vendor; of two side by side, the one that ended first.
         for position in sorted(range(len(spans)), key=lambda one: (-len(paths[one]), spans[one].ended_ns)):
             span, path = spans[position], paths[position]
-            if is_ours(span.attributes):
+            if is_priced(span.attributes):
                 if span.attributes.get(semconv.USAGE_SOURCE) != Source.NONE:
                     self._mark(path)
                 yield position, None
@@ -96,15 +97,15 @@ class EndedCalls:
                 yield position, None
             elif record.usage.source is Source.NONE:
                 without.append((position, record))
-            elif span.key in self._counted:  # it comes again
+            elif span.key in self._counted:  # it arrives again
                 self._mark(path)
                 yield position, self._recorder.count(record, to_sinks=False)
             elif span.key in self._inside or any(one in self._counted or one in self._inside for one in path):
                 yield position, None
             else:
                 self._mark(path)
-                if self._recorder.seen(span, record):
-                    remember(self._inside, span.key, None, REMEMBERED)  # it may come again
+                if self._recorder.is_counted(span, record):
+                    remember(self._inside, span.key, None, REMEMBERED)  # it may arrive again
                     yield position, None
                 else:
                     yield position, self._count(span, record)
@@ -113,16 +114,16 @@ class EndedCalls:
         self.look(parents)
 
     def release(self) -> None:
-        """Count the calls that wait for spans around them."""
+        """Count the calls that wait for their ancestors."""
         waiting, self._waiting = self._waiting, []
         for _, _, span, record in waiting:
             if span.key not in self._blank:
                 self._blank_call(span, record)
 
-    # One owner ----------------------------------------------------------------------------------------------
+    # One span for each call ------------------------------------------------------------------------------------------
 
     def _follow(self, parents: Mapping[SpanKey, SpanKey | None]) -> None:
-        """Carry what is known of spans on to the spans around and inside them that have come now."""
+        """Extend what is known of earlier spans to their ancestors and descendants in this batch."""
         around, counted, inside = self._around, self._counted, self._inside
         if not around and not counted:
             return
@@ -134,15 +135,15 @@ class EndedCalls:
             if (parent in counted or parent in inside) and key not in inside:
                 remember(inside, key, None, REMEMBERED)
 
-    def _path(self, span: Told, parents: Mapping[SpanKey, SpanKey | None]) -> list[SpanKey]:
+    def _path(self, span: SpanData, parents: Mapping[SpanKey, SpanKey | None]) -> list[SpanKey]:
         return [] if span.parent is None else self._up(span.parent, parents)
 
     @staticmethod
     def _up(first: SpanKey, parents: Mapping[SpanKey, SpanKey | None]) -> list[SpanKey]:
-        """A span and those around it, up to the first that is not in the batch."""
+        """A span and its ancestors, up to the first that is not in the batch."""
         path = [first]
         above = parents.get(first)
-        while above is not None and len(path) < _DEPTH_MOST:  # the bound ends a circle
+        while above is not None and len(path) < _DEPTH_MOST:  # bounded, since ids may form a circle
             path.append(above)
             above = parents.get(above)
         return path
@@ -152,16 +153,16 @@ class EndedCalls:
             if key not in self._around:
                 remember(self._around, key, None, REMEMBERED)
 
-    def _count(self, span: Told, record: Record) -> Description:
+    def _count(self, span: SpanData, record: Record) -> CostAttributes:
         remember(self._counted, span.key, None, REMEMBERED)
         return self._recorder.count(record, span, to_sinks=self._to_sinks)
 
     # Spans without usage ------------------------------------------------------------------------------------
 
     def _without_usage(
-        self, span: Told, path: list[SpanKey], record: Record, parents: Mapping[SpanKey, SpanKey | None]
-    ) -> Description | None:
-        """What to do about a span without usage, now that those with usage are decided."""
+        self, span: SpanData, path: list[SpanKey], record: Record, parents: Mapping[SpanKey, SpanKey | None]
+    ) -> CostAttributes | None:
+        """Decide on a span without usage, once those with usage are decided."""
         if span.key in self._blank:
             return self._recorder.count(record, to_sinks=False)
         if self._is_another(span, path, record):
@@ -174,10 +175,10 @@ class EndedCalls:
         self._waiting.append((self._clock() + PATIENCE, path[-1], span, record))
         return None
 
-    def look(self, parents: Mapping[SpanKey, SpanKey | None] = MappingProxyType({})) -> None:
-        """Drop waiting spans whose call has come, follow those around which more has, count those for whom it is time.
+    def look(self, parents: Mapping[SpanKey, SpanKey | None] = EMPTY) -> None:
+        """Drop waiting spans whose call has arrived, and count those that have waited long enough.
 
-        Done with every batch; where none may come for long, call it now and then.
+        Called with every batch; call it regularly where batches may be rare.
         """
         now = self._clock()
         waiting, self._waiting = self._waiting, []
@@ -190,14 +191,14 @@ class EndedCalls:
             elif span.key not in self._blank:
                 self._blank_call(span, record)
 
-    def _is_another(self, span: Told, path: list[SpanKey], record: Record) -> bool:
-        """Whether a span without usage is a call that another span has told of."""
+    def _is_another(self, span: SpanData, path: list[SpanKey], record: Record) -> bool:
+        """Whether another span has counted the call of a span without usage."""
         return (
             span.key in self._around
             or any(one in self._counted or one in self._inside for one in path)
-            or self._recorder.seen(span, record)
+            or self._recorder.is_counted(span, record)
         )
 
-    def _blank_call(self, span: Told, record: Record) -> Description:
+    def _blank_call(self, span: SpanData, record: Record) -> CostAttributes:
         remember(self._blank, span.key, None, REMEMBERED)
         return self._recorder.count(record, span, to_sinks=self._to_sinks)

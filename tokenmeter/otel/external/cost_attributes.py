@@ -1,18 +1,19 @@
-"""What a span that somebody else made is told of its call, for little.
+"""`describe`: the cost attributes for a span of another instrumentation, mostly from a cache.
 
-Most of it is the same for every call that one entry of the price book answers: who bills, the list, its dating, how
-the call ended. That part is worked out once, by the same code as always (`CallSpans.enriching`), and kept; amounts and
-the call's id are added to it. Where an attribute could differ otherwise (a dialect's, a converted amount, a vendor's
-own cost, a list price beside the account's), nothing is kept and all of it is worked out again. A test holds both ways
-against one another, so an attribute that is new there cannot be forgotten here.
+Most attributes are equal for all calls with the same entry of the price book: provider, price list, its date, how the
+call ended. `CallSpans.enriching` computes them once and they are shared; amounts and the call's id are added for each.
+Where an attribute may vary otherwise (dialects, converted amounts, a vendor's own cost, a list price beside the
+account's), nothing is shared and all are computed. A test compares both ways, so a new attribute there cannot be
+forgotten here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter._support.bounded import BoundedDict
+from tokenmeter._support.empty import EMPTY
 from tokenmeter.money import plain
 from tokenmeter.otel import semconv
 from tokenmeter.otel.attributes import number
@@ -22,44 +23,42 @@ if TYPE_CHECKING:
     from tokenmeter.otel.external.receiver import Receiver
     from tokenmeter.record import Record
 
-__all__ = ["Description", "describe"]
+__all__ = ["CostAttributes", "SharedAttributes", "describe"]
 
-_KEPT_MOST: Final = 1000
 _EACH: Final = (semconv.COST, semconv.COST_AMOUNT, semconv.COST_CACHE_SAVINGS)
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-class Description:
-    """Attributes for a span: `kept`, the same object for many calls, and `own`. `encoded` is the keeper's to use."""
+class CostAttributes:
+    """Attributes for a span: `shared`, one object for many calls, and `own`."""
 
-    __slots__ = ("kept", "own")
+    __slots__ = ("own", "shared")
 
-    def __init__(self, kept: Kept, own: dict[str, Any]) -> None:
-        self.kept = kept
+    def __init__(self, shared: SharedAttributes, own: dict[str, Any]) -> None:
+        self.shared = shared
         self.own = own
 
     def attributes(self) -> dict[str, Any]:
         """All of them."""
-        return {**self.kept.attributes, **self.own}
+        return {**self.shared.attributes, **self.own}
 
 
-class Kept:
-    """Attributes that many calls share. `encoded` is whatever a holder of spans makes of them, once."""
+class SharedAttributes:
+    """Attributes of many calls. `encoded` is for an encoder that wants to encode them once."""
 
     __slots__ = ("attributes", "encoded", "offer")
 
     def __init__(self, attributes: Mapping[str, Any], offer: Offer | None) -> None:
         self.attributes = attributes
-        self.offer = offer  # so that its identity, a part of the key, is not given to another
+        self.offer = offer  # referenced, so that no other offer gets its `id`, which is in the key
         self.encoded: bytes | None = None
 
 
-_NONE: Final = Kept(_NOTHING, None)
-_kept: dict[tuple[Any, ...], Kept] = {}
+_NONE: Final = SharedAttributes(EMPTY, None)
+_kept: Final[BoundedDict[tuple[Any, ...], SharedAttributes]] = BoundedDict(1000)
 
 
-def describe(meter: Receiver, record: Record) -> Description:
-    """What the span of a call is told: that of `CallSpans.enriching`, and the call's id."""
+def describe(meter: Receiver, record: Record) -> CostAttributes:
+    """The attributes of `CallSpans.enriching`, and the call's id."""
     spans = meter.spans
     cost = record.cost
     if (
@@ -69,7 +68,7 @@ def describe(meter: Receiver, record: Record) -> Description:
         or cost.list_total is not None
         or record.attempts
     ):
-        return Description(_NONE, {**spans.enriching(record), semconv.CALL_ID: record.id})
+        return CostAttributes(_NONE, {**spans.enriching(record), semconv.CALL_ID: record.id})
     offer, usage = cost.offer, record.usage
     known = usage.input_tokens is not None and usage.output_tokens is not None and not usage.sources
     key = (
@@ -77,13 +76,11 @@ def describe(meter: Receiver, record: Record) -> Description:
         usage.source if known else record.usage_source,
         record.service_tier, record.flags, record.reason, *record.tags.items(),
     )  # fmt: skip
-    kept = _kept.get(key)
-    if kept is None:
-        whole = spans.enriching(record)
-        kept = Kept({name: value for name, value in whole.items() if name not in _EACH}, offer)
-        if len(_kept) >= _KEPT_MOST:
-            _kept.clear()
-        _kept[key] = kept
+    shared = _kept.get(key)
+    if shared is None:
+        every = spans.enriching(record)
+        common = {name: value for name, value in every.items() if name not in _EACH}
+        shared = _kept.put(key, SharedAttributes(common, offer))
     own: dict[str, Any] = {semconv.CALL_ID: record.id}
     amount = cost.amount
     if amount is not None:
@@ -94,4 +91,4 @@ def describe(meter: Receiver, record: Record) -> Description:
         saved = cost.cache_saved
         if saved:
             own[semconv.COST_CACHE_SAVINGS] = plain(saved)
-    return Description(kept, own)
+    return CostAttributes(shared, own)

@@ -1,6 +1,6 @@
-"""By which names instrumentations say what a call was and used: tables only.
+"""Tables: the attribute names by which instrumentations state the facts and the usage of a call.
 
-Names were read off spans that the packages really made and off their source: the official GenAI instrumentations
+The names come from spans that the packages made and from their source code: the official GenAI instrumentations
 1.3b0, OpenLLMetry 0.62, OpenInference 0.1.72, OpenLIT 1.45, Logfire 5.2, LangSmith 0.15, Anthropic's SDK 2.12, and
 Vercel's AI SDK 4 to 7. Another instrumentation is more rows here, and its scope in `semconv.GENAI_SCOPES`.
 """
@@ -82,7 +82,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "image_input_tokens": (semconv.MODALITY_USAGE["image_input_tokens"],),
     "image_output_tokens": (semconv.MODALITY_USAGE["image_output_tokens"],),
 }  # fmt: skip
-"""The attributes that carry a fact, the most trusted first."""
+"""Fact or token field -> the attributes that state it, most trusted first."""
 
 WITHIN: Final[Mapping[str, tuple[tuple[tuple[str, ...], str], ...]]] = {
     "ai.response.providerMetadata": (
@@ -92,6 +92,8 @@ WITHIN: Final[Mapping[str, tuple[tuple[tuple[str, ...], str], ...]]] = {
     "gen_ai.usage.input_token_details": (
         (("cache_read",), "cache_read_input_tokens"),
         (("cache_creation",), "cache_write_input_tokens"),
+        (("ephemeral_5m_input_tokens",), "cache_writes.5m"),
+        (("ephemeral_1h_input_tokens",), "cache_writes.1h"),
         (("audio",), "audio_input_tokens"),
     ),
     "gen_ai.usage.output_token_details": (
@@ -99,11 +101,11 @@ WITHIN: Final[Mapping[str, tuple[tuple[tuple[str, ...], str], ...]]] = {
         (("audio",), "audio_output_tokens"),
     ),
 }
-"""Attributes that hold an object as text: where in it which number stands. Used where no attribute has it."""
+"""Attribute that holds an object as text -> path in it and token field, for counts that no attribute states."""
 
 
 class Beside(NamedTuple):
-    """Spans whose input leaves cached tokens out: of this scope, for these providers, unless an attribute is there."""
+    """Spans whose input excludes cached tokens: of this scope, for these providers, unless an attribute is present."""
 
     scope: str
     providers: frozenset[str]
@@ -123,10 +125,10 @@ PROVIDERS: Final[Mapping[str, str]] = {
     "vertex_ai": "google-vertex",
     "vertexai": "google-vertex",
 }
-"""Names of providers that some instrumentation uses and our catalog does not know."""
+"""Provider name of an instrumentation -> provider id, where the catalog has no such name."""
 
 SPOKEN_BY_OTHERS: Final = frozenset({"openai", "anthropic"})
-"""Whose format many speak: their name on a span to an unknown host says which SDK it was, and not who bills."""
+"""Providers whose API others copy: their name on a span to an unknown host names the SDK, not who bills."""
 
 USAGE_ELSEWHERE: Final = frozenset({"logfire"})
-"""Scopes that put the usage of a stream on a second span: the first, without usage, is not another call."""
+"""Scopes that put the usage of a stream on a second span: the first, without usage, is no call of its own."""

@@ -1,31 +1,71 @@
-"""A span that somebody else made, as pricing reads it, whoever holds it: the SDK, or a message off the wire.
+"""`SpanData`: a span of another instrumentation, whether it stands for one model call, and the facts that it states.
 
-What a span says is read from a `Told`. `told` makes one of a span of the SDK; `tokenmeter.collector.price_spans` makes
-one of a span in an OTLP message. Nothing that decides about a call knows which of them it was.
+`SpanData.of` reads a span of OpenTelemetry's SDK; `tokenmeter.collector.price_spans` reads one of an OTLP message.
+Everything after that is the same for both.
+
+An instrumentation is recognised by the name of its scope, a model call by the attributes of its span. An agent's or a
+tool's span of the same library stands for many calls: a cost on it would hide theirs.
+
+The attribute that states a fact depends on the attribute names of the span, and programs use few different sets of
+names. So `Layout` is computed once for each set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from opentelemetry.trace import StatusCode
 
+from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.empty import EMPTY
+from tokenmeter.otel import semconv
+from tokenmeter.otel.external.names import CACHE_BESIDE, NAMES, WITHIN
+from tokenmeter.usage import TOKEN_FIELDS
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.trace import SpanContext
+    from opentelemetry.trace import Span, SpanContext
 
-__all__ = ["SpanKey", "Told", "attributes_at_once", "key_of", "told"]
+__all__ = [
+    "RELEVANT",
+    "Layout",
+    "SpanData",
+    "SpanKey",
+    "attributes_at_once",
+    "attributes_of",
+    "inference_span",
+    "is_genai_scope",
+    "is_priced",
+    "key_of",
+    "layout_of",
+    "operation_of",
+    "text",
+    "whole",
+]
+
+_PLACES: Final = {name: (fact, rank) for fact, names in NAMES.items() for rank, name in enumerate(names)}
+_FIELDS: Final = frozenset([*TOKEN_FIELDS, "cache_writes.5m", "cache_writes.1h"])
+_PRICED: Final = frozenset({semconv.COST_STATUS, semconv.CALL_ID, semconv.END})
+
+RELEVANT: Final = frozenset(
+    [*_PLACES, *_PRICED, *WITHIN, semconv.USAGE_SOURCE]
+    + [attribute for attribute, _ in semconv.KINDS]
+    + [rule.unless for rule in CACHE_BESIDE if rule.unless is not None]
+)
+"""Every attribute that pricing reads. A decoder may skip all others."""
 
 SpanKey: TypeAlias = Any
-"""Which span it is: the ids as its holder keeps them, compared with nothing but keys of the same holder."""
+"""Identity of a span: hashable, and comparable only with keys of the same driver."""
 
 
-class Told:
-    """What one span says. `trace_id` and `span_id` are hex, instants are nanoseconds since the epoch. `home` tells
-    processes apart where spans of several come together."""
+class SpanData:
+    """What pricing reads of one span.
+
+    `trace_id` and `span_id` are hex, instants are nanoseconds since the epoch, `parent` is the key of the parent span,
+    `failed` that the status is an error. `home` is equal for spans of one process and differs between processes, where
+    spans of several come together.
+    """
 
     __slots__ = (
         "attributes", "ended_ns", "failed", "home", "key", "parent", "scope", "span_id", "started_ns", "tags",
@@ -58,33 +98,33 @@ class Told:
         self.tags = tags
         self.home = home
 
-
-def told(
-    span: ReadableSpan,
-    scope: str,
-    attributes: Mapping[str, Any],
-    ended_ns: int,
-    tags: Mapping[str, str] = EMPTY,
-) -> Told:
-    """What a span of the SDK says."""
-    where = span.get_span_context()
-    around = span.parent
-    return Told(
-        None if where is None else key_of(where),
-        None if around is None else key_of(around),
-        scope,
-        attributes,
-        span.start_time or ended_ns,
-        ended_ns,
-        span.status.status_code is StatusCode.ERROR,
-        None if where is None else f"{where.trace_id:032x}",
-        None if where is None else f"{where.span_id:016x}",
-        tags,
-    )
+    @classmethod
+    def of(
+        cls,
+        span: ReadableSpan,
+        scope: str,
+        attributes: Mapping[str, Any],
+        ended_ns: int,
+        tags: Mapping[str, str] = EMPTY,
+    ) -> SpanData:
+        """Read a span of the SDK, whose `attributes` the caller has copied (`attributes_at_once`)."""
+        context, parent = span.get_span_context(), span.parent
+        return cls(
+            None if context is None else key_of(context),
+            None if parent is None else key_of(parent),
+            scope,
+            attributes,
+            span.start_time or ended_ns,
+            ended_ns,
+            span.status.status_code is StatusCode.ERROR,
+            None if context is None else f"{context.trace_id:032x}",
+            None if context is None else f"{context.span_id:016x}",
+            tags,
+        )
 
 
 def key_of(context: SpanContext) -> SpanKey:
-    """Which span of the SDK it is."""
+    """The key of a span of the SDK."""
     return context.trace_id, context.span_id
 
 
@@ -97,3 +137,129 @@ def attributes_at_once(span: ReadableSpan) -> Mapping[str, Any]:
         if type(answer) is dict:
             return answer
     return dict(attributes or {})
+
+
+# Is it one model call? ------------------------------------------------------------------------------------------
+
+_scopes: Final[BoundedDict[str, bool]] = BoundedDict(1000)
+
+
+def is_genai_scope(name: str) -> bool:
+    """Whether an instrumentation scope is one of the GenAI instrumentations, or below one."""
+    known = _scopes.get(name)
+    if known is None:
+        parts = name.split(".")
+        known = any(".".join(parts[:end]) in semconv.GENAI_SCOPES for end in range(1, len(parts) + 1))
+        _scopes.keep(name, known)
+    return known
+
+
+def operation_of(attributes: Mapping[str, Any]) -> str | None:
+    """The operation of a GenAI span, such as `chat`; None unless the span stands for one model call."""
+    for attribute, operations in semconv.KINDS:
+        kind = attributes.get(attribute)
+        if kind is not None:
+            return operations.get(kind) if isinstance(kind, str) else None
+    return "chat" if semconv.REQUEST_MODEL in attributes else None
+
+
+def inference_span(span: Span) -> Span | None:
+    """The span itself, if another instrumentation records it for one model call; else None.
+
+    A span of any scope is one if it names an operation that one request answers. GenAI scopes are needed only for those
+    that state it in other words.
+    """
+    scope = getattr(span, "instrumentation_scope", None)
+    if scope is None or scope.name == semconv.SCOPE_NAME or not span.is_recording():
+        return None
+    attributes = attributes_of(span)
+    operation = attributes.get(semconv.OPERATION)
+    if operation is None and is_genai_scope(scope.name):
+        operation = operation_of(attributes)
+    return span if isinstance(operation, str) and operation in semconv.MODEL_CALLS else None
+
+
+def attributes_of(span: Span) -> Mapping[str, Any]:
+    """A recording span's attributes. The API cannot read them, but spans of the SDK and of Logfire can be read."""
+    attributes = getattr(span, "attributes", None)
+    return attributes if isinstance(attributes, Mapping) else {}
+
+
+def is_priced(attributes: Mapping[str, Any]) -> bool:
+    """Whether a span already carries a call metered by tokenmeter, or a cost."""
+    return not _PRICED.isdisjoint(attributes)
+
+
+# What does it state? --------------------------------------------------------------------------------------------
+
+
+class Layout:
+    """Which attributes state which facts, for one set of attribute names.
+
+    A row of `facts` and `tokens` is the fact followed by its attributes, most trusted first (`names.NAMES`). `within`
+    has the attributes that hold an object as text, with what to read in it (`names.WITHIN`).
+    """
+
+    __slots__ = ("facts", "kind", "priced", "tokens", "within")
+
+    def __init__(self, names: Iterable[str]) -> None:
+        names = frozenset(names)
+        by_fact: dict[str, list[tuple[int, str]]] = {}
+        for name in names:
+            if name in _PLACES:
+                fact, rank = _PLACES[name]
+                by_fact.setdefault(fact, []).append((rank, name))
+        ordered = [(fact, *(name for _, name in sorted(ranked))) for fact, ranked in by_fact.items()]
+        self.facts = [row for row in ordered if row[0] not in _FIELDS]
+        self.tokens = [row for row in ordered if row[0] in _FIELDS]
+        self.within = [(name, rows) for name, rows in WITHIN.items() if name in names]
+        self.priced = is_priced(dict.fromkeys(names))
+        self.kind = next((row for row in semconv.KINDS if row[0] in names), None)
+
+    def operation(self, attributes: Mapping[str, Any]) -> str | None:
+        """The operation of a span with this layout; None if it is priced already or is no model call."""
+        if self.priced:
+            return None
+        kind = self.kind
+        value = None if kind is None else attributes[kind[0]]
+        if kind is None or type(value) is not str:
+            return operation_of(attributes)
+        return kind[1].get(value)
+
+    @staticmethod
+    def values(rows: Iterable[tuple[str, ...]], attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of some rows by fact: of each the first attribute that is not empty."""
+        found: dict[str, Any] = {}
+        for row in rows:
+            for name in row[1:]:
+                value = attributes[name]
+                if value is not None and value != "":
+                    found[row[0]] = value
+                    break
+        return found
+
+
+_layouts: Final[BoundedDict[tuple[str, ...], Layout]] = BoundedDict(1000)
+
+
+def layout_of(attributes: Mapping[str, Any]) -> Layout:
+    """The layout of a span's attributes."""
+    names = tuple(attributes)
+    layout = _layouts.get(names)
+    return layout if layout is not None else _layouts.put(names, Layout(names))
+
+
+def whole(value: object) -> int | None:
+    """A count: an integer, an integral float (JavaScript has no integers), or digits; else None."""
+    if type(value) is int:
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    return None
+
+
+def text(value: object) -> str | None:
+    """A string, or None."""
+    return value if isinstance(value, str) else None

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from tests.rigs.made_records import record
 from tests.rigs.otel_rig import Rig
-from tokenmeter.otel.external.recognise import is_genai_scope
+from tokenmeter.otel.external.span_data import is_genai_scope
 from tokenmeter.record import End
 
 GENAI = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}
@@ -33,6 +33,9 @@ MODEL_CALLS = [
     pytest.param("logfire.openai", GENAI | {"logfire.span_type": "span"}, id="logfire"),
     pytest.param("com.anthropic.sdk.python", GENAI, id="anthropic's own"),
     pytest.param("openlit.instrumentation.openai", GENAI, id="openlit"),
+    pytest.param("gcp.vertex.agent", GENAI | {"gen_ai.operation.name": "generate_content"}, id="google-adk"),
+    pytest.param("strands.telemetry.tracer", {"gen_ai.operation.name": "chat"}, id="strands"),
+    pytest.param("our.own.framework", GENAI, id="a scope that no table has"),
 ]
 
 
@@ -61,8 +64,11 @@ def test_the_cost_comes_to_their_span(scope: str, attributes: dict[str, Any]) ->
         pytest.param("opentelemetry.instrumentation.langchain", {"gen_ai.operation.name": "execute_tool"}, id="tool"),
         pytest.param("openinference.instrumentation.langchain", {"openinference.span.kind": "CHAIN"}, id="chain"),
         pytest.param("logfire", {"logfire.msg": "my own span"}, id="a user's span"),
-        pytest.param("opentelemetry.instrumentation.fastapi", GENAI, id="an unknown scope"),
-        pytest.param("opentelemetry.instrumentation.openai_v2x", GENAI, id="a name that only begins alike"),
+        pytest.param("gcp.vertex.agent", {"gen_ai.operation.name": "execute_tool"}, id="a tool of google-adk"),
+        pytest.param("tokenmeter", GENAI, id="a span of tokenmeter"),
+        pytest.param("our.own.framework", {"gen_ai.operation.name": "plan"}, id="an operation that no table has"),
+        pytest.param("our.own.framework", {"gen_ai.operation.name": ("chat",)}, id="an operation that is no text"),
+        pytest.param("opentelemetry.instrumentation.openai_v2x", {"gen_ai.request.model": "gpt-4o"}, id="a name alike"),
     ],
 )
 def test_other_spans_are_parents_only(scope: str, attributes: dict[str, Any]) -> None:
