@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tokenmeter.cli.phoenix import _compare
-from tokenmeter.cli.phoenix.client import Price, Row
-from tokenmeter.cli.phoenix.prices import NAMED, Plan, plan
+from tokenmeter.cli.phoenix.client import ModelRow, TokenPrice
+from tokenmeter.cli.phoenix.prices import NAMED, SyncPlan, plan
 from tokenmeter.exchange import ExchangeRates
 from tokenmeter.otel.dialects import OPENINFERENCE_PROVIDERS
 from tokenmeter.prices.book import Book, load_book
@@ -27,7 +27,7 @@ def sold(provider: str, *rates: dict[str, Any], currency: str = "USD", **head: A
     return {"provider": provider, "currency": currency, "timezone": "UTC", "rate": entries, **head}
 
 
-def held(book: Book, **how: Any) -> Plan:
+def held(book: Book, **how: Any) -> SyncPlan:
     return plan(book, book.providers, NOON, **how)
 
 
@@ -105,7 +105,7 @@ def test_what_is_no_one_price_in_dollars_is_left_out_with_the_reason(
     rate: dict[str, Any], head: dict[str, Any], why: str
 ) -> None:
     found = held(Book.of(sold("groq", {"model": "m", **rate}, **head)))
-    assert not found.held
+    assert not found.written
     assert [(left.model, left.why) for left in found.left_out] == [("m", why)]
 
 
@@ -113,7 +113,7 @@ def test_base_prices_are_written_when_asked_for_and_say_so() -> None:
     book = Book.of(sold("groq", {"model": "m", "input": 2, "output": 8, "case": [TIER]}))
     (one,) = held(book, base_prices=True).held
     assert one.unlike == ("by input_tokens",)
-    assert Price("input", True, 2.0) in one.row.prices
+    assert TokenPrice("input", True, 2.0) in one.row.prices
 
 
 def test_an_option_that_a_call_sends_leaves_the_plain_price_and_is_named() -> None:
@@ -179,10 +179,10 @@ def test_a_name_is_written_for_everybody_who_sells_it_or_for_nobody() -> None:
 def test_the_real_book_makes_rows_that_phoenix_would_take() -> None:
     book = load_book()
     found = plan(book, book.providers, NOON, exchange=RATES, provider_names=OPENINFERENCE_PROVIDERS)
-    assert len(found.held) > 500
-    rows = [one.row for one in found.held]
+    assert len(found.written) > 500
+    rows = [one.row for one in found.written]
     assert len({row.name for row in rows}) == len({(row.pattern, row.provider) for row in rows}) == len(rows)
-    for one in found.held:
+    for one in found.written:
         kinds = {price.token_type for price in one.row.prices}
         assert {"input", "output"} <= kinds
         known = NAMED.fullmatch(one.row.name)
@@ -193,8 +193,8 @@ def test_the_real_book_makes_rows_that_phoenix_would_take() -> None:
 # What a sync does -----------------------------------------------------------------------------------------------
 
 
-def row(name: str, rate: float = 2.0, **changes: Any) -> Row:
-    made = Row(name, "groq", f"^{name.split()[0]}$", None, frozenset({Price("input", True, rate)}))
+def row(name: str, rate: float = 2.0, **changes: Any) -> ModelRow:
+    made = ModelRow(name, "groq", f"^{name.split()[0]}$", None, frozenset({TokenPrice("input", True, rate)}))
     return made._replace(**changes)
 
 
@@ -205,7 +205,7 @@ def test_a_sync_touches_its_own_rows_and_names_a_users() -> None:
     wanted = {one.model: one for one in held(book).held}
     there = [
         wanted["same"].row._replace(id="1"),
-        wanted["moved"].row._replace(id="2", prices=frozenset({Price("input", True, 9.0)})),
+        wanted["moved"].row._replace(id="2", prices=frozenset({TokenPrice("input", True, 9.0)})),
         row("gone (groq by tokenmeter)", id="3"),
         row("other (openai by tokenmeter)", id="4"),
         row("my taken", id="5", pattern="^taken$"),
