@@ -1,6 +1,6 @@
 """OTLP/gRPC server of the collector: the export services of traces, metrics and logs, on raw bytes.
 
-`receive.Receiver` parses messages, not gRPC, so that a malformed one is answered INVALID_ARGUMENT with the reason.
+`receive.RequestReceiver` parses messages, not gRPC, so that a malformed one is answered INVALID_ARGUMENT with the reason.
 gRPC itself handles compression and the size limit.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import grpc
 
-from tokenmeter.collector.receive import Receiver
+from tokenmeter.collector.receive import RequestReceiver
 from tokenmeter.collector.results import Outcome, Verdict, retry_info, status
 from tokenmeter.collector.signals import SIGNALS, Signal
 from tokenmeter.errors import ConfigurationError
@@ -24,7 +24,7 @@ _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 class GrpcServer:
     """Listens on one address. `largest` is the longest message accepted, in bytes."""
 
-    def __init__(self, receiver: Receiver, largest: int) -> None:
+    def __init__(self, receiver: RequestReceiver, largest: int) -> None:
         self._receiver = receiver
         self._largest = largest
         self._server: Any = None

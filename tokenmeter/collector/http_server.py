@@ -16,7 +16,7 @@ from aiohttp import web
 from google.rpc.code_pb2 import Code
 
 from tokenmeter.collector.json_bodies import write_json
-from tokenmeter.collector.receive import Receiver
+from tokenmeter.collector.receive import RequestReceiver
 from tokenmeter.collector.results import Outcome, Verdict, http_of, rejected, status
 from tokenmeter.collector.signals import SIGNALS, Signal
 from tokenmeter.errors import ConfigurationError
@@ -35,7 +35,7 @@ class TooLarge(Exception):
 class HttpServer:
     """Listens on one address. `health` returns the JSON of `/healthz`; `largest` limits a decompressed body (bytes)."""
 
-    def __init__(self, receiver: Receiver, health: Callable[[], Mapping[str, Any]], largest: int) -> None:
+    def __init__(self, receiver: RequestReceiver, health: Callable[[], Mapping[str, Any]], largest: int) -> None:
         self._receiver = receiver
         self._health = health
         self._largest = largest

@@ -20,7 +20,7 @@ from tokenmeter.collector.forward_queue import ForwardQueue, MemoryBudget
 from tokenmeter.collector.grpc_server import GrpcServer
 from tokenmeter.collector.http_server import HttpServer
 from tokenmeter.collector.price_spans import SpanPricer
-from tokenmeter.collector.receive import Receiver
+from tokenmeter.collector.receive import RequestReceiver
 from tokenmeter.collector.senders import sender
 from tokenmeter.collector.signals import METRICS, SIGNALS
 from tokenmeter.collector.telemetry import meter_provider, observe
@@ -64,7 +64,7 @@ class Collector:
         observe(self._provider, self.counts, self.memory, self._queues.values())
         _ = self.meter.book, self.meter.providers  # loaded before the first request
         self._calls = EndedCalls(self.meter, options.scopes, options.providers)
-        self._receiver = Receiver(self._queues, self.memory, SpanPricer(self._calls, options.tags), self.counts)
+        self._receiver = RequestReceiver(self._queues, self.memory, SpanPricer(self._calls, options.tags), self.counts)
         self._grpc = GrpcServer(self._receiver, options.largest)
         self._http = HttpServer(self._receiver, self.health, options.largest)
         self.http_port = await self._http.start(options.host, options.http_port)

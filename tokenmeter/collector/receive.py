@@ -20,13 +20,13 @@ from tokenmeter.collector.price_spans import SpanPricer
 from tokenmeter.collector.results import Outcome, delivered, full, rejected
 from tokenmeter.collector.signals import TRACES, Signal
 
-__all__ = ["Receiver"]
+__all__ = ["RequestReceiver"]
 
 _LONG: Final = 2**18  # bytes of a JSON body that is parsed in a thread
 _ENDING: Final = 5.0  # retry delay in seconds: another collector may be started by then
 
 
-class Receiver:
+class RequestReceiver:
     """Takes export requests and answers with an `Outcome`. `queues` are keyed by signal name."""
 
     def __init__(
