@@ -1,6 +1,6 @@
 """OTLP/gRPC server of the collector: the export services of traces, metrics and logs, on raw bytes.
 
-`receive.RequestReceiver` parses messages, not gRPC, so that a malformed one is answered INVALID_ARGUMENT with the reason.
+`receive.RequestReceiver` parses messages, not gRPC: a malformed one is answered INVALID_ARGUMENT with the reason.
 gRPC itself handles compression and the size limit.
 """
 
