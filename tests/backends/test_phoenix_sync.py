@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tokenmeter.cli import main
-from tokenmeter.cli.phoenix.client import PhoenixTable, Price, Row
+from tokenmeter.cli.phoenix.client import ModelRow, PhoenixTable, TokenPrice
 
 ENDPOINT = os.environ.get("BACKENDS_PHOENIX", "")
 pytestmark = pytest.mark.skipif(not ENDPOINT, reason="needs a running Phoenix; `make test-backends` starts one")
@@ -32,7 +32,7 @@ def phoenix(capsys: pytest.CaptureFixture[str], what: str, *flags: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def ours(table: PhoenixTable) -> dict[str, Row]:
+def ours(table: PhoenixTable) -> dict[str, ModelRow]:
     return {row.name: row for row in table.rows() if " by tokenmeter" in row.name}
 
 
@@ -55,7 +55,7 @@ def test_a_row_that_somebody_changed_is_put_right(table: PhoenixTable, capsys: p
     phoenix(capsys, "sync", "--provider", PROVIDER)
     row = next(iter(ours(table).values()))
     assert not table.update(
-        [row._replace(prices=frozenset({Price("input", True, 99.0), Price("output", False, 99.0)}))]
+        [row._replace(prices=frozenset({TokenPrice("input", True, 99.0), TokenPrice("output", False, 99.0)}))]
     )
     assert phoenix(capsys, "sync", "--provider", PROVIDER)["updated"] == [row.name]
     assert ours(table)[row.name].same(row)

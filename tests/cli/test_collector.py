@@ -115,7 +115,10 @@ def test_what_could_not_be_sent_is_said_and_is_the_exit_status(
     assert time.monotonic() - began < 30
     assert status == 1
     assert "NOT SENT: 1 requests of traces with 5 spans" in said
-    assert any(f"traces wait here: {endpoint.url}/v1/traces cannot be reached" in line for line in running.err)
+    assert any(
+        f"traces are queued, the endpoint does not accept them: {endpoint.url}/v1/traces cannot be reached" in line
+        for line in running.err
+    )
     assert len(rows(ledger)) == 5, "what was priced is in the ledger all the same"
 
 

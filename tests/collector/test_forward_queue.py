@@ -72,7 +72,7 @@ def test_what_comes_while_the_endpoint_is_away_is_kept_and_sent_in_order(
     running.stop()
     assert len(rows(ledger)) == 34
     assert running.counts["forwarded"] == 34
-    assert running.collector.room.used == 0
+    assert running.collector.memory.used == 0
 
 
 def test_an_endpoint_that_asks_for_time_gets_it(endpoint: HttpEndpoint, collect: Collect) -> None:
@@ -142,7 +142,7 @@ def test_a_full_queue_is_said_before_anything_is_priced(
     trailers = dict(failure.value.trailing_metadata())
     assert (hint_of(trailers["grpc-status-details-bin"]) or 0) >= 1
     assert running.counts["refused"] == 2
-    assert running.collector.room.used <= 20_000 + 10 * 600, "what is told to the last request comes on top"
+    assert running.collector.memory.used <= 20_000 + 10 * 600, "what is told to the last request comes on top"
     endpoint.answer = lambda path, body: None
     until(lambda: len(spans_of(endpoint.bodies)) == 10 * sent, "delivery")
     running.stop()
@@ -248,7 +248,7 @@ def test_the_end_sends_what_is_kept_and_says_what_could_not_be(endpoint: HttpEnd
 
 def test_while_it_ends_nothing_is_taken(endpoint: HttpEndpoint, collect: Collect) -> None:
     running = collect(endpoint=endpoint.url)
-    running.collector._intake.ending = True
+    running.collector._receiver.ending = True
     answer = post(running, calls(1, 1).SerializeToString())
     assert (answer.status_code, Status.FromString(answer.content).message) == (503, "the collector is ending")
     assert endpoint.bodies == []

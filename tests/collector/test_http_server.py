@@ -69,7 +69,7 @@ def test_bad_requests_are_turned_away_with_the_reason(
     assert answer.status_code == code
     said = answer.json()["message"] if headers == JSON else Status.FromString(answer.content).message
     assert reason in said
-    assert running.collector.room.used == 0, "what was taken is given back"
+    assert running.collector.memory.used == 0, "what was taken is given back"
     assert post(running, BODY).status_code == 200, "and the next one is served"
     assert len(spans_of(endpoint.bodies)) == 2
 

@@ -64,7 +64,7 @@ def test_what_the_endpoint_refuses_for_good_is_said_to_the_sender(
         export(running, BODY)
     assert failure.value.code().name == code
     assert running.counts["rejected"] == 4
-    assert running.collector.room.used == 0
+    assert running.collector.memory.used == 0
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 """The command line: `tokenmeter COMMAND`, one module of this folder per command.
 
-A command is `cli/<name>.py` with `add_parser(subparsers)` and `run(args) -> int`. Only the module asked for is
-imported, so `tokenmeter --help` answers at once, and a command whose module is not installed is not offered.
+A command is `cli/<name>.py` with `add_parser(subparsers)` and `run(args) -> int`, and a row in `COMMANDS`. Only the
+command's own module is imported, so `tokenmeter --help` starts fast; a command whose module is missing is not listed.
+Called by the console script and by `python -m tokenmeter`. Read `main` below, then `price.py` as an example.
 
-What a user gets wrong is a `TokenmeterError` raised by `run` (or argparse's own `error`): it is printed as one
-line on standard error and the exit status is 2. Interrupted is 130; a reader that closes the pipe ends the command
-quietly. Commands that read JSON Lines share `_jsonl.answer_lines`.
+An error of the user is a `TokenmeterError` raised by `run`, or argparse's own: it is printed as one line on standard
+error, with exit status 2. An interrupt exits with 130; a closed output pipe ends the command silently. Commands that
+read JSON Lines share `_jsonl.answer_lines`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def _version() -> str:
 
 
 def _parser(command: str | None) -> tuple[argparse.ArgumentParser, ModuleType | None]:
-    """The parser with every command's name and, in full, the one asked for."""
+    """The parser with the name of every command, and the full parser of `command`; and that command's module."""
     import argparse
     import importlib
 
@@ -79,7 +80,7 @@ def _nearest(word: str, names: Sequence[str]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 1 some lines were errors, 2 bad flags, 130 interrupted."""
+    """Run one command; returns the exit status: 0 done, 1 errors in some lines, 2 bad flags, 130 interrupted."""
     from tokenmeter.cli import _output
     from tokenmeter.errors import TokenmeterError
 
@@ -97,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         status: int = module.run(args)
         sys.stdout.flush()
-    except SystemExit as stop:  # argparse ends so, after --help as after a bad flag
+    except SystemExit as stop:  # argparse exits this way after --help and after a bad flag
         return stop.code if isinstance(stop.code, int) else 2
     except TokenmeterError as error:
         return _output.fail(str(error))

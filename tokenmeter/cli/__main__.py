@@ -1,4 +1,4 @@
-"""`python -m tokenmeter.cli`, for where the console script is not on the path."""
+"""`python -m tokenmeter.cli`: the command line where the console script is not on the path."""
 
 from tokenmeter.cli import main
 

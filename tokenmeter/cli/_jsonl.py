@@ -1,15 +1,15 @@
-"""The loop behind every `--jsonl FILE`: one answer per non-blank line, in order, whatever the line holds.
+"""The loop of every `--jsonl FILE`: reads JSON Lines and writes one answer per non-blank line, in order.
 
     answer_lines(path, handler) -> exit status
 
 `handler` takes the line's object and returns the answer's fields; `id` and `line` are added here, first. A line
-that is not understood (not UTF-8, not JSON, not an object, or refused by the handler with `LineError`) is answered
-`{"id", "line", "error", "field"}` in its place and the others go on.
+that cannot be answered (not UTF-8, not JSON, not an object, or refused by the handler with `LineError`) is answered
+with `{"id", "line", "error", "field"}`, and the loop continues.
 
-Input is read in blocks as it arrives and the answers of a block are written before the next is awaited, so the
+Input is read in blocks as it arrives, and the answers of a block are written before the next block is awaited: the
 same loop serves a file of millions of lines and a program that writes one line and waits. Numbers are read
 exactly: fractions as Decimal, integers as int; NaN and Infinity, which JSON does not have, are refused, and so is
-an object that names a key twice, because which of the two was meant cannot be known. Two lines may share an `id`;
+an object with a duplicate key, because it is unknown which of the two is meant. Two lines may share an `id`;
 `line` tells them apart.
 """
 
@@ -31,14 +31,14 @@ from tokenmeter.errors import TokenmeterError
 __all__ = ["LONGEST_LINE", "Handler", "LineError", "answer_lines", "parse_object"]
 
 LONGEST_LINE: Final = 64 * 1024 * 1024
-"""Bytes of the longest line that is read; a longer one is answered as an error and never held in memory whole."""
+"""Bytes of the longest line that is read; a longer one is answered as an error and not kept in memory."""
 
 _LONGEST_NUMBER: Final = 1000
 """Digits of the longest number that is read: writing one of more takes a time that its line's length does not show."""
 _BLOCK: Final = 256 * 1024
-_PATIENCE: Final = 0.1  # seconds an answer may wait for its neighbours
+_PATIENCE: Final = 0.1  # seconds after which buffered answers are written
 _UTF8_BOM: Final = b"\xef\xbb\xbf"
-# UTF-8 cannot hold a lone surrogate, and some readers take the others for the end of a line: JSON can escape both.
+# UTF-8 cannot encode a lone surrogate, and some readers take the others for line ends: JSON can escape both.
 _UNSAFE: Final = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
 _OTHER_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
 
@@ -108,13 +108,13 @@ def _json_name(value: object) -> str:
 
 
 def _blocks(source: BinaryIO) -> Iterator[bytes]:
-    """Bytes as they arrive: `read1` returns what is there instead of waiting for a full block."""
+    """Blocks of input as they arrive: `read1` returns available bytes instead of waiting for a full block."""
     read = getattr(source, "read1", source.read)
     return iter(lambda: read(_BLOCK), b"")
 
 
 def _lines(source: BinaryIO) -> Iterator[list[bytes | LineError]]:
-    """The complete lines of each block; a line too long to hold comes as the error it will be answered with."""
+    """The complete lines of each block; a line over LONGEST_LINE is a LineError in its place."""
     held: list[bytes] = []
     size = 0
     for block in _blocks(source):
@@ -139,7 +139,7 @@ def _joined(held: list[bytes], size: int) -> bytes | LineError:
 
 
 class _Answers:
-    """Writes answers in order and remembers whether one of them was an error."""
+    """Writes answers in order; `failed` is True once one of them was an error."""
 
     def __init__(self, handler: Handler, target: BinaryIO) -> None:
         self._handler = handler
@@ -194,7 +194,7 @@ class _Answers:
 
 
 def _echo(identity: Any) -> Any:
-    """An id is given back as it came; a fraction, read as Decimal, becomes a JSON number again where that is exact."""
+    """The id as it is answered: unchanged, a Decimal as a JSON number where a float is exact, else as text."""
     if type(identity) is not Decimal:
         return identity
     number = float(identity)
@@ -230,7 +230,7 @@ def _open(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
         return open(path, "rb")
     if sys.stdin is None:
         raise OSError("there is no standard input")
-    return contextlib.nullcontext(sys.stdin.buffer)  # the host's: left open
+    return contextlib.nullcontext(sys.stdin.buffer)  # standard input stays open
 
 
 def _run(path: str, source: BinaryIO, answers: _Answers) -> int:

@@ -1,4 +1,4 @@
-"""What commands print: one JSON document, one line of complaint, and what to do when nobody reads any more."""
+"""Output of the commands: JSON documents, error lines, encodings of the console, closed pipes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ __all__ = ["abandon", "fail", "prepare", "print_json", "print_rows", "to_json"]
 
 
 def prepare() -> None:
-    """Let every text be printed: a console that cannot show 你好 gets escapes instead of a traceback."""
+    """Make every text printable: a console that cannot encode 你好 gets escapes instead of a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
             stream.reconfigure(errors="backslashreplace")
 
 
 def fail(message: str) -> int:
-    """Say on standard error what is wrong, and return the exit status for bad flags and unreadable files."""
+    """Print an error line on standard error; returns 2, the exit status for bad flags and unreadable files."""
     print(f"tokenmeter: {message}", file=sys.stderr)
     return 2
 
 
 def abandon() -> None:
-    """Stop writing after the reader closed the pipe, so that the interpreter's own last flush does not complain."""
+    """Redirect standard output to nowhere after the reader closed the pipe, so that the last flush does not fail."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:
@@ -40,7 +40,7 @@ def abandon() -> None:
 
 
 def _exact(value: object) -> str:
-    """Decimals are written as the contract's plain strings; anything else unknown is a mistake of ours."""
+    """JSON form of a Decimal: a plain string, by the contract. Raises TypeError for any other type."""
     if isinstance(value, Decimal):
         return plain(value)
     raise TypeError(f"{value!r} ({type(value).__name__}) has no JSON form")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Print what is wrong or odd: 1 if something is almost surely a mistake. Raises CatalogError for a broken file."""
+    """Print findings of the audit; returns 1 if one is almost surely a mistake. Raises CatalogError for a bad file."""
     from datetime import UTC, datetime
 
     from tokenmeter.prices.book import Book, load_book
@@ -50,7 +50,7 @@ def check(args: argparse.Namespace) -> int:
 
 
 def _coverage(args: argparse.Namespace, book: Book) -> int:
-    """What became of every fact: the compiler's account, and beside it what the book answers when asked."""
+    """Print how many facts the compiler used or left out, and how many the book reproduces."""
     from pathlib import Path
 
     from tokenmeter.prices.upkeep.coverage import coverage
@@ -87,7 +87,7 @@ def _coverage(args: argparse.Namespace, book: Book) -> int:
 
 
 def update(args: argparse.Namespace) -> int:
-    """Put price files that are sound, and are what was published, where TOKENMETER_PRICES finds them."""
+    """Check price files and their digest, and copy them to the overlay folder. Raises CatalogError where they fail."""
     import hashlib
     import os
     from pathlib import Path
@@ -113,7 +113,7 @@ def update(args: argparse.Namespace) -> int:
     for file in files:
         waiting = folder / f".{file.name}.new"
         waiting.write_bytes(file.read_bytes())
-        waiting.replace(folder / file.name)  # whole or not at all: a process may be reading the folder
+        waiting.replace(folder / file.name)  # atomic: another process may be reading the folder
     rates = sum(len(overlay.get("rate", ())) for overlay in overlays)
     print(f"{len(files)} files with {rates} rates are in {folder}; set TOKENMETER_PRICES={folder} to use them")
     return 0

@@ -1,8 +1,8 @@
-"""`tokenmeter calibration probe`: ask a vendor's own count endpoint about requests of the user's, and learn from it.
+"""`tokenmeter calibration probe`: calibrate with the counts that a vendor's count endpoint returns for given requests.
 
-The one command that sends text anywhere, so it does nothing by itself: the user names the requests, the provider and
-the variable that holds the key. What these endpoints say is the vendor's own count of a prompt, which bills may differ
-from by a few tokens (Anthropic calls it an estimate); answers and their tokens cannot be asked for.
+The only command that sends text, and only what the user names: requests, provider, and the variable with the key.
+These endpoints return the vendor's count of a prompt, which may differ from the bill by a few tokens (Anthropic calls
+it an estimate); they do not count answers.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from tokenmeter.tokens.calibration.calibration import Calibration
 
-__all__ = ["ENDPOINTS", "Endpoint", "probe", "run_probe"]
+__all__ = ["ENDPOINTS", "CountEndpoint", "probe", "run_probe"]
 
 
-class Endpoint(NamedTuple):
-    """Where a vendor counts a prompt: its path, what of a request it takes, and where the answer stands.
+class CountEndpoint(NamedTuple):
+    """A vendor's token count endpoint: its path, the request fields it takes, and the field of its answer.
 
-    `inside` names the field that the request goes under; `key` is the header of the key, `{}` its place.
+    `inside` names the field that wraps the request; `key` is the header for the API key and its format.
     """
 
     base: str
@@ -41,18 +41,18 @@ class Endpoint(NamedTuple):
     inside: str | None = None
 
 
-ENDPOINTS: Final[Mapping[str, Endpoint]] = {
-    "anthropic": Endpoint(
+ENDPOINTS: Final[Mapping[str, CountEndpoint]] = {
+    "anthropic": CountEndpoint(
         "https://api.anthropic.com", "/v1/messages/count_tokens", "anthropic.messages",
         ("model", "messages", "system", "tools", "tool_choice", "thinking"), "input_tokens",
         ("x-api-key", "{}"), {"anthropic-version": "2023-06-01"},
     ),
-    "google": Endpoint(
+    "google": CountEndpoint(
         "https://generativelanguage.googleapis.com", "/v1beta/models/{model}:countTokens", "gemini.generate",
         ("model", "contents", "systemInstruction", "tools", "toolConfig", "generationConfig"), "totalTokens",
         ("x-goog-api-key", "{}"), inside="generateContentRequest",
     ),
-    "openai": Endpoint(
+    "openai": CountEndpoint(
         "https://api.openai.com", "/v1/responses/input_tokens", "openai.responses",
         ("model", "input", "instructions", "tools", "tool_choice", "text", "reasoning", "parallel_tool_calls"),
         "input_tokens", ("authorization", "Bearer {}"),
@@ -61,7 +61,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
 
 
 def run_probe(args: argparse.Namespace, calibration: Calibration) -> int:
-    """Ask about each request of a file. Raises ConfigurationError for flags that do not fit."""
+    """Probe each request of a file; returns 1 if one failed. Raises ConfigurationError for invalid flags."""
     library = _library()
     endpoint = ENDPOINTS.get(args.provider)
     if endpoint is None:
@@ -83,7 +83,7 @@ def run_probe(args: argparse.Namespace, calibration: Calibration) -> int:
 
 
 def _library() -> Any:
-    """httpx, or the successor that newer SDKs bring along."""
+    """The module httpx, or httpx2, which newer SDKs install."""
     for name in ("httpx", "httpx2"):
         try:
             return importlib.import_module(name)
@@ -95,7 +95,7 @@ def _library() -> Any:
 def probe(
     calibration: Calibration, client: Any, requests: Iterator[tuple[int, Any]], provider: str, *, pause: float
 ) -> Iterator[tuple[int, str]]:
-    """Ask about requests with a client of httpx, at most one in `pause` seconds; what came of each, in words."""
+    """Send requests with an httpx client, one per `pause` seconds; yields line numbers and a result in words."""
     from tokenmeter.calls.calibrator import input_kind
     from tokenmeter.tokens import count_request
 
@@ -125,7 +125,7 @@ def probe(
         time.sleep(pause)
 
 
-def _asked(endpoint: Endpoint, body: Mapping[str, Any], model: str) -> dict[str, Any]:
+def _asked(endpoint: CountEndpoint, body: Mapping[str, Any], model: str) -> dict[str, Any]:
     taken = {name: body[name] for name in endpoint.takes if name in body}
     return taken if endpoint.inside is None else {endpoint.inside: {**taken, "model": f"models/{model}"}}
 

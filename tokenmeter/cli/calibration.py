@@ -1,7 +1,7 @@
-"""`tokenmeter calibration`: read, export and forget what was learnt about counting.
+"""`tokenmeter calibration`: show, export, delete and probe calibration data.
 
-Works on the file that `configure(calibration="file")` names; programs may be using it meanwhile. Switching calibration
-off needs no command: leave `calibrate` and `calibration` unset.
+Works on the file that `configure(calibration="file")` names, also while programs use it. Calibration is off unless
+`calibrate` or `calibration` is set.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read or empty a calibration file. Raises ConfigurationError where it is not one."""
+    """Run one action on a calibration file. Raises ConfigurationError where the file is none."""
     from tokenmeter.tokens.calibration.calibration import Calibration
     from tokenmeter.tokens.calibration.store import FileStore
 

@@ -1,4 +1,4 @@
-"""`tokenmeter count`: the tokens of a text or of whole requests, with how sure that is."""
+"""`tokenmeter count`: count the tokens of a text or of whole requests, with their range and method."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Count one text or request, or each line of a file. Raises ConfigurationError for flags that do not fit."""
+    """Count one text or request, or each line of a file. Raises ConfigurationError for invalid flags."""
     given = [name for name in ("text", "file", "request", "jsonl") if getattr(args, name) is not None]
     if len(given) != 1:
         raise ConfigurationError("give one of TEXT, --file PATH, --request PATH and --jsonl FILE")
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def answer(line: Mapping[str, Any], *, explain: bool = False) -> dict[str, Any]:
-    """The contract's answer to one line. Raises LineError naming the field that cannot be understood."""
+    """The contract's answer to one line. Raises LineError naming the invalid field."""
     provider, api = _name(line, "provider"), _name(line, "api")
     model = _name(line, "model")
     text, request, output = line.get("text"), line.get("request"), line.get("output")
@@ -142,7 +142,7 @@ def _name(line: Mapping[str, Any], field: str) -> str | None:
 
 
 def shown(count: TokenCount) -> dict[str, Any]:
-    """A count in the contract's JSON; a reason is added where there is one."""
+    """A count in the contract's JSON, with its reason where it has one."""
     fields: dict[str, Any] = {
         "tokens": count.tokens,
         "low": count.low,
@@ -159,7 +159,7 @@ def _parts(explained: Explained) -> list[dict[str, Any]]:
 
 
 def _count_file(path: str, model: str, provider: str | None) -> TokenCount:
-    """Count a file of any size in blocks; bytes that are not UTF-8 count as U+FFFD and are named."""
+    """Count a file of any size in blocks; invalid UTF-8 counts as U+FFFD and is reported in `skipped`."""
     from dataclasses import replace
 
     from tokenmeter.tokens.counter import counter

@@ -1,7 +1,7 @@
-"""`tokenmeter demo`: real calls of the real openai SDK, answered on this machine, metered.
+"""`tokenmeter demo`: meters calls of the real openai SDK against a local provider server.
 
-No key and no network: a local provider server stands in for the vendors behind their own host names. What is printed
-is what the calls left behind: the spans an OpenTelemetry backend would get, and a report from the ledger.
+It needs no key and no network: the local server answers under the vendors' host names. The command prints the spans
+that an OpenTelemetry backend would get, and a report from the ledger.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenmeter.cli import COMMANDS
 from tokenmeter.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ __all__ = ["add_parser", "run"]
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser("demo", help="real calls against a local provider server, metered")
+    """Describe the command."""
+    parser = subparsers.add_parser("demo", help=COMMANDS["demo"])
     parser.add_argument("--ledger", metavar="FILE", help="keep the demo's ledger here (default: a temporary file)")
 
 
@@ -69,7 +71,7 @@ def _demo(ledger: str) -> list[Any]:
             with meter.scope("demo", team="search") as scope:
                 _calls(client, meter)
         _show_scope(scope)
-    finally:  # the ledger is written while its folder is there, whoever stopped reading
+    finally:  # the ledger must be written before its folder is removed, also after a closed pipe
         meter.shutdown()
     return list(exporter.get_finished_spans())
 
@@ -118,7 +120,7 @@ def _show_scope(scope: Scope) -> None:
 
 
 def tree(spans: Iterable[Any], line: Callable[[Any, int], str]) -> list[str]:
-    """Spans as they hang together, each before those inside it; `line(span, depth)` says what there is to a span."""
+    """Lines of the span tree, parents before children; `line(span, depth)` formats one span."""
     children: dict[int | None, list[Any]] = {}
     known = {span.context.span_id for span in spans}
     for span in spans:
@@ -136,10 +138,10 @@ def tree(spans: Iterable[Any], line: Callable[[Any, int], str]) -> list[str]:
 
 
 def _line(span: Any, depth: int) -> str:
-    return f"{'  ' * depth}{span.name:<{44 - 2 * depth}} {_told(dict(span.attributes))}"
+    return f"{'  ' * depth}{span.name:<{44 - 2 * depth}} {_cost_and_end(dict(span.attributes))}"
 
 
-def _told(attributes: dict[str, Any]) -> str:
+def _cost_and_end(attributes: dict[str, Any]) -> str:
     amount = attributes.get("tokenmeter.cost.amount")
     words = [f"{amount} {attributes.get('tokenmeter.cost.currency')}" if amount is not None else ""]
     words.append(str(attributes.get("tokenmeter.end", "")))

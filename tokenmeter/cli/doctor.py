@@ -1,8 +1,8 @@
-"""`tokenmeter doctor`: what is installed, hooked, configured and out of date, and what to do about it.
+"""`tokenmeter doctor`: report what is installed, hooked, configured and out of date, with remedies.
 
-Each part looks at the real thing: SDKs are imported and their hooks put in and found again, the price book is
-loaded, the ledger is opened and checked. What cannot be looked at is a problem with its remedy, never the end of
-the command. Exit status: 0 in good health, 1 when there are problems.
+Each part checks the real thing: it imports SDKs and installs their hooks, loads the price book, opens and checks the
+ledger. A check that fails becomes a problem with its remedy and does not end the command. Exit status: 0 without
+problems, 1 with problems.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OTEL: Final = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-distro"
 _ENDPOINTS: Final = tuple(f"OTEL_EXPORTER_OTLP_{kind}ENDPOINT" for kind in ("", "TRACES_", "METRICS_", "LOGS_"))
 
 Finding = tuple[dict[str, Any], list[str]]
-"""What one part found, and its problems."""
+"""The facts that one check found, and its problems."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Examine, print, and say by the exit status whether there are problems."""
+    """Run every check and print the result; returns 1 if there are problems."""
     answer = examine(args.ledger or os.environ.get("TOKENMETER_LEDGER"))
     if args.json:
         print_json(answer)
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def examine(ledger: str | None = None) -> dict[str, Any]:
-    """Everything the doctor finds, as JSON values; `problems` is a list of sentences with their remedies."""
+    """Results of every check, as JSON values; `problems` is a list of sentences with remedies."""
     parts: dict[str, Callable[[], Finding]] = {
         "tokenmeter": _ourselves,
         "settings": _settings,

@@ -1,7 +1,7 @@
-"""`tokenmeter estimate`: what a request may cost before it is sent, on one model or on several side by side.
+"""`tokenmeter estimate`: the cost range of a request before it is sent, on one or several models.
 
-Costs of different currencies are never compared: the table has one part per currency, each sorted by the most a request
-may cost (by the least, where it sets no limit on its output). A model nobody sells is an answer with its reason.
+Costs of different currencies are not compared: the table has one part per currency, sorted by the highest cost (by the
+lowest, where the request sets no output limit). A model without a price is listed with the reason.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ the least is the input alone; the most adds all the output the request allows. N
 
 
 class _Row(NamedTuple):
-    """One model's estimate; `found` is None where no provider is known to sell it."""
+    """One model's estimate; `found` is None where no price list has the model."""
 
     provider: str | None
     model: str
@@ -67,7 +67,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Estimate one request on each model. Raises ConfigurationError for flags that cannot be understood."""
+    """Estimate one request on each model. Raises ConfigurationError for invalid flags."""
     from tokenmeter.prices.book import load_book
 
     body = _body(args)
@@ -145,7 +145,7 @@ def _body(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_time(at: str | None) -> None:
-    """A bare day is midnight where the provider is; anything longer needs an offset."""
+    """Raise ConfigurationError unless `at` is a day (midnight in the provider's zone) or a time with an offset."""
     try:
         if at is not None and datetime.fromisoformat(at).tzinfo is None and len(at) > 10:
             raise ConfigurationError(f"--at {at}: has no offset; write it as {at}+08:00")
@@ -154,7 +154,7 @@ def _check_time(at: str | None) -> None:
 
 
 def _sellers(name: str, args: argparse.Namespace, book: Book) -> Iterable[tuple[str | None, str]]:
-    """Who sells a model: the provider named before it or by flag, else all whose price list has the name."""
+    """Providers of a model: the one in the name or the flag, else every provider whose price list has the name."""
     from tokenmeter.providers.registry import load_providers
 
     providers = load_providers()
@@ -181,7 +181,7 @@ def _near(word: str, names: Iterable[str]) -> str:
 
 
 def _order(row: _Row) -> tuple[int, str, int, Decimal, str, str]:
-    """By currency, then by the most (or least) it may cost; what has no price comes last."""
+    """Sort key: currency, then highest (or lowest) cost; unpriced models come last."""
     least, most = row.found.range if row.found is not None else (None, None)
     shown = most if most is not None else least
     if shown is None:

@@ -1,4 +1,4 @@
-"""`tokenmeter extract --jsonl FILE`: read the usage out of vendors' answers.
+"""`tokenmeter extract --jsonl FILE`: read the usage out of vendors' responses.
 
 In:  `{"id", "provider"?, "host"?, "api"?, "model"?, "response": {…} | "stream_events": […]}`
 Out: `{"id", "line", "usage", "source", "model", "service_tier", "vendor_cost", "unknown_fields", "flags", "reason"}`,
@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tokenmeter.cli import COMMANDS
 from tokenmeter.cli._jsonl import LineError, answer_lines
 from tokenmeter.money import plain
 from tokenmeter.providers.registry import load_providers
@@ -26,11 +27,11 @@ __all__ = ["add_parser", "answer", "run"]
 _FIELDS: Final = ("id", "provider", "host", "api", "model", "response", "stream_events")
 
 
-def add_parser(commands: Any) -> None:
-    """Add this command's arguments."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+def add_parser(subparsers: Any) -> None:
+    """Describe the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
         "extract",
-        help="read the usage out of vendors' responses",
+        help=COMMANDS["extract"],
         description=(__doc__ or "").partition("\n\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -38,12 +39,12 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer every line; the exit status is `answer_lines`'."""
+    """Answer every line; returns the exit status of `answer_lines`."""
     return answer_lines(args.jsonl, answer)
 
 
 def answer(line: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to one line. Raises LineError where the line asks for nothing that can be read."""
+    """The answer to one line. Raises LineError for a line without a readable response."""
     provider, host, api, model = (_name(line, field) for field in ("provider", "host", "api", "model"))
     flags: tuple[str, ...] = ()
     if api is not None and load_apis().get(api) is None:
@@ -64,7 +65,7 @@ def answer(line: Mapping[str, Any]) -> dict[str, Any]:
     else:
         found = _streamed(line["stream_events"], provider, api)
     known = providers.get(provider)
-    return _said(found, known.id if known is not None else provider, model, flags)
+    return _answer_of(found, known.id if known is not None else provider, model, flags)
 
 
 def _name(line: Mapping[str, Any], field: str) -> str | None:
@@ -98,7 +99,7 @@ def _streamed(events: object, provider: str | None, api: str | None) -> Extracte
     return reader.result()
 
 
-def _said(found: Extracted, provider: str | None, model: str | None, flags: tuple[str, ...]) -> dict[str, Any]:
+def _answer_of(found: Extracted, provider: str | None, model: str | None, flags: tuple[str, ...]) -> dict[str, Any]:
     cost = found.vendor_cost
     usage = found.usage
     return {

@@ -1,4 +1,4 @@
-"""`tokenmeter families`: how each family's text becomes tokens, and which family counts a model."""
+"""`tokenmeter families`: list the tokenizer families, or the family that counts a model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the families, or the family of each model named."""
+    """Print the families, or the family of each given model."""
     rows = [_of_model(name, args.provider) for name in args.model] if args.model else _all()
     if args.json:
         print_json(rows)

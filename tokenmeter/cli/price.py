@@ -1,4 +1,4 @@
-"""`tokenmeter price`: what a usage costs, at any instant; one call by flags or millions by `--jsonl`."""
+"""`tokenmeter price`: compute the cost of a usage at any instant; of one call by flags, of many by `--jsonl`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tokenmeter prices`: look into the price book and compare two days of it; `_prices_upkeep` checks and updates it."""
+"""`tokenmeter prices`: list, show and compare prices of the book; `_prices_upkeep` has `check` and `update`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer one question about the book. Raises ConfigurationError or CatalogError with the remedy."""
+    """Run one subcommand. Raises ConfigurationError or CatalogError with the remedy."""
     from tokenmeter.prices.book import load_book
 
     if args.what in ("check", "update"):
@@ -86,7 +86,7 @@ def _instant(text: str | None, book: Book, provider: str, flag: str) -> datetime
 
 
 def _in_strings(value: Any) -> Any:
-    """A price file's entry as the contract writes it: money, rates and `per` are plain strings, and so are days."""
+    """A price file's entry in the contract's JSON: numbers and days are plain strings."""
     if isinstance(value, Mapping):
         return {key: _in_strings(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -142,7 +142,7 @@ def _list(args: argparse.Namespace, book: Book) -> int:
 
 
 def _named(args: argparse.Namespace, book: Book) -> Iterator[tuple[str, str]]:
-    """Who sells the model: by exact id or alias, else by its letters alone."""
+    """Providers and names of the model: exact id or alias, else compared without case."""
     from tokenmeter.prices.model_names import ModelNames
     from tokenmeter.prices.upkeep.price_history import files_of
 

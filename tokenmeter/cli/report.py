@@ -1,4 +1,4 @@
-"""`tokenmeter report spend.db --by model,team`: who spent what, from a ledger."""
+"""`tokenmeter report spend.db --by model,team`: sum the costs of a ledger by model, tag, day …"""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _conversion(args: argparse.Namespace) -> Conversion | None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer from the ledger, also while it is written. Raises ConfigurationError or LedgerError with the remedy."""
+    """Query the ledger, also while it is written. Raises ConfigurationError or LedgerError with the remedy."""
     from tokenmeter.ledger.report import periods, query, render
 
     path = args.ledger or os.environ.get("TOKENMETER_LEDGER")

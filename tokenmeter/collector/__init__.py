@@ -1,11 +1,11 @@
-"""A process that prices spans of any language: OTLP in, the same spans with their costs out.
+"""`tokenmeter collector`: a process that receives OTLP, adds costs to spans of model calls, forwards everything.
 
-    senders ──OTLP──▶ http_server, grpc_server ─▶ intake ─▶ spans (prices) ─▶ lanes ─▶ senders ──OTLP──▶ your endpoint
+    senders ──OTLP──▶ http_server, grpc_server ─▶ receive ─▶ price_spans ─▶ forward_queue ─▶ senders ──OTLP──▶ endpoint
 
-`intake` is the way of one request: room is found for it, it is read, its spans are priced, and a `Lane` hands it on.
-While the endpoint answers, its answer is the sender's answer. While it does not, requests are kept in a bounded
-queue, in order; when that is full senders are told to keep theirs and when to come again.
+Called by `tokenmeter/cli/collector.py`. Read `receive.py` first: one request is admitted, parsed, priced and handed to
+the `ForwardQueue` of its signal. While the endpoint answers, its answer is returned to the sender. While it does not,
+requests wait in a bounded queue, in order; when the queue is full, senders get a retryable error with a retry delay.
 
-Nothing here is loaded by `import tokenmeter`. gRPC and aiohttp do the transport, protobuf's own runtime holds the
-messages: a span is never rebuilt, attributes are appended to it.
+`import tokenmeter` loads nothing of this folder. gRPC and aiohttp do the transport, protobuf's runtime keeps the
+messages: no span is rebuilt, attributes are appended to it.
 """

@@ -1,18 +1,18 @@
-"""What the collector counts about itself: spans by what became of them, and the queue."""
+"""Counters of the collector: spans by outcome (received, forwarded, dropped …), calls priced and unpriced."""
 
 from __future__ import annotations
 
 from tokenmeter.record import Record
 
-__all__ = ["Counts"]
+__all__ = ["SpanCounters"]
 
 
-class Counts:
-    """Spans since the start, by what became of them; also the sink that counts priced and unpriced calls.
+class SpanCounters:
+    """Spans since the start, by outcome; also the sink that counts priced and unpriced calls.
 
-    A span is `received` once for each time it is sent here. Each that was received is in the end `forwarded`,
-    `rejected` (by the endpoint, for good) or `dropped` (not sent when the process ended). `retried` counts every
-    further attempt. `refused` are requests that were not taken and so not read: their senders keep them.
+    A span is `received` once per delivery to the collector, and ends as `forwarded`, `rejected` (by the endpoint, for
+    good) or `dropped` (not sent when the process ended). `retried` counts every further attempt. `refused` counts
+    requests that were not admitted and therefore not parsed: their senders keep them.
     """
 
     NAMES = ("received", "priced", "unpriced", "forwarded", "retried", "rejected", "dropped", "refused")
@@ -39,8 +39,8 @@ class Counts:
             self.priced += 1
 
     def flush(self, timeout: float = 0.0) -> bool:
-        """Nothing waits here."""
+        """Return True: this sink buffers nothing."""
         return True
 
     def close(self, timeout: float = 0.0) -> None:
-        """Nothing to let go of."""
+        """Do nothing: this sink owns no resource."""

@@ -1,14 +1,14 @@
-"""Requests on their way to the endpoint: at once while it answers, in order from a queue while it does not.
+"""The queue in front of the OTLP endpoint: forwards requests at once, or queues and retries them while it is down.
 
-One `Lane` for each signal, so that an endpoint which takes no logs does not hold up traces; one `Room`, the stated
-amount of memory, for all of them.
+Each signal has its own `ForwardQueue`, so that an endpoint which accepts no logs does not delay traces. All of them
+share one `MemoryBudget`.
 
-While the endpoint answers, a request is forwarded while its sender waits, and the endpoint's answer is what the sender
-gets: nothing is acknowledged that nobody has. A request whose forwarding fails for now is kept and acknowledged, and
-so are those after it, so that no later one overtakes: `_drain` sends them in order, several in one message (two
-export requests behind one another are one), and waits between attempts for longer and longer, or for as long as the
-endpoint asked. When nothing is left the lane is open again. A request that the endpoint refuses for good is dropped
-and counted; out of a joined message only the one that is to blame.
+While the endpoint answers, a request is forwarded while its sender waits, and the sender gets the endpoint's answer:
+a request is acknowledged only when the endpoint or this queue has it. A request whose forwarding fails temporarily is
+queued and acknowledged, and so are later ones, so that none overtakes. `_drain` sends the queue in order, joins several
+requests into one message (two concatenated export requests are one valid request), and backs off exponentially, or for
+as long as the endpoint asked. An empty queue ends the draining, and requests are forwarded at once again. A request
+that the endpoint rejects for good is dropped and counted; of a joined message, only the request that causes it.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ import logging
 import random
 import time
 from bisect import insort
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
 from tokenmeter._support.guard import guard
-from tokenmeter.collector.counters import Counts
-from tokenmeter.collector.results import KEPT, Outcome, Verdict, away
+from tokenmeter.collector.counters import SpanCounters
+from tokenmeter.collector.results import KEPT, Outcome, Verdict, unavailable
 from tokenmeter.collector.signals import Signal
 
-__all__ = ["Lane", "Room"]
+__all__ = ["ForwardQueue", "MemoryBudget"]
 
 _logger: Final = logging.getLogger("tokenmeter.collector")
-_AT_ONCE: Final = 8  # requests that are forwarded at the same time
-_JOINED_MOST: Final = 2 * 2**20  # bytes of a message joined of several
+_AT_ONCE: Final = 8  # requests forwarded at the same time
+_JOINED_MOST: Final = 2 * 2**20  # bytes of a message that joins several requests
 _BACKOFF: Final = (0.5, 30.0)
-_LONGEST_ASKED: Final = 300.0  # seconds: no endpoint can ask us to stay away for longer
+_LONGEST_ASKED: Final = 300.0  # seconds: a longer retry delay of the endpoint is cut to this
 
 
-class Room:
-    """The memory that requests in hand may take, in bytes."""
+class MemoryBudget:
+    """Memory limit, in bytes, for all requests that the collector has accepted and not yet delivered."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.used = 0
 
     def change(self, by: int) -> None:
-        """Take more, or give back, without asking."""
+        """Add to the memory in use; a negative number releases it. Does not check the limit."""
         self.used += by
 
 
@@ -61,55 +61,55 @@ class _Item:
         return self.number < other.number
 
 
-class Lane:
-    """Forwards the requests of one signal. `send` makes one attempt and never raises for what the endpoint does.
+class ForwardQueue:
+    """Forwards the requests of one signal. `send` makes one attempt; failures of the endpoint are outcomes, not raised.
 
-    `patience` is how long a sender is kept waiting for the endpoint, in seconds; `room` must have been taken for each
-    request, and is given back here.
+    `patience`: seconds that a sender waits for the endpoint before the request is queued. The caller adds each
+    request's size to `memory`; the queue releases it.
     """
 
     def __init__(
         self,
         signal: Signal,
         send: Callable[[bytes], Awaitable[Outcome]],
-        room: Room,
-        counts: Counts,
+        memory: MemoryBudget,
+        counters: SpanCounters,
         *,
         patience: float,
         backoff: tuple[float, float] = _BACKOFF,
     ) -> None:
         self.signal = signal
         self._send = send
-        self._room = room
-        self._counts = counts
+        self._memory = memory
+        self._counters = counters
         self._patience = patience
         self._backoff = backoff
         self._numbers = itertools.count()
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._queue: list[_Item] = []
-        self._in_hand: list[_Item] = []  # taken from the queue, being sent
-        self._first: set[_Item] = set()  # being sent for the first time
+        self._sending: list[_Item] = []  # taken from the queue, being sent
+        self._first_attempts: set[_Item] = set()
         self._trying: set[asyncio.Task[Outcome]] = set()
-        self._late = 0  # attempts whose senders were told that we keep the data
+        self._late = 0  # running attempts whose senders already have an acknowledgement
         self._drainer: asyncio.Task[None] | None = None
-        self._singly = -1  # up to this request each is sent alone: one of them was refused in company
+        self._singly = -1  # requests up to this number are sent one by one: a joined message with them was rejected
         self._hurry = asyncio.Event()
         self._again_at = 0.0
         self.problem: str | None = None
-        """Why the endpoint does not take what waits; None while it takes everything."""
+        """The endpoint's last error while requests are queued; None while it accepts everything."""
 
     @property
     def waiting(self) -> int:
-        """Requests that are kept."""
+        """Number of queued requests."""
         return len(self._queue)
 
     @property
     def retry_after(self) -> float:
-        """Seconds until it is worth coming again."""
+        """Seconds until the next attempt: the retry delay for senders; at least 1."""
         return max(1.0, self._again_at - time.monotonic())
 
     async def deliver(self, body: bytes, spans: int = 0) -> Outcome:
-        """Forward a request, or keep it. The answer is DELIVERED, REJECTED or KEPT."""
+        """Forward a serialized export request, or queue it. The verdict is DELIVERED, REJECTED or KEPT."""
         item = _Item(next(self._numbers), body, spans)
         if self._drainer is not None or self._late:
             self._keep(item)
@@ -121,21 +121,21 @@ class Lane:
         if attempt.done():
             return attempt.result()
         self._late += 1
-        attempt.add_done_callback(self._in_time)
+        attempt.add_done_callback(self._late_attempt_done)
         return KEPT
 
-    def _in_time(self, attempt: asyncio.Task[Outcome]) -> None:
+    def _late_attempt_done(self, attempt: asyncio.Task[Outcome]) -> None:
         self._late -= 1
 
     async def _try(self, item: _Item) -> Outcome:
         async with self._turns:
-            if self._drainer is not None:  # the endpoint went away while this one waited for its turn
+            if self._drainer is not None:  # the endpoint failed while this request waited for its turn
                 self._keep(item)
                 return KEPT
-            self._first.add(item)
+            self._first_attempts.add(item)
             outcome = await self._attempt(item.body)
-            self._first.discard(item)
-        if outcome.verdict is Verdict.AWAY:
+            self._first_attempts.discard(item)
+        if outcome.verdict is Verdict.UNAVAILABLE:
             self._keep(item)
             self._note(outcome)
             return KEPT
@@ -151,31 +151,31 @@ class Lane:
 
     def _note(self, outcome: Outcome) -> None:
         if self.problem is None:
-            _logger.warning("%s wait here: %s", self.signal.name, outcome.message)
+            _logger.warning("%s are queued, the endpoint does not accept them: %s", self.signal.name, outcome.message)
         self.problem = outcome.message
         if outcome.retry_after is not None:
             asked = min(outcome.retry_after, _LONGEST_ASKED)
             self._again_at = max(self._again_at, time.monotonic() + asked)
 
     async def _drain(self) -> None:
-        """Send what is kept, in order, until nothing is left."""
+        """Send the queued requests in order until the queue is empty."""
         delay = self._backoff[0]
         while self._queue or self._late:
             await self._pause(delay)
-            group = self._in_hand = self._next()
+            group = self._sending = self._next()
             if not group:  # an attempt under way may put back a request that is before all others
                 continue
             outcome = await self._attempt(b"".join(item.body for item in group))
-            self._in_hand = []
-            if outcome.verdict is Verdict.AWAY:
-                self._counts.retried += sum(item.spans for item in group)
+            self._sending = []
+            if outcome.verdict is Verdict.UNAVAILABLE:
+                self._counters.retried += sum(item.spans for item in group)
                 self._put_back(group)
                 delay = min(delay * 2 or self._backoff[0], self._backoff[1])
                 self._note(outcome)
                 continue
             delay = 0.0
             if self.problem is not None:
-                _logger.warning("%s go on: the endpoint is back, %d requests wait", self.signal.name, len(self._queue))
+                self._report_recovery(outcome, (*group, *self._queue))
                 self.problem = None
             if outcome.verdict is Verdict.REJECTED and len(group) > 1:
                 self._put_back(group)
@@ -186,19 +186,27 @@ class Lane:
         self._drainer = None
         self._again_at = 0.0
 
+    def _report_recovery(self, outcome: Outcome, queued: Sequence[_Item]) -> None:
+        verb = "accepts" if outcome.verdict is Verdict.DELIVERED else "answers"
+        spans = sum(item.spans for item in queued)
+        what = f"{spans:,} queued spans" if spans else f"{len(queued):,} queued requests"
+        _logger.warning("The endpoint %s %s again; %s are being sent.", verb, self.signal.name, what)
+
     async def _attempt(self, body: bytes) -> Outcome:
         with guard("forwarding a request"):
             return await self._send(body)
-        return away("forwarding failed here; the log says why")
+        return unavailable("forwarding failed in the collector; its log says why")
 
     def _put_back(self, group: list[_Item]) -> None:
         for item in group:
             insort(self._queue, item)
 
     async def _pause(self, delay: float) -> None:
-        """Wait before an attempt; cut short when the process ends."""
+        """Wait before an attempt; the end of the process cuts the wait short."""
         if delay or self._late:
-            seconds = max(delay * random.uniform(0.8, 1.2), 0.05)  # so that many collectors do not come all at once
+            seconds = max(
+                delay * random.uniform(0.8, 1.2), 0.05
+            )  # jitter: many collectors do not retry at the same instant
             self._again_at = max(self._again_at, time.monotonic() + seconds)
             left = self._again_at - time.monotonic()
             if self._hurry.is_set():
@@ -208,7 +216,7 @@ class Lane:
                 await asyncio.wait_for(self._hurry.wait(), left)
 
     def _next(self) -> list[_Item]:
-        """Take the first requests of the queue, those that are sent together."""
+        """Take the first requests of the queue that are sent as one message."""
         if self._late or not self._queue:
             return []
         count = 1
@@ -219,17 +227,17 @@ class Lane:
         return group
 
     def _done(self, item: _Item, outcome: Outcome) -> None:
-        self._room.change(-len(item.body))
+        self._memory.change(-len(item.body))
         if outcome.verdict is Verdict.DELIVERED:
-            self._counts.forwarded += item.spans
+            self._counters.forwarded += item.spans
             return
-        self._counts.rejected += item.spans
-        _logger.warning("the endpoint refused %s for good: %s", self.signal.name, outcome.message)
+        self._counters.rejected += item.spans
+        _logger.warning("The endpoint rejected %s for good, they are dropped: %s", self.signal.name, outcome.message)
 
     # The end ------------------------------------------------------------------------------------------------
 
     async def close(self, timeout: float) -> tuple[int, int, int]:
-        """Send what is kept within `timeout` seconds. Returns the requests, spans and bytes that could not be."""
+        """Send the queue within `timeout` seconds. Returns the requests, spans and bytes that were not sent."""
         self._hurry.set()
         work = {*self._trying, *([self._drainer] if self._drainer is not None else [])}
         until = time.monotonic() + timeout
@@ -238,6 +246,6 @@ class Lane:
             work = {task for task in (*self._trying, self._drainer) if task is not None and not task.done()}
         for task in work:
             task.cancel()
-        unsent = [*self._queue, *self._in_hand, *self._first]
-        self._counts.dropped += sum(item.spans for item in unsent)
+        unsent = [*self._queue, *self._sending, *self._first_attempts]
+        self._counters.dropped += sum(item.spans for item in unsent)
         return len(unsent), sum(item.spans for item in unsent), sum(len(item.body) for item in unsent)

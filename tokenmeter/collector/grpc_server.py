@@ -1,7 +1,7 @@
-"""OTLP over gRPC: the three services, on bytes.
+"""OTLP/gRPC server of the collector: the export services of traces, metrics and logs, on raw bytes.
 
-Messages are read by `intake` and not by gRPC, so that a malformed one is answered INVALID_ARGUMENT with the reason.
-Packed and too long ones are gRPC's own business.
+`receive.RequestReceiver` parses messages, not gRPC: a malformed one is answered INVALID_ARGUMENT with the reason.
+gRPC itself handles compression and the size limit.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import grpc
 
-from tokenmeter.collector.receive import Intake
+from tokenmeter.collector.receive import RequestReceiver
 from tokenmeter.collector.results import Outcome, Verdict, retry_info, status
 from tokenmeter.collector.signals import SIGNALS, Signal
 from tokenmeter.errors import ConfigurationError
@@ -22,20 +22,20 @@ _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class GrpcServer:
-    """Receives on one address. `largest` is the longest message taken."""
+    """Listens on one address. `largest` is the longest message accepted, in bytes."""
 
-    def __init__(self, intake: Intake, largest: int) -> None:
-        self._intake = intake
+    def __init__(self, receiver: RequestReceiver, largest: int) -> None:
+        self._receiver = receiver
         self._largest = largest
         self._server: Any = None
 
     async def start(self, host: str, port: int) -> int:
-        """Begin to listen; returns the port. Raises ConfigurationError if that cannot be."""
+        """Start listening and return the port. Raises ConfigurationError where the address cannot be bound."""
         self._server = grpc.aio.server(
             options=[("grpc.max_receive_message_length", self._largest), ("grpc.so_reuseport", 0)]
         )
         for signal in SIGNALS:
-            handler = grpc.unary_unary_rpc_method_handler(self._receiver(signal))
+            handler = grpc.unary_unary_rpc_method_handler(self._handler(signal))
             self._server.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(signal.service, {"Export": handler}),)
             )
@@ -43,18 +43,20 @@ class GrpcServer:
         try:
             bound = int(self._server.add_insecure_port(address))
         except RuntimeError:
-            raise ConfigurationError(f"--grpc: cannot listen on {address}: is something else there?") from None
+            raise ConfigurationError(
+                f"--grpc: cannot listen on {address}: is another process listening there?"
+            ) from None
         await self._server.start()
         return bound
 
     async def stop(self) -> None:
-        """Stop listening, when the requests in hand have been answered."""
+        """Stop listening once open requests are answered, after 5 seconds at most."""
         if self._server is not None:
             await self._server.stop(5.0)
 
-    def _receiver(self, signal: Signal) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    def _handler(self, signal: Signal) -> Callable[[bytes, Any], Awaitable[bytes]]:
         async def export(body: bytes, context: Any) -> bytes:
-            outcome = await self._intake.take(signal, body)
+            outcome = await self._receiver.take(signal, body)
             if outcome.verdict in (Verdict.DELIVERED, Verdict.KEPT):
                 return outcome.response
             await context.abort(_CODES[outcome.code], outcome.message, _trailers(outcome))
@@ -67,5 +69,5 @@ def _trailers(outcome: Outcome) -> tuple[tuple[str, bytes], ...]:
     details = (("grpc-status-details-bin", status(outcome).SerializeToString()),)
     if outcome.retry_after is None:
         return details
-    # OpenTelemetry's exporter for Python looks for the hint here, and not in the details.
+    # OpenTelemetry's exporter for Python reads the retry delay from this header, not from the status details.
     return (*details, ("google.rpc.retryinfo-bin", retry_info(outcome.retry_after).SerializeToString()))

@@ -1,7 +1,7 @@
-"""OTLP over HTTP: protobuf and JSON bodies, gzip or as they are; and the process's health.
+"""OTLP/HTTP server of the collector: protobuf and JSON bodies, gzip or plain; and `/healthz`.
 
-Bodies are unpacked here and not by the HTTP library, so that a small body that grows without end is stopped at the
-limit. Errors carry a `google.rpc.Status` in the sender's own format, as the protocol asks.
+This module decompresses bodies itself, so that a decompression bomb stops at the size limit. Errors carry a
+`google.rpc.Status` in the sender's own format, as the protocol requires.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from aiohttp import web
 from google.rpc.code_pb2 import Code
 
 from tokenmeter.collector.json_bodies import write_json
-from tokenmeter.collector.receive import Intake
+from tokenmeter.collector.receive import RequestReceiver
 from tokenmeter.collector.results import Outcome, Verdict, http_of, rejected, status
 from tokenmeter.collector.signals import SIGNALS, Signal
 from tokenmeter.errors import ConfigurationError
@@ -25,28 +25,28 @@ __all__ = ["HttpServer"]
 
 _PROTOBUF: Final = "application/x-protobuf"
 _JSON: Final = "application/json"
-_PACKED: Final = {"gzip": 31, "deflate": 15}
+_WINDOW_BITS: Final = {"gzip": 31, "deflate": 15}
 
 
 class TooLarge(Exception):
-    """A body is longer than the limit, as it came or unpacked."""
+    """A body is longer than the limit, compressed or decompressed."""
 
 
 class HttpServer:
-    """Receives on one address. `health` says how the process is; `largest` is the longest body taken, unpacked."""
+    """Listens on one address. `health` returns the JSON of `/healthz`; `largest` limits a decompressed body (bytes)."""
 
-    def __init__(self, intake: Intake, health: Callable[[], Mapping[str, Any]], largest: int) -> None:
-        self._intake = intake
+    def __init__(self, receiver: RequestReceiver, health: Callable[[], Mapping[str, Any]], largest: int) -> None:
+        self._receiver = receiver
         self._health = health
         self._largest = largest
         self._runner: Any = None
 
     async def start(self, host: str, port: int) -> int:
-        """Begin to listen; returns the port. Raises ConfigurationError if that cannot be."""
+        """Start listening and return the port. Raises ConfigurationError where the address cannot be bound."""
         app = web.Application(client_max_size=self._largest)
         for signal in SIGNALS:
-            app.router.add_post(signal.path, self._receiver(signal))
-        app.router.add_get("/healthz", self._say_health)
+            app.router.add_post(signal.path, self._handler(signal))
+        app.router.add_get("/healthz", self._health_response)
         self._runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=5.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
@@ -57,17 +57,17 @@ class HttpServer:
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Stop listening, when the requests in hand have been answered."""
+        """Stop listening once open requests are answered, after 5 seconds at most."""
         if self._runner is not None:
             await self._runner.cleanup()
 
-    def _receiver(self, signal: Signal) -> Callable[[web.Request], Any]:
+    def _handler(self, signal: Signal) -> Callable[[web.Request], Any]:
         async def receive(request: web.Request) -> web.Response:
             kind = request.content_type
             if kind not in (_PROTOBUF, _JSON):
                 said = f"Content-Type {kind!r} is not taken; send {_PROTOBUF} or {_JSON}"
                 return _failure(rejected(Code.INVALID_ARGUMENT, said, 415), _PROTOBUF)
-            outcome = self._intake.turned_away(signal, request.content_length or 0)
+            outcome = self._receiver.admit(signal, request.content_length or 0)
             if outcome is None:
                 outcome = await self._take(signal, request, json=kind == _JSON)
             if outcome.verdict in (Verdict.DELIVERED, Verdict.KEPT):
@@ -78,33 +78,33 @@ class HttpServer:
 
     async def _take(self, signal: Signal, request: web.Request, *, json: bool) -> Outcome:
         try:
-            body = _unpacked(await request.read(), request.headers.get("Content-Encoding", ""), self._largest)
+            body = _decompressed(await request.read(), request.headers.get("Content-Encoding", ""), self._largest)
         except (TooLarge, web.HTTPRequestEntityTooLarge):
             said = f"the body is longer than {self._largest} bytes; send less at once, or raise --largest"
             return rejected(Code.INVALID_ARGUMENT, said, 413)
         except ValueError as error:
             return rejected(Code.INVALID_ARGUMENT, str(error))
-        return await self._intake.take(signal, body, json=json)
+        return await self._receiver.take(signal, body, json=json)
 
-    async def _say_health(self, request: web.Request) -> web.Response:
+    async def _health_response(self, request: web.Request) -> web.Response:
         return web.Response(text=json.dumps(self._health(), indent=2) + "\n", content_type=_JSON)
 
 
-def _unpacked(body: bytes, encoding: str, largest: int) -> bytes:
-    """A body as it was before it was packed. Raises TooLarge, and ValueError for what cannot be unpacked."""
+def _decompressed(body: bytes, encoding: str, largest: int) -> bytes:
+    """Decompress a body. Raises TooLarge, and ValueError for an unknown encoding or damaged data."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return body
-    if encoding not in _PACKED:
+    if encoding not in _WINDOW_BITS:
         raise ValueError(f"Content-Encoding {encoding[:64]!r} is not taken; send gzip, deflate or identity")
-    unpacker = zlib.decompressobj(wbits=_PACKED[encoding])
+    decompressor = zlib.decompressobj(wbits=_WINDOW_BITS[encoding])
     try:
-        answer = unpacker.decompress(body, largest + 1)
+        answer = decompressor.decompress(body, largest + 1)
     except zlib.error as error:
         raise ValueError(f"the body is not {encoding}: {error}") from None
     if len(answer) > largest:
         raise TooLarge
-    if not unpacker.eof:
+    if not decompressor.eof:
         raise ValueError(f"the body is not {encoding}: it ends too early")
     return answer
 

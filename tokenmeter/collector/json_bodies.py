@@ -1,7 +1,7 @@
-"""OTLP's JSON, which is protobuf's JSON but for one thing: ids are hexadecimal and not base64.
+"""Converts OTLP/JSON bodies to protobuf messages, and responses to JSON.
 
-Field names are lowerCamelCase, enums are numbers, unknown fields are ignored, as the protocol says. A body is turned
-into the message and goes on as protobuf; answers to such a sender are JSON too.
+OTLP/JSON is protobuf's JSON mapping with one difference: ids are hexadecimal, not base64. Field names are
+lowerCamelCase, enums are numbers, unknown fields are ignored, as the protocol says.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _IDS: Final = {
 
 
 class BadBody(ValueError):
-    """A body that is not what its content type says; the message is for the sender."""
+    """A body does not match its content type; the message is sent to the sender."""
 
 
 def read_json(signal: Signal, body: bytes) -> Any:
-    """The message of a JSON body. Raises BadBody naming the place."""
+    """Parse a JSON body into the signal's export request. Raises BadBody naming the place."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -41,7 +41,7 @@ def read_json(signal: Signal, body: bytes) -> Any:
 
 
 def write_json(message: Any) -> bytes:
-    """A response or an error as JSON."""
+    """Serialize a response or an error as JSON."""
     return json.dumps(json_format.MessageToDict(message)).encode()
 
 

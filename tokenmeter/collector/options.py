@@ -1,4 +1,4 @@
-"""What a collector is started with, checked; the standard OTEL_EXPORTER_OTLP_* variables say what no flag does."""
+"""Options of the collector: parsed from flags and OTEL_EXPORTER_OTLP_* variables, and checked."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _GRPC_PORT: Final = 4317
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Where a collector listens and forwards, and what it keeps. Sizes are bytes, times seconds.
+    """Addresses, limits and sinks of a collector. Sizes are bytes, times are seconds.
 
-    `queue` is the memory that waiting requests may take; `largest` the longest request taken; `patience` how long a
-    sender waits for the endpoint before it is told that its data are kept here; `drain` how long the end of the
-    process may take. `tags` are attributes by tag; `metrics_every` None sends no metrics of our own.
+    `queue` limits the memory of queued requests; `largest` the size of one request; `patience` how long a sender waits
+    for the endpoint before its request is queued and acknowledged; `drain` how long the shutdown may take. `tags` maps
+    a tag to the attribute that holds it; with `metrics_every` None the collector exports no metrics of its own.
     """
 
     endpoint: str
@@ -53,7 +53,7 @@ class Options:
 
     @classmethod
     def read(cls, args: Any, environment: Mapping[str, str] | None = None) -> Options:
-        """Options of parsed flags. Raises ConfigurationError naming the flag or variable and what it may be."""
+        """Options from parsed flags. Raises ConfigurationError naming the flag or variable and its valid values."""
         said = os.environ if environment is None else environment
 
         def variable(name: str) -> str | None:
@@ -108,7 +108,7 @@ def _check_numbers(args: Any) -> None:
 
 
 def _milliseconds(text: str | None) -> float:
-    """The standard variable, in seconds."""
+    """Value of OTEL_EXPORTER_OTLP_TIMEOUT (milliseconds) in seconds; 10 where it is unset."""
     if text is None:
         return 10.0
     if not text.isdigit() or int(text) == 0:
@@ -117,7 +117,7 @@ def _milliseconds(text: str | None) -> float:
 
 
 def size(flag: str, text: str) -> int:
-    """Bytes of a size such as `64MiB`. Raises ConfigurationError."""
+    """Parse a size such as `64MiB` into bytes. Raises ConfigurationError."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     unit = _UNITS.get(found[2].lower()) if found else None
     if found is None or unit is None or float(found[1]) * unit < 1:
@@ -126,12 +126,12 @@ def size(flag: str, text: str) -> int:
 
 
 def pairs(flag: str, texts: Iterable[str]) -> dict[str, str]:
-    """Names and values of `name=value` flags. Raises ConfigurationError."""
+    """Parse `name=value` flags. Raises ConfigurationError."""
     answer = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            # Not the text itself: what was meant for a header may be a key.
+            # The message leaves out the text: a header may be an API key.
             raise ConfigurationError(f"{flag}: an argument without '='; write {flag} NAME=VALUE")
         answer[name.strip()] = value.strip()
     return answer
@@ -143,7 +143,7 @@ def _headers(text: str | None) -> dict[str, str]:
 
 
 def _endpoint(text: str, protocol: str | None) -> tuple[str, str]:
-    """The protocol and the address without a signal's path. A port of 4317 alone means gRPC, as everywhere."""
+    """Protocol and address without a signal's path. Port 4317 without a path means gRPC, by OTLP's convention."""
     parts = urlsplit(text if "://" in text else f"http://{text}")
     try:
         port = parts.port

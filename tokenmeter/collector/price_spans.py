@@ -1,8 +1,8 @@
-"""Spans of an OTLP message, priced in place.
+"""Prices the spans of an OTLP trace export request in place, by appending cost attributes.
 
-The message stays as protobuf's runtime holds it. Spans of scopes that are no GenAI instrumentation are looked at for
-their ids and nothing else; of the others only the attributes that decide something are read; and what a priced span
-is told is appended to its attributes, so everything else that it says, known or not, stays as it came.
+The message stays a protobuf message. Of spans whose scope is no GenAI instrumentation only the ids are read; of the
+others only the attributes that affect usage or price. Cost attributes are appended, so every other field of a span,
+known or unknown, is forwarded unchanged.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tokenmeter.otel.external.span_data import RELEVANT, SpanData
 
 __all__ = ["SpanPricer"]
 
-_A_TURN: Final = 200  # spans after which others may have their turn
+_A_TURN: Final = 200  # spans priced before other tasks of the event loop run
 _KEY: Final = 24  # bytes of both ids
 _NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class SpanPricer:
-    """Prices the spans of requests. `tags` are attributes, of a span or else of its resource, by tag."""
+    """Prices the spans of export requests. `tags` maps a tag to its attribute (of span, else resource)."""
 
     def __init__(self, calls: EndedCalls, tags: Mapping[str, str]) -> None:
         self._calls = calls
@@ -37,21 +37,21 @@ class SpanPricer:
         self._relevant = RELEVANT.union(self._tags.values())
 
     async def price(self, request: Any) -> int:
-        """Tell the spans of a request what their calls cost; how many were told anything."""
+        """Append cost attributes to the spans of a trace export request; returns how many spans were changed."""
         parents, spans, seen = self._read(request)
         if not parents:
             return 0
-        told = 0
+        changed = 0
         for turn, (position, description) in enumerate(self._calls.batch(parents, seen), 1):
             if description is not None:
                 _append(spans[position], description)
-                told += 1
+                changed += 1
             if turn % _A_TURN == 0:
                 await asyncio.sleep(0)
-        return told
+        return changed
 
     def _read(self, request: Any) -> tuple[dict[bytes, bytes | None], list[Any], list[SpanData]]:
-        """Every span with the one around it, and those that may be calls, with what they say."""
+        """Parents by span key, and the spans that may be model calls with the data read from them."""
         parents: dict[bytes, bytes | None] = {}
         spans: list[Any] = []
         seen: list[SpanData] = []
@@ -65,7 +65,7 @@ class SpanPricer:
                     trace, around = span.trace_id, span.parent_span_id
                     key, parent = trace + span.span_id, trace + around if around else None
                     parents[key] = parent
-                    if candidates and len(key) == _KEY:  # a span without ids cannot be told from another
+                    if candidates and len(key) == _KEY:  # a span without ids cannot be identified
                         if tags is None:
                             tags = self._of_resource(of_resource.resource)
                             home = hash(of_resource.resource.SerializeToString())
@@ -82,7 +82,7 @@ class SpanPricer:
             name = attribute.key
             if name in relevant:
                 value = attribute.value
-                # Most are texts, then integers; asking which it is costs as much as reading three.
+                # Most are strings, then integers; WhichOneof costs as much as reading three fields.
                 attributes[name] = value.string_value or value.int_value or _value(value)
         ids = key.hex()
         if self._tags:
@@ -111,7 +111,7 @@ class SpanPricer:
 
 
 def _value(value: Any) -> Any:
-    """A value as Python has it; None for one that nothing here reads."""
+    """Python value of an AnyValue; None for a kind that pricing does not read."""
     kind = value.WhichOneof("value")
     if kind in ("string_value", "int_value", "double_value", "bool_value"):
         return getattr(value, kind)
@@ -131,7 +131,7 @@ def _append(span: Any, cost: CostAttributes) -> None:
 
 
 def _encoded(attributes: Mapping[str, Any]) -> bytes:
-    """A span of nothing but these attributes: merging it into another appends them."""
+    """Serialized span with these attributes only: merging it into another span appends them."""
     holder = Span()
     for name, value in attributes.items():
         _set(holder.attributes.add(key=name).value, value)

@@ -1,7 +1,7 @@
-"""What became of a request, and how that is said in HTTP and in gRPC.
+"""Outcomes of a request (delivered, kept, rejected, unavailable, full) and their HTTP and gRPC statuses.
 
 The codes are those of `google.rpc.Code`, which both transports of OTLP use: gRPC as the status, HTTP inside the body
-of an error, a `google.rpc.Status`. Which of them mean "come again" is the protocol's own table.
+of an error, a `google.rpc.Status`. The protocol defines which of them are retryable.
 """
 
 from __future__ import annotations
@@ -14,22 +14,33 @@ from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
-__all__ = ["KEPT", "Outcome", "Verdict", "away", "code_of_http", "delivered", "full", "hint_of", "rejected", "status"]
+__all__ = [
+    "KEPT",
+    "Outcome",
+    "Verdict",
+    "code_of_http",
+    "delivered",
+    "full",
+    "hint_of",
+    "rejected",
+    "status",
+    "unavailable",
+]
 
 
 class Verdict(enum.Enum):
-    """Who has the data now."""
+    """Which side has the data now: the endpoint, the collector or the sender."""
 
     DELIVERED = "delivered"
-    """The endpoint took it, perhaps in part: the response says."""
+    """The endpoint accepted it, perhaps in part: the response has the details."""
     KEPT = "kept"
-    """It waits here, and will be sent when the endpoint is back."""
+    """The collector queued it and sends it when the endpoint is available again."""
     REJECTED = "rejected"
-    """Nobody will ever take it as it is: malformed, or turned away by the endpoint for good."""
-    AWAY = "away"
-    """The endpoint cannot take it now."""
+    """Not retryable: malformed, or rejected by the endpoint for good."""
+    UNAVAILABLE = "unavailable"
+    """The endpoint failed temporarily; retryable."""
     FULL = "full"
-    """No room here: the sender keeps it."""
+    """The memory budget is used up: the sender keeps it and retries."""
 
 
 class Outcome(NamedTuple):
@@ -55,37 +66,37 @@ _LONGEST_MESSAGE: Final = 500
 
 
 def delivered(response: bytes) -> Outcome:
-    """The endpoint's own answer."""
+    """Outcome with the endpoint's serialized response."""
     return Outcome(Verdict.DELIVERED, response=response)
 
 
 def rejected(code: int, message: str, http_status: int | None = None) -> Outcome:
-    """Not taken, for good."""
+    """Outcome of a request that must not be retried."""
     return Outcome(Verdict.REJECTED, code, message[:_LONGEST_MESSAGE], http_status=http_status)
 
 
-def away(message: str, retry_after: float | None = None) -> Outcome:
-    """Not taken now."""
-    return Outcome(Verdict.AWAY, Code.UNAVAILABLE, message[:_LONGEST_MESSAGE], retry_after)
+def unavailable(message: str, retry_after: float | None = None) -> Outcome:
+    """Outcome of a temporary failure of the endpoint; `retry_after` is its hint, in seconds."""
+    return Outcome(Verdict.UNAVAILABLE, Code.UNAVAILABLE, message[:_LONGEST_MESSAGE], retry_after)
 
 
 def full(message: str, retry_after: float) -> Outcome:
-    """No room; with a hint when there may be."""
+    """Outcome of a full queue; `retry_after` is in seconds, at least 1."""
     return Outcome(Verdict.FULL, Code.RESOURCE_EXHAUSTED, message, max(1.0, retry_after), http_status=503)
 
 
 def code_of_http(status: int) -> int:
-    """The code that says over gRPC what an HTTP status said."""
+    """The `google.rpc.Code` for an HTTP status."""
     return int(_CODES.get(status, Code.INVALID_ARGUMENT if 400 <= status < 500 else Code.INTERNAL))
 
 
 def http_of(outcome: Outcome) -> int:
-    """The HTTP status of an outcome that is no success."""
+    """The HTTP status of a failed outcome."""
     return outcome.http_status or _HTTP.get(outcome.code, 500)
 
 
 def status(outcome: Outcome) -> Status:
-    """The error as both transports carry it, with the hint when to come again."""
+    """The error as both transports carry it, with the retry delay."""
     answer = Status(code=outcome.code, message=outcome.message)
     if outcome.retry_after is not None:
         answer.details.add().Pack(retry_info(outcome.retry_after))
@@ -93,14 +104,14 @@ def status(outcome: Outcome) -> Status:
 
 
 def retry_info(seconds: float) -> RetryInfo:
-    """A hint when to come again, in whole seconds."""
+    """The retry delay as protobuf, rounded up to whole seconds."""
     info = RetryInfo()
     info.retry_delay.seconds = math.ceil(seconds)
     return info
 
 
 def hint_of(details: bytes | None) -> float | None:
-    """When to come again, by a serialized `google.rpc.Status`; None where it does not say."""
+    """Retry delay in seconds of a serialized `google.rpc.Status`; None where it has none."""
     if not details:
         return None
     for detail in Status.FromString(details).details:

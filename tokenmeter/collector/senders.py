@@ -1,8 +1,8 @@
-"""One attempt to hand a request to the endpoint, over HTTP or over gRPC.
+"""Clients of the OTLP endpoint: make one attempt to export a request, over HTTP or gRPC.
 
-What the endpoint does is an `Outcome`, never an exception. Which answers mean "come again" is the protocol's table:
-over HTTP 429, 502, 503 and 504, with `Retry-After`; over gRPC seven codes, and RESOURCE_EXHAUSTED if it comes with a
-`RetryInfo`. No connection and no answer in time mean it as well. Everything else is final.
+A failure of the endpoint is an `Outcome`, never an exception. The protocol defines the retryable answers: over HTTP
+429, 502, 503 and 504, with `Retry-After`; over gRPC six codes, and RESOURCE_EXHAUSTED with a `RetryInfo`. A failed
+connection and a timeout are retryable too. Every other answer is final.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 
 from tokenmeter._version import __version__
-from tokenmeter.collector.results import Outcome, away, code_of_http, delivered, hint_of, rejected
+from tokenmeter.collector.results import Outcome, code_of_http, delivered, hint_of, rejected, unavailable
 from tokenmeter.collector.signals import Signal
 from tokenmeter.errors import ConfigurationError
 
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 __all__ = ["GrpcSender", "HttpSender", "Sender", "sender"]
 
 _AGENT: Final = f"tokenmeter-collector/{__version__}"
-_COME_AGAIN: Final = frozenset({429, 502, 503, 504})
+_RETRYABLE: Final = frozenset({429, 502, 503, 504})
 _ANSWER_MOST: Final = 2**20
 _PROTOBUF: Final = "application/x-protobuf"
 
 
 class Sender(Protocol):
-    """How requests reach the endpoint."""
+    """Client of one endpoint, for every signal."""
 
     def to(self, signal: Signal) -> Callable[[bytes], Awaitable[Outcome]]:
-        """What makes one attempt for a signal."""
+        """A function that makes one attempt to export a serialized request of a signal."""
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
 
 
 def sender(options: Options) -> Sender:
-    """The sender that the options ask for. Raises ConfigurationError for a certificate that cannot be read."""
+    """The client for the options' protocol. Raises ConfigurationError for a certificate that cannot be read."""
     return GrpcSender(options) if options.protocol == "grpc" else HttpSender(options)
 
 
@@ -66,7 +66,7 @@ class HttpSender:
         )
 
     def to(self, signal: Signal) -> Callable[[bytes], Awaitable[Outcome]]:
-        """What makes one attempt for a signal."""
+        """A function that makes one attempt to export a serialized request of a signal."""
         url = self._endpoint + signal.path
 
         async def send(body: bytes) -> Outcome:
@@ -76,8 +76,8 @@ class HttpSender:
 
     async def _send(self, url: str, signal: Signal, body: bytes) -> Outcome:
         if self._gzip:
-            packer = zlib.compressobj(1, wbits=31)  # the fastest: what is left is a tenth either way
-            body = packer.compress(body) + packer.flush()
+            compressor = zlib.compressobj(1, wbits=31)  # the fastest: what is left is a tenth either way
+            body = compressor.compress(body) + compressor.flush()
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as answer:
                 said = await answer.content.read(_ANSWER_MOST)
@@ -86,16 +86,16 @@ class HttpSender:
                         said if answer.content_type == _PROTOBUF and _reads(signal.response, said) else b""
                     )
                 message = f"{url} answered {answer.status}: {_reason(said, answer.content_type)}"
-                if answer.status in _COME_AGAIN:
-                    return away(message, _seconds(answer.headers.get("Retry-After")))
+                if answer.status in _RETRYABLE:
+                    return unavailable(message, _seconds(answer.headers.get("Retry-After")))
                 return rejected(code_of_http(answer.status), message, answer.status if answer.status >= 400 else 502)
         except TimeoutError:
-            return away(f"{url} did not answer in time")
+            return unavailable(f"{url} did not answer in time")
         except (aiohttp.ClientError, OSError) as error:
-            return away(f"{url} cannot be reached: {error or type(error).__name__}")
+            return unavailable(f"{url} cannot be reached: {error or type(error).__name__}")
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         await self._session.close()
 
 
@@ -108,7 +108,7 @@ class GrpcSender:
         settings = [
             ("grpc.max_send_message_length", -1),
             ("grpc.primary_user_agent", _AGENT),
-            # Its own pauses between connections are up to two minutes; when to try again is the lanes' to decide.
+            # By default gRPC waits up to two minutes between connections; ForwardQueue decides when to retry.
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 2000),
         ]
@@ -123,7 +123,7 @@ class GrpcSender:
         self._metadata = tuple((name.lower(), value) for name, value in options.headers.items())
 
     def to(self, signal: Signal) -> Callable[[bytes], Awaitable[Outcome]]:
-        """What makes one attempt for a signal."""
+        """A function that makes one attempt to export a serialized request of a signal."""
         export = self._channel.unary_unary(signal.method)  # bytes in, bytes out
 
         async def send(body: bytes) -> Outcome:
@@ -143,16 +143,16 @@ class GrpcSender:
             if name == "grpc-status-details-bin":
                 hint = _hint(value)
         exhausted = code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        if code in _GRPC_COME_AGAIN or (exhausted and hint is not None):
-            return away(message, hint)
+        if code in _GRPC_RETRYABLE or (exhausted and hint is not None):
+            return unavailable(message, hint)
         return rejected(code.value[0], message)
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         await self._channel.close()
 
 
-_GRPC_COME_AGAIN: Final = frozenset(
+_GRPC_RETRYABLE: Final = frozenset(
     {
         grpc.StatusCode.CANCELLED,
         grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -172,7 +172,7 @@ def _hint(details: bytes) -> float | None:
 
 
 def _reads(response: Any, said: bytes) -> bool:
-    """Whether an answer is what it should be, and says anything: most are empty."""
+    """Whether a body parses as the response and is not empty; most responses are empty."""
     if not said:
         return False
     try:
@@ -192,7 +192,7 @@ def _reason(said: bytes, content_type: str) -> str:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """`Retry-After`: seconds, or a date."""
+    """Seconds of a `Retry-After` header, which holds seconds or a date; None where it cannot be read."""
     if not retry_after:
         return None
     if retry_after.strip().isdigit():

@@ -1,4 +1,4 @@
-"""The three signals of OTLP: where each is received and forwarded, and its messages."""
+"""OTLP's three signals (traces, metrics, logs): their paths, gRPC services and protobuf messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["LOGS", "METRICS", "SIGNALS", "TRACES", "Signal"]
 
 
 class Signal(NamedTuple):
-    """One kind of telemetry. `rejected` names the field of a partial success that counts what was turned away."""
+    """One kind of telemetry. `rejected` names the field of a partial success that counts rejected items."""
 
     name: str
     path: str

@@ -1,7 +1,7 @@
-"""The collector's own metrics: what it priced, as every tokenmeter reports it, and what became of the spans.
+"""The collector's own metrics: costs and usage, span counters and queue size; exported by OTLP and to Prometheus.
 
-They leave as requests like any other, through the lane of the metrics, so the same endpoint, headers, retries and
-queue hold for them. An endpoint that takes no metrics is asked once. With a port they can be scraped as well.
+They go through the metrics `ForwardQueue` like forwarded requests, so the same endpoint, headers, retries and limits
+apply. After an endpoint has answered that it accepts no metrics, none are sent.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 
-from tokenmeter.collector.counters import Counts
-from tokenmeter.collector.forward_queue import Room
+from tokenmeter.collector.counters import SpanCounters
+from tokenmeter.collector.forward_queue import MemoryBudget
 from tokenmeter.collector.results import Verdict
 from tokenmeter.errors import ConfigurationError, MissingExtra
 from tokenmeter.otel import semconv
 
 if TYPE_CHECKING:
-    from tokenmeter.collector.forward_queue import Lane
+    from tokenmeter.collector.forward_queue import ForwardQueue
 
 __all__ = ["meter_provider", "observe"]
 
@@ -40,36 +40,38 @@ _NO_METRICS_THERE: Final = frozenset({404, 405, 501})
 
 
 def meter_provider(
-    lane: Callable[[], Lane], room: Room, every: float | None, scrape: tuple[str, int] | None
+    queue: Callable[[], ForwardQueue], memory: MemoryBudget, every: float | None, scrape: tuple[str, int] | None
 ) -> MeterProvider:
-    """A provider whose metrics go to the endpoint every so many seconds, and to those who scrape.
+    """A meter provider that exports to the endpoint `every` so many seconds, and serves a Prometheus `scrape` address.
 
-    Raises ConfigurationError for a port that is taken, MissingExtra without Prometheus's exporter.
+    Raises ConfigurationError for a port in use, MissingExtra without Prometheus's exporter.
     """
     readers: list[MetricReader] = []
     if every is not None:
-        readers.append(PeriodicExportingMetricReader(_ToLane(lane, room), export_interval_millis=every * 1000))
+        readers.append(PeriodicExportingMetricReader(_ToQueue(queue, memory), export_interval_millis=every * 1000))
     if scrape is not None:
         readers.append(_scraped(*scrape))
     named = os.environ.get("OTEL_SERVICE_NAME", "").strip() or "tokenmeter-collector"
     return MeterProvider(readers, Resource.create({"service.name": named}), shutdown_on_exit=False)
 
 
-def observe(provider: MeterProvider, counts: Counts, room: Room, lanes: Iterable[Lane]) -> None:
-    """Report the spans' counts and the queue."""
+def observe(
+    provider: MeterProvider, counts: SpanCounters, memory: MemoryBudget, queues: Iterable[ForwardQueue]
+) -> None:
+    """Register the metrics of the span counters and the queues."""
     meter = provider.get_meter(semconv.SCOPE_NAME, semconv.scope_version(), semconv.SCHEMA_URL)
     for name, (metric, unit, description) in semconv.COLLECTOR_COUNTERS.items():
         meter.create_observable_counter(metric, [_reader(counts, name)], unit, description)
-    lanes = tuple(lanes)
+    queues = tuple(queues)
     for (metric, unit, description), read in (
-        (semconv.COLLECTOR_QUEUE_BYTES, lambda: room.used),
-        (semconv.COLLECTOR_QUEUE_REQUESTS, lambda: sum(lane.waiting for lane in lanes)),
-        (semconv.COLLECTOR_QUEUE_LIMIT, lambda: room.size),
+        (semconv.COLLECTOR_QUEUE_BYTES, lambda: memory.used),
+        (semconv.COLLECTOR_QUEUE_REQUESTS, lambda: sum(queue.waiting for queue in queues)),
+        (semconv.COLLECTOR_QUEUE_LIMIT, lambda: memory.size),
     ):
         meter.create_observable_gauge(metric, [_gauge(read)], unit, description)
 
 
-def _reader(counts: Counts, name: str) -> Callable[[CallbackOptions], list[Observation]]:
+def _reader(counts: SpanCounters, name: str) -> Callable[[CallbackOptions], list[Observation]]:
     return lambda options: [Observation(getattr(counts, name))]
 
 
@@ -77,13 +79,13 @@ def _gauge(read: Callable[[], int]) -> Callable[[CallbackOptions], list[Observat
     return lambda options: [Observation(read())]
 
 
-class _ToLane(MetricExporter):
-    """Hands metrics to a lane, from the reader's thread."""
+class _ToQueue(MetricExporter):
+    """Exports metrics into a `ForwardQueue`, from the reader's thread."""
 
-    def __init__(self, lane: Callable[[], Lane], room: Room) -> None:
+    def __init__(self, queue: Callable[[], ForwardQueue], memory: MemoryBudget) -> None:
         super().__init__()
-        self._lane = lane
-        self._room = room
+        self._queue = queue
+        self._memory = memory
         self._loop = asyncio.get_running_loop()
         self._unwanted = False
 
@@ -95,21 +97,21 @@ class _ToLane(MetricExporter):
         return MetricExportResult.SUCCESS
 
     async def _deliver(self, body: bytes) -> None:
-        if self._room.used + len(body) > self._room.size:
-            return  # the next ones say the same and more: sums only grow
-        self._room.change(len(body))
-        outcome = await self._lane().deliver(body)
+        if self._memory.used + len(body) > self._memory.size:
+            return  # the next export includes these sums: they are cumulative
+        self._memory.change(len(body))
+        outcome = await self._queue().deliver(body)
         if outcome.verdict is Verdict.REJECTED and outcome.http_status in _NO_METRICS_THERE:
             self._unwanted = True
             _logger.warning(
-                "the endpoint takes no metrics, so the collector's own are sent no more: %s", outcome.message
+                "The endpoint accepts no metrics, so the collector's own metrics are sent no more: %s", outcome.message
             )
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         return True
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Nothing to let go of: the lane is the collector's."""
+        """Do nothing: the collector owns and closes the queue."""
 
 
 def _scraped(host: str, port: int) -> MetricReader:
@@ -120,7 +122,7 @@ def _scraped(host: str, port: int) -> MetricReader:
         raise MissingExtra("--prometheus needs OpenTelemetry's exporter for it", "collector") from None
 
     class Scraped(PrometheusMetricReader):
-        """Closes its port with the provider."""
+        """Closes its port when the meter provider shuts down."""
 
         def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
             server.shutdown()

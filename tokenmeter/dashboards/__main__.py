@@ -27,7 +27,7 @@ def _limit(text: str) -> Limit:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write one of the views to standard output; 2 where something is missing or wrong."""
+    """Write the dashboard or the rules to standard output; exits with 2 for bad flags or a missing package."""
     parser = argparse.ArgumentParser(
         prog="python -m tokenmeter.dashboards", description="Views of tokenmeter's metrics."
     )

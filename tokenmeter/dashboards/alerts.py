@@ -1,4 +1,4 @@
-"""Recording and alert rules for Prometheus (VictoriaMetrics' vmalert reads the same file)."""
+"""Recording rules and alert rules for Prometheus, and for VictoriaMetrics' vmalert."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Alert(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """What a team (`*`: each team) may spend in a window, in one currency."""
+    """Spend limit of a team (`*`: each team) per window, in one currency."""
 
     team: str
     amount: Decimal
@@ -61,7 +61,7 @@ class Limit(NamedTuple):
 
 
 def limit_of(text: str) -> Limit:
-    """Read `search=20:USD`. Raises ValueError saying how it is written."""
+    """Parse a limit such as `search=20:USD`. Raises ValueError with the expected form."""
     match = _LIMIT.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r}: write team=amount:currency, such as search=20:USD")
@@ -72,7 +72,7 @@ def limit_of(text: str) -> Limit:
 
 
 def _share(series: str, part: str) -> str:
-    """The share of a sum that has some label, by provider, in the last hour."""
+    """PromQL for the share of series with a label, by provider, in the last hour."""
     return f"{grown(PROVIDER, series + part, '1h')} / {grown(PROVIDER, series, '1h')}"
 
 
@@ -140,9 +140,9 @@ ALERTS: Final = (
 
 
 def rules(limits: Sequence[Limit] = (), *, window: str = "1h", by: str = "team") -> dict[str, Any]:
-    """The rule file: recording rules, alerts, and one alert for each limit on what may be spent in `window`.
+    """The rule file: recording rules, alerts, and one alert for each spend limit per `window`.
 
-    `by` is the tag whose values the limits are for. Raises ValueError for a window that Prometheus would not read.
+    `by` is the tag whose values have limits. Raises ValueError for a window that is no Prometheus duration.
     """
     if not _DURATION.fullmatch(window):
         raise ValueError(f"{window!r} is not a window such as 1h, 30m or 1d")
@@ -171,7 +171,7 @@ def _rule(alert: Alert) -> dict[str, Any]:
 
 
 def _over(limit: Limit, spent: str, window: str, by: str) -> Alert:
-    """The amount is an annotation: as a label it would make another alert of each evaluation."""
+    """Alert of one limit. The amount is an annotation: as a label it would start a new alert at each evaluation."""
     amount, owner = plain(limit.amount), tag(by)
     one = "" if limit.team == "*" else f", {owner}={json.dumps(limit.team, ensure_ascii=False)}"
     name = f'{{{{ or $labels.{owner} "(none)" }}}}'

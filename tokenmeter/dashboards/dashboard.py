@@ -1,4 +1,4 @@
-"""The Grafana dashboard, built from `panels` with Grafana's foundation SDK (for Grafana 10.1 and newer)."""
+"""Builds the Grafana dashboard (10.1 and newer) from `panels`, with Grafana's foundation SDK."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = ["build"]
 
 _SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 _UNITS: Final = {"USD": "currencyUSD", "EUR": "currencyEUR", "GBP": "currencyGBP", "CNY": "currency:CN¥"}
-"""How amounts are shown, by the currency at the end of a series' name."""
+"""Grafana's unit by the currency at the end of a series' name."""
 _Made = TypeVar("_Made", stat.Panel, timeseries.Panel)
 _TAG: Final = label(semconv.TAG)
 
 
 class _PriceChanges(AnnotationQuery):
-    """A query of Prometheus, whose own fields the SDK's class does not know."""
+    """Annotation query of the Prometheus data source, with the fields that the SDK's class lacks."""
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -48,7 +48,7 @@ class _Annotation(Builder[AnnotationQuery]):
 
 
 def build() -> dict[str, Any]:
-    """The dashboard as Grafana imports it; it asks for the Prometheus data source."""
+    """The dashboard as JSON for Grafana's import, which asks for the Prometheus data source."""
     made = (
         dashboard.Dashboard("LLM spend (tokenmeter)")
         .uid("tokenmeter-spend")
@@ -74,7 +74,7 @@ def build() -> dict[str, Any]:
 
 
 def _tag_choice() -> dashboard.QueryVariable:
-    """The label by which spend is shown: any of the user's tags that is there."""
+    """Variable that selects one of the user's tags, by which spend is grouped."""
     return (
         dashboard.QueryVariable("tag")
         .label("Tag")

@@ -1,4 +1,4 @@
-"""What our metrics and their attributes are called in Prometheus, and how to ask by how much a counter grew.
+"""Prometheus names of tokenmeter's metrics and attributes, and the query for the growth of a counter.
 
 Names follow from those in `otel/semconv` by OpenTelemetry's rules for Prometheus: dots become underscores, a unit of
 seconds and the `_total` of counters are appended, a unit in braces is not. Scraping and OTLP give the same.
@@ -49,11 +49,10 @@ SOURCE: Final = label(semconv.USAGE_SOURCE)
 
 
 def grown(by: str, series: str, window: str) -> str:
-    """By how much a counter grew in the last `window`, its first sample included.
+    """PromQL for the growth of a counter in the last `window`, its first sample included.
 
-    Prometheus's `increase` looks at differences, so what a series begins with is none: a team's first call, or the
-    only call to an unpriced model, would never be seen. Our counters begin at zero, so a series that was not there a
-    window ago has grown by all it shows. (If its target was not scraped just then, a sum of earlier calls is taken
-    for growth, once.)
+    Prometheus's `increase` works on differences, so it ignores the first value of a series: a team's first call, or
+    the only call to an unpriced model. tokenmeter's counters start at zero, so a series that did not exist a window
+    ago has grown by its whole value. (If its target was not scraped at that time, earlier calls count as growth once.)
     """
     return f"sum by ({by}) (({series} unless {series} offset {window}) or increase({series}[{window}]))"

@@ -1,4 +1,4 @@
-"""What the dashboard shows, as a table: one row per panel, in the order of the screen.
+"""Table of the dashboard's panels: one row per panel with its query, in the order of the screen.
 
 `$__rate_interval` and `$__range` are Grafana's; `$tag`, `$provider` and `$model` are chosen on the dashboard.
 """
@@ -26,7 +26,7 @@ __all__ = ["ANNOTATION", "PANELS", "Panel", "Section"]
 
 
 class Panel(NamedTuple):
-    """One chart, or with `now` one number: the query's value at the end of the range. `legend` names labels."""
+    """One chart, or with `now` one number: the query's value at the end of the range. `legend` is a template."""
 
     title: str
     query: str
@@ -55,7 +55,7 @@ def _per_second(by: str, table: str, more: str = "") -> str:
 
 
 def _less(one: str, other: str) -> str:
-    """The difference, also where only one of the two is there."""
+    """PromQL for a difference, also where one of the two series is missing."""
     return f"({one} or 0 * {other}) - ({other} or 0 * {one})"
 
 

@@ -1,4 +1,4 @@
-"""Dictionaries, lists and strings as YAML that people like to edit: the standard library writes JSON alone."""
+"""Writes dictionaries, lists and strings as readable YAML, without a YAML library."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def _lines(value: dict[str, Any]) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """In single quotes, in which nothing but they themselves is special."""
+    """Single-quoted YAML string, in which only the quote itself is escaped."""
     return "'" + text.replace("'", "''") + "'"

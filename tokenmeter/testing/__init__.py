@@ -1,8 +1,10 @@
-"""Tools for tests of programs that call models: a provider on this machine, and what was recorded.
+"""Test tools for programs that call models: a local provider server, captured records, a fixed clock.
 
 `provider_server()` answers the real SDKs in the providers' own formats, with faults on demand; `capture()` collects
-the records of a block; `FixedClock` stands still. With pytest, the fixture `tokenmeter_capture` does the collecting.
-Everything is loaded on first use.
+the records of a block; `FixedClock` sets the time of calls. pytest users have the fixtures `tokenmeter_capture` and
+`tokenmeter_provider` (`pytest_plugin.py`). Every name is imported on first use.
+
+Read `server.py` first: `listener.py` is its HTTP side, `wire/` the formats of its answers, `faults.py` the knobs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One request as a wire format sees it: what was asked, of whom, and what the answer shall hold.
+"""The parsed request from which a wire format builds its answer.
 
-The same request gets the same answer, ids included, so that a metered and a bare call can be compared field by
-field. What a meter may add to a request (`stream_options`) does not change the answer's text or id.
+Equal requests get equal answers, ids included, so that tests compare a metered and an unmetered call field by field.
+`stream_options`, which a meter may add, changes neither text nor id.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tokenmeter.testing.dialects import Dialect, Numbers
+from tokenmeter.testing.dialects import Numbers, ServerDialect
 from tokenmeter.testing.faults import Faults
 
 __all__ = ["CREATED", "Ask", "sample"]
@@ -34,7 +34,7 @@ _THOUGHTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request read: its body, the model without its suffix, the faults, and how this provider answers."""
+    """A parsed request: body, model without suffix, faults, and the dialect of the provider."""
 
     path: str
     query: Mapping[str, str]
@@ -42,11 +42,11 @@ class Ask:
     body: Mapping[str, Any]
     model: str
     faults: Faults
-    dialect: Dialect
+    dialect: ServerDialect
 
     @property
     def id(self) -> str:
-        """Twelve hex digits of the request, without what a meter may add to it."""
+        """Twelve hex digits of a hash of the request, without `stream_options`."""
         content = {name: value for name, value in self.body.items() if name != "stream_options"}
         text = json.dumps([self.path, self.model, content], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,11 +1,11 @@
-"""Collect the records of a block, to say in a test what was metered.
+"""`capture()`: collects the records of the calls in a block, for assertions in tests.
 
     with tokenmeter.testing.capture() as records:
         answer("why?")
     assert records.only().cost.total == Money(Decimal("0.000084"), "CNY")
 
-Records are those a sink of yours would get. Calls are metered as the program has set it up (`instrument()` or
-`wrap(client)`); capturing changes nothing but the list of sinks.
+A captured record is the one that every sink gets. The program meters its calls itself (`instrument()` or
+`wrap(client)`); capturing only adds a sink.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tokenmeter.record import Record, Sink
 __all__ = ["Records", "capture"]
 
 
-class Meter(Protocol):
-    """What capturing needs of a `Tokenmeter`."""
+class MeterWithSinks(Protocol):
+    """The part of `Tokenmeter` that capturing uses."""
 
     def add_sink(self, sink: Sink) -> Any: ...
     def remove_sink(self, sink: Sink) -> Any: ...
@@ -29,31 +29,31 @@ class Meter(Protocol):
 
 
 class Records(list[Record]):
-    """The records so far, in the order in which their calls settled; usable from several threads."""
+    """Captured records in the order of settlement; thread-safe."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: MeterWithSinks) -> None:
         super().__init__()
         self._meter = meter
 
     def write(self, record: Record) -> None:
-        """Take one record, as a sink does."""
+        """Append a record; called by the meter."""
         self.append(record)  # atomic: no lock, since a record may be written wherever a call settles
 
     def flush(self, timeout: float) -> bool:
-        """Nothing waits here."""
+        """Return True: nothing is buffered."""
         return True
 
     def close(self, timeout: float) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no resource to close."""
 
     def drain(self, timeout: float = 5.0) -> Records:
-        """Settle streams the program has dropped, then give the records. Collects garbage first."""
+        """Settle streams that the program dropped (by a garbage collection), and return the records. Seconds."""
         gc.collect()
         self._meter.flush(timeout)
         return self
 
     def only(self) -> Record:
-        """The one record there is. Raises AssertionError that lists them, if there are none or several."""
+        """The only record. Raises AssertionError with a list of the records if there is none or more than one."""
         self.drain()
         if len(self) != 1:
             found = "\n".join(f"  {one.provider} {one.request_model} {one.operation}: {one.end}" for one in self)
@@ -62,8 +62,8 @@ class Records(list[Record]):
 
 
 @contextmanager
-def capture(meter: Meter | None = None) -> Iterator[Records]:
-    """Collect what `meter` (a `Tokenmeter`; the default one where None) records during the block."""
+def capture(meter: MeterWithSinks | None = None) -> Iterator[Records]:
+    """Collect the records of `meter` (a `Tokenmeter`; None: the default one) during the block."""
     if meter is None:
         import tokenmeter
 

@@ -1,4 +1,4 @@
-"""A clock that stands still until told to go on, for prices that depend on the hour and for figures in documents."""
+"""`FixedClock`: a clock for tests, set by hand, for prices that depend on the time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["FixedClock"]
 
 
 class FixedClock:
-    """Give one to `Tokenmeter(clock=...)`: calls then begin at its instant. Durations are still measured.
+    """Clock for `Tokenmeter(clock=...)`: calls start at its instant. Durations are measured by the real clock.
 
     `at` is a datetime with a zone, or RFC 3339 text with an offset. Raises ValueError without one.
     """
@@ -17,15 +17,15 @@ class FixedClock:
         self._ns = _nanoseconds(at)
 
     def __call__(self) -> int:
-        """The instant, in nanoseconds since 1970 (UTC)."""
+        """The instant in nanoseconds since 1970-01-01 UTC."""
         return self._ns
 
     def set(self, at: datetime | str) -> None:
-        """Go to another instant, earlier or later."""
+        """Set another instant, earlier or later. Raises ValueError for one without an offset."""
         self._ns = _nanoseconds(at)
 
     def advance(self, by: timedelta | float) -> None:
-        """Go on by a timedelta, or by seconds."""
+        """Move forward by a timedelta or by seconds."""
         step = by if isinstance(by, timedelta) else timedelta(seconds=by)
         self._ns += (step // timedelta(microseconds=1)) * 1000
 

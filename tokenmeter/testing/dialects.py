@@ -1,7 +1,7 @@
-"""How providers that speak OpenAI's format differ: where the usage stands in a stream, and what it looks like.
+"""Dialects of OpenAI's format on the provider server: the shape of each provider's usage and its place in a stream.
 
-One row per provider, under the name used in the server's paths (`/v/moonshot/v1/...`). Shapes and places are those
-the providers document or were recorded with; numbers come from the request's knobs.
+One row per provider, under the name used in the server's paths (`/v/moonshot/v1/...`). Shapes and places follow
+the providers' documentation or recordings; numbers come from the knobs of the request.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["DIALECTS", "Dialect", "Numbers", "dialect_of_host"]
+__all__ = ["DIALECTS", "Numbers", "ServerDialect", "dialect_of_host"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Numbers:
     reasoning: int = 0
 
     def so_far(self, sent: int, of: int) -> Numbers:
-        """The running count after some of the pieces."""
+        """The running count after `sent` of `of` pieces."""
         output = -(-self.output * sent // of) if of else self.output
         return Numbers(self.input, output, self.cached, min(self.reasoning, output))
 
@@ -79,7 +79,7 @@ def _groq(n: Numbers) -> dict[str, Any]:
 
 
 def _xai(n: Numbers) -> dict[str, Any]:
-    # Reasoning stands beside the completion here, and only the total holds both.
+    # xAI reports reasoning beside the completion; only the total includes both.
     shape = _openai(n)
     shape["completion_tokens"] = n.output - n.reasoning
     return {**shape, "num_sources_used": 0}
@@ -99,10 +99,10 @@ def _minimax(n: Numbers) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
-    """One provider's way with OpenAI's format.
+class ServerDialect:
+    """One provider's dialect of OpenAI's format.
 
-    `place` is where the usage of a stream stands: `asked` (an extra last chunk with no choices, if
+    `place` is the position of the usage in a stream: `asked` (an extra last chunk with no choices, if
     `stream_options.include_usage`), `extra` (that chunk unasked), `last` (the chunk with the finish reason),
     `choice` (inside that chunk's first choice), `cumulative` (every chunk, a running count).
     """
@@ -115,60 +115,60 @@ class Dialect:
     refuses_stream_options: int | None = None
     visible_reasoning: bool = True
     extra_chunk_if_asked: bool = False
-    """Sends the extra chunk too, when asked, beside its own place."""
+    """On request, also sends the usage in an extra chunk."""
     body: Mapping[str, Any] | None = None
-    """What every body or chunk carries besides."""
+    """Further fields of every body or chunk."""
 
 
 _ROWS: Final = (
-    Dialect("openai", hosts=("api.openai.com",), visible_reasoning=False),
-    Dialect("azure", base="/openai/v1", hosts=("openai.azure.com",), visible_reasoning=False),
-    Dialect("deepseek", _deepseek, "last", base="", hosts=("api.deepseek.com",)),
-    Dialect(
+    ServerDialect("openai", hosts=("api.openai.com",), visible_reasoning=False),
+    ServerDialect("azure", base="/openai/v1", hosts=("openai.azure.com",), visible_reasoning=False),
+    ServerDialect("deepseek", _deepseek, "last", base="", hosts=("api.deepseek.com",)),
+    ServerDialect(
         "moonshot", _cached_at_top, "choice", hosts=("api.moonshot.cn", "api.moonshot.ai"), extra_chunk_if_asked=True
     ),
-    Dialect("zhipu", _details, "last", base="/api/paas/v4", hosts=("open.bigmodel.cn",)),
-    Dialect("zai", _details, "last", base="/api/paas/v4", hosts=("api.z.ai",)),
-    Dialect("stepfun", _cached_at_top, "cumulative", hosts=("api.stepfun.com", "api.stepfun.ai")),
-    Dialect("siliconflow", _details, "cumulative", hosts=("api.siliconflow.cn", "api.siliconflow.com")),
-    Dialect(
+    ServerDialect("zhipu", _details, "last", base="/api/paas/v4", hosts=("open.bigmodel.cn",)),
+    ServerDialect("zai", _details, "last", base="/api/paas/v4", hosts=("api.z.ai",)),
+    ServerDialect("stepfun", _cached_at_top, "cumulative", hosts=("api.stepfun.com", "api.stepfun.ai")),
+    ServerDialect("siliconflow", _details, "cumulative", hosts=("api.siliconflow.cn", "api.siliconflow.com")),
+    ServerDialect(
         "dashscope",
         _details,
         base="/compatible-mode/v1",
         hosts=("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com"),
     ),
-    Dialect("ark", _ark, base="/api/v3", hosts=("ark.cn-beijing.volces.com",)),
-    Dialect("qianfan", _details, base="/v2", hosts=("qianfan.baidubce.com",)),
-    Dialect("hunyuan", _plain, "cumulative", hosts=("api.hunyuan.cloud.tencent.com",)),
-    Dialect("minimax", _minimax, hosts=("api.minimax.chat", "api.minimaxi.com", "api.minimax.io")),
-    Dialect(
+    ServerDialect("ark", _ark, base="/api/v3", hosts=("ark.cn-beijing.volces.com",)),
+    ServerDialect("qianfan", _details, base="/v2", hosts=("qianfan.baidubce.com",)),
+    ServerDialect("hunyuan", _plain, "cumulative", hosts=("api.hunyuan.cloud.tencent.com",)),
+    ServerDialect("minimax", _minimax, hosts=("api.minimax.chat", "api.minimaxi.com", "api.minimax.io")),
+    ServerDialect(
         "spark",
         _plain,
         "last",
         hosts=("spark-api-open.xf-yun.com",),
         body={"code": 0, "message": "Success", "sid": "cha000b0001@dx1"},
     ),
-    Dialect("baichuan", _plain, "last", hosts=("api.baichuan-ai.com",)),
-    Dialect("yi", _plain, "last", hosts=("api.lingyiwanwu.com",)),
-    Dialect("groq", _groq, "x_groq", base="/openai/v1", hosts=("api.groq.com",)),
-    Dialect("xai", _xai, "last", hosts=("api.x.ai",)),
-    Dialect("mistral", _plain, "last", hosts=("api.mistral.ai",), refuses_stream_options=422),
-    Dialect("openrouter", _openrouter, "extra", base="/api/v1", hosts=("openrouter.ai",)),
-    Dialect("together", _plain, hosts=("api.together.xyz",)),
-    # Those below have formats of their own, told apart by path; here they have a name and a place to be called at.
-    Dialect("anthropic", base="", hosts=("api.anthropic.com",)),
-    Dialect("google", base="", hosts=("generativelanguage.googleapis.com", "aiplatform.googleapis.com")),
-    Dialect("dashscope-native", base="/api/v1"),
-    Dialect("cohere", base="", hosts=("api.cohere.com", "api.cohere.ai")),
-    Dialect("ollama", base=""),
-    Dialect("bedrock", base="", hosts=("amazonaws.com",)),
-    Dialect("hunyuan-native", base="", hosts=("hunyuan.tencentcloudapi.com",)),
+    ServerDialect("baichuan", _plain, "last", hosts=("api.baichuan-ai.com",)),
+    ServerDialect("yi", _plain, "last", hosts=("api.lingyiwanwu.com",)),
+    ServerDialect("groq", _groq, "x_groq", base="/openai/v1", hosts=("api.groq.com",)),
+    ServerDialect("xai", _xai, "last", hosts=("api.x.ai",)),
+    ServerDialect("mistral", _plain, "last", hosts=("api.mistral.ai",), refuses_stream_options=422),
+    ServerDialect("openrouter", _openrouter, "extra", base="/api/v1", hosts=("openrouter.ai",)),
+    ServerDialect("together", _plain, hosts=("api.together.xyz",)),
+    # The providers below have their own formats, chosen by path; a row gives them a name and a base path.
+    ServerDialect("anthropic", base="", hosts=("api.anthropic.com",)),
+    ServerDialect("google", base="", hosts=("generativelanguage.googleapis.com", "aiplatform.googleapis.com")),
+    ServerDialect("dashscope-native", base="/api/v1"),
+    ServerDialect("cohere", base="", hosts=("api.cohere.com", "api.cohere.ai")),
+    ServerDialect("ollama", base=""),
+    ServerDialect("bedrock", base="", hosts=("amazonaws.com",)),
+    ServerDialect("hunyuan-native", base="", hosts=("hunyuan.tencentcloudapi.com",)),
 )
-DIALECTS: Final[Mapping[str, Dialect]] = {row.name: row for row in _ROWS}
+DIALECTS: Final[Mapping[str, ServerDialect]] = {row.name: row for row in _ROWS}
 _HOSTS: Final = {host: row for row in _ROWS for host in row.hosts}
 
 
-def dialect_of_host(host: str) -> Dialect:
+def dialect_of_host(host: str) -> ServerDialect:
     """The dialect of a provider's own host name, or of the name above it; OpenAI's where none is known."""
     name = host.partition(":")[0].lower()
     while name:

@@ -1,8 +1,7 @@
-"""What a test asks of the provider server: sizes of the answer, and the ways in which it goes wrong.
+"""`Faults`: knobs of the provider server for the size of answers and for failures.
 
-A wish travels in the model name, `deepseek-chat;fail=2;status=503`, so that any client in any framework can
-make it without knowing the server; or it holds for a whole server, `provider_server(status=503)`. The model is
-answered, and should be priced, by the name before the first semicolon.
+A knob is set in the model name, `deepseek-chat;fail=2;status=503`, so that any client in any framework can
+set it; or for the whole server, `provider_server(status=503)`. The answer names the model without its suffix.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ LANGUAGES: Final = ("en", "zh", "mixed")
 
 
 class UnknownKnob(ValueError):
-    """A knob or a value the server does not have; the message lists those it has."""
+    """Unknown knob or value; the message lists the valid ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """How one request is answered. Times are milliseconds, positions are numbers of events already sent.
+    """Knobs for the answer to one request. Times are milliseconds, positions count events already sent.
 
     `fail` attempts are refused with `status` before one succeeds; `status` alone refuses all. `hang` and `drop`
     happen after so many events; with 0, before the first byte of the answer. A body that is not a stream hangs
@@ -46,7 +45,7 @@ class Faults:
     drop: int | None = None
     hang: int | None = None
     err: int | None = None
-    """An error event after so many events, and no more."""
+    """Send an error event after so many events, and end the stream."""
     bad: str | None = None
     """`1` an event (or a body) cut short, `html` a page for a body, `null` `choices: [null]`, `empty` no body,
     `list` an array where an object is due."""
@@ -71,8 +70,8 @@ class Faults:
 
     def of_model(self, model: str) -> tuple[str, Faults]:
         """The model's bare name, and these faults changed by its suffix. Raises UnknownKnob."""
-        name, *wishes = model.split(";")
-        changes = dict(_read(wish) for wish in wishes if wish)
+        name, *knobs = model.split(";")
+        changes = dict(_read(knob) for knob in knobs if knob)
         return name, replace(self, **changes) if changes else self
 
 
@@ -86,8 +85,8 @@ _KINDS: Final = {name: _kind(hint) for name, hint in typing.get_type_hints(Fault
 _SHORT: Final = {"in": "tokens_in", "out": "tokens_out"}
 
 
-def _read(wish: str) -> tuple[str, Any]:
-    knob, _, value = wish.partition("=")
+def _read(text: str) -> tuple[str, Any]:
+    knob, _, value = text.partition("=")
     name = _SHORT.get(knob.strip(), knob.strip())
     kind = _KINDS.get(name)
     if kind is None:

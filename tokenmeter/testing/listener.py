@@ -1,7 +1,7 @@
-"""The HTTP side of the provider server: read a request, play a reply on the connection, notice who goes.
+"""HTTP side of the provider server: reads requests, sends replies with their faults, detects disconnected clients.
 
-Built on the standard library's threading server. What is answered is `server.py`'s matter; this module knows bytes,
-connections and time.
+Built on the standard library's threading server. `server.py` decides the reply; this module handles bytes, connections
+and time.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from urllib.parse import urlsplit
 from tokenmeter.testing.faults import Faults
 from tokenmeter.testing.reply import Dropped, Reply, pieces
 
-__all__ = ["Handler", "Listener", "Provider", "Received"]
+__all__ = ["Handler", "Listener", "Received", "ReplySource"]
 
 
 @dataclass(slots=True, eq=False)
 class Received:
-    """One request as it came over the wire, and how its answer ended."""
+    """One request as received, and how its answer ended."""
 
     method: str
     path: str
-    """As sent, with the query; without scheme and host."""
+    """Path with the query, without scheme and host."""
     host: str
     headers: Mapping[str, str]
     """Names in lower case."""
@@ -39,9 +39,9 @@ class Received:
     dialect: str = "openai"
     api: str | None = None
     status: int | None = None
-    """Of the answer; None if the connection was cut before it."""
+    """Status of the answer; None if the connection was cut before it."""
     disconnected: bool = False
-    """The client went before the answer was whole."""
+    """The client disconnected before the answer was complete."""
     done: threading.Event = field(default_factory=threading.Event, repr=False)
 
     @property
@@ -58,8 +58,8 @@ class Received:
         return None
 
 
-class Provider(Protocol):
-    """Who answers."""
+class ReplySource(Protocol):
+    """Interface to the provider server: counts connections, keeps requests, builds replies."""
 
     closing: threading.Event
 
@@ -79,10 +79,10 @@ class Listener(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
-    provider: Provider
+    provider: ReplySource
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client may go at any moment, and the interpreter end; anything else is a mistake in a test's own answer.
+        # Clients may disconnect at any time; any other error is a mistake in a test's own `answer` function.
         error = sys.exception()
         if not isinstance(error, OSError) and not self.provider.closing.is_set():
             super().handle_error(request, client_address)
@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
             super().finish()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the tests read `requests`."""
+        """Log nothing: tests read `requests`."""
 
     def do_POST(self) -> None:
         request = self._read()
@@ -177,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.flush()  # a stream's head goes out before its first event
 
     def _wait(self, milliseconds: float | None) -> None:
-        """Let time pass; raises ConnectionError as soon as the client goes or the server stops."""
+        """Wait; raises ConnectionError as soon as the client disconnects or the server stops."""
         self.wfile.flush()
         deadline = None if milliseconds is None else time.monotonic() + milliseconds / 1000
         while deadline is None or (left := deadline - time.monotonic()) > 0:
@@ -187,6 +187,6 @@ class Handler(BaseHTTPRequestHandler):
             readable, _, _ = select.select([self.connection], [], [], slice_)
             if readable and not self.connection.recv(1, socket.MSG_PEEK):
                 raise ConnectionResetError("the client has gone")
-            if readable and deadline is not None:  # a pipelined request: let the time pass all the same
+            if readable and deadline is not None:  # a pipelined request: wait all the same
                 time.sleep(max(0.0, deadline - time.monotonic()))
                 return

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def tokenmeter_capture() -> Iterator[Records]:
-    """The records of this test's metered calls, as a list that grows."""
+    """Records of the calls that this test meters."""
     from tokenmeter.testing.captured import capture
 
     with capture() as records:
@@ -27,7 +27,7 @@ def tokenmeter_capture() -> Iterator[Records]:
 
 @pytest.fixture
 def tokenmeter_provider() -> Iterator[ProviderServer]:
-    """A provider on this machine, for the length of this test."""
+    """A local provider server for the duration of this test."""
     from tokenmeter.testing.server import provider_server
 
     with provider_server() as server:

@@ -1,8 +1,8 @@
-"""An answer on its way: what a wire format says, and how the server plays it under the faults asked for.
+"""`Reply`: an HTTP answer of the provider server, and the faults applied to it.
 
-A `Reply` is pieces of body (events of a stream, or one piece) with the head before them. Wire formats make replies
-that are right; `play` spoils them: late, cut, packed, in fragments. The two are apart so that each wire format is
-only about its format.
+A `Reply` is frames of a body (events of a stream, or one frame) with status and headers. Wire formats build correct
+replies; `spoiled` and `pieces` apply the faults: delayed, cut, compressed, in fragments. So each wire format describes
+only its format.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ NDJSON_TYPE: Final = "application/x-ndjson"
 
 
 class Dropped(ConnectionError):
-    """The server itself cuts the connection here, because it was asked to."""
+    """The server must cut the connection here, by a fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One HTTP answer: `frames` are sent one after the other, chunked when `streamed`."""
+    """One HTTP answer; `frames` are sent in order, with chunked encoding when `streamed`."""
 
     status: int
     frames: Sequence[bytes]
@@ -36,41 +36,41 @@ class Reply:
     streamed: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     error_frame: bytes = b""
-    """What this format says when a stream fails in its middle."""
+    """Error event of this format in the middle of a stream."""
     bad_frame: bytes = b""
-    """An event of this format that no client can read."""
+    """Malformed event of this format."""
 
 
 def compact(value: object) -> bytes:
-    """JSON as UTF-8, not escaped: fragments then cut Chinese characters, as on a real wire."""
+    """Serialize as JSON in UTF-8, unescaped: fragments then cut Chinese characters, as on a real connection."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def sse(data: object, event: str | None = None) -> bytes:
-    """One server-sent event; a string is sent as it is, anything else as JSON."""
+    """One server-sent event as bytes; `data` is sent as it is if it is a string, else as JSON."""
     payload = data.encode() if isinstance(data, str) else compact(data)
     head = f"event: {event}\n".encode() if event else b""
     return head + b"data: " + payload + b"\n\n"
 
 
 def json_reply(body: object, status: int = 200, **headers: str) -> Reply:
-    """An answer in one piece."""
+    """A reply with one JSON body; keywords are headers."""
     return Reply(status, [compact(body)], headers=headers)
 
 
 def sse_reply(frames: Sequence[bytes], error: bytes, bad: bytes = b'data: {"choices": [{"delta"\n\n') -> Reply:
-    """An answer as server-sent events."""
+    """A reply as server-sent events; `error` and `bad` are sent by the faults `err` and `bad=1`."""
     return Reply(200, frames, SSE_TYPE, streamed=True, error_frame=error, bad_frame=bad)
 
 
 def ndjson_reply(lines: Sequence[Mapping[str, Any]], error: Mapping[str, Any]) -> Reply:
-    """An answer as lines of JSON."""
+    """A reply as JSON Lines; `error` is sent by the fault `err`."""
     frames = [compact(line) + b"\n" for line in lines]
     return Reply(200, frames, NDJSON_TYPE, True, error_frame=compact(error) + b"\n", bad_frame=b'{"message": {\n')
 
 
 def spoiled(reply: Reply, faults: Faults) -> Reply:
-    """The reply with the faults that change its content."""
+    """Apply the faults that change the content of a reply."""
     frames = list(reply.frames)
     match faults.bad:
         case "html":
@@ -92,9 +92,9 @@ def spoiled(reply: Reply, faults: Faults) -> Reply:
 
 
 def pieces(reply: Reply, faults: Faults, wait: Callable[[float | None], None]) -> Iterator[bytes]:
-    """The body of a spoiled reply, in the pieces that go on the wire, each when it is due.
+    """Yield the body of a reply in the pieces that are sent, each when it is due.
 
-    `wait(milliseconds)` returns when the time is over (never, for None) and raises when the client has gone.
+    `wait(milliseconds)` returns when the time is over (never, for None) and raises when the client has disconnected.
     Raises Dropped where the connection must be cut.
     """
     packer = zlib.compressobj(wbits=31) if faults.gzip else None

@@ -1,4 +1,4 @@
-"""A provider on this machine: real HTTP, real streams, and every way a provider can fail.
+"""`provider_server()`: a local HTTP server that speaks the providers' wire formats, with faults on demand.
 
 `provider_server()` listens on a free port of 127.0.0.1 and speaks the providers' wire formats to their real SDKs:
 
@@ -8,8 +8,8 @@
         assert [request.status for request in server.requests] == [500, 500, 200]
 
 It also answers as an HTTP proxy, so that a client may keep a provider's real host name: `http_proxy=server.origin`
-and a base URL of `http://api.deepseek.com`. Nothing but the standard library is needed, and every request received
-is kept as it came, so that a test can say "sent once, and unchanged".
+and a base URL of `http://api.deepseek.com`. It needs only the standard library, and keeps every request as received,
+so that a test can assert "sent once, unchanged".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tokenmeter.testing.ask import Ask
-from tokenmeter.testing.dialects import DIALECTS, Dialect, dialect_of_host
+from tokenmeter.testing.dialects import DIALECTS, ServerDialect, dialect_of_host
 from tokenmeter.testing.faults import Faults, UnknownKnob
 from tokenmeter.testing.listener import Handler, Listener, Received
 from tokenmeter.testing.reply import Reply, json_reply, spoiled
@@ -39,7 +39,7 @@ Answerer = Callable[[Received], Reply]
 
 
 class ProviderServer:
-    """A running provider; `provider_server()` makes one. Its faults hold unless a model's suffix changes them."""
+    """A running provider server; `provider_server()` makes one. A model's suffix overrides its faults."""
 
     def __init__(self, *, answer: Answerer | None = None, **faults: Any) -> None:
         unknown = set(faults) - set(Faults.__dataclass_fields__)
@@ -68,17 +68,17 @@ class ProviderServer:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: the root of every path, and the address to use as `http_proxy`."""
+        """Scheme, host and port: the root of every path, and the value for `http_proxy`."""
         return f"http://{self.host}"
 
     def url(self, dialect: str = "openai") -> str:
-        """The base URL under which a provider's dialect is spoken. Raises ValueError with the known ones."""
+        """Base URL of a provider's dialect. Raises ValueError for an unknown one, with the known ones."""
         if dialect not in DIALECTS:
             raise ValueError(f"{dialect!r} is not a dialect of this server; there are {', '.join(DIALECTS)}")
         return f"{self.origin}/v/{dialect}{DIALECTS[dialect].base}"
 
     def serve(self, answer: Answerer | None) -> None:
-        """Let a function answer from now on: it gets the request and gives the whole Reply. None undoes it."""
+        """Answer with a function from a `Received` to a `Reply` from now on; None returns to the default answers."""
         self._answer = answer
 
     def clear(self) -> None:
@@ -93,7 +93,7 @@ class ProviderServer:
         return all(request.done.wait(max(0.0, deadline - time.monotonic())) for request in list(self.requests))
 
     def start(self) -> ProviderServer:
-        """Begin to listen; returns at once."""
+        """Start listening in a thread; returns at once."""
         self._thread.start()
         return self
 
@@ -117,17 +117,17 @@ class ProviderServer:
         self.stop()
 
     def received(self, request: Received) -> None:
-        """Keep a request; for the listener."""
+        """Store a request; called by the listener."""
         with self._lock:
             self.requests.append(request)
 
     def connected(self, connection: socket.socket, opened: bool) -> None:
-        """Keep count of connections, to cut them at the end; for the listener."""
+        """Track an open connection, to cut it in `stop`; called by the listener."""
         with self._lock:
             (self._open.add if opened else self._open.discard)(connection)
 
     def reply(self, request: Received) -> tuple[Reply, Faults]:
-        """The answer to a request, and the faults to play it under; for the listener."""
+        """The reply to a request, and the faults to apply while sending; called by the listener."""
         if self._answer is not None:
             return self._answer(request), self.faults
         dialect, path = _dialect(request)
@@ -144,7 +144,7 @@ class ProviderServer:
             return _refusal(wire, ask.faults.refusal), ask.faults
         return spoiled(wire.answer(ask), ask.faults), ask.faults
 
-    def _ask(self, request: Received, dialect: Dialect, path: str, model: str | None) -> Ask:
+    def _ask(self, request: Received, dialect: ServerDialect, path: str, model: str | None) -> Ask:
         body = _fields(request)
         named = unquote(model) if model else str(body.get("model") or body.get("Model") or "")
         name, faults = self.faults.of_model(named)
@@ -165,15 +165,16 @@ class ProviderServer:
 
 @contextlib.contextmanager
 def provider_server(*, answer: Answerer | None = None, **faults: Any) -> Iterator[ProviderServer]:
-    """A provider on a free port of this machine, for the length of a block.
+    """Run a provider server on a free port of 127.0.0.1 during a block.
 
-    Keywords are the fields of `Faults`, or `answer`, a function that gives every reply. Raises UnknownKnob.
+    Keywords are the fields of `Faults`; `answer`, a function from a `Received` to a `Reply`, answers every
+    request. Raises UnknownKnob, a ValueError, for another keyword.
     """
     with ProviderServer(answer=answer, **faults) as server:
         yield server
 
 
-def _dialect(request: Received) -> tuple[Dialect | None, str]:
+def _dialect(request: Received) -> tuple[ServerDialect | None, str]:
     path = urlsplit(request.path).path
     if path.startswith("/v/"):
         name, slash, rest = path.removeprefix("/v/").partition("/")

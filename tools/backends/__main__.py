@@ -33,7 +33,7 @@ from calls import CALLS
 from table import Check, Column, headers, reasons, rows, stale, totals
 
 from tokenmeter._support.text_tables import table as laid_out
-from tokenmeter.cli.phoenix.client import PhoenixTable, Price, Row
+from tokenmeter.cli.phoenix.client import ModelRow, PhoenixTable, TokenPrice
 
 RATE: Final = "0.1400"
 HERE: Final = Path(__file__).resolve().parent
@@ -97,9 +97,9 @@ def wait_for_prices(phoenix: servers.Server, folder: Path) -> None:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
     name = f"probe-{time.time_ns()}"
-    prices = frozenset({Price("input", True, 1.0), Price("output", False, 1.0)})
+    prices = frozenset({TokenPrice("input", True, 1.0), TokenPrice("output", False, 1.0)})
     table = PhoenixTable(phoenix.origin)
-    table.create([Row(name, "", f"^{name}$", None, prices)])
+    table.create([ModelRow(name, "", f"^{name}$", None, prices)])
     provider = TracerProvider(resource=Resource.create({"openinference.project.name": name}), shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"{phoenix.origin}/v1/traces")))
     said = {"gen_ai.operation.name": "chat", "gen_ai.request.model": name, "gen_ai.usage.input_tokens": 1}

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tokenmeter.cli.phoenix import _compare
-from tokenmeter.cli.phoenix.client import Price, Row
-from tokenmeter.cli.phoenix.prices import NAMED, Plan, plan
+from tokenmeter.cli.phoenix.client import ModelRow, TokenPrice
+from tokenmeter.cli.phoenix.prices import NAMED, SyncPlan, plan
 from tokenmeter.exchange import ExchangeRates
 from tokenmeter.otel.dialects import OPENINFERENCE_PROVIDERS
 from tokenmeter.prices.book import Book, load_book
@@ -27,7 +27,7 @@ def sold(provider: str, *rates: dict[str, Any], currency: str = "USD", **head: A
     return {"provider": provider, "currency": currency, "timezone": "UTC", "rate": entries, **head}
 
 
-def held(book: Book, **how: Any) -> Plan:
+def held(book: Book, **how: Any) -> SyncPlan:
     return plan(book, book.providers, NOON, **how)
 
 
@@ -59,7 +59,7 @@ def held(book: Book, **how: Any) -> Plan:
     ],
 )
 def test_a_row_has_a_price_for_each_type_that_bills_apart(rate: dict[str, Any], expected: dict[Any, float]) -> None:
-    (one,) = held(Book.of(sold("groq", {"model": "m", **numbers(rate)}))).held
+    (one,) = held(Book.of(sold("groq", {"model": "m", **numbers(rate)}))).written
     assert {price[:2]: price.per_million for price in one.row.prices} == expected
     assert (one.row.name, one.row.provider, one.row.pattern) == ("m (groq by tokenmeter)", "groq", "^m$")
     assert one.row.start == datetime(2026, 1, 1, tzinfo=UTC)
@@ -105,37 +105,37 @@ def test_what_is_no_one_price_in_dollars_is_left_out_with_the_reason(
     rate: dict[str, Any], head: dict[str, Any], why: str
 ) -> None:
     found = held(Book.of(sold("groq", {"model": "m", **rate}, **head)))
-    assert not found.held
+    assert not found.written
     assert [(left.model, left.why) for left in found.left_out] == [("m", why)]
 
 
 def test_base_prices_are_written_when_asked_for_and_say_so() -> None:
     book = Book.of(sold("groq", {"model": "m", "input": 2, "output": 8, "case": [TIER]}))
-    (one,) = held(book, base_prices=True).held
+    (one,) = held(book, base_prices=True).written
     assert one.unlike == ("by input_tokens",)
-    assert Price("input", True, 2.0) in one.row.prices
+    assert TokenPrice("input", True, 2.0) in one.row.prices
 
 
 def test_an_option_that_a_call_sends_leaves_the_plain_price_and_is_named() -> None:
     batch = {"when": {"batch": True}, "input": 1, "output": 4}
     (one,) = held(
         Book.of(sold("groq", {"model": "m", "input": 2, "output": 8, "web_search": 10, "case": [batch]}))
-    ).held
+    ).written
     assert one.unlike == ("with batch", "fees of web_search")
 
 
 def test_yuan_become_dollars_at_the_users_rate_from_its_day_on_and_the_row_names_it() -> None:
     book = Book.of(sold("deepseek", {"model": "m", "input": 2, "output": 3}, currency="CNY"))
-    (one,) = held(book, exchange=RATES).held
+    (one,) = held(book, exchange=RATES).written
     assert {price.per_million for price in one.row.prices} == {0.28, 0.42}
     assert one.row.name == "m (deepseek by tokenmeter, CNY/USD 0.14 of 2026-11-01)"
     assert one.row.start == datetime(2026, 11, 1, tzinfo=UTC)
     later = ExchangeRates.of("CNY=0.1400USD@2026-11-21")
-    assert not held(book, exchange=later).held, "a rate says nothing of the days before its own"
+    assert not held(book, exchange=later).written, "a rate says nothing of the days before its own"
 
 
 def test_free_needs_no_rate() -> None:
-    (one,) = held(Book.of(sold("zhipu", {"model": "m", "free": True}, currency="CNY"))).held
+    (one,) = held(Book.of(sold("zhipu", {"model": "m", "free": True}, currency="CNY"))).written
     assert one.row.name == "m (zhipu by tokenmeter)"
 
 
@@ -145,7 +145,7 @@ def test_every_name_of_a_model_is_in_its_pattern_and_no_other() -> None:
     book = Book.of(
         sold("groq", {"model": "m.1", "input": 2, "output": 8}, alias=[{"model": "m-1-latest", "of": "m.1"}])
     )
-    (one,) = held(book).held
+    (one,) = held(book).written
     pattern = re.compile(one.row.pattern)
     assert [bool(pattern.search(name)) for name in ("m.1", "m-1-latest", "mx1", "m.10", "my-m.1")] == [
         True, True, False, False, False,
@@ -154,7 +154,7 @@ def test_every_name_of_a_model_is_in_its_pattern_and_no_other() -> None:
 
 def test_names_of_the_users_own_mean_the_models_they_stand_for() -> None:
     book = Book.of(sold("groq", {"model": "m", "input": 2, "output": 8}))
-    (one,) = held(book, own_names={"ep-2026": "m", "ep-other": "nobody's"}).held
+    (one,) = held(book, own_names={"ep-2026": "m", "ep-other": "nobody's"}).written
     assert one.row.pattern == r"^(?:ep\-2026|m)$"
 
 
@@ -166,23 +166,23 @@ def test_a_name_is_written_for_everybody_who_sells_it_or_for_nobody() -> None:
     yuan = sold("moonshot", {"model": "kimi", "input": 4, "output": 16}, currency="CNY")
     book = Book.of(dollars, yuan)
     without = held(book)
-    assert [one.model for one in without.held] == ["own"]
+    assert [one.model for one in without.written] == ["own"]
     (left,) = [left for left in without.left_out if left.provider == "moonshot-intl"]
     assert left.also_sold_by == ("moonshot",)
-    both = held(book, exchange=RATES).held
+    both = held(book, exchange=RATES).written
     assert {(one.model, one.row.provider) for one in both} == {
         ("kimi", "moonshot"), ("kimi", "moonshot-intl"), ("own", "moonshot-intl"),
     }  # fmt: skip
-    assert [one.model for one in plan(book, ["moonshot-intl"], NOON).held] == ["kimi", "own"]
+    assert [one.model for one in plan(book, ["moonshot-intl"], NOON).written] == ["kimi", "own"]
 
 
 def test_the_real_book_makes_rows_that_phoenix_would_take() -> None:
     book = load_book()
     found = plan(book, book.providers, NOON, exchange=RATES, provider_names=OPENINFERENCE_PROVIDERS)
-    assert len(found.held) > 500
-    rows = [one.row for one in found.held]
+    assert len(found.written) > 500
+    rows = [one.row for one in found.written]
     assert len({row.name for row in rows}) == len({(row.pattern, row.provider) for row in rows}) == len(rows)
-    for one in found.held:
+    for one in found.written:
         kinds = {price.token_type for price in one.row.prices}
         assert {"input", "output"} <= kinds
         known = NAMED.fullmatch(one.row.name)
@@ -193,8 +193,8 @@ def test_the_real_book_makes_rows_that_phoenix_would_take() -> None:
 # What a sync does -----------------------------------------------------------------------------------------------
 
 
-def row(name: str, rate: float = 2.0, **changes: Any) -> Row:
-    made = Row(name, "groq", f"^{name.split()[0]}$", None, frozenset({Price("input", True, rate)}))
+def row(name: str, rate: float = 2.0, **changes: Any) -> ModelRow:
+    made = ModelRow(name, "groq", f"^{name.split()[0]}$", None, frozenset({TokenPrice("input", True, rate)}))
     return made._replace(**changes)
 
 
@@ -202,10 +202,10 @@ def test_a_sync_touches_its_own_rows_and_names_a_users() -> None:
     book = Book.of(
         sold("groq", *({"model": name, "input": 2, "output": 8} for name in ("new", "same", "moved", "taken")))
     )
-    wanted = {one.model: one for one in held(book).held}
+    wanted = {one.model: one for one in held(book).written}
     there = [
         wanted["same"].row._replace(id="1"),
-        wanted["moved"].row._replace(id="2", prices=frozenset({Price("input", True, 9.0)})),
+        wanted["moved"].row._replace(id="2", prices=frozenset({TokenPrice("input", True, 9.0)})),
         row("gone (groq by tokenmeter)", id="3"),
         row("other (openai by tokenmeter)", id="4"),
         row("my taken", id="5", pattern="^taken$"),

@@ -1,8 +1,10 @@
-"""`tokenmeter phoenix sync`: our prices in Phoenix's own table, because Phoenix prices every span by that table alone.
+"""`tokenmeter phoenix sync`: write prices of the book into Phoenix's model table, the only source of Phoenix's costs.
 
-A sync touches the rows that an earlier one made, known by their names, and no others: what a user wrote stays, and is
-named where it would be asked for the same models. It says which prices were left out and why, and which calls a row
-does not price as the vendor bills them. Spans that have arrived keep the cost they got.
+A sync changes only rows of an earlier sync, recognised by their names; rows of the user stay, and are reported where
+they match the same models. The report names the prices left out, with reasons, and the calls whose cost a row does not
+give as the vendor bills them. Phoenix does not reprice spans that it already has.
+
+Called by `tokenmeter/cli/__init__.py`. `prices.py` decides which rows to write, `client.py` talks to Phoenix.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from tokenmeter.errors import ConfigurationError
 if TYPE_CHECKING:
     import argparse
 
-    from tokenmeter.cli.phoenix.client import PhoenixTable, Refused, Row
-    from tokenmeter.cli.phoenix.prices import Held, Plan
+    from tokenmeter.cli.phoenix.client import ModelRow, PhoenixTable, Refused
+    from tokenmeter.cli.phoenix.prices import SyncPlan, WrittenModel
     from tokenmeter.exchange import ExchangeRates
     from tokenmeter.prices.book import Book
     from tokenmeter.settings import Settings
@@ -79,14 +81,14 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it and say what was done; 1 if Phoenix refused a row. Raises ConfigurationError with the remedy."""
+    """Sync or remove, and print a report; 1 if Phoenix refused a row. Raises ConfigurationError with the remedy."""
     from tokenmeter.cli.phoenix.client import PhoenixTable
-    from tokenmeter.cli.phoenix.prices import Plan, plan
+    from tokenmeter.cli.phoenix.prices import SyncPlan, plan
     from tokenmeter.prices.book import load_book
 
     book = load_book()
     providers = _providers(args.provider, book)
-    wanted, at = Plan((), ()), None
+    wanted, at = SyncPlan((), ()), None
     if args.what == "sync":
         from tokenmeter.otel.dialects import OPENINFERENCE_PROVIDERS
 
@@ -102,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         )
     endpoint = args.endpoint or os.environ.get(_ENDPOINT) or "http://127.0.0.1:6006"
     table = PhoenixTable(endpoint, args.api_key or os.environ.get(_KEY))
-    steps = _compare(wanted.held, table.rows(), providers)
+    steps = _compare(wanted.written, table.rows(), providers)
     refused = [] if args.dry_run else _do(table, steps)
     if args.json:
         print_json(_as_json(args, at, book, wanted, steps, refused))
@@ -111,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if refused else 0
 
 
-# What was asked for ---------------------------------------------------------------------------------------------
+# The request ---------------------------------------------------------------------------------------------
 
 
 def _providers(given: Sequence[str] | None, book: Book) -> tuple[str, ...]:
@@ -137,36 +139,36 @@ def _exchange(given: Sequence[str] | None) -> ExchangeRates | None:
     from tokenmeter.exchange import ExchangeRates
 
     place, text = ("--rates", ",".join(given)) if given else (_EXCHANGE, os.environ.get(_EXCHANGE, ""))
-    # Phoenix knows no other money, so dollars need not be said.
+    # Phoenix knows no other currency, so USD may be left out.
     return ExchangeRates.of(_BARE_RATE.sub(r"\1USD@", text), place) if text.strip() else None
 
 
 def _setting(variable: str, given: Sequence[str] | None) -> Settings:
-    """One setting as the SDK reads it, from flags or its variable."""
+    """Settings with one variable, read from flags or the environment as the SDK reads it."""
     from tokenmeter.settings import Settings
 
     return Settings.read({}, {variable: ",".join(given) if given else os.environ.get(variable, "")})
 
 
-# What is to be done ---------------------------------------------------------------------------------------------
+# The changes ---------------------------------------------------------------------------------------------
 
 
 class Steps(NamedTuple):
-    """What makes Phoenix's table as it should be. `yours` are a user's rows, with the models they match too."""
+    """Changes to Phoenix's table. `yours` are rows of the user that match models of the sync, with these models."""
 
-    create: list[Row]
-    update: list[Row]
-    delete: list[Row]
-    right: list[Row]
-    yours: list[tuple[Row, tuple[str, ...]]]
+    create: list[ModelRow]
+    update: list[ModelRow]
+    delete: list[ModelRow]
+    right: list[ModelRow]
+    yours: list[tuple[ModelRow, tuple[str, ...]]]
 
 
-def _compare(wanted: Sequence[Held], there: Iterable[Row], providers: Sequence[str]) -> Steps:
-    """The steps from what is in the table to what should be, for these providers (none: all)."""
+def _compare(wanted: Sequence[WrittenModel], there: Iterable[ModelRow], providers: Sequence[str]) -> Steps:
+    """Changes from the rows in the table to the wanted ones, for these providers (none: all)."""
     from tokenmeter.cli.phoenix.prices import NAMED
 
     steps = Steps([], [], [], [], [])
-    ours: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    ours: dict[tuple[str, str], list[ModelRow]] = defaultdict(list)
     taken = set()
     for row in there:
         if row.built_in:
@@ -182,7 +184,7 @@ def _compare(wanted: Sequence[Held], there: Iterable[Row], providers: Sequence[s
         old = ours.pop((one.provider, one.model), [])
         steps.delete.extend(old[1:])
         if not old:
-            if (one.row.pattern, one.row.provider) not in taken:  # Phoenix holds one row of a pattern and provider
+            if (one.row.pattern, one.row.provider) not in taken:  # Phoenix allows one row per pattern and provider
                 steps.create.append(one.row)
         elif old[0].same(one.row):
             steps.right.append(old[0])
@@ -192,7 +194,7 @@ def _compare(wanted: Sequence[Held], there: Iterable[Row], providers: Sequence[s
     return steps
 
 
-def _matched(row: Row, wanted: Iterable[Held]) -> tuple[str, ...]:
+def _matched(row: ModelRow, wanted: Iterable[WrittenModel]) -> tuple[str, ...]:
     try:
         pattern = re.compile(row.pattern)
     except re.error:
@@ -201,19 +203,24 @@ def _matched(row: Row, wanted: Iterable[Held]) -> tuple[str, ...]:
 
 
 def _do(table: PhoenixTable, steps: Steps) -> list[Refused]:
-    # What goes makes room for what comes: a name may have moved from one model to another.
+    # Deletions come first: a name may have moved from one model to another.
     return [*table.delete(steps.delete), *table.update(steps.update), *table.create(steps.create)]
 
 
-# What is said ---------------------------------------------------------------------------------------------------
+# The report ---------------------------------------------------------------------------------------------------
 
 
 def _as_json(
-    args: argparse.Namespace, at: datetime | None, book: Book, wanted: Plan, steps: Steps, refused: Sequence[Refused]
+    args: argparse.Namespace,
+    at: datetime | None,
+    book: Book,
+    wanted: SyncPlan,
+    steps: Steps,
+    refused: Sequence[Refused],
 ) -> dict[str, Any]:
     failed = {one.row.name for one in refused}
 
-    def names(rows: Iterable[Row]) -> list[str]:
+    def names(rows: Iterable[ModelRow]) -> list[str]:
         return [row.name for row in rows if row.name not in failed]
 
     return {
@@ -227,7 +234,7 @@ def _as_json(
         "refused": [{"name": one.row.name, "reason": one.message} for one in refused],
         "unlike": [
             {"provider": one.provider, "model": one.model, "calls": list(one.unlike)}
-            for one in wanted.held
+            for one in wanted.written
             if one.unlike
         ],
         "left_out": [one._asdict() for one in wanted.left_out],
@@ -236,12 +243,17 @@ def _as_json(
     }
 
 
-def _next_change(wanted: Plan) -> datetime | None:
-    return min((one.next_change for one in wanted.held if one.next_change is not None), default=None)
+def _next_change(wanted: SyncPlan) -> datetime | None:
+    return min((one.next_change for one in wanted.written if one.next_change is not None), default=None)
 
 
 def _as_text(
-    args: argparse.Namespace, at: datetime | None, book: Book, wanted: Plan, steps: Steps, refused: Sequence[Refused]
+    args: argparse.Namespace,
+    at: datetime | None,
+    book: Book,
+    wanted: SyncPlan,
+    steps: Steps,
+    refused: Sequence[Refused],
 ) -> Iterable[str]:
     done = f"{len(steps.create)} created, {len(steps.update)} updated, {len(steps.delete)} deleted"
     done += f", {len(steps.right)} right as they were"
@@ -252,7 +264,7 @@ def _as_text(
         yield f"refused: {one.row.name}: {one.message}"
     for row, names in steps.yours:
         yield f"yours, left alone: {row.name!r} ({row.pattern}) is asked for {_some(names)} too"
-    unlike = Counter(kind for held in wanted.held for kind in held.unlike)
+    unlike = Counter(kind for model in wanted.written for kind in model.unlike)
     if unlike:
         yield "written, and not what these calls cost:"
         yield from (f"  {count:>5}  {kind}" for kind, count in unlike.most_common())

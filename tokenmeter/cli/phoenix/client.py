@@ -1,8 +1,8 @@
-"""Phoenix's table of model prices, over its GraphQL, with nothing but the standard library.
+"""Client of Phoenix's model price table, over its GraphQL API, with the standard library only.
 
-Phoenix prices spans itself, as they arrive, by this table. A row is a name, a pattern that a span's model must match,
-a provider (preferred where the span names the same one), an instant before which it does not hold, and prices per
-million tokens of a type. Rows of its own (built in) can't be changed; a custom row that matches goes before them.
+Phoenix prices spans by this table as they arrive. A row is a name, a pattern that a span's model must match,
+a provider (preferred where the span names the same one), a start instant, and prices per million tokens of a type.
+Built-in rows cannot be changed; a matching custom row takes precedence.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from tokenmeter.errors import ConfigurationError
 
-__all__ = ["PhoenixTable", "Price", "Refused", "Row"]
+__all__ = ["ModelRow", "PhoenixTable", "Refused", "TokenPrice"]
 
 _AT_ONCE: Final = 50
 _PAGE: Final = 1000
@@ -26,27 +26,27 @@ _OLD: Final = "is it a Phoenix of version 11 or newer? Older ones have no table 
 _FIELDS: Final = "id name provider namePattern kind startTime tokenPrices { tokenType kind costPerMillionTokens }"
 
 
-class Price(NamedTuple):
-    """What a million tokens of a type cost, in dollars; `prompt` says on which side the type is."""
+class TokenPrice(NamedTuple):
+    """Price of a million tokens of a type, in USD; `prompt` is False for types of the completion."""
 
     token_type: str
     prompt: bool
     per_million: float
 
 
-class Row(NamedTuple):
-    """One row of the table. `id` is None while Phoenix has not got it."""
+class ModelRow(NamedTuple):
+    """One row of the table. `id` is None before Phoenix has stored it."""
 
     name: str
     provider: str
     pattern: str
     start: datetime | None
-    prices: frozenset[Price]
+    prices: frozenset[TokenPrice]
     id: str | None = None
     built_in: bool = False
 
-    def same(self, other: Row) -> bool:
-        """Whether two rows price alike. Phoenix keeps a price per token, so the last digit may differ."""
+    def same(self, other: ModelRow) -> bool:
+        """Whether two rows have equal prices. Phoenix stores a price per token, so the last digit may differ."""
         if self[:4] != other[:4] or len(self.prices) != len(other.prices):
             return False
         pairs = zip(sorted(self.prices), sorted(other.prices), strict=True)
@@ -56,7 +56,7 @@ class Row(NamedTuple):
         )
 
     def variables(self) -> dict[str, Any]:
-        """The row as an input of a mutation."""
+        """The row as GraphQL input of a mutation."""
         costs = [
             {
                 "tokenType": price.token_type,
@@ -74,27 +74,27 @@ class Row(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A row that Phoenix did not take, and what it said."""
+    """A row that Phoenix refused, with its message."""
 
-    row: Row
+    row: ModelRow
     message: str
 
 
 class PhoenixTable:
-    """The table behind one endpoint. Methods raise ConfigurationError, saying what to do, where it can't be reached."""
+    """The table of one Phoenix. Methods raise ConfigurationError with a remedy where it cannot be reached."""
 
     def __init__(self, endpoint: str, api_key: str | None = None) -> None:
-        # The address that exporters are given names the spans' own path, and both are kept in one variable.
+        # One variable names this endpoint for exporters too, with the path of the traces.
         self.endpoint = endpoint.rstrip("/").removesuffix("/v1/traces")
         self._headers = {"Content-Type": "application/json"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
 
-    def rows(self) -> list[Row]:
-        """Every row there is, the built-in ones too."""
+    def rows(self) -> list[ModelRow]:
+        """Every row, built-in ones included."""
         query = f"query ($after: String) {{ generativeModels(first: {_PAGE}, after: $after) {{ "
         query += f"pageInfo {{ hasNextPage endCursor }} edges {{ node {{ {_FIELDS} }} }} }} }}"
-        rows: list[Row] = []
+        rows: list[ModelRow] = []
         after = None
         while True:
             page = self._ask(query, {"after": after})["generativeModels"]
@@ -103,19 +103,19 @@ class PhoenixTable:
                 return rows
             after = page["pageInfo"]["endCursor"]
 
-    def create(self, rows: Sequence[Row]) -> list[Refused]:
-        """Add rows; the answer is those it would not take."""
+    def create(self, rows: Sequence[ModelRow]) -> list[Refused]:
+        """Add rows; returns the refused ones."""
         return list(self._change("createModel", "CreateModelMutationInput", rows))
 
-    def update(self, rows: Sequence[Row]) -> list[Refused]:
-        """Change the rows of these ids."""
+    def update(self, rows: Sequence[ModelRow]) -> list[Refused]:
+        """Change the rows with these ids; returns the refused ones."""
         return list(self._change("updateModel", "UpdateModelMutationInput", rows))
 
-    def delete(self, rows: Sequence[Row]) -> list[Refused]:
-        """Take out the rows of these ids."""
+    def delete(self, rows: Sequence[ModelRow]) -> list[Refused]:
+        """Delete the rows with these ids; returns the refused ones."""
         return list(self._change("deleteModel", "DeleteModelMutationInput", rows))
 
-    def _change(self, mutation: str, kind: str, rows: Sequence[Row]) -> Iterator[Refused]:
+    def _change(self, mutation: str, kind: str, rows: Sequence[ModelRow]) -> Iterator[Refused]:
         for start in range(0, len(rows), _AT_ONCE):
             part = rows[start : start + _AT_ONCE]
             names = [f"m{number}" for number in range(len(part))]
@@ -175,15 +175,15 @@ def _complaint(error: object) -> str:
     return f"{message}; {_OLD}" if old else message
 
 
-def _row(node: dict[str, Any]) -> Row:
+def _row(node: dict[str, Any]) -> ModelRow:
     start = node["startTime"]
-    return Row(
+    return ModelRow(
         name=node["name"],
         provider=node["provider"] or "",
         pattern=node["namePattern"],
         start=None if start is None else datetime.fromisoformat(start),
         prices=frozenset(
-            Price(price["tokenType"], price["kind"] == "PROMPT", price["costPerMillionTokens"])
+            TokenPrice(price["tokenType"], price["kind"] == "PROMPT", price["costPerMillionTokens"])
             for price in node["tokenPrices"]
         ),
         id=node["id"],

@@ -1,12 +1,11 @@
-"""Which of our prices Phoenix's table can hold, and why not the others.
+"""Selects the prices of the book that Phoenix's table can represent, with a reason for each that it cannot.
 
-A row there is a price per token for a model's name, whenever and however the call is made, in dollars. So a price is
-asked of the book as a call would be, one token of each type at a time, with discounts and stand-ins applied; and a
-price that depends on the clock, or on what the call turned out to be, is not one price. Left out, Phoenix goes by its
-own table or shows none, which is better than a number that is right on some days: its own table knows some tiers.
+A row of Phoenix is one price per token in USD for a model's name, at any time and for any call. So the book prices one
+token of each type, with discounts and stand-ins applied. A price that depends on the clock or on the call's usage is
+left out: Phoenix then uses its own table or shows no cost, which is better than a price that is right on some days.
 
-Phoenix finds a row by the model's name, and by the provider only among several. So a name is written for everybody
-who sells it or for nobody, or one vendor's calls would show another one's price.
+Phoenix matches a row by the model's name, and by the provider only among several matches. So a name is written for
+every provider that sells it or for none; otherwise one vendor's calls would get another vendor's price.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tokenmeter.cli.phoenix.client import Price, Row
+from tokenmeter.cli.phoenix.client import ModelRow, TokenPrice
 from tokenmeter.money import EXACT, plain
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.price_file import Validity
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from tokenmeter.prices.price_file import Rate
     from tokenmeter.prices.provider_prices import ProviderPrices
 
-__all__ = ["NAMED", "Held", "LeftOut", "Plan", "plan"]
+__all__ = ["NAMED", "LeftOut", "SyncPlan", "WrittenModel", "plan"]
 
 Kind = tuple[str, bool]
 _INPUT: Final[Kind] = ("input", True)
@@ -50,18 +49,18 @@ _ONE: Final[Mapping[Kind, Usage]] = {
 }
 """One token of each of Phoenix's types: its name there, and whether it is on the prompt's side."""
 _LIFETIME: Final = "5m"
-_KEPT: Final = Usage(input_tokens=1, output_tokens=0, cache_write_input_tokens=1, cache_writes={_LIFETIME: 1})
-"""Where writes are billed by how long they are kept: the shortest, which is what a request gets that says nothing."""
+_SHORT_WRITE: Final = Usage(input_tokens=1, output_tokens=0, cache_write_input_tokens=1, cache_writes={_LIFETIME: 1})
+"""A cache write where its price depends on the lifetime: the shortest, which is the default of a request."""
 _CLOCK: Final = frozenset({"window", "not_window"})
 _FEES: Final = ("code_interpreter", "file_search", "request", "web_search")
 _MILLION: Final = Decimal(10**6)
 DOLLARS: Final = "USD"
 NAMED: Final = re.compile(r"(?P<model>.+) \((?P<provider>[a-z0-9-]+) by tokenmeter(?:, [^()]+)?\)")
-"""How a row of ours is called: that is how a later sync knows it."""
+"""Name of a synced row, by which a later sync recognises it."""
 
 
 class LeftOut(NamedTuple):
-    """A model, or one name of it, that is not written, and why; `remedy` is what would change that."""
+    """A model, or one name of it, that is not written: the reason, and the remedy where there is one."""
 
     provider: str
     model: str
@@ -71,21 +70,21 @@ class LeftOut(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Held:
-    """A model that is written, under these names. `unlike` says which calls cost something else than the row says."""
+class WrittenModel:
+    """A model that is written, with its names. `unlike` describes calls whose cost differs from the row."""
 
     provider: str
     model: str
     names: tuple[str, ...]
-    row: Row
+    row: ModelRow
     unlike: tuple[str, ...] = ()
     next_change: datetime | None = None
 
 
-class Plan(NamedTuple):
-    """What a sync would have in the table, and what it leaves out."""
+class SyncPlan(NamedTuple):
+    """The rows that a sync writes, and the models that it leaves out."""
 
-    held: tuple[Held, ...]
+    written: tuple[WrittenModel, ...]
     left_out: tuple[LeftOut, ...]
 
 
@@ -98,15 +97,15 @@ def plan(
     base_prices: bool = False,
     provider_names: Mapping[str, str] | None = None,
     own_names: Mapping[str, str] | None = None,
-) -> Plan:
-    """What Phoenix's table can hold of these providers' prices at an instant.
+) -> SyncPlan:
+    """Plan the rows for the prices of these providers at an instant.
 
-    `exchange` are the user's own dated rates, for lists in other currencies. `base_prices` takes prices that depend
-    on the call's usage too, at their base. `provider_names` are what spans call a provider where that is not its id,
-    `own_names` the user's names of models, such as endpoint ids, with the model that each stands for.
+    `exchange`: the user's dated rates, for lists in other currencies. `base_prices`: also write the base of prices
+    that depend on the call's usage. `provider_names`: names of providers on spans where they differ from the id.
+    `own_names`: the user's model names, such as endpoint ids, and the model of each.
     """
-    asking = _Asking(book, at, exchange, base_prices, provider_names or {})
-    held: list[Held] = []
+    pricing = _Pricing(book, at, exchange, base_prices, provider_names or {})
+    held: list[WrittenModel] = []
     left_out: list[LeftOut] = []
     sellers: dict[str, set[str]] = defaultdict(set)
     for provider in providers:
@@ -116,17 +115,17 @@ def plan(
         for model, names in _models(book, prices, at, own_names or {}).items():
             for name in names:
                 sellers[name].add(provider)
-            found = asking.about(prices, model, tuple(names))
-            if isinstance(found, Held):
+            found = pricing.row_of(prices, model, tuple(names))
+            if isinstance(found, WrittenModel):
                 held.append(found)
             else:
                 left_out.append(found)
-    kept, confused = _unconfused(held, sellers)
-    return Plan(tuple(kept), (*left_out, *confused))
+    kept, confused = _split_shared_names(held, sellers)
+    return SyncPlan(tuple(kept), (*left_out, *confused))
 
 
 def _models(book: Book, prices: ProviderPrices, at: datetime, own_names: Mapping[str, str]) -> dict[str, list[str]]:
-    """The models a provider sells at an instant, each with every name that means it and says nothing more."""
+    """Models of a provider at an instant, with every name that implies no further parameter."""
     instant = at.timestamp()
     names: dict[str, list[str]] = {rate.model: [] for rate in in_force(book, prices.provider, instant)}
     known = {name: name for name in prices.names.all()}
@@ -137,8 +136,10 @@ def _models(book: Book, prices: ProviderPrices, at: datetime, own_names: Mapping
     return {model: found for model, found in names.items() if found}
 
 
-def _unconfused(held: Iterable[Held], sellers: Mapping[str, set[str]]) -> tuple[list[Held], list[LeftOut]]:
-    """What is left when names that somebody else sells, and is not written for, are taken out."""
+def _split_shared_names(
+    held: Iterable[WrittenModel], sellers: Mapping[str, set[str]]
+) -> tuple[list[WrittenModel], list[LeftOut]]:
+    """Split off the names that another provider sells too and that are not written for that provider."""
     writers: dict[str, set[str]] = defaultdict(set)
     for one in held:
         for name in one.names:
@@ -161,8 +162,8 @@ def _pattern(names: Iterable[str]) -> str:
     return f"^{words[0]}$" if len(words) == 1 else f"^(?:{'|'.join(words)})$"
 
 
-class _Asking(NamedTuple):
-    """The book, and how it is asked."""
+class _Pricing(NamedTuple):
+    """The book with the options of the plan."""
 
     book: Book
     at: datetime
@@ -170,8 +171,8 @@ class _Asking(NamedTuple):
     base_prices: bool
     provider_names: Mapping[str, str]
 
-    def about(self, prices: ProviderPrices, model: str, names: tuple[str, ...]) -> Held | LeftOut:
-        """One model's row, or why there is none."""
+    def row_of(self, prices: ProviderPrices, model: str, names: tuple[str, ...]) -> WrittenModel | LeftOut:
+        """One model's row, or the reason why it has none."""
         provider = prices.provider
 
         def no(why: str, remedy: str = "") -> LeftOut:
@@ -182,7 +183,7 @@ class _Asking(NamedTuple):
 
         costs = {kind: cost(usage) for kind, usage in _ONE.items()}
         if costs[_WRITE].amount is None:
-            costs[_WRITE] = cost(_KEPT)
+            costs[_WRITE] = cost(_SHORT_WRITE)
         for kind in (_INPUT, _OUTPUT):
             if costs[kind].amount is None:
                 return no(f"no price per token of {kind[0]}")
@@ -193,24 +194,24 @@ class _Asking(NamedTuple):
         asked = set() if rate is None else {name for case in rate.entry.get("case", ()) for name in case["when"]}
         if asked & _CLOCK:
             return no("its price depends on the time of day")
-        of_usage = {name for name in asked if _told_by_usage(name)}
+        of_usage = {name for name in asked if _depends_on_usage(name)}
         if of_usage and not self.base_prices:
             return no(f"its price depends on {' and '.join(sorted(of_usage))}", "--base-prices writes the base price")
         exchange = None
-        if currency != DOLLARS and (costs[_INPUT].amount or costs[_OUTPUT].amount):  # nothing is nothing in dollars too
+        if currency != DOLLARS and (costs[_INPUT].amount or costs[_OUTPUT].amount):  # zero needs no exchange rate
             exchange = None if self.exchange is None else self.exchange.rate(currency, DOLLARS, self.at.date())
             if exchange is None:
                 remedy = f"give your own rate and its day: --rates {currency}=0.1400@{self.at.date()}"
                 return no(f"billed in {currency}, and Phoenix shows dollars", remedy)
-        row = Row(
-            name=f"{model} ({provider} by tokenmeter{'' if exchange is None else f', {_said(exchange)}'})",
+        row = ModelRow(
+            name=f"{model} ({provider} by tokenmeter{'' if exchange is None else f', {_rate_text(exchange)}'})",
             provider=self.provider_names.get(provider, provider),
             pattern=_pattern(names),
             start=_start(costs[_INPUT], exchange),
             prices=frozenset(_prices(costs, exchange)),
         )
         unlike = _unlike(rate, of_usage, asked - of_usage)
-        return Held(provider, model, names, row, tuple(unlike), _next_change(rate))
+        return WrittenModel(provider, model, names, row, tuple(unlike), _next_change(rate))
 
 
 def _in_force(prices: ProviderPrices, model: str, currency: str, at: datetime) -> Rate | None:
@@ -223,28 +224,28 @@ def _in_force(prices: ProviderPrices, model: str, currency: str, at: datetime) -
     return None
 
 
-def _told_by_usage(condition: str) -> bool:
-    """Whether an ordinary call decides it by what it turns out to be, and not by an option that it sends."""
+def _depends_on_usage(condition: str) -> bool:
+    """Whether a condition depends on the usage of a call, not on an option of its request."""
     known = load_schema().conditions.get(condition)
     return known is None or known.source is not None
 
 
 def _start(cost: Cost, exchange: ExchangeRate | None) -> datetime | None:
-    """Before which instant the row does not hold: that of our price, or of the user's rate."""
+    """Start instant of a row: the later of the price's and the exchange rate's."""
     if exchange is None:
         return cost.effective_from
     day = datetime.combine(exchange.day, time(), UTC)
     return day if cost.effective_from is None else max(cost.effective_from, day)
 
 
-def _prices(costs: Mapping[Kind, Cost], exchange: ExchangeRate | None) -> Iterator[Price]:
-    """A price of each type that is billed apart; Phoenix takes that of input or output for the others."""
+def _prices(costs: Mapping[Kind, Cost], exchange: ExchangeRate | None) -> Iterator[TokenPrice]:
+    """A price of each type with its own rate; Phoenix uses that of input or output for the others."""
     for kind, cost in costs.items():
         usual = _INPUT if kind[1] else _OUTPUT
         if cost.amount is None or (kind != usual and cost.amount == costs[usual].amount):
             continue
         million = EXACT.multiply(cost.amount, _MILLION)
-        yield Price(*kind, float(million if exchange is None else exchange.convert(million, DOLLARS)))
+        yield TokenPrice(*kind, float(million if exchange is None else exchange.convert(million, DOLLARS)))
 
 
 def _unlike(rate: Rate | None, of_usage: Collection[str], asked: Collection[str]) -> Iterator[str]:
@@ -261,7 +262,7 @@ def _unlike(rate: Rate | None, of_usage: Collection[str], asked: Collection[str]
 
 
 def _next_change(rate: Rate | None) -> datetime | None:
-    """From when the book already knows another price."""
+    """Start of the next price that the book already has; None where it has none."""
     timeline: Any = None if rate is None else rate.file.timeline(rate.model, rate.list)
     if rate is None or timeline is None:
         return None
@@ -269,5 +270,5 @@ def _next_change(rate: Rate | None) -> datetime | None:
     return later[0].starts_at if later else None
 
 
-def _said(rate: ExchangeRate) -> str:
+def _rate_text(rate: ExchangeRate) -> str:
     return f"{rate.pair} {plain(rate.rate)} of {rate.day}"

@@ -16,20 +16,20 @@ from typing import Any, Final, NamedTuple
 from tokenmeter.exchange import ExchangeRate, ExchangeRates
 from tokenmeter.money import EXACT, plain
 
-__all__ = ["Conversion", "Parts"]
+__all__ = ["Conversion", "ConvertedParts"]
 
 _EPOCH: Final = date(1970, 1, 1)
 _DAY_US: Final = 86_400_000_000
 
 
-class Parts(NamedTuple):
+class ConvertedParts(NamedTuple):
     """One sum converted: the amount, None where nothing of it could be, and the calls that no rate reached."""
 
     amount: Decimal | None
     missing: int
 
     @classmethod
-    def read(cls, text: str | None) -> Parts:
+    def read(cls, text: str | None) -> ConvertedParts:
         """From what the aggregate answers; nothing was asked for where it answers nothing."""
         if text is None:
             return cls(None, 0)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.components import FIELDS
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.ledger.report.conversion import Conversion, Parts
+from tokenmeter.ledger.report.conversion import Conversion, ConvertedParts
 from tokenmeter.ledger.report.periods import PERIODS, Zone
 from tokenmeter.ledger.schema import open_for_reading
 from tokenmeter.money import EXACT
@@ -107,7 +107,7 @@ class ReportRow:
         self.errors += part["errors"]
         self.attempts = _plus(self.attempts, part["attempts"])
         self.cost = _exact_plus(self.cost, amount)
-        parts = Parts.read(part["converted"])
+        parts = ConvertedParts.read(part["converted"])
         self.converted = _exact_plus(self.converted, parts.amount)
         self.unconverted += parts.missing
         tally = self.sources.setdefault(source, Tally())

@@ -1,7 +1,9 @@
-"""Wire formats, one module each. A new one is a module with four names and a row in `WIRES`.
+"""Wire formats of the provider server, one module each; a new one is a module with four names and a row in `WIRES`.
+
+Called by `testing/server.py`. Read `openai_chat.py` first.
 
 `API` is the format's name in tokenmeter, `PATH` a pattern searched in the request's path (its group `model`, if
-any, is where the model's name stands), `answer(ask)` makes the reply and `refuse(status, message)` the body of an
+any, holds the model's name), `answer(ask)` makes the reply and `refuse(status, message)` the body of an
 error.
 """
 
@@ -18,7 +20,7 @@ __all__ = ["WIRES", "Wire", "wire_for"]
 
 
 class Wire(Protocol):
-    """What a module in this folder offers."""
+    """The four names of a wire format module."""
 
     API: str
     PATH: re.Pattern[str]
@@ -49,7 +51,7 @@ _loaded: list[Wire] = []
 
 
 def wire_for(path: str) -> tuple[Wire, re.Match[str]] | None:
-    """The format spoken at a path."""
+    """The format for a path, with the match; None where no format serves it."""
     if not _loaded:
         _loaded.extend(cast("Wire", importlib.import_module(f"{__name__}.{name}")) for name in WIRES)
     for wire in _loaded:
