@@ -108,7 +108,12 @@ SDKS: Final[Mapping[str, SupportedSdk]] = {
     "requests": SupportedSdk("transport.requests", "requests", (2,), ("requests",), readers=("urllib3",)),
     "aiohttp": SupportedSdk("transport.aiohttp", "aiohttp", (3,), ("aiohttp",)),
     "openai": SupportedSdk(
-        "stainless", "openai", (1, 2, 3), ("openai", "adapters", "unknown_versions"), "openai", shape=Stainless()
+        "stainless",
+        "openai",
+        (1, 2, 3),
+        ("openai", "adapters", "stainless", "unknown_versions"),
+        "openai",
+        shape=Stainless(),
     ),
     "anthropic": SupportedSdk(
         "stainless", "anthropic", (0, 1, 2), ("anthropic",), "anthropic", shape=Stainless(own_spans=True)
