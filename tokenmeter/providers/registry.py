@@ -16,7 +16,7 @@ of the host program, so a host we do not know costs one dict probe and a known o
     sites                        region -> the provider that bills it (`ap-southeast-1` of alibaba is alibaba-intl)
     [[endpoint]]                 host (`*` any labels, `{region}` the region), region, currency, stream_usage, paths;
                                  `action`: the header that says what a request is, where every one is posted to `/`
-    [usage."<api>"]              laid over the wire format, `[usage."*"]` over all of them: see `tokenmeter.wire.formats`
+    [usage."<api>"]              laid over the wire format, `[usage."*"]` over every one: see `wire.formats`
 """
 
 from __future__ import annotations

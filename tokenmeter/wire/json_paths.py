@@ -121,7 +121,7 @@ def number(value: object) -> int | Decimal | None:
         value = repr(value)  # the shortest text that reads back the same: what the vendor sent
     if type(value) is str:
         if _INTEGER.fullmatch(value):
-            return int(value)
+            return int(value.strip())
         if not _DECIMAL.fullmatch(value):
             return None
         try:

@@ -46,8 +46,8 @@ class StreamReader:
     """
 
     __slots__ = (
-        "_answers", "_api", "_complete", "_facts", "_found", "_needles", "_on_text", "_over", "_provider", "_reader",
-        "_root", "_said", "_spare", "_spoke", "_turned", "_two_ids", "_unread", "_usage", "_waiting", "error",
+        "_answers", "_api", "_begun", "_complete", "_facts", "_found", "_needles", "_on_text", "_over",
+        "_provider", "_reader", "_root", "_said", "_spare", "_spoke", "_turned", "_two_ids", "_unread", "_usage", "_waiting", "error",
         "terminal",
     )  # fmt: skip
 
@@ -75,6 +75,7 @@ class StreamReader:
         self._found: Gathered = {}
         self._complete = False
         self._spoke = False
+        self._begun = False
         self._over = False
         self._turned = False
         self._two_ids: str | None = None
@@ -198,8 +199,10 @@ class StreamReader:
         raw = reader.usage_object(root)
         if raw is not None and not any(value is not None for value in raw.values()):
             raw = None
-        if self._over and self._begins_anew(reader, body, facts, raw):
+        begins = any(begins(body) for begins in reader.begins) if reader.begins else False
+        if self._over and self._begins_anew(reader, body, facts, raw, begins=begins):
             self._close(reader)
+        self._begun = self._begun or begins
         self._note(facts, reader, body, raw)
         if raw is not None:
             self._usage.take(raw, reader.counted, _choice(reader, root, raw))
@@ -216,13 +219,19 @@ class StreamReader:
         if self._on_text is not None and reader.api.deltas:
             self._hand_on(reader, body, name, self._on_text)
 
-    def _begins_anew(self, reader: UsageReader, body: dict[str, Any], new: Facts, raw: dict[str, Any] | None) -> bool:
+    def _begins_anew(
+        self, reader: UsageReader, body: dict[str, Any], new: Facts, raw: dict[str, Any] | None, *, begins: bool
+    ) -> bool:
         """Whether an event after an answer's end belongs to another answer."""
         old = self._facts
         other = new.id is not None and old.id is not None and new.id != old.id
-        if any(begins(body) for begins in reader.begins):
-            return other or new.id is None or old.id is None
-        return raw is not None and bool(self._usage) and (other or self._turned)
+        if begins:
+            return self._begun and (other or new.id is None or old.id is None)
+        if not self._usage:
+            return False
+        if self._turned:
+            return raw is not None or any(turns(body) for turns in reader.turns)
+        return raw is not None and other
 
     def _close(self, reader: UsageReader) -> None:
         """Settle the answer that is over, and start the next."""
@@ -239,7 +248,7 @@ class StreamReader:
         old = self._facts
         finish = tuple(reason for reason in new.finish if reason not in _RUNNING)
         error = new.error or (reader.error(body) if reader.api.envelopes else None)
-        if error is None and raw is None and not finish:
+        if error is None and (raw is None or raw is body) and not finish:
             error = reader.refusal(body)
         if error is None and body.get("type") == "error":
             error = str(body.get("code") or "error")[:100]
@@ -247,7 +256,7 @@ class StreamReader:
             self.error = error
         if finish:
             self._complete = True
-        if new.id is not None and old.id is not None and new.id != old.id and self._two_ids is None:
+        if new.id is not None and old.id is not None and new.id != old.id and not self._over and not self._two_ids:
             self._two_ids = f"two_ids: one answer is called {old.id[:60]!r} and {new.id[:60]!r}"
         self._facts = Facts(new.model or old.model, old.id or new.id, new.tier or old.tier, finish or old.finish, None)
 

@@ -32,6 +32,8 @@ class Totals:
     def apply(self, values: Values, flags: list[str]) -> None:
         """Make the totals in `values` inclusive; the grand total is taken out of them."""
         total = values.pop("total", None)
+        if not values and total is None:
+            return  # what a format fixes is nothing without a figure of the vendor
         if self._adjusts:
             # Perplexity's grand total leaves out what we add in, Gemini's does not: either agrees.
             if total == values.get(_INPUT, 0) + values.get(_OUTPUT, 0) and _OUTPUT in values:

@@ -14,24 +14,19 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from tokenmeter.money import EXACT, Money
-from tokenmeter.usage import INPUT_SUBSETS, OUTPUT_SUBSETS, TOKEN_FIELDS, Source, Usage, checked_usage
+from tokenmeter.usage import Source, checked_usage
 from tokenmeter.wire.element_counts import ElementCounts
 from tokenmeter.wire.extracted import EMPTY, Extracted
 from tokenmeter.wire.formats import Api, load_apis, sign
-from tokenmeter.wire.json_paths import Fields, Found, collector, getter, number
+from tokenmeter.wire.json_paths import Fields, Found, collector, getter
 from tokenmeter.wire.totals import Totals
+from tokenmeter.wire.usage_values import PARTIAL_OUTPUT, make_usage, read_odd, shown, suspicious, with_upstream
 from tokenmeter.wire.vendor_errors import error_code, refusal
 
 __all__ = ["Facts", "UsageReader"]
 
-_TOKENS: Final = frozenset(TOKEN_FIELDS)
-_PARTIAL_OUTPUT: Final[Mapping[str, Source]] = MappingProxyType(
-    {name: Source.PARTIAL for name in TOKEN_FIELDS if "output" in name}
-)
 # Looking a member up on an enum class costs as much as reading a field of the answer.
 _REPORTED: Final = Source.REPORTED
 _PARTIAL: Final = Source.PARTIAL
@@ -104,7 +99,10 @@ class UsageReader:
         facts = self.facts(root)
         if raw is None:
             return self._without_usage(root, body, facts)
-        return self.settle(raw, facts, root)
+        answer = self.settle(raw, facts, root)
+        if answer.usage is None and answer.error is None and (code := self.refusal(body)) is not None:
+            return self.nothing(facts._replace(error=code), self._why_not(root, code), raw)
+        return answer
 
     def facts(self, root: dict[str, Any]) -> Facts:
         """What stands beside the usage. The first place of each is the usual one and tried without a call."""
@@ -177,7 +175,7 @@ class UsageReader:
 
     def pieces(self, counts: Mapping[str, int | Decimal], facts: Facts) -> Extracted:
         """An answer that reports what it is billed by only in pieces."""
-        usage, _ = _usage(dict(counts), [], partial=False)
+        usage, _ = make_usage(dict(counts), [], partial=False)
         return self.nothing(facts, "")._replace(usage=usage, source=_REPORTED, reason=None)
 
     def settle(
@@ -214,9 +212,9 @@ class UsageReader:
             self._check_tier(facts.tier, flags)
         if not values or (facts.error is not None and not any(values.values())):
             return self._unreadable(found, raw, facts, flags, ())
-        if len(values) > 2 and _suspicious(values):
+        if len(values) > 2 and suspicious(values):
             flags.extend(f"contradiction: {text}" for text in checked_usage(values).contradictions())
-        usage = checked_usage(values, sources=_PARTIAL_OUTPUT) if partial else checked_usage(values)
+        usage = checked_usage(values, sources=PARTIAL_OUTPUT) if partial else checked_usage(values)
         return Extracted(
             usage, _PARTIAL if partial else _REPORTED, facts.model, facts.tier, None, found.unknown,
             tuple(flags), None, raw, facts.finish, facts.id, EMPTY, self.api.id, facts.error,
@@ -236,7 +234,7 @@ class UsageReader:
         flags = [f"disagreement: {text}" for text in found.disagreements]
         unread: list[str] = []
         words: dict[str, Any] = {}
-        _read_odd(found, words, flags, unread)
+        read_odd(found, words, flags, unread)
         values = found.values
         for component, count in counts.items():
             values.setdefault(component, count)
@@ -246,9 +244,9 @@ class UsageReader:
             self._doubt(values, flags, facts, root, spoke)
         refused = facts.error is not None and not any(values.values())
         upstream = [(name[14:], values.pop(name)) for name in tuple(values) if name.startswith("upstream_cost.")]
-        usage, cost = _usage(values, flags, partial)
+        usage, cost = make_usage(values, flags, partial)
         if cost is not None and words.get("params.is_byok") is True:
-            cost = _with_upstream(cost, upstream, flags)
+            cost = with_upstream(cost, upstream, flags)
         if (usage is None or refused) and cost is None:
             return self._unreadable(found, raw, facts, flags, unread)
         tier, params = self._worded(words, facts.tier, flags)
@@ -309,7 +307,7 @@ class UsageReader:
         if error is not None:
             return f"the answer is an error ({error}) without usage"
         usage = root.get("usage")
-        return f"usage is {_shown(usage)}, which says nothing" if usage is not None else "the answer has no usage"
+        return f"usage is {shown(usage)}, which says nothing" if usage is not None else "the answer has no usage"
 
 
 # A name at the top of the answer, or the reader of a longer path: most are the former, and cost one dict probe.
@@ -370,106 +368,6 @@ def _text(places: tuple[_Place, ...], root: dict[str, Any]) -> str | None:
         if type(value) is str and value:
             return value
     return None
-
-
-def _is_word(component: str) -> bool:
-    return component in ("tier", "model") or component.startswith("params.")
-
-
-def _read_odd(found: Found, words: dict[str, Any], flags: list[str], unread: list[str]) -> None:
-    """Read what is not a plain integer: words, fractions, costs, and numbers written otherwise."""
-    for path, component, rank, value in found.odd:
-        if component is not None and _is_word(component):
-            if type(value) in (str, int) or value is True:
-                words.setdefault(component, value)
-            continue
-        read = number(value) if component is not None else None
-        if read is None or component is None:
-            unread.append(f"{path} is {_shown(value)}, not {'a number' if component is not None else 'an object'}")
-            continue
-        fractional = component.startswith(("quantities.", "vendor_cost.", "upstream_cost."))
-        if type(read) is Decimal and not fractional:
-            unread.append(f"{path} is {_shown(value)}, not a whole number")
-            continue
-        found.put(component, rank, read, path)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
-    return str(value)[:40] if isinstance(value, Decimal) else repr(value)[:40]
-
-
-def _usage(values: dict[str, Any], flags: list[str], partial: bool) -> tuple[Usage | None, Money | None]:
-    """Sort components into a `Usage`; a contradiction becomes a flag."""
-    cost: Money | None = None
-    writes: dict[str, int] = {}
-    media: dict[str, int] = {}
-    quantities: dict[str, int | Decimal] = {}
-    if not values.keys() <= _TOKENS:
-        for name in [name for name in values if name not in _TOKENS]:
-            value = values.pop(name)
-            if name.startswith("quantities."):
-                quantities[name[11:]] = value
-            elif name.startswith("cache_write_"):
-                writes[name[12:-13]] = value
-            elif name.endswith("_cache_read_input_tokens"):
-                media[name[:-24]] = value
-            elif name.startswith("vendor_cost."):
-                cost = _cost(name[12:], value)
-    _settle_writes(values, writes, flags)
-    if not values and not quantities and not writes:
-        return None, cost
-    usage = checked_usage(
-        values,
-        cache_writes=writes or EMPTY,
-        cached_media=media or EMPTY,
-        quantities=quantities or EMPTY,
-        sources=_PARTIAL_OUTPUT if partial else EMPTY,
-    )
-    if _suspicious(values) or quantities or writes or media:
-        flags.extend(f"contradiction: {text}" for text in usage.contradictions())
-    return usage, cost
-
-
-_WITHIN: Final = {name: "input_tokens" for name in INPUT_SUBSETS} | {name: "output_tokens" for name in OUTPUT_SUBSETS}
-
-
-def _suspicious(values: dict[str, int]) -> bool:
-    """Whether `Usage.contradictions` is worth its time."""
-    for name, value in values.items():
-        if value and name in _WITHIN and value > (values.get(_WITHIN[name]) or 0):
-            return True
-    written = values.get("cache_write_input_tokens")
-    return bool(written) and written + (values.get("cache_read_input_tokens") or 0) > (values.get("input_tokens") or 0)
-
-
-def _settle_writes(values: dict[str, Any], writes: dict[str, int], flags: list[str]) -> None:
-    """Writes by lifetime are the better figure where their total is missing, zero or below them."""
-    by_lifetime = sum(writes.values())
-    total = values.get("cache_write_input_tokens")
-    if by_lifetime > (total or 0):
-        values["cache_write_input_tokens"] = by_lifetime
-        if total:
-            flags.append(f"contradiction: cache writes by lifetime are {by_lifetime}, cache_write_input_tokens {total}")
-
-
-def _cost(name: str, value: int | Decimal) -> Money:
-    currency, _, divisor = name.partition(" / ")
-    amount = Decimal(value)
-    return Money(EXACT.divide(amount, Decimal(divisor)) if divisor else amount, currency)
-
-
-def _with_upstream(cost: Money, upstream: list[tuple[str, int | Decimal]], flags: list[str]) -> Money | None:
-    """A gateway's fee and what the upstream vendor bills the user's own key: the cost of the call; None if unknown."""
-    if not upstream:
-        flags.append(
-            "vendor_cost_incomplete: the user's own key was billed by the upstream vendor, the cost is not said"
-        )
-        return None
-    for currency, value in upstream:
-        cost = cost + _cost(currency, value)
-    return cost
 
 
 def _needles(api: Api, elements: ElementCounts) -> re.Pattern[str]:

@@ -18,13 +18,13 @@ _LONGEST: Final = 100
 def error_code(error: object, success: frozenset[str]) -> str | None:
     """The code of what stands at the place of an error; None where it means success or says nothing.
 
-    Of an error object the code is taken, or the type where the code only repeats the HTTP status.
+    Of an error object the code is taken, or the type or status where the code only repeats the HTTP or gRPC status.
     """
     if type(error) is dict:
         code = error.get("code")
         if _succeeded(code, success) and not error.get("type"):
             return None
-        if _is_status(code):
+        if _is_status(code) or type(error.get("status")) is str:
             code = None
         named = code or error.get("type") or error.get("status") or error.get("code") or error.get("Code")
         return str(named)[:_LONGEST] if type(named) in (str, int) else "error" if error else None
