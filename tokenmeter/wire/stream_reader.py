@@ -46,9 +46,9 @@ class StreamReader:
     """
 
     __slots__ = (
-        "_answers", "_api", "_begun", "_complete", "_facts", "_found", "_needles", "_on_text", "_over",
-        "_provider", "_reader", "_root", "_said", "_spare", "_spoke", "_turned", "_two_ids", "_unread", "_usage", "_waiting", "error",
-        "terminal",
+        "_answers", "_api", "_begun", "_complete", "_facts", "_found", "_needles", "_on_text", "_over", "_provider",
+        "_reader", "_root", "_said", "_spare", "_spoke", "_turned", "_two_ids", "_unread", "_usage", "_waiting",
+        "error", "terminal",
     )  # fmt: skip
 
     def __init__(self, *, provider: str | None = None, api: str | None = None, on_text: OnText | None = None) -> None:
