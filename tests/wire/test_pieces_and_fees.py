@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tokenmeter.cli.extract import answer
+from tokenmeter.money import plain
 from tokenmeter.wire.extract import extract
+from tokenmeter.wire.header_costs import cost_of_headers
 from tokenmeter.wire.stream_reader import StreamReader
 
 Body = dict[str, Any]
@@ -103,6 +105,29 @@ TOOLS = [
         {"plugin_calls": 2},
         id="a bot's plugins",
     ),
+    pytest.param(
+        "mistral",
+        chat({"connectors": {"web_search": 1}, "connector_tokens": 0}),
+        {"web_search_calls": 1},
+        id="connectors",
+    ),
+    pytest.param(
+        "groq",
+        chat(message={"content": "x", "executed_tools": [{"type": "search"}, {"type": "python"}]}),
+        {"web_search_calls": 1, "code_interpreter_calls": 1},
+        id="groq compound",
+    ),
+    pytest.param(
+        "anthropic",
+        {
+            "type": "message",
+            "model": "m",
+            "content": [{"type": "server_tool_use", "name": "web_search"}],
+            "usage": {"input_tokens": 10, "output_tokens": 2},
+        },
+        {"web_search_calls": 1},
+        id="a search in the content alone",
+    ),
     pytest.param("xai", responses({"type": "x_search_call"}), {"x_search_calls": 1}, id="xai's search"),
 ]
 
@@ -144,6 +169,12 @@ PIECES = [
     pytest.param(
         "openai", "openai.images", {"created": 1, "data": [{"url": "u"}, {"url": "v"}]}, {"images": 2}, id="dall-e"
     ),
+    pytest.param(
+        "zhipu", None, {"task_status": "SUCCESS", "video_result": [{"url": "u"}]}, {"videos": 1}, id="cogvideo"
+    ),
+    pytest.param("tencent", None, {"Response": {"ResultImage": "u", "RequestId": "r"}}, {"images": 1}, id="hunyuan"),
+    pytest.param("stepfun", None, {"created": 1, "data": [{"image": "u"}]}, {"images": 1}, id="stepfun"),
+    pytest.param("xai", None, {"data": [{"url": "u"}], "usage": {"cost_in_usd_ticks": 5}}, {"images": 1}, id="xai"),
     pytest.param("siliconflow", "openai.images", {"images": [{"url": "u"}]}, {"images": 1}, id="siliconflow"),
     pytest.param(
         "volcengine", "volcengine.images", {"data": [{"url": "u"}, {"error": {}}]}, {"images": 1}, id="seedream"
@@ -264,6 +295,21 @@ def test_a_gateways_cost_is_read_in_every_format_it_speaks(api: str) -> None:
     assert (str(cost.amount), cost.currency) == ("0.0003", "USD")
 
 
+@pytest.mark.parametrize(
+    ("headers", "amount"),
+    [
+        ({"x-litellm-response-cost": "0.00012"}, "0.00012"),
+        ({"x-litellm-response-cost": "1.2e-05"}, "0.000012"),
+        ({"x-litellm-response-cost": "None"}, None),
+        ({"x-litellm-response-cost": "-1"}, None),
+        ({}, None),
+    ],
+)
+def test_a_cost_in_a_header_is_read(headers: dict[str, str], amount: str | None) -> None:
+    cost = cost_of_headers(headers)
+    assert (None if cost is None else (plain(cost.amount), cost.currency)) == (amount and (amount, "USD"))
+
+
 def test_a_cost_without_what_the_upstream_billed_is_no_cost() -> None:
     found = extract(chat({"cost": 0.001, "is_byok": True}), provider="openrouter")
     assert found.vendor_cost is None
@@ -338,6 +384,13 @@ RESHAPED = [
             "cache_read": 0, "cache_creation": 0, "ephemeral_5m_input_tokens": 300, "ephemeral_1h_input_tokens": 600}}},
         {"cache_write_input_tokens": 900, "cache_write_5m_input_tokens": 300, "cache_write_1h_input_tokens": 600},
         id="langchain",
+    ),
+    pytest.param(
+        None,
+        {"usage_metadata": {"input_tokens": 10, "output_tokens": 5,
+                            "input_token_details": {"flex": 8, "flex_cache_read": 2},
+                            "output_token_details": {"flex": 2, "flex_reasoning": 3}}},
+        {"cache_read_input_tokens": 2, "reasoning_output_tokens": 3}, id="langchain, a tier",
     ),
     pytest.param(
         "openai",
@@ -427,3 +480,21 @@ def test_an_unknown_word_for_a_place_or_tier_is_flagged(usage: Body, params: Bod
     body = {**MESSAGE, "usage": {"input_tokens": 10, "output_tokens": 2, **usage}}
     found = extract(body, provider="anthropic")
     assert (dict(found.params), found.flags) == (params, flags)
+
+
+def test_langchains_tier_is_read_from_its_keys() -> None:
+    usage = {"input_tokens": 10, "output_tokens": 5, "input_token_details": {"priority": 10}}
+    found = extract({"usage_metadata": usage})
+    assert (found.service_tier, found.unknown_fields, found.flags) == ("priority", (), ())
+
+
+def test_an_asynchronous_completion_is_out_of_its_envelope() -> None:
+    body = {"id": "a", "model": "sonar", "status": "COMPLETED", "response": chat({"cost": {"total_cost": 0.41}})}
+    found = extract(body, provider="perplexity", api="openai.chat")
+    assert found.vendor_cost is not None
+    assert (str(found.vendor_cost.amount), found.usage and found.usage.input_tokens) == ("0.41", 10)
+
+
+def test_a_lone_total_beside_text_is_not_all_input() -> None:
+    body = {"choices": [{"messages": [{"text": "x"}]}], "usage": {"total_tokens": 12}, "base_resp": {"status_code": 0}}
+    assert extract(body, provider="minimax", api="openai.chat").usage is None

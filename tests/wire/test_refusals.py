@@ -166,7 +166,11 @@ REFUSALS = [
         id="gemini blocked prompt",
     ),
     pytest.param(
-        "aws-bedrock", "bedrock.converse", {"throttlingException": {"message": SECRET}}, "error", id="bedrock event"
+        "aws-bedrock",
+        "bedrock.converse",
+        {"throttlingException": {"message": SECRET}},
+        "throttlingException",
+        id="bedrock event",
     ),
     pytest.param(
         "aws-bedrock",

@@ -90,9 +90,14 @@ def _otherwise(answer: Extracted, body: dict[str, Any], provider: str | None) ->
     looks = load_apis().guess(body)
     reader = reader_for(provider, looks) if looks is not None and looks != answer.api else None
     other = reader.read(body) if reader is not None else answer
-    if other.usage is None:
-        return answer
+    if other.usage is None or (reader is not None and reader.api.fixed and not _takes_only_input(answer.api)):
+        return answer  # a lone total beside text is no total of an embedding
     return other._replace(flags=(*other.flags, f"other_format: asked as {answer.api}, the usage is {looks}'s"))
+
+
+def _takes_only_input(api: str | None) -> bool:
+    known = load_apis().get(api)
+    return known is not None and bool(known.fixed)
 
 
 def reader_for(

@@ -34,9 +34,10 @@ Keys of an `[[api]]`:
     choice       [place of a usage that is of one choice alone, place of that choice's number]
 
 Components are the fields of `Usage`; `cache_write_<lifetime>_input_tokens`; `<medium>_cache_read_input_tokens`;
-`quantities.<name>`; `params.<name>`; `tier`; `model`; `total`; `vendor_cost.<currency>` with an optional divisor
-(`vendor_cost.USD / 10000000000`); `upstream_cost.<currency>`, what a gateway's upstream vendor bills by itself where
-`params.is_byok` says so; and `part.<name>`, which only lives to be added by `outside`.
+`quantities.<name>`; `params.<name>`; `tier`; `tier.<word>`, a count whose name says the tier; `model`; `total`;
+`vendor_cost.<currency>` with an optional divisor (`vendor_cost.USD / 10000000000`); `upstream_cost.<currency>`, what a
+gateway's upstream vendor bills by itself where `params.is_byok` says so; and `part.<name>`, which only lives to be
+added by `outside`.
 """
 
 from __future__ import annotations
@@ -65,11 +66,12 @@ API_KEYS: Final[dict[str, type]] = {
 _KINDS: Final = ("text", "reasoning", "tool_calls")
 _COMPONENT: Final = re.compile(
     r"(cache_write_[0-9]+[a-z]+_input_tokens|(audio|image|video)_cache_read_input_tokens|quantities\.[a-z_]+"
-    r"|params\.[a-z_]+|tier|model|total|vendor_cost\.[A-Z]{3}( / [0-9]+)?|upstream_cost\.[A-Z]{3}|part\.[a-z0-9_]+)"
+    r"|params\.[a-z_]+|tier(\.[a-z]+)?|model|total|vendor_cost\.[A-Z]{3}( / [0-9]+)?"
+    r"|upstream_cost\.[A-Z]{3}|part\.[a-z0-9_]+)"
 )
 
 _TABLES_OF_LISTS: Final = ("outside", "by_total", "known", "elements", "per_answer", "instead")
-_FILE: Final = {"api": list, "sign": list, "refusal": list, "success": list, "line": list}
+_FILE: Final = {"api": list, "sign": list, "refusal": list, "success": list, "line": list, "header": list}
 
 Sign = tuple[str, bool, tuple[Callable[[Any], bool], ...]]
 """(api, whether others look alike, what a body must hold)."""
@@ -195,6 +197,8 @@ class Apis:
     lines: Mapping[str, tuple[ResultLine, ...]] = field(default_factory=dict)
     """Lines of batch result files by the field they are recognised by."""
     line_heads: frozenset[str] = frozenset()
+    cost_headers: Mapping[str, str] = field(default_factory=dict)
+    """Header in which a gateway states a cost -> its currency."""
 
     def get(self, api: str | None) -> Api | None:
         return self.by_id.get(api) if api is not None else None
@@ -298,11 +302,13 @@ def load_apis() -> Apis:
     success: set[str] = set()
     refusals: list[dict[str, Any]] = []
     lines: list[dict[str, Any]] = []
+    headers: dict[str, str] = {}
     for place, content in files.items():
         problems.check(place, content, _FILE)
         success.update(content.get("success", ()))
         refusals.extend(content.get("refusal", ()))
         lines.extend(content.get("line", ()))
+        headers.update((entry["name"], entry["component"][12:]) for entry in content.get("header", ()))
         for position, entry in enumerate(content.get("api", ()), start=1):
             name = str(entry.get("id", position))
             if name in entries:
@@ -334,6 +340,7 @@ def load_apis() -> Apis:
         success=frozenset(success),
         lines={head: tuple(map(_result_line, entries)) for head, entries in by_head.items()},
         line_heads=frozenset(by_head),
+        cost_headers=headers,
     )
 
 

@@ -224,9 +224,9 @@ class StreamReader:
     ) -> bool:
         """Whether an event after an answer's end belongs to another answer."""
         old = self._facts
-        other = new.id is not None and old.id is not None and new.id != old.id
+        other = bool(new.id and old.id and new.id != old.id)
         if begins:
-            return self._begun and (other or new.id is None or old.id is None)
+            return self._begun and (other or not new.id or not old.id)
         if not self._usage:
             return False
         if self._turned:
@@ -256,7 +256,7 @@ class StreamReader:
             self.error = error
         if finish:
             self._complete = True
-        if new.id is not None and old.id is not None and new.id != old.id and not self._over and not self._two_ids:
+        if new.id and old.id and new.id != old.id and not self._over and not self._two_ids:
             self._two_ids = f"two_ids: one answer is called {old.id[:60]!r} and {new.id[:60]!r}"
         self._facts = Facts(new.model or old.model, old.id or new.id, new.tier or old.tier, finish or old.finish, None)
 

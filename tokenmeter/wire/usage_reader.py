@@ -64,7 +64,8 @@ class UsageReader:
         self._id = _direct(api.response_id)
         self._tier = _direct(api.tier)
         self._model_key, self._id_key, self._tier_key = map(_key, (self._model, self._id, self._tier))
-        self._error = _direct(api.error)
+        # An error object without a code is called by its place: Bedrock's `throttlingException`.
+        self._error = tuple(zip((path.split(".")[-1] for path in api.error), _direct(api.error), strict=True))
         self._tiers = api.known.get("tier")
         self._success = load_apis().success | frozenset(word.lower() for word in api.success)
         self._finish = tuple(collector(path) for path in api.finish)
@@ -126,10 +127,10 @@ class UsageReader:
 
     def error(self, root: dict[str, Any]) -> str | None:
         """The type or code of an error an answer carries; never its message, which may quote the prompt."""
-        for get in self._error:
+        for name, get in self._error:
             error = root.get(get) if type(get) is str else get(root)  # type: ignore[operator]
             if error is not None and (code := error_code(error, self._success)) is not None:
-                return code
+                return code if code != "error" else name
         return None
 
     def refusal(self, body: dict[str, Any]) -> str | None:
@@ -211,7 +212,7 @@ class UsageReader:
         if facts.tier is not None and self._tiers is not None:
             self._check_tier(facts.tier, flags)
         if not values or (facts.error is not None and not any(values.values())):
-            return self._unreadable(found, raw, facts, flags, ())
+            return self._unreadable(found, raw, facts, root, flags, ())
         if len(values) > 2 and suspicious(values):
             flags.extend(f"contradiction: {text}" for text in checked_usage(values).contradictions())
         usage = checked_usage(values, sources=PARTIAL_OUTPUT) if partial else checked_usage(values)
@@ -238,6 +239,9 @@ class UsageReader:
         values = found.values
         for component, count in counts.items():
             values.setdefault(component, count)
+        for name in [name for name in values if name.startswith("tier.")]:
+            del values[name]
+            words.setdefault("tier", name[5:])
         self._totals.drop_negatives(values, flags)
         self._totals.apply(values, flags)
         if values.get("input_tokens") == 0 or (values.get("output_tokens") == 0 and self._zero_is_told):
@@ -245,10 +249,12 @@ class UsageReader:
         refused = facts.error is not None and not any(values.values())
         upstream = [(name[14:], values.pop(name)) for name in tuple(values) if name.startswith("upstream_cost.")]
         usage, cost = make_usage(values, flags, partial)
+        if usage is None and cost is not None and self._instead and (pieces := self._instead.of(root)):
+            usage, _ = make_usage(dict(pieces), flags, partial)
         if cost is not None and words.get("params.is_byok") is True:
             cost = with_upstream(cost, upstream, flags)
         if (usage is None or refused) and cost is None:
-            return self._unreadable(found, raw, facts, flags, unread)
+            return self._unreadable(found, raw, facts, root, flags, unread)
         tier, params = self._worded(words, facts.tier, flags)
         source = Source.NONE if usage is None else Source.PARTIAL if partial else Source.REPORTED
         return Extracted(
@@ -264,8 +270,16 @@ class UsageReader:
         self._totals.drop_zeros(values, flags, spoke=spoke, refused=facts.error is not None)
 
     def _unreadable(
-        self, found: Found, raw: dict[str, Any], facts: Facts, flags: list[str], unread: Iterable[str]
+        self,
+        found: Found,
+        raw: dict[str, Any],
+        facts: Facts,
+        root: dict[str, Any],
+        flags: list[str],
+        unread: Iterable[str],
     ) -> Extracted:
+        if facts.error is None and self._instead and (counts := self._instead.of(root)):
+            return self.pieces(counts, facts)._replace(raw=raw, unknown_fields=found.unknown)
         if facts.error is not None:
             reason = f"the answer is an error ({facts.error}) without usage"
         else:
