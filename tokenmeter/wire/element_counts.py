@@ -85,7 +85,15 @@ class ElementCounts:
         counts: dict[str, Number] = {}
         for head, kinds, fields, places in self._heads:
             value = root.get(head)
-            if not value or not _may_hold(value, kinds, fields):
+            if not value:
+                continue
+            if kinds is not None and type(value) is list:  # `_may_hold`, spelled out: on the path of every answer
+                for item in value:
+                    if type(item) is dict and item.get("type") in kinds:
+                        break
+                else:
+                    continue
+            elif not _may_hold(value, kinds, fields):
                 continue
             for place in places:
                 if self.first and place.component in counts:
@@ -133,12 +141,12 @@ def _needle(path: str) -> str:
     return f'"{names[-1].lstrip("!")}"'
 
 
-def _kinds(head: str, places: Sequence[_Place]) -> frozenset[str] | None:
+def _kinds(head: str, places: Sequence[_Place]) -> tuple[str, ...] | None:
     """The types of the list's elements that any of the places asks for; None where the type does not decide."""
     start = f"{head}[type="
     if not all(place.path.startswith(start) for place in places):
         return None
-    return frozenset(place.path.removeprefix(start).split("&")[0].split("]")[0] for place in places)
+    return tuple({place.path.removeprefix(start).split("&")[0].split("]")[0] for place in places})
 
 
 def _fields(head: str, places: Sequence[_Place]) -> frozenset[str] | None:
@@ -149,7 +157,7 @@ def _fields(head: str, places: Sequence[_Place]) -> frozenset[str] | None:
     return frozenset(place.path.removeprefix(start).split(".")[0].split("[")[0] for place in places)
 
 
-def _may_hold(value: Any, kinds: frozenset[str] | None, fields: frozenset[str] | None) -> bool:
+def _may_hold(value: Any, kinds: tuple[str, ...] | None, fields: frozenset[str] | None) -> bool:
     """Whether what stands under a head can hold any of its places: a cheap test, as most answers hold none."""
     if kinds is None and fields is None:
         return True
@@ -159,8 +167,7 @@ def _may_hold(value: Any, kinds: frozenset[str] | None, fields: frozenset[str] |
         if type(item) is not dict:
             continue
         if kinds is not None:
-            kind = item.get("type")
-            if type(kind) is str and kind in kinds:
+            if item.get("type") in kinds:
                 return True
         elif fields is not None and not fields.isdisjoint(item):
             return True

@@ -79,13 +79,19 @@ class UsageReader:
         self.begins = tuple(sign(text) for text in api.begins)
         self.turns = tuple(sign(text) for text in api.turns)
         self.choice = tuple(getter(path) for path in api.choice)
+        self._tier_counts = sorted({name for name in api.counts.values() if name.startswith("tier.")})
+        self._upstream = sorted({name for name in api.counts.values() if name.startswith("upstream_cost.")})
         self.counted = frozenset(re.sub(r"\[[^\]]*\]", "[]", path) for path in api.counts)
         self.answer_heads = _answer_heads(api)
         self.needles = _needles(api, self._elements)
 
     def usage_object(self, root: dict[str, Any]) -> dict[str, Any] | None:
         """The usage object of an answer already out of its envelope, wherever this format puts it."""
-        return _first_object(self._usage, root)
+        for get in self._usage:
+            usage = root.get(get) if type(get) is str else get(root)  # type: ignore[operator]
+            if type(usage) is dict and usage:
+                return usage
+        return None
 
     def spare_object(self, root: dict[str, Any]) -> dict[str, Any] | None:
         """The second usage object of an answer: a host's own count beside the model vendor's."""
@@ -153,9 +159,10 @@ class UsageReader:
         return known
 
     def _count_elements(self, root: dict[str, Any], model: str | None) -> dict[str, int | Decimal]:
-        elements, each = self._of_models.get(model) or self.elements(model)
-        counts = elements.of(root) if elements.any else _NOTHING
-        return {**each, **counts} if each else counts
+        elements, each = self._of_models.get(model if self._by_model else None) or self.elements(model)
+        if each:
+            return {**each, **elements.of(root)}
+        return elements.of(root) if elements.any else _NOTHING
 
     def nothing(self, facts: Facts, reason: str, raw: object = None, source: Source = Source.NONE) -> Extracted:
         """An answer without usage."""
@@ -239,15 +246,16 @@ class UsageReader:
         values = found.values
         for component, count in counts.items():
             values.setdefault(component, count)
-        for name in [name for name in values if name.startswith("tier.")]:
-            del values[name]
-            words.setdefault("tier", name[5:])
-        self._totals.drop_negatives(values, flags)
+        for name in self._tier_counts:
+            if values.pop(name, None) is not None:
+                words.setdefault("tier", name[5:])
+        if values and min(values.values()) < 0:
+            self._totals.drop_negatives(values, flags)
         self._totals.apply(values, flags)
         if values.get("input_tokens") == 0 or (values.get("output_tokens") == 0 and self._zero_is_told):
             self._doubt(values, flags, facts, root, spoke)
         refused = facts.error is not None and not any(values.values())
-        upstream = [(name[14:], values.pop(name)) for name in tuple(values) if name.startswith("upstream_cost.")]
+        upstream = [(name[14:], values.pop(name)) for name in self._upstream if name in values]
         usage, cost = make_usage(values, flags, partial)
         if usage is None and cost is not None and self._instead and (pieces := self._instead.of(root)):
             usage, _ = make_usage(dict(pieces), flags, partial)
