@@ -22,11 +22,14 @@ _OUTPUT: Final = "output_tokens"
 class Totals:
     """The rules of one wire format's totals."""
 
-    __slots__ = ("_adjusts", "_api", "_believed")
+    __slots__ = ("_adjusts", "_api", "_believed", "_fixed", "_outside", "_zero_if_absent")
 
     def __init__(self, api: Api) -> None:
         self._api = api
         self._adjusts = bool(api.outside or api.fixed or api.zero_if_absent)
+        self._fixed = api.fixed
+        self._outside = tuple(api.outside.items())
+        self._zero_if_absent = api.zero_if_absent
         self._believed = api.true_zeros or api.operation == "count_tokens"
 
     def apply(self, values: Values, flags: list[str]) -> None:
@@ -38,15 +41,15 @@ class Totals:
             # Perplexity's grand total leaves out what we add in, Gemini's does not: either agrees.
             if total == values.get(_INPUT, 0) + values.get(_OUTPUT, 0) and _OUTPUT in values:
                 total = None
-            for name, parts in self._api.outside.items():
+            for name, parts in self._outside:
                 for part in parts:
                     # Input is never made of its parts alone: a cache read beside an unknown rest says nothing of it.
                     if (extra := values.get(part)) and (name in values or name != _INPUT):
                         values[name] = values.get(name, 0) + extra
-            if total is None and _INPUT in values:
-                for name in self._api.zero_if_absent:
+            if total is None and self._zero_if_absent and _INPUT in values:
+                for name in self._zero_if_absent:
                     values.setdefault(name, 0)
-            if self._api.fixed:
+            if self._fixed:
                 total = self._before_fixed(values, total)
         if total is not None:
             self._by_total(values, total, flags)

@@ -60,10 +60,9 @@ class UsageReader:
         self._usage = _direct(places)
         self._spare = _direct(api.spare)
         self._beside = _beside(api.beside)
-        self._model = _direct(api.model)
-        self._id = _direct(api.response_id)
-        self._tier = _direct(api.tier)
-        self._model_key, self._id_key, self._tier_key = map(_key, (self._model, self._id, self._tier))
+        self._model_key, self._model = _first_key(api.model)
+        self._id_key, self._id = _first_key(api.response_id)
+        self._tier_key, self._tier = _first_key(api.tier)
         # An error object without a code is called by its place: Bedrock's `throttlingException`.
         self._error = tuple(zip((path.split(".")[-1] for path in api.error), _direct(api.error), strict=True))
         self._tiers = api.known.get("tier")
@@ -116,11 +115,11 @@ class UsageReader:
         get = root.get
         model, name, tier = get(self._model_key), get(self._id_key), get(self._tier_key)
         if type(model) is not str:
-            model = _text(self._model, root)
+            model = _text(self._model, root) if self._model else None
         if type(name) is not str:
-            name = _text(self._id, root)
+            name = _text(self._id, root) if self._id else None
         if type(tier) is not str:
-            tier = _text(self._tier, root)
+            tier = _text(self._tier, root) if self._tier else None
         return Facts(model, name, tier, self._finished(root), self.error(root))
 
     def _finished(self, root: dict[str, Any]) -> tuple[str, ...]:
@@ -380,8 +379,12 @@ def _direct(paths: Iterable[str]) -> tuple[_Place, ...]:
     return tuple(path if "." not in path else itself if path == "." else getter(path) for path in paths)
 
 
-def _key(places: tuple[_Place, ...]) -> str:
-    return places[0] if places and isinstance(places[0], str) else ""
+def _first_key(paths: tuple[str, ...]) -> tuple[str, tuple[_Place, ...]]:
+    """The first place, where it is a name at the top of the answer, and the places to try after it."""
+    places = _direct(paths)
+    if places and isinstance(places[0], str):
+        return places[0], places[1:]
+    return "", places
 
 
 def _text(places: tuple[_Place, ...], root: dict[str, Any]) -> str | None:
