@@ -65,6 +65,8 @@ class UsageReader:
         self._tier_key, self._tier = _first_key(api.tier)
         # An error object without a code is called by its place: Bedrock's `throttlingException`.
         self._error = tuple(zip((path.split(".")[-1] for path in api.error), _direct(api.error), strict=True))
+        self._error_key, more = _first_key(api.error)
+        self._more_errors = bool(more)
         self._tiers = api.known.get("tier")
         self._success = load_apis().success | frozenset(word.lower() for word in api.success)
         self._finish = tuple(collector(path) for path in api.finish)
@@ -120,7 +122,8 @@ class UsageReader:
             name = _text(self._id, root) if self._id else None
         if type(tier) is not str:
             tier = _text(self._tier, root) if self._tier else None
-        return Facts(model, name, tier, self._finished(root), self.error(root))
+        error = self.error(root) if self._more_errors or get(self._error_key) is not None else None
+        return Facts(model, name, tier, self._finished(root), error)
 
     def _finished(self, root: dict[str, Any]) -> tuple[str, ...]:
         for collect in self._finish:
