@@ -42,6 +42,9 @@ ELSEWHERE = {
     "tokens/requests/itemize": "tokens/requests/test_count",
     "tokens/requests/render": "tokens/requests/test_count",
     "tokens/requests/typescript": "tokens/requests/test_tools",
+    "wire/extracted": "wire/test_growing_usage",
+    "wire/totals": "wire/test_falsified_answers",
+    "wire/usage_values": "wire/test_extract",
     # Parts of the provider server, seen by the SDKs that talk to it.
     "testing/ask": "testing/test_server",
     "testing/listener": "testing/test_server",

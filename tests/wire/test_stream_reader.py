@@ -155,7 +155,7 @@ def test_the_protocol_says_when_it_is_over(api: str, last: object) -> None:
         ("openai.responses", {"type": "error", "code": "rate_limit", "message": "x"}, "rate_limit"),
         ("openai.responses", {"type": "response.failed", "response": {"error": {"code": "bad"}}}, "bad"),
         ("dashscope.generation", {"code": "Throttling", "message": "x"}, "Throttling"),
-        ("bedrock.converse", {"throttlingException": {"message": "x"}}, "error"),
+        ("bedrock.converse", {"throttlingException": {"message": "x"}}, "throttlingException"),
         ("gemini.generate", {"error": {"status": "UNAVAILABLE", "message": "x"}}, "UNAVAILABLE"),
     ],
 )  # fmt: skip

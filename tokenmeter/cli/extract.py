@@ -2,8 +2,8 @@
 
 In:  `{"id", "provider"?, "host"?, "api"?, "model"?, "response": {…} | "stream_events": […]}`
 Out: `{"id", "line", "usage", "source", "model", "service_tier", "vendor_cost", "unknown_fields", "flags", "reason"}`,
-and, beside the contract, `sources` (components whose source differs), `provider`, `api` and `params` (what the vendor
-says that chooses a price).
+and, beside the contract, `sources` (components whose source differs), `provider`, `api`, `params` (what the vendor
+says that chooses a price) and `error` (the vendor's code, where the answer is an error under whatever HTTP status).
 
 Missing or unreadable usage is an answer with a reason; only a line that asks for nothing readable is an error.
 """
@@ -93,7 +93,8 @@ def _response(response: object) -> dict[str, Any]:
 def _streamed(events: object, provider: str | None, api: str | None) -> Extracted:
     if not isinstance(events, list):
         raise LineError("stream_events is a list of data payloads, as strings or objects", "stream_events")
-    reader = StreamReader(provider=provider, api=api)
+    # With the text, so that a zero output beside text is seen.
+    reader = StreamReader(provider=provider, api=api, on_text=lambda kind, text: None)
     for event in events:
         reader.feed(event)
     return reader.result()
@@ -117,4 +118,5 @@ def _answer_of(found: Extracted, provider: str | None, model: str | None, flags:
         "unknown_fields": list(found.unknown_fields),
         "flags": [*flags, *found.flags],
         "reason": found.reason,
+        "error": found.error,
     }

@@ -16,7 +16,7 @@ of the host program, so a host we do not know costs one dict probe and a known o
     sites                        region -> the provider that bills it (`ap-southeast-1` of alibaba is alibaba-intl)
     [[endpoint]]                 host (`*` any labels, `{region}` the region), region, currency, stream_usage, paths;
                                  `action`: the header that says what a request is, where every one is posted to `/`
-    [usage."<api>"]              laid over the wire format: see `apis`
+    [usage."<api>"]              laid over the wire format, `[usage."*"]` over every one: see `wire.formats`
 """
 
 from __future__ import annotations
@@ -274,7 +274,7 @@ def _provider(place: str, entry: dict[str, Any], apis: Apis, problems: Problems)
     if entry.get("clock", "end") not in ("end", "start"):
         problems.add(place, '"clock" is "end" or "start"')
     for api in (*entry.get("apis", ()), *entry.get("usage", ()), *entry.get("paths", {}).values()):
-        if api and api not in apis.by_id:
+        if api and api != "*" and api not in apis.by_id:
             problems.add(place, f"there is no api {api!r}")
     for pattern, model in entry.get("models", {}).items():
         if not isinstance(model, str) or not model or (model == "*" and pattern.count("*") != 1):

@@ -34,6 +34,8 @@ _ELEMENTS_MOST: Final = 200  # of a list inside a usage object: modalities, iter
 
 def getter(path: str) -> Getter:
     """A function giving what stands at `path` in a JSON value, or None; steps are names and list positions."""
+    if path == ".":
+        return lambda value: value
     steps = path.split(".")
     if len(steps) == 1 and not path.isdigit():
         return lambda value: value.get(path) if type(value) is dict else None
@@ -55,7 +57,7 @@ def collector(path: str) -> Callable[[Any], Sequence[Any]]:
     """A function giving everything that stands at a path through lists, nulls left out.
 
     `parts[].text` takes every element, `parts[thought=true].text` those that say so, `parts[!thought].text` those
-    that do not have the field.
+    that do not have the field, `parts[thought].text` those that have it; `&` joins conditions.
     """
     match = _LIST.fullmatch(path)
     if match is None:
@@ -88,11 +90,16 @@ def collector(path: str) -> Callable[[Any], Sequence[Any]]:
 def _chooser(choice: str) -> Callable[[Any], bool]:
     if not choice:
         return lambda item: True
+    if "&" in choice:
+        tests = [_chooser(part) for part in choice.split("&")]
+        return lambda item: all(test(item) for test in tests)
     if choice.startswith("!"):
         absent = getter(choice[1:])
         return lambda item: not absent(item)
-    key, _, wanted = choice.partition("=")
+    key, equals, wanted = choice.partition("=")
     read = getter(key)
+    if not equals:
+        return lambda item: read(item) is not None
     return lambda item: written(read(item)) == wanted
 
 
@@ -114,7 +121,7 @@ def number(value: object) -> int | Decimal | None:
         value = repr(value)  # the shortest text that reads back the same: what the vendor sent
     if type(value) is str:
         if _INTEGER.fullmatch(value):
-            return int(value)
+            return int(value.strip())
         if not _DECIMAL.fullmatch(value):
             return None
         try:

@@ -1,9 +1,11 @@
-"""A streamed answer → `Usage`: the events fed one by one, in the order they came.
+"""Reads the usage of a streamed answer from its events, fed one by one in the order they came.
 
-Streams say their usage in four ways, and one rule serves them all: *later replaces earlier*. Totals come once
-(OpenAI's last chunk, `response.completed`), or in every event as a running count (StepFun, DashScope, Gemini), or
-twice in one (Groq), or split over two events (Anthropic: input first, output as it grows; `merge` in the api's data
-makes the replacement field by field). Nothing is ever added up.
+Streams state their usage once (OpenAI's last chunk, `response.completed`), as a running count in every event (StepFun,
+DashScope, Gemini), twice in one event (Groq), or split over two events (Anthropic: input first, output as it grows).
+One rule serves them all (`growing_usage`): a later count replaces an earlier one field by field, and no count falls.
+
+Several answers in one list of events (a realtime session, a live session) are several usages and are added up; an
+answer begins anew after the end of the one before, by its id or by the signs the format declares.
 
 A stream that ended before the vendor said it was over leaves what was reported until then: its input is exact, its
 output a lower bound, and `Usage.sources` says `partial` for the latter.
@@ -17,51 +19,73 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tokenmeter.usage import Source
+from tokenmeter.wire.element_counts import Gathered
 from tokenmeter.wire.extract import Extracted, as_dict, reader_for
-from tokenmeter.wire.usage_reader import Facts, Reader
+from tokenmeter.wire.extracted import added_up
+from tokenmeter.wire.growing_usage import GrowingUsage
+from tokenmeter.wire.usage_reader import Facts, UsageReader
+from tokenmeter.wire.vendor_errors import refusal
 
 __all__ = ["StreamReader"]
 
 OnText = Callable[[str, str], None]
 _RUNNING: Final = frozenset(("", "null", "in_progress", "queued"))
 _WAITING_MOST: Final = 200
+_ANSWERS_MOST: Final = 1000
+_NO_FACTS: Final = Facts(None, None, None, (), None)
 
 
 class StreamReader:
-    """Reads one stream. `on_text(kind, delta)` is handed the text as it comes: text, reasoning or tool_calls.
+    """Reads one stream. `on_text(kind, delta)` receives the text as it comes: text, reasoning or tool_calls.
+
+    Without `on_text` the events that cannot carry usage, an error or the end are skipped undecoded, and a zero output
+    is left out of the result, since nothing tells whether text went by.
 
     `terminal` turns true at the protocol's own end (`[DONE]`, `message_stop`, `response.completed` …); `error` is
     the type or code of an error event. No event makes it raise.
     """
 
     __slots__ = (
-        "_api", "_complete", "_facts", "_needles", "_on_text", "_provider", "_reader", "_root", "_said", "_unread",
-        "_usage", "_waiting", "error", "terminal",
+        "_answers", "_api", "_begun", "_complete", "_facts", "_found", "_needles", "_on_text", "_over", "_provider",
+        "_reader", "_root", "_said", "_spare", "_spoke", "_turned", "_two_ids", "_unread", "_usage", "_waiting",
+        "error", "terminal",
     )  # fmt: skip
 
     def __init__(self, *, provider: str | None = None, api: str | None = None, on_text: OnText | None = None) -> None:
         self._provider = provider
         self._api = api
         self._on_text = on_text
-        self._reader: Reader | None = None
+        self._reader: UsageReader | None = None
         self._needles: re.Pattern[str] | None = None
         self._waiting: list[tuple[dict[str, Any], str | None]] = []
-        self._usage: dict[str, Any] | None = None
-        self._root: dict[str, Any] = {}
-        self._facts = Facts(None, None, None, (), None)
+        self._answers: list[Extracted] = []
         self._said: dict[str, str] = {}
-        self._complete = False
         self._unread = 0
         self.terminal = False
         self.error: str | None = None
+        self._begin(_NO_FACTS)
         self._use(reader_for(provider, api))
+
+    def _begin(self, facts: Facts) -> None:
+        """Start an answer, knowing the facts that all answers of a session share."""
+        self._usage = GrowingUsage()
+        self._spare = GrowingUsage()
+        self._root: dict[str, Any] = {}
+        self._facts = facts
+        self._found: Gathered = {}
+        self._complete = False
+        self._spoke = False
+        self._begun = False
+        self._over = False
+        self._turned = False
+        self._two_ids: str | None = None
 
     def feed(self, event: object, name: str | None = None) -> None:
         """Take one event: its `data:` text, or the object it decodes to; `name` is the event's name, if it has one."""
         if isinstance(event, str):
             text = event.strip()
             if text == "[DONE]":
-                self.terminal = True
+                self.terminal = self._over = True
                 return
             if self._needles is not None and self._facts.model is not None and not self._needles.search(text):
                 return
@@ -83,7 +107,7 @@ class StreamReader:
 
     def _not_read(self, event: object, name: str | None) -> None:
         lines = event.split("\n") if isinstance(event, str) else []
-        if len(lines) > 1:  # events a server forgot to part by a blank line
+        if len(lines) > 1:  # events a server did not part by a blank line
             for line in lines:
                 self.feed(line, name)
         elif not isinstance(event, str) or event.strip():
@@ -93,31 +117,66 @@ class StreamReader:
         """What the stream has said so far; the whole answer once it has ended."""
         reader = self._reader or self._last_resort()
         if reader is None:
-            reason = "the stream is of no known wire format: say which with api"
-            return Extracted(None, Source.NONE, reason=reason, error=self.error, flags=self._flags())
+            error = self.error or next((code for body, _ in self._waiting if (code := refusal(body))), None)
+            reason = (
+                f"the stream is an error ({error})"
+                if error
+                else "the stream is of no known wire format: say which with api"
+            )
+            return Extracted(None, Source.NONE, reason=reason, error=error, flags=self._flags())
+        answer = self._answer(reader)
+        if self._answers:
+            read = self._answers if answer.usage is None else [*self._answers, answer]
+            text = f"several_answers: the usage is the sum of {len(read)} answers"
+            answer = added_up(read, flag=text)._replace(error=answer.error) if len(read) > 1 else read[0]
+        flags = self._flags()
+        return answer._replace(flags=(*answer.flags, *flags)) if flags else answer
+
+    def _answer(self, reader: UsageReader) -> Extracted:
+        """The answer that the last events belong to."""
         facts = self._facts._replace(error=self.error)
-        if self._usage is None:
+        partial = not (self._complete or self.terminal)
+        grown = self._usage if self._usage else self._spare
+        counts = self._counts(reader)
+        if not grown:
+            if counts and facts.error is None and not partial:
+                return reader.pieces(counts, facts)
             over = "carried no usage" if self._complete or self.terminal else "ended before its usage came"
             error = f" (error: {self.error})" if self.error else ""
-            return reader.nothing(facts, f"the stream {over}{error}")._replace(flags=self._flags())
-        partial = not (self._complete or self.terminal)
-        answer = reader.settle(self._usage, facts, self._root, partial=partial)
-        return answer._replace(flags=(*answer.flags, *self._flags())) if self._unread else answer
+            return reader.nothing(facts, f"the stream {over}{error}")
+        spoke = self._spoke or (None if self._on_text is None else False)
+        answers = [
+            reader.settle(raw, facts, self._root, partial=partial, spoke=spoke, counts=counts)
+            for raw in grown.objects(reader.counted)
+        ]
+        if len(answers) == 1:
+            answer = answers[0]
+        else:
+            text = (
+                f"usage_per_choice: {len(answers)} choices state a usage each; outputs add up, the prompt counts once"
+            )
+            answer = added_up(answers, flag=text, same_prompt=True)
+        flags = (*grown.flags(), *((self._two_ids,) if self._two_ids is not None else ()))
+        return answer._replace(flags=(*answer.flags, *flags)) if flags else answer
 
-    def _last_resort(self) -> Reader | None:
+    def _counts(self, reader: UsageReader) -> dict[str, Any]:
+        elements, each = reader.elements(self._facts.model)
+        return {**each, **elements.gathered(self._found)}
+
+    def _last_resort(self) -> UsageReader | None:
         """No event told the format: the provider's most likely one, if there is a provider."""
         reader = reader_for(self._provider, self._api, last=True)
         self._use(reader)
         if reader is not None:
             for body, name in self._waiting:
                 self._take(reader, body, name)
-        self._waiting = []
+            self._waiting = []
         return reader
 
     def _flags(self) -> tuple[str, ...]:
         return (f"unreadable_events: {self._unread} events of the stream are not JSON",) if self._unread else ()
 
-    def _use(self, reader: Reader | None) -> None:
+    def _use(self, reader: UsageReader | None) -> None:
         self._reader = reader
         if reader is not None and self._on_text is None:
             self._needles = reader.needles
@@ -130,38 +189,78 @@ class StreamReader:
         if self._reader is None and len(self._waiting) < _WAITING_MOST:
             return
         waiting, self._waiting = self._waiting, []
-        for held, held_name in waiting:
+        for waited, waited_name in waiting:
             if self._reader is not None:
-                self._take(self._reader, held, held_name)
+                self._take(self._reader, waited, waited_name)
 
-    def _take(self, reader: Reader, body: dict[str, Any], name: str | None) -> None:
-        root = reader.api.root(body)
-        self._note(reader.facts(root), reader, body)
+    def _take(self, reader: UsageReader, body: dict[str, Any], name: str | None) -> None:
+        root = reader.api.root(body) if reader.api.envelopes else body
+        facts = reader.facts(root)
         raw = reader.usage_object(root)
-        if raw is not None and any(value is not None for value in raw.values()):
-            if reader.merge and self._usage is not None:
-                self._usage.update((key, value) for key, value in raw.items() if value is not None)
-            else:
-                self._usage = dict(raw)
+        if raw is not None and not any(value is not None for value in raw.values()):
+            raw = None
+        begins = any(begins(body) for begins in reader.begins) if reader.begins else False
+        if self._over and self._begins_anew(reader, body, facts, raw, begins=begins):
+            self._close(reader)
+        self._begun = self._begun or begins
+        self._note(facts, reader, body, raw)
+        if raw is not None:
+            self._usage.take(raw, reader.counted, _choice(reader, root, raw))
             self._root = root
+        if (spare := reader.spare_object(body)) is not None:
+            self._spare.take(spare, reader.counted)
+        elements, _ = reader.elements(self._facts.model)
+        if elements:
+            elements.gather(root, self._found)
         if not self.terminal and any(ends(body) for ends in reader.ends):
-            self.terminal = True
+            self.terminal = self._over = True
+        if reader.turns and any(turns(body) for turns in reader.turns):
+            self._complete = self._over = self._turned = True
         if self._on_text is not None and reader.api.deltas:
             self._hand_on(reader, body, name, self._on_text)
 
-    def _note(self, new: Facts, reader: Reader, body: dict[str, Any]) -> None:
+    def _begins_anew(
+        self, reader: UsageReader, body: dict[str, Any], new: Facts, raw: dict[str, Any] | None, *, begins: bool
+    ) -> bool:
+        """Whether an event after an answer's end belongs to another answer."""
+        old = self._facts
+        other = bool(new.id and old.id and new.id != old.id)
+        if begins:
+            return self._begun and (other or not new.id or not old.id)
+        if not self._usage:
+            return False
+        if self._turned:
+            return raw is not None or any(turns(body) for turns in reader.turns)
+        return raw is not None and other
+
+    def _close(self, reader: UsageReader) -> None:
+        """Settle the answer that is over, and start the next."""
+        answer = self._answer(reader)
+        if answer.usage is not None and len(self._answers) < _ANSWERS_MOST:
+            self._answers.append(answer)
+        elif answer.usage is not None:
+            self._answers[-1] = added_up([self._answers[-1], answer], flag="several_answers")
+        self.terminal = False
+        self._begin(Facts(self._facts.model, None, None, (), None))
+
+    def _note(self, new: Facts, reader: UsageReader, body: dict[str, Any], raw: dict[str, Any] | None) -> None:
+        """Keep what an event says beside its usage."""
         old = self._facts
         finish = tuple(reason for reason in new.finish if reason not in _RUNNING)
         error = new.error or (reader.error(body) if reader.api.envelopes else None)
+        if error is None and (raw is None or raw is body) and not finish:
+            error = reader.refusal(body)
         if error is None and body.get("type") == "error":
             error = str(body.get("code") or "error")[:100]
         if error is not None:
             self.error = error
         if finish:
             self._complete = True
+        if new.id and old.id and new.id != old.id and not self._over and not self._two_ids:
+            self._two_ids = f"two_ids: one answer is called {old.id[:60]!r} and {new.id[:60]!r}"
         self._facts = Facts(new.model or old.model, old.id or new.id, new.tier or old.tier, finish or old.finish, None)
 
-    def _hand_on(self, reader: Reader, body: dict[str, Any], name: str | None, on_text: OnText) -> None:
+    def _hand_on(self, reader: UsageReader, body: dict[str, Any], name: str | None, on_text: OnText) -> None:
         kind_of_event = body.get("type") or body.get("event_type") or name
         deltas = reader.api.deltas
         readers = deltas.get(kind_of_event) if isinstance(kind_of_event, str) else None
@@ -171,6 +270,7 @@ class StreamReader:
                 if reader.api.cumulative_text:
                     text = self._news(kind, text)
                 if text:
+                    self._spoke = True
                     on_text(kind, text)
 
     def _news(self, kind: str, text: str) -> str:
@@ -181,6 +281,14 @@ class StreamReader:
             return text[len(said) :]
         self._said[kind] = said + text
         return text
+
+
+def _choice(reader: UsageReader, root: dict[str, Any], raw: dict[str, Any]) -> object:
+    """The number of the choice that a usage is of; None where it is of the whole answer."""
+    if not reader.choice:
+        return None
+    usage, index = reader.choice
+    return index(root) if usage(root) is raw else None
 
 
 def _unwrapped(body: dict[str, Any], name: str | None) -> tuple[dict[str, Any], str | None]:

@@ -1,64 +1,43 @@
-"""One vendor's dialect of one wire format, compiled: a usage object in, `Usage` out.
+"""Reads one vendor's dialect of one wire format: an answer in, `Extracted` out.
 
-The usage object is read in one pass (`paths.Fields`); then totals are brought to one meaning (inclusive, whatever the
-vendor's own) and checked against the vendor's grand total. Numbers written as strings or as `12.0` are read and
-flagged; a figure that is no number is left out and named in `reason`; figures that contradict one another are kept as
-reported, with a flag. What is not reported stays None: the only zeros are the vendor's and those the wire format
-implies (`fixed`, `zero_if_absent`).
+The usage object is read in one pass (`json_paths.Fields`); then `totals` brings totals to one meaning. Numbers written
+as strings or as `12.0` are read; a figure that is no number is left out and named in `reason`; figures that contradict
+one another are flagged. What is not reported stays None: the only zeros are the vendor's and those the wire format
+implies (`fixed`, `zero_if_absent`). Pieces that no field counts (searches, images) come from `element_counts`.
 
-`Reader.read` is on the path of every metered call, which is why its steps are spelled out rather than looped over.
+`UsageReader.read` is on the path of every metered call, which is why its steps are spelled out rather than looped over.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from tokenmeter.money import EXACT, Money
-from tokenmeter.usage import TOKEN_FIELDS, Source, Usage, checked_usage
-from tokenmeter.wire.formats import Api, sign
-from tokenmeter.wire.json_paths import Fields, Found, collector, getter, number
+from tokenmeter.usage import Source, checked_usage
+from tokenmeter.wire.element_counts import ElementCounts
+from tokenmeter.wire.extracted import EMPTY, Extracted
+from tokenmeter.wire.formats import Api, load_apis, sign
+from tokenmeter.wire.json_paths import Fields, Found, collector, getter
+from tokenmeter.wire.totals import Totals
+from tokenmeter.wire.usage_values import PARTIAL_OUTPUT, make_usage, read_odd, shown, suspicious, with_upstream
+from tokenmeter.wire.vendor_errors import error_code, refusal
 
-__all__ = ["Extracted", "Facts", "Reader"]
+__all__ = ["Facts", "UsageReader"]
 
-_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
-_TOKENS: Final = frozenset(TOKEN_FIELDS)
-_PARTIAL_OUTPUT: Final[Mapping[str, Source]] = MappingProxyType(
-    {name: Source.PARTIAL for name in TOKEN_FIELDS if "output" in name}
-)
 # Looking a member up on an enum class costs as much as reading a field of the answer.
 _REPORTED: Final = Source.REPORTED
 _PARTIAL: Final = Source.PARTIAL
 _FLAGS_MOST: Final = 20
-
-
-class Extracted(NamedTuple):
-    """What an answer says about the call. `reason` says what could not be read, `raw` is the vendor's own usage.
-
-    `params` holds the vendor's facts that choose a price (`cache`, `speed`, `inference_geo` …); `error` is the
-    vendor's error type or code where the answer is an error.
-    """
-
-    usage: Usage | None
-    source: Source
-    model: str | None = None
-    service_tier: str | None = None
-    vendor_cost: Money | None = None
-    unknown_fields: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
-    reason: str | None = None
-    raw: object = None
-    finish_reasons: tuple[str, ...] = ()
-    response_id: str | None = None
-    params: Mapping[str, Any] = _EMPTY
-    api: str | None = None
-    error: str | None = None
+_MODELS_MOST: Final = 1000
+_NOTHING: Final[dict[str, Any]] = {}
 
 
 class Facts(NamedTuple):
+    """What an answer says beside its usage."""
+
     model: str | None
     id: str | None
     tier: str | None
@@ -66,27 +45,46 @@ class Facts(NamedTuple):
     error: str | None
 
 
-class Reader:
+class UsageReader:
     """One vendor's dialect of one wire format, compiled from its paths."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
         self.merge = api.merge
         self._fields = Fields(api.counts, api.info, open_=api.open)
+        self._totals = Totals(api)
+        self._zero_is_told = "output_tokens" not in api.fixed
         # An answer may be cut down to `usage` and `model`, whatever its format calls the former.
         places = api.usage if "usage" in api.usage else (*api.usage, "usage")
         places = tuple(sorted(places, key=lambda place: place == "."))  # the answer itself is always there: last
         self._usage = _direct(places)
-        self._beside = tuple((path, component, getter(path)) for path, component in api.beside.items())
-        self._model = _direct(api.model)
-        self._id = _direct(api.response_id)
-        self._tier = _direct(api.tier)
-        self._model_key, self._id_key, self._tier_key = map(_key, (self._model, self._id, self._tier))
-        self._error = _direct(api.error)
+        self._spare = _direct(api.spare)
+        self._beside = _beside(api.beside)
+        self._model_key, self._model = _first_key(api.model)
+        self._id_key, self._id = _first_key(api.response_id)
+        self._tier_key, self._tier = _first_key(api.tier)
+        # An error object without a code is called by its place: Bedrock's `throttlingException`.
+        self._error = tuple(zip((path.split(".")[-1] for path in api.error), _direct(api.error), strict=True))
+        self._error_key, more = _first_key(api.error)
+        self._more_errors = bool(more)
+        self._tiers = api.known.get("tier")
+        self._success = load_apis().success | frozenset(word.lower() for word in api.success)
         self._finish = tuple(collector(path) for path in api.finish)
+        self._elements = ElementCounts(api.elements)
+        self._instead = ElementCounts(api.instead, first=True)
+        self._of_models: dict[str | None, tuple[ElementCounts, dict[str, int]]] = {}
+        self._of_models[None] = (self._elements, {})
+        self._by_model = bool(api.elements_of or api.per_answer)
+        self._counts_elements = bool(self._elements or self._by_model)
         self.ends = tuple(sign(text) for text in api.ends)
-        self.needles = _needles(api)
-        self._adjusts = bool(api.outside or api.fixed or api.zero_if_absent)
+        self.begins = tuple(sign(text) for text in api.begins)
+        self.turns = tuple(sign(text) for text in api.turns)
+        self.choice = tuple(getter(path) for path in api.choice)
+        self._tier_counts = sorted({name for name in api.counts.values() if name.startswith("tier.")})
+        self._upstream = sorted({name for name in api.counts.values() if name.startswith("upstream_cost.")})
+        self.counted = frozenset(re.sub(r"\[[^\]]*\]", "[]", path) for path in api.counts)
+        self.answer_heads = _answer_heads(api)
+        self.needles = _needles(api, self._elements)
 
     def usage_object(self, root: dict[str, Any]) -> dict[str, Any] | None:
         """The usage object of an answer already out of its envelope, wherever this format puts it."""
@@ -96,26 +94,36 @@ class Reader:
                 return usage
         return None
 
+    def spare_object(self, root: dict[str, Any]) -> dict[str, Any] | None:
+        """The second usage object of an answer: a host's own count beside the model vendor's."""
+        return _first_object(self._spare, root) if self._spare else None
+
     def read(self, body: dict[str, Any]) -> Extracted:
         """Read one whole answer."""
         root = self.api.root(body) if self.api.envelopes else body
         raw = self.usage_object(root)
+        if raw is None and self._spare:
+            raw = self.spare_object(body)
         facts = self.facts(root)
         if raw is None:
-            return self.nothing(facts, self._why_not(root))
-        return self.settle(raw, facts, root)
+            return self._without_usage(root, body, facts)
+        answer = self.settle(raw, facts, root)
+        if answer.usage is None and answer.error is None and (code := self.refusal(body)) is not None:
+            return self.nothing(facts._replace(error=code), self._why_not(root, code), raw)
+        return answer
 
     def facts(self, root: dict[str, Any]) -> Facts:
         """What stands beside the usage. The first place of each is the usual one and tried without a call."""
         get = root.get
         model, name, tier = get(self._model_key), get(self._id_key), get(self._tier_key)
         if type(model) is not str:
-            model = _text(self._model, root)
+            model = _text(self._model, root) if self._model else None
         if type(name) is not str:
-            name = _text(self._id, root)
+            name = _text(self._id, root) if self._id else None
         if type(tier) is not str:
-            tier = _text(self._tier, root)
-        return Facts(model, name, tier, self._finished(root), self.error(root))
+            tier = _text(self._tier, root) if self._tier else None
+        error = self.error(root) if self._more_errors or get(self._error_key) is not None else None
+        return Facts(model, name, tier, self._finished(root), error)
 
     def _finished(self, root: dict[str, Any]) -> tuple[str, ...]:
         for collect in self._finish:
@@ -127,16 +135,36 @@ class Reader:
 
     def error(self, root: dict[str, Any]) -> str | None:
         """The type or code of an error an answer carries; never its message, which may quote the prompt."""
-        for get in self._error:
+        for name, get in self._error:
             error = root.get(get) if type(get) is str else get(root)  # type: ignore[operator]
-            if error is None:
-                continue
-            if type(error) is dict:
-                name = error.get("type") or error.get("code") or error.get("status") or "error"
-                return str(name)[:100]
-            if error not in (None, "", 0, False) and type(error) in (str, int):
-                return str(error)[:100] if type(error) is int or " " not in error else "error"
+            if error is not None and (code := error_code(error, self._success)) is not None:
+                return code if code != "error" else name
         return None
+
+    def refusal(self, body: dict[str, Any]) -> str | None:
+        """The error code of a body or event that is no answer: by the conventions all formats share."""
+        kind = body.get("type")
+        if (kind is not None and kind != "error" and body.get("object") != "error") or not self.answer_heads.isdisjoint(
+            name for name, value in body.items() if value is not None and value != [] and value != {}
+        ):
+            return None
+        return refusal(body)
+
+    def elements(self, model: str | None) -> tuple[ElementCounts, dict[str, int]]:
+        """What is counted in the answers of a model, and what each answer of it is one of."""
+        known = self._of_models.get(model if self._by_model else None)
+        if known is None:
+            known = _of_model(self.api, self._elements, model or "")
+            if len(self._of_models) >= _MODELS_MOST:
+                self._of_models.clear()
+            self._of_models[model] = known
+        return known
+
+    def _count_elements(self, root: dict[str, Any], model: str | None) -> dict[str, int | Decimal]:
+        elements, each = self._of_models.get(model if self._by_model else None) or self.elements(model)
+        if each:
+            return {**each, **elements.of(root)}
+        return elements.of(root) if elements.any else _NOTHING
 
     def nothing(self, facts: Facts, reason: str, raw: object = None, source: Source = Source.NONE) -> Extracted:
         """An answer without usage."""
@@ -145,115 +173,206 @@ class Reader:
             response_id=facts.id, api=self.api.id, error=facts.error,
         )  # fmt: skip
 
-    def settle(self, raw: dict[str, Any], facts: Facts, root: dict[str, Any], *, partial: bool = False) -> Extracted:
-        """Turn one usage object into an answer."""
+    def _without_usage(self, root: dict[str, Any], body: dict[str, Any], facts: Facts) -> Extracted:
+        """What an answer without a usage object is billed by, or why it says nothing."""
+        if facts.error is None:
+            facts = facts._replace(error=self.refusal(body))
+        if facts.error is None and self._instead and (counts := self._instead.of(root)):
+            if self._counts_elements:
+                counts = {**self._count_elements(root, facts.model), **counts}
+            return self.pieces(counts, facts)
+        return self.nothing(facts, self._why_not(root, facts.error))
+
+    def pieces(self, counts: Mapping[str, int | Decimal], facts: Facts) -> Extracted:
+        """An answer that reports what it is billed by only in pieces."""
+        usage, _ = make_usage(dict(counts), [], partial=False)
+        return self.nothing(facts, "")._replace(usage=usage, source=_REPORTED, reason=None)
+
+    def settle(
+        self,
+        raw: dict[str, Any],
+        facts: Facts,
+        root: dict[str, Any],
+        *,
+        partial: bool = False,
+        spoke: bool | None = False,
+        counts: dict[str, int | Decimal] | None = None,
+    ) -> Extracted:
+        """Turn one usage object into an answer.
+
+        A stream says whether text went by (`spoke`; None: nobody looked) and what its events listed (`counts`); of a
+        whole answer both are found in `root`.
+        """
         found = self._fields.pick(raw)
-        for path, component, get in self._beside:
-            if (value := get(root)) is not None:
-                found.odd += ((path, component, 0, value),)
-        if found.odd or found.disagreements or not found.plain:
-            return self._settle_odd(found, raw, facts, partial)
+        for head, places in self._beside:
+            if head in root:
+                for path, component, get in places:
+                    if (value := get(root)) is not None:
+                        found.odd += ((path, component, 1, value),)
+        if counts is None and self._counts_elements:
+            counts = self._count_elements(root, facts.model)
         values = found.values
+        if found.odd or found.disagreements or not found.plain or counts or (values and min(values.values()) < 0):
+            return self._settle_odd(found, raw, facts, root, partial, spoke, counts or {})
         flags: list[str] = []
-        self._total(values, flags)
-        if not values:
-            return self._unreadable(found, raw, facts, flags, ())
-        if _suspicious(values):
+        self._totals.apply(values, flags)
+        if values.get("input_tokens") == 0 or (values.get("output_tokens") == 0 and self._zero_is_told):
+            self._doubt(values, flags, facts, root, spoke)
+        if facts.tier is not None and self._tiers is not None:
+            self._check_tier(facts.tier, flags)
+        if not values or (facts.error is not None and not any(values.values())):
+            return self._unreadable(found, raw, facts, root, flags, ())
+        if len(values) > 2 and suspicious(values):
             flags.extend(f"contradiction: {text}" for text in checked_usage(values).contradictions())
-        usage = checked_usage(values, sources=_PARTIAL_OUTPUT) if partial else checked_usage(values)
+        usage = checked_usage(values, sources=PARTIAL_OUTPUT) if partial else checked_usage(values)
         return Extracted(
             usage, _PARTIAL if partial else _REPORTED, facts.model, facts.tier, None, found.unknown,
-            tuple(flags), None, raw, facts.finish, facts.id, _EMPTY, self.api.id, facts.error,
+            tuple(flags), None, raw, facts.finish, facts.id, EMPTY, self.api.id, facts.error,
         )  # fmt: skip
 
-    def _settle_odd(self, found: Found, raw: dict[str, Any], facts: Facts, partial: bool) -> Extracted:
+    def _settle_odd(
+        self,
+        found: Found,
+        raw: dict[str, Any],
+        facts: Facts,
+        root: dict[str, Any],
+        partial: bool,
+        spoke: bool | None,
+        counts: dict[str, int | Decimal],
+    ) -> Extracted:
         """As `settle`, where there is more than plain token counts."""
         flags = [f"disagreement: {text}" for text in found.disagreements]
         unread: list[str] = []
         words: dict[str, Any] = {}
-        _read_odd(found, words, flags, unread)
-        self._total(found.values, flags)
-        usage, cost = _usage(found.values, flags, partial)
-        if usage is None and cost is None:
-            return self._unreadable(found, raw, facts, flags, unread)
-        tier, params = self._worded(words, facts.tier)
+        read_odd(found, words, flags, unread)
+        values = found.values
+        for component, count in counts.items():
+            values.setdefault(component, count)
+        for name in self._tier_counts:
+            if values.pop(name, None) is not None:
+                words.setdefault("tier", name[5:])
+        if values and min(values.values()) < 0:
+            self._totals.drop_negatives(values, flags)
+        self._totals.apply(values, flags)
+        if values.get("input_tokens") == 0 or (values.get("output_tokens") == 0 and self._zero_is_told):
+            self._doubt(values, flags, facts, root, spoke)
+        refused = facts.error is not None and not any(values.values())
+        upstream = [(name[14:], values.pop(name)) for name in self._upstream if name in values]
+        usage, cost = make_usage(values, flags, partial)
+        if usage is None and cost is not None and self._instead and (pieces := self._instead.of(root)):
+            usage, _ = make_usage(dict(pieces), flags, partial)
+        if cost is not None and words.get("params.is_byok") is True:
+            cost = with_upstream(cost, upstream, flags)
+        if (usage is None or refused) and cost is None:
+            return self._unreadable(found, raw, facts, root, flags, unread)
+        tier, params = self._worded(words, facts.tier, flags)
         source = Source.NONE if usage is None else Source.PARTIAL if partial else Source.REPORTED
         return Extracted(
             usage, source, words.get("model", facts.model), tier, cost, found.unknown, tuple(flags[:_FLAGS_MOST]),
             "; ".join(unread) or None, raw, facts.finish, facts.id, params, self.api.id, facts.error,
         )  # fmt: skip
 
+    def _doubt(
+        self, values: dict[str, Any], flags: list[str], facts: Facts, root: dict[str, Any], spoke: bool | None
+    ) -> None:
+        if spoke is False and values.get("output_tokens") == 0:
+            spoke = any(text for _, text in self.api.texts(root))
+        self._totals.drop_zeros(values, flags, spoke=spoke, refused=facts.error is not None)
+
     def _unreadable(
-        self, found: Found, raw: dict[str, Any], facts: Facts, flags: list[str], unread: Iterable[str]
+        self,
+        found: Found,
+        raw: dict[str, Any],
+        facts: Facts,
+        root: dict[str, Any],
+        flags: list[str],
+        unread: Iterable[str],
     ) -> Extracted:
-        reason = "; ".join(unread) or "the usage object has none of the known fields"
+        if facts.error is None and self._instead and (counts := self._instead.of(root)):
+            return self.pieces(counts, facts)._replace(raw=raw, unknown_fields=found.unknown)
+        if facts.error is not None:
+            reason = f"the answer is an error ({facts.error}) without usage"
+        else:
+            zeros = any(flag.startswith("impossible_zero") for flag in flags)
+            none = (
+                "the usage is of zero tokens, which cannot be"
+                if zeros
+                else "the usage object has none of the known fields"
+            )
+            reason = "; ".join(unread) or none
         answer = self.nothing(facts, reason, raw)
         return answer._replace(unknown_fields=found.unknown, flags=tuple(flags[:_FLAGS_MOST]))
 
-    def _total(self, values: dict[str, Any], flags: list[str]) -> None:
-        """Bring totals to one meaning: what the vendor leaves out is added in, and the grand total is heeded."""
-        total = values.pop("total", None)
-        if self._adjusts:
-            # Perplexity's grand total leaves out what we add in, Gemini's does not: either agrees.
-            if total == values.get("input_tokens", 0) + values.get("output_tokens", 0) and "output_tokens" in values:
-                total = None
-            for name, parts in self.api.outside.items():
-                for part in parts:
-                    # Input is never made of its parts alone: a cache read beside an unknown rest says nothing of it.
-                    if (extra := values.get(part)) and (name in values or name != "input_tokens"):
-                        values[name] = values.get(name, 0) + extra
-            if total is None and "input_tokens" in values:
-                for name in self.api.zero_if_absent:
-                    values.setdefault(name, 0)
-            values.update(self.api.fixed)
-        if total is not None:
-            self._by_total(values, total, flags)
-
-    def _by_total(self, values: dict[str, Any], total: int, flags: list[str]) -> None:
-        """Use the grand total: for what is missing, for what the vendor left out, and as a check."""
-        got_in, got_out = values.get("input_tokens"), values.get("output_tokens")
-        if got_in is None or got_out is None:
-            missing, there = ("input_tokens", got_out) if got_in is None else ("output_tokens", got_in)
-            if there is not None and total >= there:
-                values[missing] = total - there
-            elif there is not None:
-                flags.append(f"total_mismatch: total is {total}, below the one part that is there")
-            return
-        rest = total - got_in - got_out
-        if rest == 0:
-            return
-        if rest > 0:
-            for name, parts in self.api.by_total.items():
-                if rest == sum(values.get(part) or 0 for part in parts):
-                    values[name] += rest
-                    return
-            if self.api.hidden is not None:
-                values["output_tokens"] += rest
-                values[self.api.hidden] = (values.get(self.api.hidden) or 0) + rest
-                return
-        flags.append(f"total_mismatch: total is {total}, input and output are {got_in} and {got_out}")
-
-    def _worded(self, words: dict[str, Any], tier: str | None) -> tuple[str | None, Mapping[str, Any]]:
+    def _worded(
+        self, words: dict[str, Any], tier: str | None, flags: list[str]
+    ) -> tuple[str | None, Mapping[str, Any]]:
+        """The tier and the parameters that the vendor's words mean."""
         params: dict[str, Any] = {}
         for name, word in words.items():
             key = name.removeprefix("params.")
-            word = self.api.values.get(key, _EMPTY).get(str(word), word)
+            word = self.api.values.get(key, EMPTY).get(str(word), word)
+            if word == "":
+                continue
             if name == "tier":
                 tier = tier or str(word)
             elif name.startswith("params."):
                 params[key] = word
+                if (known := self.api.known.get(key)) is not None and str(word) not in known:
+                    flags.append(f"unknown_word: {key} is {str(word)[:40]!r}")
+        if tier is not None:
+            self._check_tier(tier, flags)
         return tier, params
 
-    def _why_not(self, root: dict[str, Any]) -> str:
+    def _check_tier(self, tier: str, flags: list[str]) -> None:
+        if self._tiers is not None and tier not in self._tiers:
+            flags.append(f"unknown_word: service tier is {tier[:40]!r}")
+
+    def _why_not(self, root: dict[str, Any], error: str | None) -> str:
+        if error is not None:
+            return f"the answer is an error ({error}) without usage"
         usage = root.get("usage")
-        if usage is not None:
-            return f"usage is {_shown(usage)}, which says nothing"
-        error = self.error(root)
-        return f"the answer is an error ({error}) without usage" if error else "the answer has no usage"
+        return f"usage is {shown(usage)}, which says nothing" if usage is not None else "the answer has no usage"
 
 
 # A name at the top of the answer, or the reader of a longer path: most are the former, and cost one dict probe.
 _Place = str | Callable[[Any], Any]
+
+
+def _first_object(places: tuple[_Place, ...], root: dict[str, Any]) -> dict[str, Any] | None:
+    for get in places:
+        usage = root.get(get) if type(get) is str else get(root)  # type: ignore[operator]
+        if type(usage) is dict and usage:
+            return usage
+    return None
+
+
+def _beside(declared: Mapping[str, str]) -> tuple[tuple[str, tuple[tuple[str, str, Callable[[Any], Any]], ...]], ...]:
+    """The places beside the usage by their first name, which most answers do not have."""
+    heads: dict[str, list[tuple[str, str, Callable[[Any], Any]]]] = {}
+    for path, component in declared.items():
+        heads.setdefault(path.split(".")[0], []).append((path, component, getter(path)))
+    return tuple((head, tuple(places)) for head, places in heads.items())
+
+
+def _of_model(api: Api, general: ElementCounts, model: str) -> tuple[ElementCounts, dict[str, int]]:
+    elements = general
+    for pattern, declared in api.elements_of.items():
+        if fnmatch.fnmatchcase(model, pattern):
+            elements = ElementCounts({**api.elements, **declared})
+            break
+    each = {
+        component: 1
+        for component, patterns in api.per_answer.items()
+        if any(fnmatch.fnmatchcase(model, pattern) for pattern in patterns)
+    }
+    return elements, each
+
+
+def _answer_heads(api: Api) -> frozenset[str]:
+    """Top-level names that an answer or an event of this format has, and a refusal has not."""
+    places = (*api.usage, *api.finish, *api.text_places)
+    heads = {place.split(".")[0].split("[")[0] for place in places}
+    return frozenset(heads - {"", "type", "status", "message", "error", "code"})
 
 
 def _direct(paths: Iterable[str]) -> tuple[_Place, ...]:
@@ -263,8 +382,12 @@ def _direct(paths: Iterable[str]) -> tuple[_Place, ...]:
     return tuple(path if "." not in path else itself if path == "." else getter(path) for path in paths)
 
 
-def _key(places: tuple[_Place, ...]) -> str:
-    return places[0] if places and isinstance(places[0], str) else ""
+def _first_key(paths: tuple[str, ...]) -> tuple[str, tuple[_Place, ...]]:
+    """The first place, where it is a name at the top of the answer, and the places to try after it."""
+    places = _direct(paths)
+    if places and isinstance(places[0], str):
+        return places[0], places[1:]
+    return "", places
 
 
 def _text(places: tuple[_Place, ...], root: dict[str, Any]) -> str | None:
@@ -275,98 +398,22 @@ def _text(places: tuple[_Place, ...], root: dict[str, Any]) -> str | None:
     return None
 
 
-def _is_word(component: str) -> bool:
-    return component in ("tier", "model") or component.startswith("params.")
-
-
-def _read_odd(found: Found, words: dict[str, Any], flags: list[str], unread: list[str]) -> None:
-    """Read what is not a plain integer: words, fractions, costs, and numbers written otherwise."""
-    for path, component, rank, value in found.odd:
-        if component is not None and _is_word(component):
-            if type(value) in (str, int) or value is True:
-                words.setdefault(component, value)
-            continue
-        read = number(value) if component is not None else None
-        if read is None or component is None:
-            unread.append(f"{path} is {_shown(value)}, not {'a number' if component is not None else 'an object'}")
-            continue
-        fractional = component.startswith(("quantities.", "vendor_cost."))
-        if type(read) is Decimal and not fractional:
-            unread.append(f"{path} is {_shown(value)}, not a whole number")
-            continue
-        if type(value) is not int and not fractional:
-            flags.append(f"not_an_integer: {path} is {_shown(value)}")
-        found.put(component, rank, read, path)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
-    return str(value)[:40] if isinstance(value, Decimal) else repr(value)[:40]
-
-
-def _usage(values: dict[str, Any], flags: list[str], partial: bool) -> tuple[Usage | None, Money | None]:
-    """Sort components into a `Usage`; a contradiction becomes a flag."""
-    cost: Money | None = None
-    writes: dict[str, int] = {}
-    media: dict[str, int] = {}
-    quantities: dict[str, int | Decimal] = {}
-    if not values.keys() <= _TOKENS:
-        for name in [name for name in values if name not in _TOKENS]:
-            value = values.pop(name)
-            if name.startswith("quantities."):
-                quantities[name[11:]] = value
-            elif name.startswith("cache_write_"):
-                writes[name[12:-13]] = value
-            elif name.endswith("_cache_read_input_tokens"):
-                media[name[:-24]] = value
-            elif name.startswith("vendor_cost."):
-                cost = _cost(name, value)
-    if writes and "cache_write_input_tokens" not in values and any(writes.values()):
-        values["cache_write_input_tokens"] = sum(writes.values())
-    if not values and not quantities and not writes:
-        return None, cost
-    usage = checked_usage(
-        values,
-        cache_writes=writes or _EMPTY,
-        cached_media=media or _EMPTY,
-        quantities=quantities or _EMPTY,
-        sources=_PARTIAL_OUTPUT if partial else _EMPTY,
-    )
-    if _suspicious(values) or quantities or writes or media:
-        flags.extend(f"contradiction: {text}" for text in usage.contradictions())
-    return usage, cost
-
-
-def _suspicious(values: dict[str, int]) -> bool:
-    """Whether `Usage.contradictions` is worth its time."""
-    get = values.get
-    total, cached = get("input_tokens"), get("cache_read_input_tokens")
-    written, audio = get("cache_write_input_tokens"), get("audio_input_tokens")
-    if (cached or written or audio) and max((cached or 0) + (written or 0), audio or 0) > (total or 0):
-        return True
-    reasoning = get("reasoning_output_tokens")
-    return bool(reasoning and reasoning > (get("output_tokens") or 0)) or min(values.values(), default=0) < 0
-
-
-def _cost(name: str, value: int | Decimal) -> Money:
-    currency, _, divisor = name[12:].partition(" / ")
-    amount = Decimal(value)
-    return Money(EXACT.divide(amount, Decimal(divisor)) if divisor else amount, currency)
-
-
-def _needles(api: Api) -> re.Pattern[str]:
+def _needles(api: Api, elements: ElementCounts) -> re.Pattern[str]:
     """What the text of an event must hold to be worth decoding where nobody wants its text.
 
     The names of the usage object with an object after them, of a finish reason with a word after it, of errors and
     of last events; most events of a stream have none of these.
     """
-    needles = {r'"error', r'"code"', r'"type"\s*:\s*"error'}
+    needles = {r'"error', r'"code"', r'"type"\s*:\s*"error', '"Error', '"base_resp"', '"detail"'}
     for place in api.usage:
         if place == ".":
             needles.update(f'"{re.escape(path.split(".")[0].split("[")[0])}"' for path in api.counts)
         else:
             needles.add(rf'"{re.escape(place.split(".")[-1])}"\s*:\s*\{{')
     needles.update(rf'"{re.escape(path.split(".")[-1])}"\s*:\s*"' for path in api.finish)
-    needles.update(re.escape(path.split("=")[-1].split(".")[-1]) for path in (*api.ends, *api.error))
+    needles.update(rf'"{re.escape(place.split(".")[-1])}"\s*:\s*\{{' for place in api.spare)
+    signs = (*api.ends, *api.begins, *api.turns, *api.error)
+    needles.update(re.escape(path.split("=")[-1].split(".")[-1]) for path in signs)
+    counted = (elements, *(ElementCounts(declared) for declared in api.elements_of.values()))
+    needles.update(re.escape(word) for declared in counted for word in declared.needles)
     return re.compile("|".join(sorted(needles)))
