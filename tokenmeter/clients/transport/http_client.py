@@ -6,7 +6,7 @@ body is known, which is before anything is sent where the body is given at once.
 copied in `HTTPResponse`'s own methods; the response itself stays as it is.
 
 Where another hooked library sends through `http.client` (requests, botocore), its request is the attempt, and the
-hooks here see that it is under way (`attempts.join`).
+hooks here see that it is under way (`attempts.attempt_of`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.clients.support import hooks
-from tokenmeter.clients.transport.attempts import Sent, answered, concerns, failed, gunzip, join, reading_of
+from tokenmeter.clients.transport.attempts import (
+    RequestView,
+    answered,
+    attempt_of,
+    failed,
+    gunzip,
+    is_relevant,
+    reading_of,
+)
 from tokenmeter.clients.transport.attempts import request_id as id_of
 from tokenmeter.clients.transport.tee import BodyTee
 from tokenmeter.record import End
@@ -38,6 +46,7 @@ _READS: Final = ("read", "read1", "readinto", "readline")
 def install() -> None:
     """Put the hooks in place, now or when `http.client` is imported."""
     hooks.on_import("http.client", _hook)
+    hooks.on_import("urllib3.response", _hook_urllib3)
 
 
 def mark(client: Any, made: hooks.Mark) -> None:
@@ -55,6 +64,11 @@ def _hook(library: Any) -> None:
     for name in _READS:
         hooks.patch(response, name, _read)
     hooks.patch(response, "close", _close)
+
+
+def _hook_urllib3(module: Any) -> None:
+    # urllib3 decodes chunked bodies itself: it reads past `HTTPResponse.read`, a chunk at a time.
+    hooks.patch(module.HTTPResponse, "_handle_chunk", _handle_chunk)
 
 
 class _Request:
@@ -76,7 +90,7 @@ class _Request:
     def open(self, connection: Any, content: object) -> None:
         """Open the call, or join the one that this request is an attempt of; once."""
         if self.call is None:
-            self.call, self.owns = join(connection, Sent("POST", self.url, content, self.headers))
+            self.call, self.owns = attempt_of(connection, RequestView("POST", self.url, content, self.headers))
 
     def sent(self, connection: Any, data: object) -> None:
         """Note what the connection is about to send. The first piece is the head."""
@@ -115,10 +129,14 @@ def _putrequest(putrequest: Callable[..., Any]) -> Callable[..., Any]:
     def metered(self: Any, method: Any, url: Any, *args: Any, **kwargs: Any) -> Any:
         with guard("noting a request"):
             self.__dict__.pop(_REQUEST, None)
-            if concerns(self, method):
+            if is_relevant(self, method):
                 meter = hooks.meter_for(self)
                 address = _address(self, url)
-                if meter is None or meter.watches(Sent("POST", address, None).host) or hooks.mark_of(self) is not None:
+                if (
+                    meter is None
+                    or meter.watches(RequestView("POST", address, None).host)
+                    or hooks.mark_of(self) is not None
+                ):
                     self.__dict__[_REQUEST] = _Request(address)
         return putrequest(self, method, url, *args, **kwargs)
 
@@ -276,5 +294,23 @@ def _close(close: Callable[..., Any]) -> Callable[..., Any]:
             with guard("settling a stream"):
                 if tee._call.streaming:
                     tee._closed()
+
+    return metered
+
+
+def _handle_chunk(handle_chunk: Callable[..., Any]) -> Callable[..., Any]:
+    def metered(self: Any, *args: Any, **kwargs: Any) -> Any:
+        tee = getattr(getattr(self, "_fp", None), "__dict__", {}).get(_TEE)
+        if tee is None:
+            return handle_chunk(self, *args, **kwargs)
+        try:
+            found = handle_chunk(self, *args, **kwargs)
+        except BaseException as error:
+            with guard("settling a stream"):
+                tee._failed(error)
+            raise
+        with guard("listening to a stream"):
+            tee.note(found)
+        return found
 
     return metered
