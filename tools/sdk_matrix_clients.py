@@ -58,12 +58,14 @@ FRAMEWORKS: Final[Mapping[str, tuple[str, ...]]] = {
     "llama-index-llms-openai": ("frameworks",), "openai-agents": ("frameworks",), "pydantic-ai-slim": ("frameworks",),
 }  # fmt: skip
 TESTS: Final[Mapping[str, tuple[str, ...]]] = {
-    **{sdk.distribution: sdk.tests for sdk in SDKS.values()}, **FRAMEWORKS, "boto3": SDKS["botocore"].tests,
+    **{sdk.distribution: sdk.tests for sdk in SDKS.values() if sdk.distribution}, **FRAMEWORKS,
+    "boto3": SDKS["botocore"].tests,
 }  # fmt: skip
 """The files under `tests/clients` that a package is for: an environment runs those of what it asks for by name."""
 DISTRIBUTIONS: Final = {
     "langchain": "langchain-core", "llama-index": "llama-index-core", "pydantic-ai": "pydantic-ai-slim",
-    **{root: sdk.distribution for root, sdk in SDKS.items() if root != "botocore"},
+    **{root: sdk.distribution for root, sdk in SDKS.items()
+       if sdk.distribution and root != "botocore"},
 }  # fmt: skip
 """The distribution of what a block of the table is called by, where the names differ."""
 CASES: Final = (

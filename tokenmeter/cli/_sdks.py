@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
 from typing import Any
 
 from tokenmeter.clients.table import SDKS, SupportedSdk
@@ -21,14 +22,14 @@ def look() -> tuple[dict[str, Any], list[str]]:
     for root, sdk in SDKS.items():
         found[root], problem = _one(root, sdk)
         problems += [problem] if problem else []
-    if not any(part["version"] for part in found.values()):
+    if not any(found[root]["version"] for root, sdk in SDKS.items() if sdk.distribution is not None):
         problems.append("no supported SDK is installed here: run this in your application's environment")
     return found, problems
 
 
 def _one(root: str, sdk: SupportedSdk) -> tuple[dict[str, Any], str | None]:
     try:
-        there = version(sdk.distribution)
+        there = version(sdk.distribution) if sdk.distribution is not None else python_version()
     except PackageNotFoundError:
         return {"version": None, "tested": None, "hooks": []}, None
     from tokenmeter.clients.support import hooks
@@ -40,13 +41,15 @@ def _one(root: str, sdk: SupportedSdk) -> tuple[dict[str, Any], str | None]:
             "version": there,
             "tested": None,
             "hooks": [],
-        }, f"{sdk.distribution} {there} cannot be imported: {error}"
+        }, f"{sdk.distribution or root} {there} cannot be imported: {error}"
     hooked = hooks.patched(root)
     tested = int(there.partition(".")[0]) in sdk.majors
     problem: str | None = None
     if not hooked and sdk.hooked:
-        problem = f"{sdk.distribution} {there}: no hook could be put in; its calls are metered on the wire at best"
+        problem = (
+            f"{sdk.distribution or root} {there}: no hook could be put in; its calls are metered on the wire at best"
+        )
     elif not tested:
         majors = ", ".join(map(str, sdk.majors))
-        problem = f"{sdk.distribution} {there} is untested: tested are major versions {majors}"
+        problem = f"{sdk.distribution or root} {there} is untested: tested are major versions {majors}"
     return {"version": there, "tested": tested, "hooks": hooked or ["its HTTP requests"]}, problem

@@ -25,7 +25,7 @@ from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.support.stream_errors import watching
 from tokenmeter.clients.transport import botocore
-from tokenmeter.clients.transport.attempts import answered, failed
+from tokenmeter.clients.transport.attempts import RequestInFlight, answered, failed
 from tokenmeter.clients.transport.botocore import Tee
 from tokenmeter.clients.transport.tee import call_of_body
 from tokenmeter.record import Attempt, End
@@ -92,7 +92,8 @@ def _make_api_call(call_api: Callable[..., Any]) -> Callable[..., Any]:
                 call = _open(self, operation_name, api_params)
         if call is None:
             return call_api(self, operation_name, api_params, *args, **kwargs)
-        with CurrentCallBlock(call), _Tries(call) as tries:
+        # botocore tells of its attempts by events; what it sends through `http.client` meanwhile is those attempts.
+        with CurrentCallBlock(call), RequestInFlight(), _Tries(call) as tries:
             result = call_api(self, operation_name, api_params, *args, **kwargs)
         with guard("following an answer"):
             tries.answered(result)

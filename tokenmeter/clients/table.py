@@ -71,7 +71,8 @@ class SupportedSdk:
 
     adapter: str
     """The module of `tokenmeter.clients` that meters it."""
-    distribution: str
+    distribution: str | None
+    """None for a module of the standard library."""
     majors: tuple[int, ...]
     """The major versions that `make test-sdks` runs."""
     tests: tuple[str, ...]
@@ -107,6 +108,7 @@ SDKS: Final[Mapping[str, SupportedSdk]] = {
     "httpx2": SupportedSdk("transport.httpx", "httpx2", (2,), ("httpx",), readers=("httpcore2",)),
     "requests": SupportedSdk("transport.requests", "requests", (2,), ("requests",), readers=("urllib3",)),
     "aiohttp": SupportedSdk("transport.aiohttp", "aiohttp", (3,), ("aiohttp",)),
+    "http.client": SupportedSdk("transport.http_client", None, (3,), ("http_client",), readers=("urllib", "http")),
     "openai": SupportedSdk(
         "stainless",
         "openai",
