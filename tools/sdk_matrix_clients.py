@@ -50,7 +50,7 @@ MATRIX: Final[Mapping[str, tuple[str, ...]]] = {
     "ark": ("volcengine-ark-runtime",),
     "litellm": ("litellm",),
     # Apart: llama-index allows openai below 3 only, and what fits that takes no current anthropic.
-    "frameworks": ("langchain-anthropic", "langchain-openai", "llama-index-llms-openai"),
+    "frameworks": ("dspy>=3.4", "langchain-anthropic", "langchain-openai", "llama-index-llms-openai"),
     "agents": ("openai-agents", "pydantic-ai-slim[anthropic]>=2.60"),
 }  # fmt: skip
 FRAMEWORKS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -109,6 +109,7 @@ SDKS: Final[Mapping[str, SupportedSdk]] = {
     "requests": SupportedSdk("transport.requests", "requests", (2,), ("requests",), readers=("urllib3",)),
     "aiohttp": SupportedSdk("transport.aiohttp", "aiohttp", (3,), ("aiohttp",)),
     "http.client": SupportedSdk("transport.http_client", None, (3,), ("http_client",), readers=("urllib", "http")),
+    "dspy._vendor.lm15": SupportedSdk("transport.lm15", "dspy", (3,), ("lm15",), listed_as=("dspy", "dspy")),
     "openai": SupportedSdk(
         "stainless",
         "openai",
