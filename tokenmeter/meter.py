@@ -27,7 +27,7 @@ from tokenmeter.record import Record, Sink
 from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
 from tokenmeter.wire.request_body import model_of, request_body
-from tokenmeter.wire.request_params import request_params
+from tokenmeter.wire.request_params import request_line
 from tokenmeter.wiring import build_parts
 
 if TYPE_CHECKING:
@@ -127,8 +127,7 @@ class Tokenmeter:
             span_later=span_later,
         )
         if type(body) is dict:
-            call.request = body
-            call.params = request_params(body)
+            call.take_request(body)
         return call
 
     # The five verbs -----------------------------------------------------------------------------------------
@@ -230,7 +229,8 @@ class Tokenmeter:
                 region=region,
             )
 
-        named = model if model is not None else model_of(request_body(request))
+        body = request_body(request)
+        named = model if model is not None else model_of((request_line(body) if body is not None else None) or body)
         return CallBlock(lambda: self.latest()._lifecycle, route, named, stream, request)
 
     def tags(self, **tags: Any) -> TagsBlock:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.guard import logger
+from tokenmeter.components import BESIDE
 from tokenmeter.record import End, Record
 
 if TYPE_CHECKING:
@@ -84,9 +85,10 @@ class Billing:
             at=record.started_at if record.provider in self._clock_is_start else record.ended_at,
             params=_price_params(record),
         )
-        if cost.amount is not None and not usage.quantities:
+        if cost.amount is not None and usage.quantities.keys() <= BESIDE:
             for name in ("input_tokens", "output_tokens"):
-                if getattr(usage, name) is None:  # unknown is not free
+                # Unknown is not free, but where there are fees only and the rate has no price for tokens.
+                if getattr(usage, name) is None and (not usage.quantities or f"{name}_unknown" in cost.flags):
                     cost = _without_total(cost, f"{name} is not known: {record.reason or 'it was not reported'}")
         if cost.amount is None:
             self._warn_unpriced(record, cost)

@@ -87,8 +87,12 @@ class Call:
         self._call.observed = True
 
     def observe_request(self, request: object) -> None:
-        """The request as sent, for counting its tokens where the vendor reports none. Not kept after the call."""
-        self._call.request = request
+        """Read the request as sent: what its price depends on, and its text where the vendor reports no tokens.
+
+        The request is not kept after the call.
+        """
+        with guard("observing a request"):
+            self._call.take_request(request)
 
 
 def _parsed(reply: object) -> object:
@@ -126,8 +130,10 @@ class CallBlock(Block[Call]):
         )
         call.by_hand = True
         call.held = []
-        call.request = self._request
-        return Call(call)
+        made = Call(call)
+        if self._request is not None:
+            made.observe_request(self._request)
+        return made
 
     def _enter(self, item: Call) -> tuple[Any, ...]:
         previous = (HAND.get(),)

@@ -54,6 +54,11 @@ class Reading:
         """The usage as reported, and why nothing was."""
         return NOT_REPORTED, None
 
+    @property
+    def api(self) -> str | None:
+        """The wire format that the answer was read as."""
+        return self.extracted.api if self.extracted is not None else None
+
     def end(self, end: End) -> End:
         """How the call really ended, given how it looked from outside."""
         return End.ERROR if self.error is not None and end is End.COMPLETE else end
@@ -69,6 +74,8 @@ class Reading:
     def _took(self, extracted: Extracted) -> tuple[Usage, str | None]:
         self.extracted = extracted
         self.flags = extracted.flags
+        if self.error is None:
+            self.error = extracted.error
         return extracted.usage or NOT_REPORTED, extracted.reason
 
 
@@ -159,7 +166,7 @@ class BodyReading(Reading):
 
     def end(self, end: End) -> End:
         if end in (End.CLOSED_EARLY, End.DROPPED) and self._parsed is not None:
-            return End.COMPLETE  # closed after the last byte: the answer was whole
+            end = End.COMPLETE  # closed after the last byte: the answer was whole
         return super().end(end)
 
     def output(self) -> TokenCount | None:
@@ -316,7 +323,7 @@ def _counter_of(body: object, provider: str | None, api: str | None, model: str 
     if not isinstance(body, dict):
         return None
     reader = reader_for(provider, api, body)
-    if reader is None:
+    if reader is None or not reader.api.text:
         return None
     counter = _counter(provider, api, model)
     for kind, text in reader.api.texts(body):
