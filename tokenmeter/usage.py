@@ -17,7 +17,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
-from tokenmeter.components import COMPONENTS, FIELDS, TOTALS, component_of, parts_of, piece_name
+from tokenmeter.components import COMPONENTS, FIELDS, PIECES, TOTALS, component_of, parts_of, piece_name
 from tokenmeter.errors import UsageError
 from tokenmeter.money import exact_decimal, plain
 from tokenmeter.sources import Source, TokenCount, worst
@@ -88,7 +88,9 @@ class Usage:
 
     @property
     def worst_source(self) -> Source:
-        """The least trustworthy source among input and output."""
+        """The least trustworthy source among input and output, or of the pieces where the usage has only those."""
+        if self.input_tokens is None and self.output_tokens is None and (pieces := self.quantities.keys() & PIECES):
+            return worst(*(self.source_of(name) for name in pieces))
         return worst(*(self.source_of(name) for name in _TOTALS))
 
     def items(self) -> Iterator[tuple[str, int | Decimal]]:

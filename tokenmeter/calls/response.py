@@ -67,6 +67,12 @@ class Reading:
         """A count of the text that came back; None where there is no text to be seen."""
         return self._counter.count() if self._counter is not None else None
 
+    def _answer_count(self) -> TokenCount | None:
+        """The count of a whole answer; None where nothing in it is an answer of its format: that is not zero tokens."""
+        count = self._counter.count() if self._counter is not None else None
+        ended = self.extracted is not None and bool(self.extracted.finish_reasons)
+        return count if count is None or count.tokens or ended else None
+
     def text_kinds(self) -> tuple[str, set[str]] | None:
         """Script and kinds of the text that `output` counted; None where it counted none."""
         return self._counter.text_kinds() if self._counter is not None else None
@@ -94,7 +100,7 @@ class ObjectReading(Reading):
 
     def output(self) -> TokenCount | None:
         self._counter = _counter_of(self._reply, self._provider, self._api, self._model)
-        return super().output()
+        return self._answer_count()
 
 
 class TextReading(Reading):
@@ -171,7 +177,7 @@ class BodyReading(Reading):
 
     def output(self) -> TokenCount | None:
         self._counter = _counter_of(self._parsed, self._provider, self._api, self._model)
-        return super().output()
+        return self._answer_count()
 
 
 class StreamReading(Reading):
