@@ -283,7 +283,50 @@ def _quantities(data: object) -> dict[str, int | Decimal]:
     return answer
 
 
+# How vendors write what is here an input or output, without case and underscores. They are not taken as ours: whether
+# cached input and reasoning lie inside differs by vendor, and only the wire format knows.
+_VENDORS_WORDS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("prompttokens", "prompttokencount", "promptevalcount", "inputtokencount", "inputtokens"), "input_tokens"
+    ),
+    **dict.fromkeys(
+        (
+            "completiontokens",
+            "candidatestokencount",
+            "evalcount",
+            "outputtokencount",
+            "generatedtokens",
+            "outputtokens",
+        ),
+        "output_tokens",
+    ),
+    **dict.fromkeys(
+        (
+            "cachedtokens",
+            "cachereadtokens",
+            "prompttokenscached",
+            "prompcachehittokens",
+            "promptcachehittokens",
+            "cachedcontenttokencount",
+            "cachedinputtokens",
+        ),
+        "cache_read_input_tokens",
+    ),
+    **dict.fromkeys(
+        ("cachecreationinputtokens", "cachewritetokens", "cachecreationtokens"), "cache_write_input_tokens"
+    ),
+    **dict.fromkeys(("reasoningtokens", "thoughtstokencount", "thinkingtokens"), "reasoning_output_tokens"),
+    **dict.fromkeys(
+        ("totaltokens", "totaltokencount"), "the sum of input_tokens and output_tokens, which are given apart"
+    ),
+    **dict.fromkeys(("audiotokens",), "audio_input_tokens or audio_output_tokens"),
+    **dict.fromkeys(("images", "videos", "pages", "characters", "seconds", "duration"), "an amount under quantities"),
+}
+
+
 def _hint(name: str) -> str:
+    if ours := _VENDORS_WORDS.get(name.lower().replace("_", "")):
+        return f"it is a vendor's word for {ours}; observe(reply) and extract read a vendor's usage as it comes"
     import difflib
 
     near = difflib.get_close_matches(name, [f.name for f in fields(Usage)], n=1)

@@ -21,6 +21,7 @@ from tokenmeter.record import NOT_REPORTED, End
 from tokenmeter.usage import Source, Usage
 from tokenmeter.wire.events import EventSplitter
 from tokenmeter.wire.extract import Extracted, extract, reader_for
+from tokenmeter.wire.extracted import added_up
 from tokenmeter.wire.stream_reader import StreamReader
 
 if TYPE_CHECKING:
@@ -86,17 +87,38 @@ class Reading:
 
 
 class ObjectReading(Reading):
-    """A reply given by hand or returned by an SDK: a mapping, or an object with `model_dump` or `to_dict`."""
+    """A reply given by hand or returned by an SDK: a mapping, or an object with `model_dump` or `to_dict`.
+
+    Of several replies in one call, such as the responses of a realtime session, each that has an id and a usage of its
+    own adds up; a later state of the same answer takes the place of the earlier one.
+    """
 
     def __init__(self, reply: object, provider: str | None, api: str | None, model: str | None) -> None:
         self._reply: object = reply
         self._provider = provider
         self._api = api
         self._model = model
+        self._before: dict[str, Extracted] = {}
+
+    def then(self, reply: object) -> None:
+        """Take a further reply of the same call."""
+        earlier = self._read()
+        if earlier.usage is not None and earlier.response_id is not None:
+            self._before[earlier.response_id] = earlier
+        self._reply = reply
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
+        last = self._read()
+        others = [answer for name, answer in self._before.items() if name != last.response_id]
+        if not others or last.response_id is None:
+            return self._took(last)
+        answers = [*others, last] if last.usage is not None else others
+        flag = f"several_answers: the usage is the sum of {len(answers)} answers"
+        return self._took(added_up(answers, flag=flag) if len(answers) > 1 else answers[0])
+
+    def _read(self) -> Extracted:
         self._reply = as_plain(self._reply)
-        return self._took(extract(self._reply, provider=self._provider, api=self._api))
+        return extract(self._reply, provider=self._provider, api=self._api)
 
     def output(self) -> TokenCount | None:
         self._counter = _counter_of(self._reply, self._provider, self._api, self._model)
