@@ -286,41 +286,17 @@ def _quantities(data: object) -> dict[str, int | Decimal]:
 # How vendors write what is here an input or output, without case and underscores. They are not taken as ours: whether
 # cached input and reasoning lie inside differs by vendor, and only the wire format knows.
 _VENDORS_WORDS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(
-        ("prompttokens", "prompttokencount", "promptevalcount", "inputtokencount", "inputtokens"), "input_tokens"
-    ),
-    **dict.fromkeys(
-        (
-            "completiontokens",
-            "candidatestokencount",
-            "evalcount",
-            "outputtokencount",
-            "generatedtokens",
-            "outputtokens",
-        ),
-        "output_tokens",
-    ),
-    **dict.fromkeys(
-        (
-            "cachedtokens",
-            "cachereadtokens",
-            "prompttokenscached",
-            "prompcachehittokens",
-            "promptcachehittokens",
-            "cachedcontenttokencount",
-            "cachedinputtokens",
-        ),
-        "cache_read_input_tokens",
-    ),
-    **dict.fromkeys(
-        ("cachecreationinputtokens", "cachewritetokens", "cachecreationtokens"), "cache_write_input_tokens"
-    ),
-    **dict.fromkeys(("reasoningtokens", "thoughtstokencount", "thinkingtokens"), "reasoning_output_tokens"),
-    **dict.fromkeys(
-        ("totaltokens", "totaltokencount"), "the sum of input_tokens and output_tokens, which are given apart"
-    ),
-    **dict.fromkeys(("audiotokens",), "audio_input_tokens or audio_output_tokens"),
-    **dict.fromkeys(("images", "videos", "pages", "characters", "seconds", "duration"), "an amount under quantities"),
+    word: ours
+    for ours, words in {
+        "input_tokens": "prompttokens prompttokencount promptevalcount inputtokencount inputtokens",
+        "output_tokens": "completiontokens candidatestokencount evalcount outputtokencount outputtokens",
+        "cache_read_input_tokens": "cachedtokens cachereadtokens promptcachehittokens cachedcontenttokencount",
+        "cache_write_input_tokens": "cachecreationinputtokens cachewritetokens cachecreationtokens",
+        "reasoning_output_tokens": "reasoningtokens thoughtstokencount thinkingtokens",
+        "input_tokens and output_tokens together, which are given apart": "totaltokens totaltokencount",
+        "an amount under quantities": "images videos pages characters seconds duration",
+    }.items()
+    for word in words.split()
 }
 
 
