@@ -1,6 +1,7 @@
 """What an answer costs that is no plain chat answer: refusals, pieces, several answers, and costs that vendors report.
 
-Each table is tried in every way a call can be made: an HTTP request, a hand-made call, its stream, a decorator.
+Each table is tried in every way a call can be made: an HTTP request and its stream, a hand-made call, its events, a
+decorator.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pytest
 
 from tokenmeter import End, Record, Source, Tokenmeter
 from tokenmeter.testing import FixedClock, capture, json_reply, provider_server
+from tokenmeter.testing.reply import sse_reply
 
 PROMPT = "请总结下面的文字。" * 500
 ASKED = {"messages": [{"role": "user", "content": PROMPT}]}
@@ -56,6 +58,19 @@ def as_event(
     return records.only()
 
 
+def streamed(
+    meter: Tokenmeter, provider: str, model: str, request: Mapping[str, Any], answer: dict[str, Any]
+) -> Record:
+    """An httpx request whose stream holds the answer as its only event."""
+    httpx = pytest.importorskip("httpx")
+    event = f"data: {json.dumps(answer)}\n\n".encode()
+    with provider_server(answer=lambda _: sse_reply([event], b"")) as server, capture(meter) as records:
+        client = meter.wrap(httpx.Client(base_url=server.url()), provider=provider)
+        with client.stream("POST", "chat/completions", json={"model": model, "stream": True, **request}) as response:
+            response.read()
+    return records.only()
+
+
 def returned(
     meter: Tokenmeter, provider: str, model: str, request: Mapping[str, Any], answer: dict[str, Any]
 ) -> Record:
@@ -68,7 +83,7 @@ def returned(
     return records.only()
 
 
-WAYS = [pytest.param(way, id=way.__name__) for way in (over_http, by_hand, as_event, returned)]
+WAYS = [pytest.param(way, id=way.__name__) for way in (over_http, streamed, by_hand, as_event, returned)]
 
 REFUSALS = [
     pytest.param("iflytek", "4.0Ultra", {"code": 11202, "message": "limit", "sid": "s"}, "11202", id="Spark"),
@@ -322,48 +337,22 @@ def test_replies_of_one_call_that_are_several_answers_add_up(
     assert any(flag.startswith("several_answers") for flag in record.flags) == flagged
 
 
-# A batch's results --------------------------------------------------------------------------------------------------
-
-
-def line(number: int, model: str) -> dict[str, Any]:
-    body = answered(model) | {"id": f"c{number}"}
-    return {"custom_id": str(number), "response": {"status_code": 200, "body": body}, "error": None}
-
-
-LINES = [line(1, "gpt-4o-2024-08-06"), line(2, "gpt-4o-mini-2024-07-18")]
-TEXT = "\n".join(json.dumps(one) for one in LINES) + "\n\n"
-
-
-@pytest.mark.parametrize(
-    "results",
-    [
-        pytest.param(TEXT, id="text"),
-        pytest.param(TEXT.encode(), id="bytes"),
-        pytest.param(TEXT.splitlines(), id="lines"),
-        pytest.param(LINES, id="objects"),
-        pytest.param((one for one in LINES), id="a generator"),
-    ],
-)
-def test_each_line_of_a_batch_is_a_call_at_the_batch_price_of_its_model(meter: Tokenmeter, results: object) -> None:
-    with capture(meter) as records, meter.scope("nightly") as scope:
-        assert meter.observe_batch(results, provider="openai") == 2
-    assert [(one.model, one.params["batch"], one.cost.amount) for one in records] == [
-        ("gpt-4o-2024-08-06", True, Decimal("0.00175")),
-        ("gpt-4o-mini-2024-07-18", True, Decimal("0.000105")),
-    ]
-    assert scope.cost["USD"].amount == Decimal("0.001855")
-
-
-def test_a_line_that_failed_is_an_error_and_one_that_cannot_be_read_says_so(meter: Tokenmeter) -> None:
-    failed = {"custom_id": "3", "response": {"status_code": 400, "body": {"error": {"code": "invalid_request"}}}}
-    with capture(meter) as records:
-        assert meter.observe_batch([failed, "no JSON"], provider="openai") == 2
-    refused, unread = records
-    assert (refused.end, refused.error_type, refused.cost.amount) == (End.ERROR, "invalid_request", None)
-    assert (unread.reason, unread.cost.amount) == ("the answer is not a JSON object", None)
-
-
-def test_a_batch_observed_inside_a_call_is_counted_once(meter: Tokenmeter) -> None:
-    with capture(meter) as records, meter.call(provider="openai"):
-        meter.observe_batch(LINES, provider="openai")
-    assert sorted(one.end for one in records) == [End.COMPLETE, End.COMPLETE, End.DELEGATED]
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("code", ["insufficient_quota", 1113])
+def test_an_sdks_call_that_is_refused_under_http_200(meter: Tokenmeter, stream: bool, code: object) -> None:
+    openai = pytest.importorskip("openai")
+    body = {"error": {"message": "m", "code": code}}
+    event = f"data: {json.dumps(body)}\n\n".encode()
+    reply = sse_reply([event], b"") if stream else json_reply(body)
+    with provider_server(answer=lambda _: reply) as server, capture(meter) as records:
+        client = meter.wrap(openai.OpenAI(base_url=server.url(), api_key="k", max_retries=0), provider="deepseek")
+        try:
+            answer = client.chat.completions.create(model="deepseek-chat", messages=ASKED["messages"], stream=stream)
+            for _ in answer if stream else ():
+                pass
+        except openai.APIError:
+            assert stream  # the SDK raises what an error event says
+    record = records.only()
+    assert (record.end, record.usage_source, record.cost.amount) == (End.ERROR, Source.NONE, None)
+    if not stream:
+        assert record.error_type == str(code)
