@@ -87,8 +87,11 @@ CLAUDE = {
         # gemini-2.5-flash: 0.3 and 2.5 dollars per million, half in a batch: 0.000275 for each
         pytest.param("google", [{"key": "1", "response": GEMINI}], 1, "0.000275", id="Gemini's file"),
         pytest.param(
-            "google", {"done": True, "response": {"inlinedResponses": {"inlinedResponses": [{"response": GEMINI}] * 2}}}, 2,
-            "0.000275", id="Gemini's job with its answers inside",
+            "google",
+            {"done": True, "response": {"inlinedResponses": {"inlinedResponses": [{"response": GEMINI}] * 2}}},
+            2,
+            "0.000275",
+            id="Gemini's job with its answers inside",
         ),
         # claude-sonnet-4-5: 3 and 15 dollars per million, half in a batch: 0.00225
         pytest.param(

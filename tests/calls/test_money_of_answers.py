@@ -9,11 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tokenmeter import End, Record, Source, Tokenmeter
+from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.ledger.report.query import Question, ask
+from tokenmeter.ledger.report.render import as_csv, as_json, as_text
+from tokenmeter.otel import semconv
 from tokenmeter.testing import FixedClock, capture, json_reply, provider_server
 from tokenmeter.testing.reply import sse_reply
 
@@ -296,6 +306,50 @@ def test_both_costs_are_kept_and_a_gap_is_flagged(
     assert record.vendor_cost.amount == Decimal(str(reported))
     assert (record.cost.source, record.cost.amount) == (source, Decimal(amount))
     assert list(record.cost.flags) == flags
+
+
+def test_a_gap_is_on_the_span_in_the_metrics_and_in_the_report(tmp_path: Path) -> None:
+    ledger, reader, spans = str(tmp_path / "spend.db"), InMemoryMetricReader(), InMemorySpanExporter()
+    tracers = TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    meter = Tokenmeter(
+        clock=FixedClock("2026-06-01T12:00:00+08:00"), ledger=ledger, spans="own", tracer_provider=tracers,
+        meter_provider=MeterProvider(metric_readers=[reader]),
+    )  # fmt: skip
+    by_hand(meter, "openai", "gpt-4o", ASKED, answered("gpt-4o-2024-08-06", estimated_cost=0.004))
+    by_hand(meter, "openrouter", "anthropic/claude-x", ASKED, answered("anthropic/claude-x", cost=0.0375))
+    meter.shutdown()
+
+    gap, unknown = (dict(span.attributes or {}) for span in spans.get_finished_spans())
+    assert (gap["tokenmeter.cost.amount"], gap["tokenmeter.cost.vendor.amount"]) == ("0.0035", "0.004")
+    assert gap["tokenmeter.cost.flag"] == "vendor_cost_gap=+0.0005"
+    assert (unknown["tokenmeter.cost.amount"], unknown["tokenmeter.cost.source"]) == ("0.0375", "vendor")
+
+    metrics: Any = reader.get_metrics_data()
+    sums = {
+        (metric.name, point.attributes[semconv.SITE], point.attributes.get(semconv.COST_SOURCE)): point.value
+        for metric in metrics.resource_metrics[0].scope_metrics[0].metrics
+        for point in metric.data.data_points
+        if metric.name in ("tokenmeter.cost", "tokenmeter.cost.vendor", "tokenmeter.calls.vendor_cost_gap")
+    }
+    assert sums == {
+        ("tokenmeter.cost", "openai", "reported"): 0.0035,
+        ("tokenmeter.cost", "openrouter", "vendor"): 0.0375,
+        ("tokenmeter.cost.vendor", "openai", None): 0.004,
+        ("tokenmeter.cost.vendor", "openrouter", None): 0.0375,
+        ("tokenmeter.calls.vendor_cost_gap", "openai", None): 1,
+    }
+
+    report = ask(ledger, Question(by=("provider",), zone=Zone.named("UTC")))
+    assert [(row.group[0], row.cost, row.vendor_cost, row.vendor_gaps) for row in report.rows] == [
+        ("openrouter", Decimal("0.0375"), Decimal("0.0375"), 0),
+        ("openai", Decimal("0.0035"), Decimal("0.004"), 1),
+    ]
+    text = as_text(report)
+    assert "vendor's cost" in text
+    assert "1 calls cost more than 1% more or less by the vendor's own figure" in text
+    assert as_csv(report).splitlines()[0].endswith(",vendor_cost,vendor_cost_gaps")
+    assert as_json(report)["totals"][0]["vendor_cost"] == "0.0415"
 
 
 def test_the_fee_of_each_request_is_counted_by_search_context_size(meter: Tokenmeter) -> None:

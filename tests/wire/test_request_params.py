@@ -68,7 +68,7 @@ def test_the_documented_defaults(api: str | None, model: str | None, params: dic
                      {"video_seconds": Decimal("13.0")}, id="a fraction"),
         pytest.param("google.videos", "veo-3", {}, (), {}, {}, id="no video yet"),
         pytest.param("openai.chat", "gpt-4o", {"n": 2}, (), {}, {}, id="a chat has no pieces"),
-        pytest.param("openai.images", "dall-e-3", {"custom_id": "1", "body": {"n": 4}}, (), {}, {"images": 4}, id="line"),
+        pytest.param("openai.images", "x", {"custom_id": "1", "body": {"n": 4}}, (), {}, {"images": 4}, id="a line"),
     ],
 )  # fmt: skip
 def test_the_pieces_that_a_request_asks_for(
