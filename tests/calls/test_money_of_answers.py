@@ -158,6 +158,18 @@ def test_an_answer_with_nothing_of_its_format_is_not_zero_tokens(meter: Tokenmet
     assert record.cost.amount is None
 
 
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+def test_an_answer_that_is_not_finished_is_not_zero_tokens(meter: Tokenmeter, status: str) -> None:
+    state = {"object": "response", "id": "r", "model": "gpt-5", "status": status, "output": [], "usage": None}
+    record = by_hand(meter, "openai", "gpt-5", {"input": "hi", "background": True}, state)
+    assert (record.usage.output_tokens, record.cost.amount) == (None, None)
+
+
+def test_a_request_whose_text_is_not_found_is_not_zero_tokens(meter: Tokenmeter) -> None:
+    record = by_hand(meter, "deepseek", "deepseek-chat", {"request": {"messages": []}}, {"choices": [OPENAI_CHAT]})
+    assert (record.usage.input_tokens, record.cost.amount) == (None, None)
+
+
 # What the request says ----------------------------------------------------------------------------------------------
 
 THINKS = {"id": "c", "object": "chat.completion", "choices": [OPENAI_CHAT],

@@ -21,7 +21,7 @@ from tokenmeter.record import NOT_REPORTED, End
 from tokenmeter.usage import Source, Usage
 from tokenmeter.wire.events import EventSplitter
 from tokenmeter.wire.extract import Extracted, extract, reader_for
-from tokenmeter.wire.extracted import added_up
+from tokenmeter.wire.extracted import RUNNING, added_up
 from tokenmeter.wire.stream_reader import StreamReader
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class Reading:
     def _answer_count(self) -> TokenCount | None:
         """The count of a whole answer; None where nothing in it is an answer of its format: that is not zero tokens."""
         count = self._counter.count() if self._counter is not None else None
-        ended = self.extracted is not None and bool(self.extracted.finish_reasons)
+        reasons = self.extracted.finish_reasons if self.extracted is not None else ()
+        ended = any(reason.lower() not in RUNNING for reason in reasons)
         return count if count is None or count.tokens or ended else None
 
     def text_kinds(self) -> tuple[str, set[str]] | None:

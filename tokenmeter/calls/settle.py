@@ -147,17 +147,21 @@ def _with_counts(call: OpenCall, usage: Usage, reading: Reading, calibrator: Cal
     """The usage with missing totals counted, each with its own source and range; what is reported stays."""
     counts: dict[str, TokenCount | None] = {}
     body = None
-    if usage.output_tokens is None or usage.source_of("output_tokens") is Source.PARTIAL:
-        counts["output_tokens"] = output = reading.output()
-        if reading.error is not None and (output is None or not output.tokens):
-            return usage  # refused: no answer was made
+    silent = usage.output_tokens is None or usage.source_of("output_tokens") is Source.PARTIAL
+    output = reading.output() if silent else None
+    if silent and reading.error is not None and (output is None or not output.tokens):
+        return usage  # refused: no answer was made
     if usage.input_tokens is None:
         body = request_body(call.request)
         if body is not None:
             body = request_line(body) or body
             from tokenmeter.tokens import count_request
 
-            counts["input_tokens"] = count_request(body, provider=call.provider, model=call.request_model, api=call.api)
+            count = count_request(body, provider=call.provider, model=call.request_model, api=call.api)
+            if count.tokens:  # no request is of zero tokens: its text stands where it is not looked for
+                counts["input_tokens"] = count
+    if silent:
+        counts["output_tokens"] = output
     if calibrator is not None:
         counts = calibrator.corrected(
             counts, provider=call.provider, model=call.request_model, api=call.api, body=body, reading=reading
