@@ -42,6 +42,7 @@ NAMES = [
     "estimate",
     "flush",
     "instrument",
+    "observe_batch",
     "preload",
     "price",
     "remove_sink",

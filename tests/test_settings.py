@@ -26,6 +26,7 @@ from tokenmeter.settings import SETTINGS, Settings
         pytest.param("hosts", "a=b, c:1=d", {"a": "b", "c:1": "d"}, id="pairs"),
         pytest.param("price_lists", "deepseek=USD", {"deepseek": "USD"}, id="price lists"),
         pytest.param("models", "ep-1=m", {"ep-1": "m"}, id="models"),
+        pytest.param("cost_from", "xai=vendor", {"xai": "vendor"}, id="whose cost, by provider"),
         pytest.param("dialects", "langfuse, mlflow", ("langfuse", "mlflow"), id="dialects"),
         pytest.param("metric_tags", "team,,feature", ("team", "feature"), id="tags"),
         pytest.param("histograms", "token.usage", ("token.usage",), id="histograms"),
@@ -53,6 +54,8 @@ def test_a_variable_is_read_and_an_argument_wins(name: str, text: str, value: An
         pytest.param({"dialects": "langfuse"}, {}, "dialects='langfuse': dialects are otel,", id="text for a list"),
         pytest.param({"dialects": ["x"]}, {}, "dialects=['x']: dialects are otel,", id="dialects"),
         pytest.param({"histograms": ["x"]}, {}, "histograms=['x']: histograms are duration,", id="histograms"),
+        pytest.param({"cost_from": "bank"}, {}, "cost_from: 'bank' is neither book nor vendor", id="whose cost"),
+        pytest.param({}, {"TOKENMETER_COST_FROM": "xai=x"}, "TOKENMETER_COST_FROM: 'x' is neither", id="its text"),
         pytest.param({"metric_tags": [1]}, {}, "metric_tags=[1]: give the names of tags,", id="tags"),
         pytest.param({"exchange": 1}, {}, "exchange=1: give ExchangeRates, a path, or CNY=", id="exchange"),
     ],
@@ -77,3 +80,9 @@ def test_the_help_of_the_module_lists_every_setting() -> None:
     lines = (tokenmeter.settings.__doc__ or "").splitlines()
     for setting in SETTINGS:
         assert any(line.split()[:2] == [setting.name, setting.variable] for line in lines if line)
+
+
+@pytest.mark.parametrize("word", ["book", "vendor"])
+def test_whose_cost_counts_can_be_one_word_for_all(word: str) -> None:
+    assert Settings.read({"cost_from": word}).cost_from == {"*": word}
+    assert Settings.read({}, {"TOKENMETER_COST_FROM": word}).cost_from == {"*": word}

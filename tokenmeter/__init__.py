@@ -77,6 +77,7 @@ __all__ = [
     "estimate",
     "flush",
     "instrument",
+    "observe_batch",
     "preload",
     "price",
     "remove_sink",
@@ -181,12 +182,28 @@ def call(
 ) -> CallBlock:
     """One call metered by hand: `with call(provider=..., model=...) as c: c.observe(reply)`, or a decorator.
 
-    `request` is counted where the vendor reports no usage; `api` is the wire format (guessed where absent);
+    `request` is the body as sent: what its price depends on is read from it (thinking, tier, size, batch …), and it is
+    counted where the vendor reports no usage; `api` is the wire format (guessed where absent);
     `operation` is an OpenTelemetry GenAI operation name.
     """
     return _meter().call(
         provider=provider, model=model, request=request, api=api, operation=operation, region=region, stream=stream
     )
+
+
+def observe_batch(
+    results: object,
+    *,
+    provider: str,
+    model: str | None = None,
+    api: str | None = None,
+    region: str | None = None,
+) -> int:
+    """Record the results of a batch job, one call for each answer, at the batch price; returns how many.
+
+    `results` is a result file (text, bytes, lines, an open file) or the vendor's object that holds the answers.
+    """
+    return _meter().observe_batch(results, provider=provider, model=model, api=api, region=region)
 
 
 def tags(**tags: Any) -> TagsBlock:

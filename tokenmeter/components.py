@@ -13,8 +13,10 @@ from functools import cache, partial
 from typing import Final, NamedTuple
 
 __all__ = [
+    "BESIDE",
     "COMPONENTS",
     "FIELDS",
+    "PIECES",
     "TOTALS",
     "Component",
     "component_of",
@@ -50,6 +52,10 @@ class Component(NamedTuple):
     """The span attribute that the GenAI conventions define for it, as backends read it today."""
     flag: str | None = None
     """Its flag of `tokenmeter price` and its name in metrics, where that is shorter than `name`."""
+    measures: str | None = None
+    """What it measures, where vendors count one thing in several ways: a bill holds one measure of it."""
+    beside: bool = False
+    """Whether it is a fee on top of a call's tokens, and not what the call is billed by."""
     ledger: int | None = None
     """The schema version of the ledger that brought its column. Fields of `Usage` have one, and nothing else has."""
 
@@ -85,12 +91,14 @@ COMPONENTS: Final = (
         otel=f"{_USAGE}cache_creation.input_tokens",
     ),
     _field(
-        "audio_input", "audio_input_tokens", inside="input", modality="audio", otel=f"{_USAGE}audio.input_tokens"
+        "audio_input", "audio_input_tokens", inside="input", modality="audio", measures="audio",
+        otel=f"{_USAGE}audio.input_tokens",
     ),
     _field(
-        "image_input", "image_input_tokens", inside="input", modality="image", otel=f"{_USAGE}image.input_tokens"
+        "image_input", "image_input_tokens", inside="input", modality="image", measures="image sent",
+        otel=f"{_USAGE}image.input_tokens",
     ),
-    _field("video_input", "video_input_tokens", inside="input", modality="video"),
+    _field("video_input", "video_input_tokens", inside="input", modality="video", measures="video sent"),
     # Tokens of the output.
     _field("output", "output_tokens", otel=f"{_USAGE}output_tokens"),
     # OpenAI, DeepSeek, Ark, iFlytek bill thoughts as output; a vendor that differs states a price.
@@ -99,31 +107,34 @@ COMPONENTS: Final = (
         otel=f"{_USAGE}reasoning.output_tokens",
     ),
     _field(
-        "audio_output", "audio_output_tokens", inside="output", modality="audio", otel=f"{_USAGE}audio.output_tokens"
+        "audio_output", "audio_output_tokens", inside="output", modality="audio", measures="speech",
+        otel=f"{_USAGE}audio.output_tokens",
     ),
     _field(
-        "image_output", "image_output_tokens", inside="output", modality="image", otel=f"{_USAGE}image.output_tokens"
+        "image_output", "image_output_tokens", inside="output", modality="image", measures="image",
+        otel=f"{_USAGE}image.output_tokens",
     ),
     # Units under `Usage.quantities`.
-    Component("cache_storage", "cache_storage_token_hours", unit="{token}.h"),
-    Component("cache_storage_minutes", "cache_storage_token_minutes", unit="{token}.min"),
-    Component("cache_hit", "cache_hit_calls", 1, "{call}"),
-    Component("request", "requests", 1_000, "{request}"),
-    Component("web_search", "web_search_calls", 1_000, "{call}"),
-    Component("file_search", "file_search_calls", 1_000, "{call}"),
-    Component("code_interpreter", "code_interpreter_sessions", 1, "{session}"),
-    Component("rerank", "rerank_queries", 1_000, "{query}"),
-    Component("pages", "pages", 1_000, "{page}"),
-    Component("characters", "characters", 1_000, "{character}"),
-    Component("output_characters", "output_characters", 1_000, "{character}"),
-    Component("images", "images", 1, "{image}"),  # images made
-    Component("input_images", "input_images", 1, "{image}"),  # images sent, where the vendor bills by the piece
-    Component("audio_seconds", "audio_seconds", 1, "s"),  # audio sent (transcription)
-    Component("output_audio_seconds", "output_audio_seconds", 1, "s"),  # audio made (speech)
-    Component("video_seconds", "video_seconds", 1, "s"),  # video made
-    Component("input_video_seconds", "input_video_seconds", 1, "s"),
-    Component("videos", "videos", 1, "{video}"),
-    Component("video_tokens", "video_tokens"),  # video made, where the vendor bills by the token
+    Component("cache_storage", "cache_storage_token_hours", unit="{token}.h", beside=True),
+    Component("cache_storage_minutes", "cache_storage_token_minutes", unit="{token}.min", beside=True),
+    Component("cache_hit", "cache_hit_calls", 1, "{call}", beside=True),
+    Component("request", "requests", 1_000, "{request}", beside=True),
+    Component("web_search", "web_search_calls", 1_000, "{call}", beside=True),
+    Component("file_search", "file_search_calls", 1_000, "{call}", beside=True),
+    Component("code_interpreter", "code_interpreter_sessions", 1, "{session}", beside=True),
+    Component("rerank", "rerank_queries", 1_000, "{query}", measures="query"),
+    Component("pages", "pages", 1_000, "{page}", measures="page"),
+    Component("characters", "characters", 1_000, "{character}", measures="speech"),
+    Component("output_characters", "output_characters", 1_000, "{character}", measures="speech"),
+    Component("images", "images", 1, "{image}", measures="image"),  # images made
+    # Images sent, where the vendor bills by the piece.
+    Component("input_images", "input_images", 1, "{image}", measures="image sent"),
+    Component("audio_seconds", "audio_seconds", 1, "s", measures="audio"),  # audio sent (transcription)
+    Component("output_audio_seconds", "output_audio_seconds", 1, "s", measures="speech"),  # audio made (speech)
+    Component("video_seconds", "video_seconds", 1, "s", measures="video"),  # video made
+    Component("input_video_seconds", "input_video_seconds", 1, "s", measures="video sent"),
+    Component("videos", "videos", 1, "{video}", measures="video"),
+    Component("video_tokens", "video_tokens", measures="video"),  # video made, where the vendor bills by the token
 )  # fmt: skip
 """One row for each component. `cache_write_5m`, `cache_write_1h` ... are components too: see `component_of`."""
 
@@ -132,6 +143,12 @@ FIELDS: Final = tuple(component for component in COMPONENTS if component.ledger 
 """The components that are fields of `Usage`."""
 TOTALS: Final = tuple(component for component in FIELDS if component.inside is None)
 """`input` and `output`."""
+PIECES: Final = frozenset(
+    part.usage for part in COMPONENTS if part.measures and part.ledger is None and not part.name.startswith("input_")
+)
+"""The quantities that a call can be billed by instead of tokens: images made, seconds, characters, pages, queries."""
+BESIDE: Final = frozenset(part.usage for part in COMPONENTS if part.beside)
+"""The quantities that are a fee on top of a call's tokens."""
 
 
 @cache

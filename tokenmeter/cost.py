@@ -18,9 +18,10 @@ from tokenmeter.money import EXACT, Money, plain
 if TYPE_CHECKING:
     from tokenmeter.usage import Usage
 
-__all__ = ["Charge", "Cost", "Line", "Offer", "Price", "Status", "Tariff"]
+__all__ = ["Charge", "Cost", "CostSource", "Line", "Offer", "Price", "Status", "Tariff"]
 
 Status = Literal["priced", "free", "unpriced"]
+CostSource = Literal["book", "vendor"]
 
 
 def _quoted(text: str | None) -> str:
@@ -130,10 +131,14 @@ class Cost:
     account pays another; `covered_by` names the plan the call was made under, whose fee is not in the total.
     Immutable; identity (`provider`, `model`, `rate_id`, `effective_from`, `dating`, `confidence`, `list`, `book`)
     is that of the rate applied.
+
+    `source` is `book`, or `vendor` where the total is the one that the vendor or gateway reported: such a cost has no
+    charges and no rate.
     """
 
     __slots__ = (
-        "_amount", "_at", "_basis", "_covered_by", "_flags", "_lines", "_list_amount", "_offer", "_reason", "_status",
+        "_amount", "_at", "_basis", "_covered_by", "_flags", "_lines", "_list_amount", "_offer", "_reason", "_source",
+        "_status",
     )  # fmt: skip
 
     def __init__(
@@ -148,8 +153,10 @@ class Cost:
         covered_by: str | None = None,
         list_amount: Decimal | None = None,
         basis: tuple[Tariff, Usage] | Decimal | None = None,
+        source: CostSource = "book",
     ) -> None:
         """`basis` is what the cost was made of, or its cache savings themselves."""
+        self._source: CostSource = source
         self._basis = basis
         self._offer = offer
         self._status = status
@@ -165,6 +172,11 @@ class Cost:
     def status(self) -> Status:
         """`priced`, `free` or `unpriced`."""
         return self._status
+
+    @property
+    def source(self) -> CostSource:
+        """Whose figure the total is: `book` or `vendor`."""
+        return self._source
 
     @property
     def amount(self) -> Decimal | None:
@@ -317,7 +329,16 @@ class Cost:
         }
         if self._list_amount is not None:
             answer["list_cost"] = {"amount": plain(self._list_amount), "currency": offer.list}
+        if self._source != "book":
+            answer["source"] = self._source
         return answer
+
+    def with_flag(self, flag: str) -> Cost:
+        """This cost with one more flag."""
+        return Cost(
+            self._offer, self._status, self._amount, self._lines, self._at, (*self._flags, flag), self._reason,
+            self._covered_by, self._list_amount, self._basis, self._source,
+        )  # fmt: skip
 
     def to_json(self, at: str | None = None) -> str:
         """The fields of `to_dict` as JSON text without the braces, written directly: a fifth of the time.
@@ -340,17 +361,18 @@ class Cost:
         listed = ""
         if self._list_amount is not None:
             listed = f', "list_cost": {{"amount": "{plain(self._list_amount)}", "currency": {quote(offer.list)}}}'
+        source = "" if self._source == "book" else f', "source": "{self._source}"'
         return (
             f'"status": "{self._status}", "cost": {amount}, "charges": [{charges}], {offer.json}, '
             f'"at": {quote(at if at is not None else self._at.isoformat())}, "book": {quote(offer.book)}, '
             f'"covered_by": {quote(self._covered_by)}, "flags": [{", ".join(map(quote, self._flags))}], '
-            f'"reason": {quote(self._reason)}{listed}'
+            f'"reason": {quote(self._reason)}{listed}{source}'
         )
 
     def _key(self) -> tuple[Any, ...]:
         return (
             self._offer, self._status, self._amount, self.charges, self._at,
-            self._flags, self._reason, self._covered_by, self._list_amount,
+            self._flags, self._reason, self._covered_by, self._list_amount, self._source,
         )  # fmt: skip
 
     def __eq__(self, other: object) -> bool:

@@ -27,7 +27,7 @@ from tokenmeter.record import Record, Sink
 from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
 from tokenmeter.wire.request_body import model_of, request_body
-from tokenmeter.wire.request_params import request_params
+from tokenmeter.wire.request_params import request_line
 from tokenmeter.wiring import build_parts
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Tokenmeter:
             models=self.settings.models,
             prices=self.settings.prices,
             price_lists=self.settings.price_lists,
+            cost_from=self.settings.cost_from,
         )
         # For hooks, on the path of every request
         self.watches: Final = self._routing.watches
@@ -127,8 +128,7 @@ class Tokenmeter:
             span_later=span_later,
         )
         if type(body) is dict:
-            call.request = body
-            call.params = request_params(body)
+            call.take_request(body)
         return call
 
     # The five verbs -----------------------------------------------------------------------------------------
@@ -218,20 +218,54 @@ class Tokenmeter:
         region: str | None = None,
         stream: bool = False,
     ) -> CallBlock:
-        """One call by hand: a context manager and a decorator. `request` is counted where usage is not reported."""
+        """One call by hand: a context manager and a decorator.
+
+        `request` is the body as sent: what its price depends on is read from it, and it is counted where usage is not
+        reported.
+        """
 
         def route() -> Route:
-            known = self.latest().providers.resolve(provider, region)
-            return Route(
-                provider=known.id if known is not None else provider,
-                otel_provider=known.otel_name if known is not None else None,
-                api=api,
-                operation=operation or self._routing.operation(api),
-                region=region,
-            )
+            return self.latest()._route_by_hand(provider, region, api, operation)
 
-        named = model if model is not None else model_of(request_body(request))
+        body = request_body(request)
+        named = model if model is not None else model_of((request_line(body) if body is not None else None) or body)
         return CallBlock(lambda: self.latest()._lifecycle, route, named, stream, request)
+
+    def observe_batch(
+        self,
+        results: object,
+        *,
+        provider: str,
+        model: str | None = None,
+        api: str | None = None,
+        region: str | None = None,
+    ) -> int:
+        """Record the results of a batch job at the batch price, and return how many calls they were.
+
+        `results` is a result file (its text, bytes or lines, or an open file) or the vendor's object that holds the
+        answers; each answer is a record of its own, priced at the model it names. `model` is for answers that name
+        none. The calls have no spans: their scope has. Observing the same results twice counts them twice.
+        """
+        from tokenmeter.calls.batch_results import observe_batch
+
+        route = self._route_by_hand(provider, region, api, None)
+
+        def open_call() -> OpenCall:
+            call = self.open_call(route, model, stream=False, body=None, span_later=True)
+            call.span_due = False
+            return call
+
+        return observe_batch(results, open_call)
+
+    def _route_by_hand(self, provider: str, region: str | None, api: str | None, operation: str | None) -> Route:
+        known = self.providers.resolve(provider, region)
+        return Route(
+            provider=known.id if known is not None else provider,
+            otel_provider=known.otel_name if known is not None else None,
+            api=api,
+            operation=operation or self._routing.operation(api),
+            region=region,
+        )
 
     def tags(self, **tags: Any) -> TagsBlock:
         """Who the spend inside belongs to: a context manager and a decorator."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Attempt", "End", "Record", "Sink"]
 
 
+VENDOR_GAP: Final = "vendor_cost_gap="
+"""How the flag of a cost begins whose vendor reported another, more than 1% off: the vendor's less the book's."""
 NOT_REPORTED: Final = Usage(source=Source.NONE)
 """The usage of a call of which no usage is known."""
 

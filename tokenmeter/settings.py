@@ -38,6 +38,10 @@ def _list(text: str, variable: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _word_or_pairs(text: str, variable: str) -> Any:
+    return _pairs(text, variable) if "=" in text else text
+
+
 def _pairs(text: str, variable: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     wrong = [key for key, equals, value in pairs if not equals or not value.strip()]
@@ -82,6 +86,13 @@ def _mapping(value: Any, place: str) -> dict[str, str]:
     if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
         raise ConfigurationError(f"{place}={value!r}: give a mapping of text to text")
     return dict(value)
+
+
+def _cost_from(value: Any, place: str) -> dict[str, str]:
+    chosen = {"*": value} if isinstance(value, str) else _mapping(value, place)
+    if wrong := [word for word in chosen.values() if word not in ("book", "vendor")]:
+        raise ConfigurationError(f"{place}: {wrong[0]!r} is neither book nor vendor")
+    return chosen
 
 
 def _tag_names(value: Any, place: str) -> tuple[str, ...]:
@@ -140,8 +151,13 @@ def _row(
     return field(default=default, metadata=row)
 
 
-def _map_row(meaning: str) -> Any:
-    row = {"meaning": meaning, "read": _pairs, "check": _mapping, "from_environment": True}
+def _map_row(
+    meaning: str,
+    *,
+    read: Callable[[str, str], Any] = _pairs,
+    check: Callable[[Any, str], Any] = _mapping,
+) -> Any:
+    row = {"meaning": meaning, "read": read, "check": check, "from_environment": True}
     return field(default_factory=lambda: MappingProxyType({}), metadata=row)
 
 
@@ -168,6 +184,11 @@ class Settings:
     )
     hosts: Mapping[str, str] = _map_row('"llm.corp.lan=deepseek,10.0.0.7:8000=alibaba"')
     price_lists: Mapping[str, str] = _map_row('"deepseek=USD": which of a provider\'s own lists bills')
+    cost_from: Mapping[str, str] = _map_row(
+        "book or vendor, or openrouter=vendor,...: whose cost counts where both are known",
+        read=_word_or_pairs,
+        check=_cost_from,
+    )
     # The book itself reads the variable, for the command line too.
     prices: str | None = _row(
         _path, "file or folder of rates that add to or replace the book's", from_environment=False

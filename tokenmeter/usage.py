@@ -17,7 +17,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
-from tokenmeter.components import COMPONENTS, FIELDS, TOTALS, component_of, parts_of, piece_name
+from tokenmeter.components import COMPONENTS, FIELDS, PIECES, TOTALS, component_of, parts_of, piece_name
 from tokenmeter.errors import UsageError
 from tokenmeter.money import exact_decimal, plain
 from tokenmeter.sources import Source, TokenCount, worst
@@ -88,7 +88,9 @@ class Usage:
 
     @property
     def worst_source(self) -> Source:
-        """The least trustworthy source among input and output."""
+        """The least trustworthy source among input and output, or of the pieces where the usage has only those."""
+        if self.input_tokens is None and self.output_tokens is None and (pieces := self.quantities.keys() & PIECES):
+            return worst(*(self.source_of(name) for name in pieces))
         return worst(*(self.source_of(name) for name in _TOTALS))
 
     def items(self) -> Iterator[tuple[str, int | Decimal]]:
@@ -281,7 +283,26 @@ def _quantities(data: object) -> dict[str, int | Decimal]:
     return answer
 
 
+# How vendors write what is here an input or output, without case and underscores. They are not taken as ours: whether
+# cached input and reasoning lie inside differs by vendor, and only the wire format knows.
+_VENDORS_WORDS: Final[Mapping[str, str]] = {
+    word: ours
+    for ours, words in {
+        "input_tokens": "prompttokens prompttokencount promptevalcount inputtokencount inputtokens",
+        "output_tokens": "completiontokens candidatestokencount evalcount outputtokencount outputtokens",
+        "cache_read_input_tokens": "cachedtokens cachereadtokens promptcachehittokens cachedcontenttokencount",
+        "cache_write_input_tokens": "cachecreationinputtokens cachewritetokens cachecreationtokens",
+        "reasoning_output_tokens": "reasoningtokens thoughtstokencount thinkingtokens",
+        "input_tokens and output_tokens together, which are given apart": "totaltokens totaltokencount",
+        "an amount under quantities": "images videos pages characters seconds duration",
+    }.items()
+    for word in words.split()
+}
+
+
 def _hint(name: str) -> str:
+    if ours := _VENDORS_WORDS.get(name.lower().replace("_", "")):
+        return f"it is a vendor's word for {ours}; observe(reply) and extract read a vendor's usage as it comes"
     import difflib
 
     near = difflib.get_close_matches(name, [f.name for f in fields(Usage)], n=1)

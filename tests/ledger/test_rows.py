@@ -130,6 +130,7 @@ def test_a_row_says_everything_of_a_call(ledger: Ledger, path: Path) -> None:
         "list": "CNY",
         "priced_at": "2026-11-01T12:00:00+00:00",
         "book": "test-book",
+        "cost_source": "book",
         "vendor_amount": "0.0000001",
         "vendor_currency": "USD",
         "attempt_count": 2,

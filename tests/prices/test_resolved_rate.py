@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenmeter.prices.conditions import Range
-from tokenmeter.prices.resolved_rate import Cells
+from tokenmeter.prices.components import load_schema
+from tokenmeter.prices.conditions import Case, Prices, Range
+from tokenmeter.prices.resolved_rate import Cells, read_facts
+from tokenmeter.providers.registry import load_providers
 from tokenmeter.usage import Usage
 
 edges = st.integers(1, 50)
@@ -43,3 +46,33 @@ def test_a_tier_over_an_unknown_total_has_no_cell() -> None:
 def test_a_subset_not_reported_is_none_of_it() -> None:
     cells = Cells([Range("reasoning_output_tokens", 1, None)])
     assert cells.find(Usage(input_tokens=1, output_tokens=1)) == (0,)
+
+
+@pytest.mark.parametrize(
+    ("params", "flags"),
+    [
+        pytest.param({}, (), id="no place"),
+        pytest.param({"region": "us-east-1"}, (), id="a place that the rate does not mention"),
+        pytest.param({"region": "eu"}, (), id="a place that the rate mentions"),
+        pytest.param({"region": "WestEurope"}, (), id="in capitals"),
+        pytest.param({"region": "moonbase"}, ("unlisted_region=moonbase",), id="a place that does not exist"),
+        pytest.param({"inference_geo": "global"}, (), id="the default place"),
+        pytest.param({"inference_geo": "us"}, (), id="a premium that the rate has"),
+        pytest.param({"inference_geo": "mars"}, ("unlisted_inference_geo=mars",), id="one that it has not"),
+    ],
+)
+def test_a_place_that_no_price_mentions_is_flagged(params: dict[str, str], flags: tuple[str, ...]) -> None:
+    places = (
+        Case(names={"region": frozenset({"eu"})}, factors={}),
+        Case(names={"inference_geo": frozenset({"us"})}, factors={}),
+    )
+    assert read_facts(params, Prices({}, places), load_schema()).flags == flags
+
+
+def test_every_region_of_the_catalogue_is_known() -> None:
+    region = load_schema().conditions["region"]
+    regions = {
+        line.region for provider in load_providers().by_id.values() for line in provider.endpoints if line.region
+    }
+    assert regions
+    assert not [one for one in regions if region.flags(one, False)]

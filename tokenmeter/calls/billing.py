@@ -5,16 +5,20 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.guard import logger
-from tokenmeter.record import End, Record
+from tokenmeter.components import BESIDE
+from tokenmeter.money import EXACT, plain
+from tokenmeter.record import VENDOR_GAP, End, Record
 
 if TYPE_CHECKING:
     from tokenmeter.calls.routing import Routing
-    from tokenmeter.cost import Cost
+    from tokenmeter.cost import Cost, Status
+    from tokenmeter.money import Money
     from tokenmeter.prices.book import Book
 
 __all__ = ["Billing"]
@@ -23,8 +27,10 @@ __all__ = ["Billing"]
 class Billing:
     """Prices records.
 
-    `models` gives the catalog's name for names of the user's own; `prices` and `price_lists` are the user's price
-    files and the lists in force, as in `Settings`. Raises CatalogError for a broken price file, when it is read.
+    `cost_from` says whose cost counts where the vendor reports one and the book prices the call too: by provider, `*`
+    for all others. `models` gives the catalog's name for names of the user's own; `prices` and `price_lists` are the
+    user's price files and the lists in force, as in `Settings`. Raises CatalogError for a broken price file, when it
+    is read.
     """
 
     def __init__(
@@ -34,11 +40,13 @@ class Billing:
         models: Mapping[str, str] = EMPTY,
         prices: str | None = None,
         price_lists: Mapping[str, str] = EMPTY,
+        cost_from: Mapping[str, str] = EMPTY,
     ) -> None:
         self._routing = routing
         self._models = models
         self._prices = prices
         self._price_lists = price_lists
+        self._cost_from = cost_from
         self._lock = threading.Lock()
         self._book: Book | None = None
         self._warned: BoundedDict[tuple[str | None, str | None], None] = BoundedDict(1000)
@@ -60,9 +68,31 @@ class Billing:
         return self._book
 
     def price(self, record: Record) -> Cost:
-        """What a record costs. Never raises on data: what cannot be priced is unpriced, with the reason."""
+        """What a record costs. Never raises on data: what cannot be priced is unpriced, with the reason.
+
+        Where the book cannot price it, the cost that the vendor reported is its cost.
+        """
         if record.end is End.DELEGATED:
             return _unpriced(record, record.reason or "delegated")
+        cost = self._by_book(record)
+        if record.vendor_cost is not None and record.vendor_cost.amount >= 0:
+            cost = self._beside_vendor(cost, record, record.vendor_cost)
+        if cost.amount is None and record.provider is not None and not (cost.reason or "").startswith("no usage: "):
+            self._warn_unpriced(record, cost)
+        return cost
+
+    def _beside_vendor(self, cost: Cost, record: Record, vendor: Money) -> Cost:
+        """The book's cost or the vendor's, flagged where the two differ."""
+        provider = record.provider or ""
+        chosen = self._cost_from.get(provider, self._cost_from.get("*", "book"))
+        if cost.amount is None:
+            return _of_vendor(cost, vendor, cost.flags)
+        flag = _difference(cost, vendor)
+        if chosen == "vendor":
+            return _of_vendor(cost, vendor, cost.flags if flag is None else (*cost.flags, flag))
+        return cost if flag is None else cost.with_flag(flag)
+
+    def _by_book(self, record: Record) -> Cost:
         if record.provider is None:
             address = record.host if record.port is None else f"{record.host}:{record.port}"
             return _unpriced(
@@ -84,12 +114,11 @@ class Billing:
             at=record.started_at if record.provider in self._clock_is_start else record.ended_at,
             params=_price_params(record),
         )
-        if cost.amount is not None and not usage.quantities:
+        if cost.amount is not None and usage.quantities.keys() <= BESIDE:
             for name in ("input_tokens", "output_tokens"):
-                if getattr(usage, name) is None:  # unknown is not free
+                # Unknown is not free, but where there are fees only and the rate has no price for tokens.
+                if getattr(usage, name) is None and (not usage.quantities or f"{name}_unknown" in cost.flags):
                     cost = _without_total(cost, f"{name} is not known: {record.reason or 'it was not reported'}")
-        if cost.amount is None:
-            self._warn_unpriced(record, cost)
         return cost
 
     @functools.cached_property
@@ -109,6 +138,29 @@ def _unpriced(record: Record, reason: str) -> Cost:
 
     offer = Offer(provider=record.provider or "", model=record.response_model or record.request_model)
     return Cost(offer, "unpriced", None, (), record.ended_at, reason=reason)
+
+
+_GAP: Final = Decimal("0.01")
+
+
+def _difference(cost: Cost, vendor: Money) -> str | None:
+    """The flag of a vendor's cost more than 1% off the book's; None where they agree."""
+    if cost.currency != vendor.currency:
+        return f"vendor_cost_in={vendor.currency}"
+    amount = cost.amount or Decimal(0)
+    gap = EXACT.subtract(vendor.amount, amount)
+    if abs(gap) <= EXACT.multiply(_GAP, amount):
+        return None
+    return f"{VENDOR_GAP}{'+' if gap > 0 else ''}{plain(gap)}"
+
+
+def _of_vendor(cost: Cost, vendor: Money, flags: tuple[str, ...]) -> Cost:
+    """The vendor's cost in place of the book's: a sum without charges."""
+    from tokenmeter.cost import Cost, Offer
+
+    offer = Offer(provider=cost.provider, model=cost.model, list=vendor.currency, book=cost.book)
+    status: Status = "priced" if vendor.amount else "free"
+    return Cost(offer, status, vendor.amount, (), cost.at, flags, None, cost.covered_by, source="vendor")
 
 
 def _without_total(cost: Cost, reason: str) -> Cost:

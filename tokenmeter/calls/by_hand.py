@@ -28,7 +28,10 @@ __all__ = ["Call", "CallBlock"]
 
 
 class Call:
-    """An open hand-made call. What is observed last of each kind counts; nothing needs to be observed."""
+    """An open hand-made call. Nothing needs to be observed.
+
+    What is observed last counts, but replies that are different answers (each has its id and its usage) add up.
+    """
 
     def __init__(self, open_call: OpenCall) -> None:
         self._call = open_call
@@ -47,8 +50,11 @@ class Call:
 
         with guard("observing a reply"):
             call = self._call
-            call.reading = ObjectReading(_parsed(reply), call.provider, call.api, call.request_model)
             call.observed = True
+            if isinstance(call.reading, ObjectReading):
+                call.reading.then(_parsed(reply))
+            else:
+                call.reading = ObjectReading(_parsed(reply), call.provider, call.api, call.request_model)
 
     def observe_event(self, event: object) -> None:
         """Read one event of a stream: a mapping, a `data:` string or an SDK's chunk."""
@@ -87,8 +93,12 @@ class Call:
         self._call.observed = True
 
     def observe_request(self, request: object) -> None:
-        """The request as sent, for counting its tokens where the vendor reports none. Not kept after the call."""
-        self._call.request = request
+        """Read the request as sent: what its price depends on, and its text where the vendor reports no tokens.
+
+        The request is not kept after the call.
+        """
+        with guard("observing a request"):
+            self._call.take_request(request)
 
 
 def _parsed(reply: object) -> object:
@@ -126,8 +136,10 @@ class CallBlock(Block[Call]):
         )
         call.by_hand = True
         call.held = []
-        call.request = self._request
-        return Call(call)
+        made = Call(call)
+        if self._request is not None:
+            made.observe_request(self._request)
+        return made
 
     def _enter(self, item: Call) -> tuple[Any, ...]:
         previous = (HAND.get(),)

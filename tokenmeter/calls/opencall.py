@@ -15,6 +15,8 @@ from tokenmeter._support.fork import on_fork
 from tokenmeter._support.ids import new_id
 from tokenmeter.record import NOT_REPORTED, Attempt, End, Record
 from tokenmeter.usage import TokenCount, Usage
+from tokenmeter.wire.request_body import request_body
+from tokenmeter.wire.request_params import request_params
 
 if TYPE_CHECKING:
     from tokenmeter.calls.response import Reading
@@ -229,6 +231,13 @@ class OpenCall:
     @property
     def port(self) -> int | None:
         return self.route.port
+
+    def take_request(self, request: object) -> None:
+        """Note the request as sent, for counting and for what its price depends on; not kept after settling."""
+        self.request = request
+        body = request if type(request) is dict else request_body(request)
+        if body is not None:
+            self.params = request_params(body)
 
     @property
     def settled(self) -> bool:

@@ -21,6 +21,7 @@ from tokenmeter.record import NOT_REPORTED, End
 from tokenmeter.usage import Source, Usage
 from tokenmeter.wire.events import EventSplitter
 from tokenmeter.wire.extract import Extracted, extract, reader_for
+from tokenmeter.wire.extracted import RUNNING, added_up
 from tokenmeter.wire.stream_reader import StreamReader
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class Reading:
         """The usage as reported, and why nothing was."""
         return NOT_REPORTED, None
 
+    @property
+    def api(self) -> str | None:
+        """The wire format that the answer was read as."""
+        return self.extracted.api if self.extracted is not None else None
+
     def end(self, end: End) -> End:
         """How the call really ended, given how it looked from outside."""
         return End.ERROR if self.error is not None and end is End.COMPLETE else end
@@ -62,6 +68,13 @@ class Reading:
         """A count of the text that came back; None where there is no text to be seen."""
         return self._counter.count() if self._counter is not None else None
 
+    def _answer_count(self) -> TokenCount | None:
+        """The count of a whole answer; None where nothing in it is an answer of its format: that is not zero tokens."""
+        count = self._counter.count() if self._counter is not None else None
+        reasons = self.extracted.finish_reasons if self.extracted is not None else ()
+        ended = any(reason.lower() not in RUNNING for reason in reasons)
+        return count if count is None or count.tokens or ended else None
+
     def text_kinds(self) -> tuple[str, set[str]] | None:
         """Script and kinds of the text that `output` counted; None where it counted none."""
         return self._counter.text_kinds() if self._counter is not None else None
@@ -69,25 +82,48 @@ class Reading:
     def _took(self, extracted: Extracted) -> tuple[Usage, str | None]:
         self.extracted = extracted
         self.flags = extracted.flags
+        if self.error is None:
+            self.error = extracted.error
         return extracted.usage or NOT_REPORTED, extracted.reason
 
 
 class ObjectReading(Reading):
-    """A reply given by hand or returned by an SDK: a mapping, or an object with `model_dump` or `to_dict`."""
+    """A reply given by hand or returned by an SDK: a mapping, or an object with `model_dump` or `to_dict`.
+
+    Of several replies in one call, such as the responses of a realtime session, each that has an id and a usage of its
+    own adds up; a later state of the same answer takes the place of the earlier one.
+    """
 
     def __init__(self, reply: object, provider: str | None, api: str | None, model: str | None) -> None:
         self._reply: object = reply
         self._provider = provider
         self._api = api
         self._model = model
+        self._before: dict[str, Extracted] = {}
+
+    def then(self, reply: object) -> None:
+        """Take a further reply of the same call."""
+        earlier = self._read()
+        if earlier.usage is not None and earlier.response_id is not None:
+            self._before[earlier.response_id] = earlier
+        self._reply = reply
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
+        last = self._read()
+        others = [answer for name, answer in self._before.items() if name != last.response_id]
+        if not others or last.response_id is None:
+            return self._took(last)
+        answers = [*others, last] if last.usage is not None else others
+        flag = f"several_answers: the usage is the sum of {len(answers)} answers"
+        return self._took(added_up(answers, flag=flag) if len(answers) > 1 else answers[0])
+
+    def _read(self) -> Extracted:
         self._reply = as_plain(self._reply)
-        return self._took(extract(self._reply, provider=self._provider, api=self._api))
+        return extract(self._reply, provider=self._provider, api=self._api)
 
     def output(self) -> TokenCount | None:
         self._counter = _counter_of(self._reply, self._provider, self._api, self._model)
-        return super().output()
+        return self._answer_count()
 
 
 class TextReading(Reading):
@@ -159,12 +195,12 @@ class BodyReading(Reading):
 
     def end(self, end: End) -> End:
         if end in (End.CLOSED_EARLY, End.DROPPED) and self._parsed is not None:
-            return End.COMPLETE  # closed after the last byte: the answer was whole
+            end = End.COMPLETE  # closed after the last byte: the answer was whole
         return super().end(end)
 
     def output(self) -> TokenCount | None:
         self._counter = _counter_of(self._parsed, self._provider, self._api, self._model)
-        return super().output()
+        return self._answer_count()
 
 
 class StreamReading(Reading):
@@ -316,7 +352,7 @@ def _counter_of(body: object, provider: str | None, api: str | None, model: str 
     if not isinstance(body, dict):
         return None
     reader = reader_for(provider, api, body)
-    if reader is None:
+    if reader is None or not reader.api.text:
         return None
     counter = _counter(provider, api, model)
     for kind, text in reader.api.texts(body):

@@ -2,22 +2,31 @@
 
 `make_record` is the whole act, top to bottom: the reading gives usage and end (`calls/response.py`), missing totals
 are counted offline (`tokens`) and corrected by what the calibrator learnt, and the facts become one `Record`.
+
+Nothing is counted for a refusal, an answer that is an error and brought no text, under whatever HTTP status it came.
+What is billed by the piece is never counted in tokens: its pieces are the answer's, else those of the request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.guard import guard
+from tokenmeter.components import PIECES
 from tokenmeter.record import NOT_REPORTED, Attempt, End, Record
 from tokenmeter.usage import Source, TokenCount, Usage
+from tokenmeter.wire.formats import load_apis
 from tokenmeter.wire.request_body import request_body
+from tokenmeter.wire.request_params import documented_params, request_line, request_pieces
 
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import Calibrates, OpenCall
     from tokenmeter.calls.response import Reading
     from tokenmeter.cost import Cost
+    from tokenmeter.wire.extracted import Extracted
 
 __all__ = ["make_record"]
 
@@ -63,7 +72,7 @@ def make_record(
                 vendor_cost=extracted.vendor_cost,
                 finish_reasons=extracted.finish_reasons,
                 response_id=extracted.response_id,
-                params=_params(call, extracted.params),
+                params=_params(call, extracted),
             )
     if call.usage_override is not None:
         flags = (*flags, *(f"contradiction: {text}" for text in usage.contradictions()))
@@ -100,24 +109,59 @@ def _usage(
     whole = usage.input_tokens is not None and usage.output_tokens is not None
     if whole and usage.source_of("output_tokens") is not Source.PARTIAL:
         return usage, reason
-    if estimate and (call.observed or not call.children):
-        with guard("counting what was not reported"):
+    if call.children and not call.observed:
+        return usage, reason
+    with guard("counting what was not reported"):
+        if _by_the_piece(usage, reading, call):
+            usage = _with_pieces(call, usage, reading, end)
+        elif estimate:
             usage = _with_counts(call, usage, reading, calibrator)
     return usage, reason
+
+
+def _by_the_piece(usage: Usage, reading: Reading, call: OpenCall) -> bool:
+    """Whether the answer is billed by what it holds, such as images or seconds, and not by its text."""
+    api = load_apis().get(reading.api or call.api)
+    return (api is not None and not api.text) or not usage.quantities.keys().isdisjoint(PIECES)
+
+
+def _with_pieces(call: OpenCall, usage: Usage, reading: Reading, end: End) -> Usage:
+    """The usage with the pieces that the request asked for, where the answer came and does not state them."""
+    body = request_body(call.request)
+    failed = reading.error is not None or (call.status_code is not None and call.status_code >= 400)
+    if body is None or failed or end is not End.COMPLETE:
+        return usage
+    if usage.input_tokens is not None or usage.output_tokens is not None:
+        return usage
+    finish = reading.extracted.finish_reasons if reading.extracted is not None else ()
+    pieces = request_pieces(
+        body, api=reading.api or call.api, model=call.request_model, finish=finish, answered=usage.quantities
+    )
+    if not pieces:
+        return usage
+    sources = {**usage.sources, **dict.fromkeys(pieces, Source.COUNTED)}
+    return replace(usage, quantities={**usage.quantities, **pieces}, sources=sources)
 
 
 def _with_counts(call: OpenCall, usage: Usage, reading: Reading, calibrator: Calibrates | None) -> Usage:
     """The usage with missing totals counted, each with its own source and range; what is reported stays."""
     counts: dict[str, TokenCount | None] = {}
     body = None
+    silent = usage.output_tokens is None or usage.source_of("output_tokens") is Source.PARTIAL
+    output = reading.output() if silent else None
+    if silent and reading.error is not None and (output is None or not output.tokens):
+        return usage  # refused: no answer was made
     if usage.input_tokens is None:
         body = request_body(call.request)
         if body is not None:
+            body = request_line(body) or body
             from tokenmeter.tokens import count_request
 
-            counts["input_tokens"] = count_request(body, provider=call.provider, model=call.request_model, api=call.api)
-    if usage.output_tokens is None or usage.source_of("output_tokens") is Source.PARTIAL:
-        counts["output_tokens"] = reading.output()
+            count = count_request(body, provider=call.provider, model=call.request_model, api=call.api)
+            if count.tokens:  # no request is of zero tokens: its text stands where it is not looked for
+                counts["input_tokens"] = count
+    if silent:
+        counts["output_tokens"] = output
     if calibrator is not None:
         counts = calibrator.corrected(
             counts, provider=call.provider, model=call.request_model, api=call.api, body=body, reading=reading
@@ -151,9 +195,12 @@ def _attempts(attempts: list[Attempt], usage: Usage) -> tuple[Attempt, ...]:
     return tuple(attempts)
 
 
-def _params(call: OpenCall, read: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _params(call: OpenCall, extracted: Extracted | None) -> Mapping[str, Any]:
     """Facts that pricing needs: those of the request, then those of the answer, which bill."""
     region = call.route.region
-    if not call.params and region is None:
-        return read or {}
-    return {**({"region": region} if region is not None else {}), **(call.params or {}), **(read or {})}
+    read = extracted.params if extracted is not None else EMPTY
+    api = extracted.api if extracted is not None and extracted.api is not None else call.api
+    documented = documented_params(api, call.request_model)
+    if not call.params and region is None and not documented:
+        return read
+    return {**documented, **({"region": region} if region is not None else {}), **(call.params or {}), **read}

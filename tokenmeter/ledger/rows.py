@@ -31,8 +31,8 @@ COLUMNS: Final = (
     *TOKEN_FIELDS,
     "usage", "usage_source", "usage_sources", "usage_ranges", "usage_raw", "unknown_fields",
     "status", "amount", "currency", "list_amount", "charges", *_COST, "priced_at", "cost_flags", "cost_reason",
-    "vendor_amount", "vendor_currency", "attempt_count", "attempts", "tags", "scope", "trace_id", "span_id",
-    "params", "flags", "reason",
+    "cost_source", "vendor_amount", "vendor_currency", "attempt_count", "attempts", "tags", "scope", "trace_id",
+    "span_id", "params", "flags", "reason",
 )  # fmt: skip
 
 # The same record again (a commit whose answer was lost is repeated) changes nothing.
@@ -131,6 +131,7 @@ def _cost(record: Record) -> dict[str, Any]:
             "priced_at": _text(answer.get("at")),
             "cost_flags": _json(answer.get("flags")),
             "cost_reason": _text(answer.get("reason")),
+            "cost_source": None if cost.amount is None else cost.source,
         }
     return {"status": "unpriced", "cost_reason": "pricing failed; the log says why"}
 

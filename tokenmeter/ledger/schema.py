@@ -119,6 +119,7 @@ _PUBLISHED: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX calls_ended ON calls (ended_us)",
         "CREATE INDEX calls_trace ON calls (trace_id) WHERE trace_id IS NOT NULL",
     ),
+    ("ALTER TABLE calls ADD COLUMN cost_source TEXT",),
 )
 """Statements that lead from one `user_version` to the next, beside the columns that components bring. Published
 ones are never edited: append."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.money import plain
 from tokenmeter.otel import semconv
-from tokenmeter.record import End, Record
+from tokenmeter.record import VENDOR_GAP, End, Record
 from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
 if TYPE_CHECKING:
@@ -143,6 +143,10 @@ def cost_attributes(answer: Attributes, cost: Cost) -> None:
             answer[semconv.COST] = as_float
         answer[semconv.COST_AMOUNT] = plain(amount)
         answer[semconv.COST_CURRENCY] = cost.currency
+        if cost.source != "book":
+            answer[semconv.COST_SOURCE] = cost.source
+        if cost.flags and (gaps := [flag for flag in cost.flags if flag.startswith(VENDOR_GAP)]):
+            answer[semconv.COST_FLAG] = gaps[0]
         saved = cost.cache_saved
         if saved:
             answer[semconv.COST_CACHE_SAVINGS] = plain(saved)

@@ -174,6 +174,16 @@ COUNTERS: Final = {
         "{call}",
         "Calls priced by a rate past its review date, or past the last day it is known to hold.",
     ),
+    "vendor_cost": (
+        "tokenmeter.cost.vendor",
+        "{currency}",
+        "Cost of calls as the vendor or gateway reported it, whatever the price book says.",
+    ),
+    "vendor_gaps": (
+        "tokenmeter.calls.vendor_cost_gap",
+        "{call}",
+        "Calls whose vendor reported a cost more than 1% off the price book's.",
+    ),
     "compared_counted": (
         "tokenmeter.calibration.counted",
         "{token}",

@@ -17,7 +17,7 @@ from tokenmeter._support.guard import guard
 from tokenmeter.components import FIELDS, TOTALS, component_of, field_of, parts_of, total_of
 from tokenmeter.money import EXACT
 from tokenmeter.otel import semconv
-from tokenmeter.record import End, Record
+from tokenmeter.record import VENDOR_GAP, End, Record
 from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ EXTRA: Final[Mapping[str, tuple[str, ...]]] = {
     "attempts": (),
     "unpriced": (semconv.END,),
     "overdue": (semconv.COST_FLAG,),
+    "vendor_cost": (semconv.COST_CURRENCY,),
+    "vendor_gaps": (),
     "failures": (),
     "compared_counted": (semconv.FAMILY, semconv.TOKEN_TYPE),
     "compared_reported": (semconv.FAMILY, semconv.TOKEN_TYPE),
@@ -74,12 +76,17 @@ def tally(tables: Tables, record: Record, ours: bool) -> Cost | None:
         status = cost.status
         amount = cost.amount
         if amount is not None:
-            key = ("cost", cost.currency, source)
+            key = ("cost", cost.currency, source if cost.source == "book" else cost.source)
             tables[key] = EXACT.add(tables.get(key, _ZERO), amount)
             _tally_cache(tables, cost)
             for flag in cost.flags:
                 if flag in _OVERDUE:
                     add(tables, ("overdue", flag), 1)
+                elif flag.startswith(VENDOR_GAP):
+                    add(tables, ("vendor_gaps",), 1)
+    if record.vendor_cost is not None:
+        reported = ("vendor_cost", record.vendor_cost.currency)
+        tables[reported] = EXACT.add(tables.get(reported, _ZERO), record.vendor_cost.amount)
     add(tables, ("calls", end, status, source), 1)
     if status == "unpriced":
         add(tables, ("unpriced", end), 1)

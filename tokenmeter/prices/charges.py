@@ -21,6 +21,7 @@ from typing import Any, Final
 from tokenmeter.components import TOTALS, parts_of
 from tokenmeter.cost import Line, Price
 from tokenmeter.money import EXACT
+from tokenmeter.prices.restated import without_restated
 from tokenmeter.usage import Usage
 
 __all__ = ["Bill", "Table"]
@@ -165,6 +166,10 @@ class Table:
                 quantities[price] = _sum(quantities[price], quantity) if price in quantities else quantity
             elif quantity:
                 missing.append(component)
+        flags: tuple[str, ...] = ()
+        if missing:
+            there = {price.component for price, quantity in quantities.items() if quantity > 0}
+            missing, flags = without_restated(missing, usage, prices=self.prices, billed=there)
         if any(quantity < 0 for quantity in quantities.values()) and not missing:
             return None, (), (), "cached and media input overlap by an amount the usage does not tell"
         lines = []
@@ -179,7 +184,7 @@ class Table:
             return None, tuple(lines), (), f"no rate for {', '.join(missing)}"
         if not lines and not any(True for _ in usage.items()):
             return None, (), (), "no usage is known"
-        return amount, tuple(lines), tuple(self._unknown_totals(usage)), None
+        return amount, tuple(lines), (*flags, *self._unknown_totals(usage)), None
 
     def _split(self, usage: Usage) -> Iterator[tuple[str, int | Decimal]]:
         """Disjoint quantities by component."""

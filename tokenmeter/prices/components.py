@@ -6,6 +6,7 @@ Lifetimes of cache writes (`cache_write_5m`, `cache_write_1h` …) are component
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -31,8 +32,18 @@ class Condition(NamedTuple):
     neutral: frozenset[str]
     source: str | None
     refuse_unlisted: bool
+    flag_unlisted: bool
+    known: tuple[str, ...]
     spelled: Mapping[str, str]
     means: Mapping[str, str]
+
+    def flags(self, value: str, listed: bool) -> bool:
+        """Whether a value of a request is one to flag; `listed` says that a case of its rate mentions it."""
+        if listed or value in self.neutral:
+            return False
+        return self.flag_unlisted or (
+            bool(self.known) and not any(fnmatch.fnmatchcase(value, pattern) for pattern in self.known)
+        )
 
 
 class PriceSchema:
@@ -47,6 +58,8 @@ class PriceSchema:
                 frozenset(entry.get("neutral", ())),
                 entry.get("from"),
                 entry["unlisted"] == "unpriced",
+                entry["unlisted"] == "flagged",
+                tuple(entry.get("known", ())),
                 entry.get("spelled", {}),
                 entry.get("means", {}),
             )

@@ -142,7 +142,9 @@ def read_facts(params: Mapping[str, Any], prices: Prices, schema: PriceSchema) -
             word = str(value).lower()
             switched = condition.means.get(word)
             if switched is None:
-                values[name] = condition.spelled.get(word, word)
+                values[name] = word = condition.spelled.get(word, word)
+                if condition.flags(word, any(word in case.names.get(name, ()) for case in prices.cases)):
+                    flags += (f"unlisted_{name}={word[:40]}",)
             else:
                 values[switched] = True
     ttl = params.get("cache_ttl")

@@ -9,9 +9,11 @@ from typing import Any, Final, NamedTuple
 from tokenmeter.money import Money
 from tokenmeter.usage import INPUT_SUBSETS, TOKEN_FIELDS, Source, Usage, worst
 
-__all__ = ["EMPTY", "Extracted", "added_up"]
+__all__ = ["EMPTY", "RUNNING", "Extracted", "added_up"]
 
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+RUNNING: Final = frozenset(("", "null", "in_progress", "queued", "pending", "processing", "running"))
+"""What stands in place of a finish reason, in lower case, while an answer is not finished."""
 _INPUT: Final = frozenset(("input_tokens", *INPUT_SUBSETS))
 
 

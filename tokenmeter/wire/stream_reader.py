@@ -21,7 +21,7 @@ from typing import Any, Final
 from tokenmeter.usage import Source
 from tokenmeter.wire.element_counts import Gathered
 from tokenmeter.wire.extract import Extracted, as_dict, reader_for
-from tokenmeter.wire.extracted import added_up
+from tokenmeter.wire.extracted import RUNNING, added_up
 from tokenmeter.wire.growing_usage import GrowingUsage
 from tokenmeter.wire.usage_reader import Facts, UsageReader
 from tokenmeter.wire.vendor_errors import refusal
@@ -29,7 +29,6 @@ from tokenmeter.wire.vendor_errors import refusal
 __all__ = ["StreamReader"]
 
 OnText = Callable[[str, str], None]
-_RUNNING: Final = frozenset(("", "null", "in_progress", "queued"))
 _WAITING_MOST: Final = 200
 _ANSWERS_MOST: Final = 1000
 _NO_FACTS: Final = Facts(None, None, None, (), None)
@@ -246,7 +245,7 @@ class StreamReader:
     def _note(self, new: Facts, reader: UsageReader, body: dict[str, Any], raw: dict[str, Any] | None) -> None:
         """Keep what an event says beside its usage."""
         old = self._facts
-        finish = tuple(reason for reason in new.finish if reason not in _RUNNING)
+        finish = tuple(reason for reason in new.finish if reason.lower() not in RUNNING)
         error = new.error or (reader.error(body) if reader.api.envelopes else None)
         if error is None and (raw is None or raw is body) and not finish:
             error = reader.refusal(body)

@@ -25,6 +25,7 @@ from tokenmeter.ledger.report.conversion import Conversion, ConvertedParts
 from tokenmeter.ledger.report.periods import PERIODS, Zone
 from tokenmeter.ledger.schema import open_for_reading
 from tokenmeter.money import EXACT
+from tokenmeter.record import VENDOR_GAP
 
 if TYPE_CHECKING:
     import sqlite3
@@ -83,7 +84,8 @@ class ReportRow:
     `tokens` holds sums of what is known (None where no call knows), `unknown` how many calls don't know.
     `shares` are fractions of the group's calls, by the source of their usage and `unpriced`; they are the same
     calls that the group's rows together hold. `converted` is the cost in the currency asked for, None where no rate
-    reaches any of it; `unconverted` counts the row's calls that no rate reaches.
+    reaches any of it; `unconverted` counts the row's calls that no rate reaches. `vendor_cost` is what vendors reported
+    in this currency, None where none did; `vendor_gaps` counts calls for which it is more than 1% off the price book's.
     """
 
     group: tuple[str | None, ...]
@@ -99,6 +101,8 @@ class ReportRow:
     complete: bool = True
     converted: Decimal | None = None
     unconverted: int = 0
+    vendor_cost: Decimal | None = None
+    vendor_gaps: int = 0
 
     def add(self, source: str, part: Mapping[str, Any]) -> None:
         """Add the sums of some calls of one source."""
@@ -110,6 +114,8 @@ class ReportRow:
         parts = ConvertedParts.read(part["converted"])
         self.converted = _exact_plus(self.converted, parts.amount)
         self.unconverted += parts.missing
+        self.vendor_cost = _exact_plus(self.vendor_cost, None if part["vendor"] is None else Decimal(part["vendor"]))
+        self.vendor_gaps += part["gaps"]
         tally = self.sources.setdefault(source, Tally())
         tally.calls += part["calls"]
         tally.cost = _exact_plus(tally.cost, amount)
@@ -210,6 +216,8 @@ def _sums(connection: sqlite3.Connection) -> str:
             "sum(end_state = 'error') AS errors",
             "sum(attempt_count) AS attempts",
             "exact_sum(amount) AS amount",
+            "exact_sum(CASE WHEN vendor_currency = currency THEN vendor_amount END) AS vendor",
+            f"sum(coalesce(instr(cost_flags, '{VENDOR_GAP}') > 0, 0)) AS gaps",
             *(
                 f"sum({name}) AS {name}, count({name}) AS {name}_known"
                 if name in columns
@@ -339,6 +347,8 @@ def _totals(rows: Sequence[ReportRow]) -> tuple[ReportRow, ...]:
         total.cost = _exact_plus(total.cost, row.cost)
         total.converted = _exact_plus(total.converted, row.converted)
         total.unconverted += row.unconverted
+        total.vendor_cost = _exact_plus(total.vendor_cost, row.vendor_cost)
+        total.vendor_gaps += row.vendor_gaps
         for source, tally in row.sources.items():
             sum_ = total.sources.setdefault(source, Tally())
             sum_.calls += tally.calls

@@ -45,6 +45,8 @@ def _sums_json(row: ReportRow) -> dict[str, Any]:
         "currency": row.currency,
         "cost": None if row.cost is None else plain(row.cost),
         "complete": row.complete,
+        "vendor_cost": None if row.vendor_cost is None else plain(row.vendor_cost),
+        "vendor_cost_gaps": row.vendor_gaps,
         "calls": row.calls,
         "errors": row.errors,
         "attempts": row.attempts,
@@ -109,16 +111,17 @@ def as_csv(report: LedgerReport) -> str:
     shares = [f"share_{name}" for name in _SHARES]
     conversion = report.question.conversion
     more = () if conversion is None else ("converted", "converted_currency", "calls_without_rate")
+    vendor = ("vendor_cost", "vendor_cost_gaps")
     target = io.StringIO()
     writer = csv.writer(target, lineterminator="\n")
-    writer.writerow([*by, *fields, *TOKENS, *shares, *more])
+    writer.writerow([*by, *fields, *TOKENS, *shares, *more, *vendor])
     for row in report.rows:
         data = _row_json(row, conversion)
         data["complete"] = "yes" if row.complete else "no"
         sums = [*(data[name] for name in fields), *(row.tokens[name] for name in TOKENS)]
         converted = data["converted"].values() if conversion is not None else ()
         writer.writerow(
-            [*map(_csv_text, row.group), *sums, *data["shares"].values(), *converted]
+            [*map(_csv_text, row.group), *sums, *data["shares"].values(), *converted, *(data[name] for name in vendor)]
         )  # None is written as an empty field
     return target.getvalue()
 
@@ -148,9 +151,13 @@ def _tokens(row: ReportRow, name: str) -> str:
     return "?" if known is None else f"{known:,}+" if unknown else f"{known:,}"
 
 
-def _cells(row: ReportRow, tokens: list[str], shares: list[str], conversion: Conversion | None) -> list[str]:
+def _cells(
+    row: ReportRow, tokens: list[str], shares: list[str], conversion: Conversion | None, *, vendor: bool
+) -> list[str]:
     attempts = "-" if row.attempts is None else f"{row.attempts:,}"
     money = [_amount(row.cost, complete=row.complete), row.currency or "unpriced"]
+    if vendor:
+        money.append("-" if row.vendor_cost is None else _amount(row.vendor_cost, complete=True))
     if conversion is not None:
         money.append(_amount(row.converted, complete=row.complete and not row.unconverted))
     percent = [f"{EXACT.multiply(row.shares[name], Decimal(100)):.1f}%" for name in shares]
@@ -169,11 +176,12 @@ def as_text(report: LedgerReport) -> str:
     ]
     shares = [name for name in _SHARES if name in _ALWAYS or any(row.shares[name] for row in everything)]
     conversion = report.question.conversion
-    beside = [] if conversion is None else [f"in {conversion.currency}"]
+    vendor = any(row.vendor_cost is not None for row in everything)
+    beside = [*(["vendor's cost"] if vendor else []), *([] if conversion is None else [f"in {conversion.currency}"])]
     numbers = [*beside, "calls", "attempts", *(_TOKEN_HEADS[name] for name in tokens), *shares]
     heads = [*by, "cost", "currency", *numbers]
     numbers.append("cost")
-    cells = {id(row): _cells(row, tokens, shares, conversion) for row in everything}
+    cells = {id(row): _cells(row, tokens, shares, conversion, vendor=vendor) for row in everything}
     rows = [["-" if key is None else key for key in row.group] + cells[id(row)] for row in report.rows]
     totals = [["total", *[""] * (len(by) - 1), *cells[id(row)]] for row in report.totals] if by else []
     text = table(heads, [*rows, *totals], right=numbers, rules=[len(rows)] if totals else [])
@@ -217,6 +225,8 @@ def _notes(report: LedgerReport) -> list[str]:
     notes = [] if conversion is None or not report.rows else _converted(report, conversion)
     if any(not row.complete or row.unknown["input_tokens"] or row.unknown["output_tokens"] for row in report.rows):
         notes.append("+ at least: some calls of the group have no known cost or tokens; ? not known")
+    if gaps := sum(row.vendor_gaps for row in report.totals):
+        notes.append(f"{gaps:,} calls cost more than 1% more or less by the vendor's own figure")
     failed = sum(row.errors for row in report.totals if row.currency is None)
     if failed:
         notes.append(f"{failed:,} of {_unpriced(report):,} unpriced calls ended in an error")
