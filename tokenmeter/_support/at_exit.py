@@ -8,6 +8,7 @@ import weakref
 from typing import Final, Protocol
 
 from tokenmeter._support.guard import guard
+from tokenmeter._support.worker import worker
 
 __all__ = ["Closable", "register"]
 
@@ -44,6 +45,7 @@ def _register_once() -> None:
 
 
 def _at_exit() -> None:
+    worker.end()
     for meter in list(_alive):
         with guard("settling streams at exit"):
             meter.abandon()

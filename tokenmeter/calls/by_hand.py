@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
+from tokenmeter._support.worker import worker
 from tokenmeter.calls.block import Block
 from tokenmeter.calls.context import HAND, TAGS, leave
 from tokenmeter.calls.scope import SCOPE
@@ -124,6 +125,7 @@ class CallBlock(Block[Call]):
         call = self._lifecycle().open(
             self._route(), self._model, stream=self._stream, scope=SCOPE.get(), tags=TAGS.get(), parent=HAND.get()
         )
+        worker.start()
         call.by_hand = True
         call.held = []
         call.request = self._request
@@ -167,7 +169,10 @@ class CallBlock(Block[Call]):
 
     def _close(self, item: Call, error: BaseException | None) -> None:
         call = item._call
-        call.lifecycle.settle(call, end_of(error), error)
+        if isinstance(error, GeneratorExit) and worker.running:  # it may be the garbage collector that closes
+            call.lifecycle.end_later(call, End.CLOSED_EARLY)
+        else:
+            call.lifecycle.settle(call, end_of(error), error)
 
 
 def end_of(error: BaseException | None) -> End:

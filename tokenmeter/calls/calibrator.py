@@ -26,7 +26,7 @@ from tokenmeter._support.guard import guard
 from tokenmeter.components import FIELDS
 from tokenmeter.record import End
 from tokenmeter.usage import Source, TokenCount, Usage
-from tokenmeter.wire.request_body import request_body
+from tokenmeter.wire.request_body import json_copy, request_body
 
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import OpenCall
@@ -44,7 +44,6 @@ PAUSE: Final = 1_000_000_000
 """Nanoseconds between two calls of a model that are counted."""
 _WAITING_MOST: Final = 4
 _MODELS_MOST: Final = 1000
-_DEEPEST: Final = 16
 _STORED: Final = ("previous_response_id", "conversation", "prompt_id", "cachedContent", "cached_content", "container")
 _MEDIA: Final = tuple(part.usage for part in FIELDS if part.modality)
 
@@ -119,7 +118,7 @@ class Calibrator:
             and call.usage_override is None
             and self.due(provider, model)
         ):
-            self._take(_Sample(provider, model, call.api, _copied(call.request), call.reading, usage))
+            self._take(_Sample(provider, model, call.api, json_copy(call.request), call.reading, usage))
         return notes + self.calibration.changes(provider, model)
 
     def due(self, provider: str, model: str) -> bool:
@@ -293,13 +292,3 @@ def _output_kind(reading: Reading | None) -> tuple[str, str] | None:
     if found is None or found[1] != {"text"}:
         return None
     return found[0], "output"
-
-
-def _copied(value: object, depth: int = 0) -> Any:
-    """The same JSON value in lists of its own: the caller may add to its messages as soon as the call returns."""
-    if depth < _DEEPEST:
-        if type(value) is dict:
-            return {name: _copied(item, depth + 1) for name, item in value.items()}
-        if type(value) is list:
-            return [_copied(item, depth + 1) for item in value]
-    return value

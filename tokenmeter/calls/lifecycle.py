@@ -9,7 +9,8 @@ hand-made call are kept until it settles: if it was given a usage of its own the
 delegated to them. Either way each token is counted once.
 
 Where nothing waits for the record (no scope, no span, no sink but the process's own sums), settling is deferred: the
-call is queued as it is and read with others, in a batch (`calls/deferred.py`).
+call is queued as it is and read with others, in a batch. Long texts are counted in the background, and streams that
+end inside a finalizer are settled there (`calls/deferred.py`).
 
 Nothing here may fail the host program: steps run under `guard`, apart, so that a call that cannot be priced is
 still recorded, and a sink that breaks does not starve the next one.
@@ -25,10 +26,13 @@ from typing import TYPE_CHECKING, Protocol
 from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
+from tokenmeter._support.worker import worker
 from tokenmeter.calls.deferred import DeferredCalls
 from tokenmeter.calls.opencall import Calibrates, OpenCall, Route, ScopeNode, Spans
-from tokenmeter.calls.settle import make_record
+from tokenmeter.calls.response import BodyReading, StreamReading
+from tokenmeter.calls.settle import LongCount, make_record
 from tokenmeter.record import End, Record, Sink
+from tokenmeter.wire.request_body import json_copy
 
 if TYPE_CHECKING:
     from tokenmeter.cost import Cost
@@ -124,8 +128,6 @@ class Lifecycle:
         span_later: bool = False,
     ) -> OpenCall:
         """Begin a call. The caller settles it, whatever happens. With `span_later` the caller also starts its span."""
-        if self._deferred.dropped:
-            self.drain()
         call = OpenCall(self, route, model, stream)
         if tags:
             call.tags = tags
@@ -154,6 +156,17 @@ class Lifecycle:
         """Note that the caller reads a call's body from now on."""
         call.streaming = True
         self._reading[id(call)] = call
+        if not worker.running and not worker.start():
+            self.drain()  # no thread takes the streams that were collected
+
+    def body_grew(self, call: OpenCall) -> None:
+        """Read what has come of a long body: that of a stream in the background, since its text is counted."""
+        reading = call.reading
+        if isinstance(reading, StreamReading):
+            call.long = True
+            self._latest()._deferred.fold(reading, reading.take())
+        elif isinstance(reading, BodyReading):
+            reading.fold()
 
     def body_closed(self, call: OpenCall) -> None:
         """Note that the caller reads no more of it. Safe inside a finalizer."""
@@ -171,12 +184,13 @@ class Lifecycle:
         call.ended_mono = self.monotonic()
         if error is not None:
             call.error_type = type(error).__qualname__
+        if call.long:
+            self._latest()._deferred.finish_later(call, end)
+            return
         if self._deferrable(call):
             self._deferred.put_off(call, end)
             return
         self.finish(call, end)
-        if self._deferred.dropped:
-            self.drain()
 
     def _deferrable(self, call: OpenCall) -> bool:
         """Whether nothing waits for the call's record, and little enough is kept of the call to leave it unread."""
@@ -188,14 +202,17 @@ class Lifecycle:
         reading = call.reading
         return reading is None or reading.small
 
-    def drop(self, call: OpenCall) -> None:
-        """Note a stream that was collected. Safe inside a finalizer: takes no lock and runs no code of others."""
-        self._latest()._deferred.dropped.append(call)  # the queue of a meter that was replaced is not drained
+    def end_later(self, call: OpenCall, end: End) -> None:
+        """Settle a call that ends now, soon and elsewhere. Safe inside a finalizer: it runs no code of others.
+
+        For streams that were collected, and for those that a generator closes, which the garbage collector may do.
+        """
+        self._latest()._deferred.end_later(call, end)  # the queue of a meter that was replaced is not drained
 
     def abandon(self) -> None:
         """Settle the streams that will not be read on, since the process ends."""
         for call in list(self._reading.values()):
-            self.drop(call)
+            self.end_later(call, End.DROPPED)
         self._reading.clear()
         self.drain()
 
@@ -205,10 +222,20 @@ class Lifecycle:
         if self._successor is not None:
             self._successor.drain()
 
-    def finish(self, call: OpenCall, end: End) -> None:
-        """Make the record of a claimed call that is over, and hand it on with the records that it kept."""
+    def finish(self, call: OpenCall, end: End, *, long: bool = False) -> None:
+        """Make the record of a claimed call that is over, and hand it on with the records that it kept.
+
+        Where more than 64 KB of text would be counted, the background thread does it: that one passes `long`.
+        """
         with guard("settling a call"):
-            record = make_record(call, end, price=self.price, estimate=self.estimate, calibrator=self.calibrator)
+            try:
+                record = make_record(
+                    call, end, price=self.price, estimate=self.estimate, calibrator=self.calibrator, long=long
+                )
+            except LongCount:
+                call.request = json_copy(call.request)  # the caller may add to its messages meanwhile
+                self._latest()._deferred.finish_later(call, end)
+                return
             call.request = call.reading = None  # no text outlives its counting
             if call.by_hand:
                 for child, kept in call.release():

@@ -91,10 +91,13 @@ class CallOwner(Protocol):
     def settle(self, call: OpenCall, end: End, error: BaseException | None = None) -> None:
         """The call is over."""
 
-    def drop(self, call: OpenCall) -> None:
-        """The call's stream was collected unread."""
+    def body_grew(self, call: OpenCall) -> None:
+        """More of the call's body has come than is kept unread."""
 
-    def finish(self, call: OpenCall, end: End) -> None:
+    def end_later(self, call: OpenCall, end: End) -> None:
+        """The call ends now, perhaps inside a finalizer: it is settled elsewhere."""
+
+    def finish(self, call: OpenCall, end: End, *, long: bool = False) -> None:
         """Make the record of a call that is claimed and over."""
 
     def take(self, record: Record) -> None:
@@ -180,6 +183,8 @@ class OpenCall:
     calibrated: tuple[str, ...] = ()
     """Names of the counted totals that the calibrator has corrected."""
     status_code: int | None = None
+    long: bool = False
+    """Pieces of its body are being read in the background, where it settles after them."""
     streaming: bool = False
     """A body is still being read by the caller: its tee settles the call."""
     span: SpanHandle | None = None

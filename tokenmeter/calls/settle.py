@@ -7,28 +7,44 @@ are counted offline (`tokens`) and corrected by what the calibrator learnt, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
 from tokenmeter.record import NOT_REPORTED, Attempt, End, Record
 from tokenmeter.usage import Source, TokenCount, Usage
-from tokenmeter.wire.request_body import request_body
+from tokenmeter.wire.request_body import exceeds, request_body
 
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import Calibrates, OpenCall
     from tokenmeter.calls.response import Reading
     from tokenmeter.cost import Cost
 
-__all__ = ["make_record"]
+__all__ = ["LongCount", "make_record"]
+
+_SHORT: Final = 64 * 1024
+"""Characters or bytes that are counted on the caller's thread at most."""
+
+
+class LongCount(Exception):
+    """More text would be counted than may hold up the caller."""
 
 
 def make_record(
-    call: OpenCall, end: End, *, price: Callable[[Record], Cost], estimate: bool, calibrator: Calibrates | None
+    call: OpenCall,
+    end: End,
+    *,
+    price: Callable[[Record], Cost],
+    estimate: bool,
+    calibrator: Calibrates | None,
+    long: bool = True,
 ) -> Record:
-    """The record of a finished call. With `estimate`, totals that the vendor does not report are counted."""
+    """The record of a finished call. With `estimate`, totals that the vendor does not report are counted.
+
+    Raises LongCount if that is long and `long` is false; the same call may be settled again.
+    """
     route = call.route
     reading = call.reading
-    usage, reason = _usage(call, end, reading, estimate, calibrator)
+    usage, reason = _usage(call, end, reading, estimate, calibrator, long)
     facts: dict[str, Any] = {
         "id": call.id,
         "provider": route.provider,
@@ -86,7 +102,7 @@ def make_record(
 
 
 def _usage(
-    call: OpenCall, end: End, reading: Reading | None, estimate: bool, calibrator: Calibrates | None
+    call: OpenCall, end: End, reading: Reading | None, estimate: bool, calibrator: Calibrates | None, long: bool
 ) -> tuple[Usage, str | None]:
     """The usage of a call, given by hand, reported or counted, and why the vendor reported none."""
     if call.usage_override is not None:
@@ -101,6 +117,8 @@ def _usage(
     if whole and usage.source_of("output_tokens") is not Source.PARTIAL:
         return usage, reason
     if estimate and (call.observed or not call.children):
+        if not long and (not reading.short or (usage.input_tokens is None and exceeds(call.request, _SHORT))):
+            raise LongCount
         with guard("counting what was not reported"):
             usage = _with_counts(call, usage, reading, calibrator)
     return usage, reason
