@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.context import HANDING_ON
 from tokenmeter.components import FIELDS
 from tokenmeter.record import End
 from tokenmeter.usage import Source, TokenCount, Usage
@@ -71,6 +72,9 @@ class _Pace:
 
 class Calibrator:
     """Has settled calls counted beside what the vendor reported (`learns`), and corrects counts by what was learnt."""
+
+    makes_calls: Final = False
+    """It calls no model, so it also gets the records of calls that other sinks make."""
 
     def __init__(
         self,
@@ -192,6 +196,7 @@ class Calibrator:
     # On the worker ------------------------------------------------------------------------------------------
 
     def _work(self, samples: queue.Queue[_Sample | None]) -> None:
+        HANDING_ON.set("sink")  # calls to a model that a store of the program's own makes are learnt from no more
         while True:
             sample = samples.get()
             try:

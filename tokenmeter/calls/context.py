@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tokenmeter.calls.opencall import OpenCall
     from tokenmeter.calls.protocols import CurrentCall
 
-__all__ = ["CALL", "HAND", "TAGS", "carry", "clean_tags", "leave"]
+__all__ = ["CALL", "HAND", "HANDING_ON", "TAGS", "carry", "clean_tags", "handing_on", "leave"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -31,6 +31,27 @@ _R = TypeVar("_R")
 TAGS: Final[ContextVar[Mapping[str, str]]] = ContextVar("tokenmeter.tags", default=EMPTY)
 HAND: Final[ContextVar[OpenCall | None]] = ContextVar("tokenmeter.hand_made_call", default=None)
 CALL: Final[ContextVar[CurrentCall | None]] = ContextVar("tokenmeter.call", default=None)
+HANDING_ON: Final[ContextVar[str | None]] = ContextVar("tokenmeter.handing_on", default=None)
+"""What of the program's own a call to a model is being handed to or asked for: a "sink", a "span", the "clock"."""
+
+
+class handing_on:  # reads as a statement: `with handing_on("sink"):`
+    """Calls to a model made in this block are summed, and not handed to the program's sinks or spans again.
+
+    A sink that asks a model would else be handed its own question, without end.
+    """
+
+    __slots__ = ("_before", "_to")
+
+    def __init__(self, to: str) -> None:
+        self._to = to
+
+    def __enter__(self) -> None:
+        self._before = HANDING_ON.get()
+        HANDING_ON.set(self._to if self._before in (None, "sink") or self._to == "clock" else "span")
+
+    def __exit__(self, *raised: object) -> None:
+        HANDING_ON.set(self._before)
 
 
 def leave(variable: ContextVar[_T], ours: object, previous: _T) -> None:

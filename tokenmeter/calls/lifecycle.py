@@ -27,6 +27,7 @@ from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
+from tokenmeter.calls.context import HANDING_ON, handing_on
 from tokenmeter.calls.deferred import DeferredCalls
 from tokenmeter.calls.opencall import Calibrates, OpenCall, Route, ScopeNode, Spans
 from tokenmeter.calls.response import BodyReading, StreamReading
@@ -51,7 +52,8 @@ class Sums(Sink, Protocol):
 class Lifecycle:
     """Opens and settles calls for one `Tokenmeter`, and takes records that were made elsewhere.
 
-    `sums` and `sinks` get every record, in this order. `spans` makes the spans of calls; None where there are none.
+    `sums` and `sinks` get every record, first those that make no calls to models. `spans` makes the spans of calls;
+    None where there are none.
     `price` turns a record into a cost, when the record is asked for it. With `estimate`, totals that the vendor does
     not report are counted; `calibrator` corrects those counts, and looks at every call that settles. `deferred` is
     the queue of calls that may be read later. `clock` gives nanoseconds since the epoch, `monotonic` those of a
@@ -71,9 +73,10 @@ class Lifecycle:
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
-        self.sinks: tuple[Sink, ...] = tuple(sinks) if sums is None else (sums, *sinks)
-        self.clock = clock
-        self.monotonic = monotonic
+        self.sinks: tuple[Sink, ...] = ()
+        self._set_sinks(sinks if sums is None else (sums, *sinks))
+        self.clock = clock if clock is time.time_ns else _apart(clock, time.time_ns)
+        self.monotonic = monotonic if monotonic is time.perf_counter_ns else _apart(monotonic, time.perf_counter_ns)
         self._sums = sums
         self.spans = spans
         self.price = price
@@ -92,17 +95,22 @@ class Lifecycle:
         self._reading = {}
         self._sinks_lock = threading.Lock()
 
+    def _set_sinks(self, sinks: Iterable[Sink]) -> None:
+        self.sinks = tuple(sinks)
+        self._calling = tuple(one for one in self.sinks if getattr(one, "makes_calls", True))
+        self._quiet = tuple(one for one in self.sinks if one not in self._calling)
+
     def add_sink(self, sink: Sink) -> None:
         """Hand every later record to this sink too."""
         self.drain()
         with self._sinks_lock:
-            self.sinks = (*self.sinks, sink)
+            self._set_sinks((*self.sinks, sink))
 
     def remove_sink(self, sink: Sink) -> None:
         """Stop handing records to this sink."""
         self.drain()
         with self._sinks_lock:
-            self.sinks = tuple(one for one in self.sinks if one is not sink)
+            self._set_sinks(one for one in self.sinks if one is not sink)
 
     def hand_over(self, successor: Lifecycle) -> None:
         """Have the records of calls still open here go to the sinks of the successor."""
@@ -137,7 +145,10 @@ class Lifecycle:
         if parent is not None:
             call.parent = parent
             parent.children += 1
-        if self.spans is not None:
+        inside = HANDING_ON.get()
+        if inside is not None:
+            call.inner = True
+        if self.spans is not None and inside in (None, "sink"):
             if span_later:
                 call.span_due = True
             else:
@@ -229,9 +240,7 @@ class Lifecycle:
         """
         with guard("settling a call"):
             try:
-                record = make_record(
-                    call, end, price=self.price, estimate=self.estimate, calibrator=self.calibrator, long=long
-                )
+                record = self._record(call, end, long)
             except LongCount:
                 call.request = json_copy(call.request)  # the caller may add to its messages meanwhile
                 self._latest()._deferred.finish_later(call, end)
@@ -242,20 +251,36 @@ class Lifecycle:
                     _hand_on(child, call.delegate(kept) if call.observed else kept, call.parent)
             _hand_on(call, record, call.parent)
 
+    def _record(self, call: OpenCall, end: End, long: bool) -> Record:
+        if self.calibrator is None or call.inner:
+            return make_record(call, end, price=self.price, estimate=self.estimate, calibrator=None, long=long)
+        with handing_on("sink"):  # the store of what was learnt may be the program's own
+            return make_record(
+                call, end, price=self.price, estimate=self.estimate, calibrator=self.calibrator, long=long
+            )
+
     # Handing on ---------------------------------------------------------------------------------------------
 
-    def take(self, record: Record, *, scope: ScopeNode | None = None) -> None:
+    def take(self, record: Record, *, scope: ScopeNode | None = None, inner: bool | None = None) -> None:
         """Hand on a record that was made elsewhere, such as from another instrumentation's span.
 
-        `scope` is the scope that the call ran in, and `record.scope` its path: the record is added to its sums.
+        `scope` is the scope that the call ran in, and `record.scope` its path: the record is added to its sums. An
+        `inner` call was made by a sink: sinks that make calls do not get it. None: the context says so.
         """
         if scope is not None:
             with guard("adding to a scope"):
                 scope.opened()
                 scope.settled(record)
-        for sink in self._latest().sinks:
+        latest = self._latest()
+        for sink in latest._quiet:
             with guard("writing to a sink"):
                 sink.write(record)
+        if not latest._calling or (HANDING_ON.get() is not None if inner is None else inner):
+            return
+        with handing_on("sink"):
+            for sink in latest._calling:
+                with guard("writing to a sink"):
+                    sink.write(record)
 
 
 def _hand_on(call: OpenCall, record: Record, around: OpenCall | None) -> None:
@@ -267,9 +292,21 @@ def _hand_on(call: OpenCall, record: Record, around: OpenCall | None) -> None:
             record = around.delegate(record)
         around = around.parent
     if call.span is not None:
-        with guard("ending a span"):
+        with guard("ending a span"), handing_on("span"):
             call.span.finish(record)
     if call.scope is not None:
         with guard("adding to a scope"):
             call.scope.settled(record)
-    call.lifecycle.take(record)
+    call.lifecycle.take(record, inner=call.inner)
+
+
+def _apart(clock: Callable[[], int], other: Callable[[], int]) -> Callable[[], int]:
+    """A clock of the program's own. Calls to a model that it makes are inner calls, timed by the other clock."""
+
+    def read() -> int:
+        if HANDING_ON.get() == "clock":
+            return other()
+        with handing_on("clock"):
+            return clock()
+
+    return read

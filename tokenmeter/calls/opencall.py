@@ -100,7 +100,7 @@ class CallOwner(Protocol):
     def finish(self, call: OpenCall, end: End, *, long: bool = False) -> None:
         """Make the record of a call that is claimed and over."""
 
-    def take(self, record: Record) -> None:
+    def take(self, record: Record, *, inner: bool | None = None) -> None:
         """Hand a record to the sinks."""
 
 
@@ -167,6 +167,8 @@ class OpenCall:
     """The HTTP client of that SDK client: its requests meanwhile belong to this call, whatever their path."""
     span_due: bool = False
     """The SDK makes a span of its own before it sends: the call's span is decided at the first request."""
+    inner: bool = False
+    """It was made by a sink or span processor while that took a record: it is summed, and not handed to them."""
     by_hand: bool = False
     observed: bool = False
     """It was given a usage by hand: this call carries the usage, and not the calls inside."""

@@ -90,6 +90,9 @@ class Ledger:
     wait in memory while the file cannot be written. Raises ConfigurationError for a path that cannot be a file.
     """
 
+    makes_calls: Final = False
+    """It calls no model, so it also gets the records of calls that other sinks make."""
+
     def __init__(self, path: str | os.PathLike[str], *, queue_size: int = QUEUE_SIZE) -> None:
         name = os.fspath(path)
         if not isinstance(name, str) or not name or name == ":memory:" or "\0" in name:
