@@ -69,8 +69,15 @@ def test_many_deadlines_need_one_thread(worker: Worker) -> None:
     assert threading.active_count() == before
 
 
-def test_after_its_end_it_takes_no_work_over(worker: Worker) -> None:
+@pytest.mark.parametrize("running", [False, True])
+def test_its_end_runs_what_waits_and_takes_no_more(worker: Worker, running: bool) -> None:
+    seen: list[str] = []
+    worker.after(60, lambda: seen.append("late"))
+    worker.put(lambda: seen.append("now"))
+    if running:
+        worker.start()
     worker.end()
+    assert seen == ["now", "late"]
     assert not worker.start()
     assert not worker.running
 
@@ -78,7 +85,8 @@ def test_after_its_end_it_takes_no_work_over(worker: Worker) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_child_starts_a_thread_of_its_own_and_none_of_the_parents_jobs(worker: Worker) -> None:
     read, write = os.pipe()
-    worker.put(lambda: os.write(write, b"parent's "))
+    parent = os.getpid()
+    worker.put(lambda: os.getpid() != parent and os.write(write, b"parent's "))
     pid = os.fork()
     if pid == 0:
         done = threading.Event()

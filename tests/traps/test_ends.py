@@ -429,4 +429,4 @@ def test_a_stream_forgotten_after_configure_is_recorded(server: ProviderServer, 
             gc.collect()
             assert records.only().end is End.DROPPED
     finally:
-        tokenmeter.configure()
+        tokenmeter.configure(replace=True)

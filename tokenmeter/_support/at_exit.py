@@ -45,8 +45,9 @@ def _register_once() -> None:
 
 
 def _at_exit() -> None:
-    worker.end()
     for meter in list(_alive):
         with guard("settling streams at exit"):
             meter.abandon()
+    worker.end()
+    for meter in list(_alive):
         meter.shutdown(_SECONDS) if meter.is_default else meter.flush(_SECONDS)

@@ -25,6 +25,7 @@ from tokenmeter._support.guard import guard
 __all__ = ["Worker", "worker"]
 
 _Job = Callable[[], object]
+_LAST: Final = 1e18
 
 
 class Worker:
@@ -69,23 +70,37 @@ class Worker:
                 self.running = True
         return self.running
 
-    def end(self) -> None:
-        """Take no further job, since the interpreter stops threads soon: callers do their own work from now on."""
-        self.ended, self.running = True, False
+    def end(self, timeout: float = 2.0) -> None:
+        """Run the jobs that wait, those before their time too, and start no thread again: the interpreter ends.
+
+        Jobs that are put later are not run: callers do their own work from now on.
+        """
+        running, self.ended, self.running = self.running, True, False
+        done = threading.Event()
+        self._jobs.put((_LAST, next(self._order), done.set))
+        if not running:
+            self._run_due(self._jobs, [])
+        done.wait(timeout)
 
     def _run(self, jobs: SimpleQueue[tuple[float, int, _Job]]) -> None:
         later: list[tuple[float, int, _Job]] = []
         try:
             while True:
-                with suppress(Empty):  # the first of those that wait is due
-                    heapq.heappush(later, jobs.get(timeout=_wait(later)))
-                while later and later[0][0] <= time.monotonic():
-                    job = heapq.heappop(later)[2]
-                    with guard("working in the background"):
-                        job()
-                    del job  # while the thread waits it keeps nothing alive
+                self._run_due(jobs, later)
         finally:
             self.running = False  # only what the guard lets through ends the thread: `start` begins another
+
+    def _run_due(self, jobs: SimpleQueue[tuple[float, int, _Job]], later: list[tuple[float, int, _Job]]) -> None:
+        """Wait for the next job, new or due, and run all that are due."""
+        with suppress(Empty):  # the first of those that wait is due
+            heapq.heappush(later, jobs.get(timeout=_wait(later)))
+            while self.ended:
+                heapq.heappush(later, jobs.get_nowait())
+        while later and (self.ended or later[0][0] <= time.monotonic()):
+            job = heapq.heappop(later)[2]
+            with guard("working in the background"):
+                job()
+            del job  # while the thread waits it keeps nothing alive
 
 
 def _wait(later: list[tuple[float, int, _Job]]) -> float | None:

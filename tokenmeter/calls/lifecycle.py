@@ -74,6 +74,7 @@ class Lifecycle:
         monotonic: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.sinks: tuple[Sink, ...] = ()
+        self._added: list[Sink] = []
         self._set_sinks(sinks if sums is None else (sums, *sinks))
         self.clock = clock if clock is time.time_ns else _apart(clock, time.time_ns)
         self.monotonic = monotonic if monotonic is time.perf_counter_ns else _apart(monotonic, time.perf_counter_ns)
@@ -104,16 +105,22 @@ class Lifecycle:
         """Hand every later record to this sink too."""
         self.drain()
         with self._sinks_lock:
+            self._added.append(sink)
             self._set_sinks((*self.sinks, sink))
 
     def remove_sink(self, sink: Sink) -> None:
         """Stop handing records to this sink."""
         self.drain()
         with self._sinks_lock:
+            self._added = [one for one in self._added if one is not sink]
             self._set_sinks(one for one in self.sinks if one is not sink)
+        if self._successor is not None:
+            self._successor.remove_sink(sink)
 
     def hand_over(self, successor: Lifecycle) -> None:
-        """Have the records of calls still open here go to the sinks of the successor."""
+        """Have the records of calls still open here go to the sinks of the successor, and give it the added ones."""
+        for sink in self._added:
+            successor.add_sink(sink)
         self._successor = successor
 
     def _latest(self) -> Lifecycle:

@@ -87,19 +87,22 @@ class Ledger:
     """A sink that appends every record to an SQLite file, in the background.
 
     `path` is made absolute; the file and its tables are made by the first record. `queue_size` is how many records
-    wait in memory while the file cannot be written. Raises ConfigurationError for a path that cannot be a file.
+    wait in memory while the file cannot be written. With `sync`, `write` returns when the record is committed, or the
+    file is found not to take it: a process that is killed loses no call that it has gone on from. Raises
+    ConfigurationError for a path that cannot be a file.
     """
 
     makes_calls: Final = False
     """It calls no model, so it also gets the records of calls that other sinks make."""
 
-    def __init__(self, path: str | os.PathLike[str], *, queue_size: int = QUEUE_SIZE) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, queue_size: int = QUEUE_SIZE, sync: bool = False) -> None:
         name = os.fspath(path)
         if not isinstance(name, str) or not name or name == ":memory:" or "\0" in name:
             raise ConfigurationError(f"ledger: {path!r} cannot be a file; give a path such as 'spend.db'")
         if queue_size < 1:
             raise ConfigurationError(f"queue_size: {queue_size} leaves no room for a record; give 1 or more")
         self.path = os.path.abspath(os.path.expanduser(name))
+        self.sync: Final = sync
         self._queue_size = queue_size
         self._begin()
         process.add(self)
@@ -142,6 +145,8 @@ class Ledger:
             self._hurry.set()
         if self._thread is None:
             self._start()
+        if self.sync and threading.current_thread() is not self._thread:
+            self.flush()
 
     def flush(self, timeout: float = _EXIT) -> bool:
         """Commit everything taken so far within `timeout` seconds; whether that succeeded.
