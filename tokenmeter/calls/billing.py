@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.empty import EMPTY
+from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import logger
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End, Record
@@ -46,6 +47,11 @@ class Billing:
         self._lock = threading.Lock()
         self._book: Book | None = None
         self._warned: BoundedDict[tuple[str | None, str | None], None] = BoundedDict(1000)
+        on_fork(self)
+
+    def forked(self) -> None:
+        """In a child process: a thread of the parent may be loading the book."""
+        self._lock = threading.Lock()
 
     @property
     def book(self) -> Book:

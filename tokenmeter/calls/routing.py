@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
+from tokenmeter._support.fork import on_fork
 from tokenmeter.calls.opencall import ClientMark, Route
 from tokenmeter.wire.formats import load_apis
 
@@ -35,6 +36,11 @@ class Routing:
         self._providers: Providers | None = None
         self._routes: BoundedDict[tuple[Any, ...], Route | None] = BoundedDict(1000)
         self._with_ports = self._hosts_with_ports()
+        on_fork(self)
+
+    def forked(self) -> None:
+        """In a child process: a thread of the parent may be loading the catalog."""
+        self._lock = threading.Lock()
 
     @property
     def providers(self) -> Providers:
