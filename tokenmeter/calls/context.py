@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+from tokenmeter._support.bounded import short_name
 from tokenmeter._support.empty import EMPTY
 from tokenmeter.errors import ConfigurationError
 
@@ -61,7 +62,10 @@ def leave(variable: ContextVar[_T], ours: object, previous: _T) -> None:
 
 
 def clean_tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    """Tags as text; None means "no such tag". Raises ConfigurationError for a value that is not a plain one."""
+    """Tags as text of 256 characters at most; None means "no such tag".
+
+    Raises ConfigurationError for a value that is not a plain one.
+    """
     clean: dict[str, str] = {}
     for name, value in tags.items():
         if value is None:
@@ -69,7 +73,7 @@ def clean_tags(tags: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, bool):
             clean[name] = "true" if value else "false"
         elif isinstance(value, str | int | float):
-            clean[name] = str(value)
+            clean[short_name(name)] = short_name(str(value))
         else:
             raise ConfigurationError(f"tag {name}={value!r}: a tag is text, a number or a boolean")
     return clean

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from tokenmeter._support.bounded import NAME_MOST, short_name
 from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
@@ -143,6 +144,8 @@ class Lifecycle:
         span_later: bool = False,
     ) -> OpenCall:
         """Begin a call. The caller settles it, whatever happens. With `span_later` the caller also starts its span."""
+        if model is not None and len(model) > NAME_MOST:
+            model = short_name(model)
         call = OpenCall(self, route, model, stream)
         if tags:
             call.tags = tags

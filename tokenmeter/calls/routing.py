@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._support.bounded import BoundedDict
+from tokenmeter._support.bounded import NAME_MOST, BoundedDict, short_name
 from tokenmeter._support.fork import on_fork
 from tokenmeter.calls.opencall import ClientMark, Route
 from tokenmeter.wire.formats import load_apis
@@ -18,6 +18,8 @@ __all__ = ["Routing"]
 
 _ASKABLE: Final = ("openai.chat", "openai.completions")
 """Wire formats whose streams carry usage only if asked for it."""
+_ADDRESS_MOST: Final = 1024
+"""Characters of a path and query that is remembered: some name the model, and anybody sends them."""
 _FREE_OPERATIONS: Final = ("count_tokens",)
 """Operations that no model answers and no provider bills."""
 
@@ -84,6 +86,8 @@ class Routing:
         provider wins over the address. With `any_host` the path alone decides at an unknown host.
         """
         key = (host, port, base, path, query, mark, any_host)
+        if len(base) + len(path) + len(query) > _ADDRESS_MOST or len(host) > NAME_MOST:
+            return self._new_route(short_name(host), *key[1:])
         try:
             return self._routes[key]
         except KeyError:

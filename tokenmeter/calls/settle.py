@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter._support.bounded import short_name
 from tokenmeter._support.guard import guard
 from tokenmeter.record import NOT_REPORTED, Attempt, End, Record
 from tokenmeter.usage import Source, TokenCount, Usage
@@ -72,7 +73,7 @@ def make_record(
         extracted = reading.extracted
         if extracted is not None:
             facts.update(
-                response_model=extracted.model,
+                response_model=extracted.model and short_name(extracted.model),
                 usage_raw=extracted.raw,
                 unknown_fields=extracted.unknown_fields,
                 service_tier=extracted.service_tier,
