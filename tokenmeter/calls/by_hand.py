@@ -17,6 +17,7 @@ from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
 from tokenmeter.calls.block import Block
 from tokenmeter.calls.context import HAND, TAGS, leave
+from tokenmeter.calls.hints import observed_late
 from tokenmeter.calls.scope import SCOPE
 from tokenmeter.errors import UsageError
 from tokenmeter.record import End
@@ -46,6 +47,7 @@ class Call:
         """
         from tokenmeter.calls.response import ObjectReading
 
+        self._in_time("observe")
         with guard("observing a reply"):
             call = self._call
             call.reading = ObjectReading(_parsed(reply), call.provider, call.api, call.request_model)
@@ -55,6 +57,7 @@ class Call:
         """Read one event of a stream: a mapping, a `data:` string or an SDK's chunk."""
         from tokenmeter.calls.response import StreamReading
 
+        self._in_time("observe_event")
         with guard("observing an event"):
             call = self._call
             if not isinstance(call.reading, StreamReading):
@@ -73,6 +76,7 @@ class Call:
         from tokenmeter.calls.response import TextReading
         from tokenmeter.tokens import OutputCounter
 
+        self._in_time("observe_text")
         with guard("observing text"):
             call = self._call
             if not isinstance(call.reading, TextReading):
@@ -84,12 +88,18 @@ class Call:
 
     def observe_usage(self, usage: Usage | Mapping[str, Any]) -> None:
         """Take a usage as reported: a `Usage`, or its JSON form. Raises UsageError naming a bad field."""
+        self._in_time("observe_usage")
         self._call.usage_override = usage if isinstance(usage, Usage) else Usage.from_dict(usage)
         self._call.observed = True
 
     def observe_request(self, request: object) -> None:
         """The request as sent, for counting its tokens where the vendor reports none. Not kept after the call."""
+        self._in_time("observe_request")
         self._call.request = request
+
+    def _in_time(self, method: str) -> None:
+        if self._call.settled:
+            observed_late(method)
 
 
 def _parsed(reply: object) -> object:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tokenmeter.calls.opencall import OpenCall
     from tokenmeter.calls.protocols import CurrentCall
 
-__all__ = ["CALL", "HAND", "HANDING_ON", "TAGS", "carry", "clean_tags", "handing_on", "leave"]
+__all__ = ["CALL", "HAND", "HANDING_ON", "OPEN_SCOPES", "TAGS", "carry", "clean_tags", "handing_on", "leave"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -32,6 +32,8 @@ _R = TypeVar("_R")
 TAGS: Final[ContextVar[Mapping[str, str]]] = ContextVar("tokenmeter.tags", default=EMPTY)
 HAND: Final[ContextVar[OpenCall | None]] = ContextVar("tokenmeter.hand_made_call", default=None)
 CALL: Final[ContextVar[CurrentCall | None]] = ContextVar("tokenmeter.call", default=None)
+OPEN_SCOPES: Final[set[int]] = set()
+"""ids of the scopes whose blocks are open, in any thread."""
 HANDING_ON: Final[ContextVar[str | None]] = ContextVar("tokenmeter.handing_on", default=None)
 """What of the program's own a call to a model is being handed to or asked for: a "sink", a "span", the "clock"."""
 

@@ -28,8 +28,9 @@ from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
-from tokenmeter.calls.context import HANDING_ON, handing_on
+from tokenmeter.calls.context import HANDING_ON, OPEN_SCOPES, handing_on
 from tokenmeter.calls.deferred import DeferredCalls
+from tokenmeter.calls.hints import outside_scopes
 from tokenmeter.calls.opencall import Calibrates, OpenCall, Route, ScopeNode, Spans
 from tokenmeter.calls.response import BodyReading, StreamReading
 from tokenmeter.calls.settle import LongCount, make_record
@@ -152,6 +153,8 @@ class Lifecycle:
         if scope is not None:
             call.scope = scope
             scope.opened()
+        elif OPEN_SCOPES:
+            outside_scopes()
         if parent is not None:
             call.parent = parent
             parent.children += 1

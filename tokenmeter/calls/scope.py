@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
+from tokenmeter.calls import marks
 from tokenmeter.calls.block import Block
-from tokenmeter.calls.context import TAGS, clean_tags, leave
+from tokenmeter.calls.context import OPEN_SCOPES, TAGS, clean_tags, leave
+from tokenmeter.calls.hints import empty_scope
 from tokenmeter.money import EXACT, Money
 from tokenmeter.record import End, Record
 from tokenmeter.usage import TOKEN_FIELDS, Source
@@ -65,6 +67,7 @@ class Scope:
             threading.RLock()
         )  # a generator that is never closed ends its block in the garbage collector, wherever that runs
         self._open = 0
+        self._started = False
         self._waiting: list[Record] = []
         self._calls = self._attempts = self._unpriced = self._unknown = 0
         self._costs: dict[str, Decimal] = {}
@@ -77,6 +80,7 @@ class Scope:
     def opened(self) -> None:
         with self._lock:
             self._open += 1
+            self._started = True
         if self.parent is not None:
             self.parent.opened()
 
@@ -248,6 +252,7 @@ class ScopeBlock(Block[Scope]):
         parent = SCOPE.get()
         scope = Scope(self._name, MappingProxyType({**TAGS.get(), **self._tags}), parent, self._lifecycle())
         with guard("starting a scope's span"):
+            OPEN_SCOPES.add(id(scope))
             scope._span = self._start_span(scope)
             if scope._span is not None:
                 worker.start()
@@ -273,7 +278,10 @@ class ScopeBlock(Block[Scope]):
         return SCOPE.get() is item
 
     def _close(self, item: Scope, error: BaseException | None) -> None:
+        OPEN_SCOPES.discard(id(item))
         with guard("ending a scope"):
+            if error is None and not item._started and not marks.in_use():
+                empty_scope(item.name)
             item._end(error)
 
 
