@@ -123,6 +123,7 @@ class Ledger:
         self._losing = threading.RLock()
         self._file = LedgerFile(self.path)
         self._io = threading.Lock()  # held while the file is touched
+        self._pricing = threading.Lock()  # held while rows are priced: modules and prices are loaded meanwhile
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = _Signal()
@@ -295,7 +296,7 @@ class Ledger:
         self._book_is_loaded = True  # or it will be, by the first row
         for record in records:
             made = len(self._rows)
-            with guard("making a row of the ledger"):
+            with self._pricing, guard("making a row of the ledger"):
                 self._rows.append(row(record))
             if len(self._rows) == made:
                 self._lose(record.ended_ns // 1000, 1, _NOT_STORED)
@@ -321,7 +322,7 @@ class Ledger:
                 self._load_book(self._early[0])
 
     def _load_book(self, record: Record) -> None:
-        with guard("pricing a record for the ledger"):
+        with self._pricing, guard("pricing a record for the ledger"):
             _ = record.cost
         self._book_is_loaded = True
         self._rouse()
@@ -369,15 +370,23 @@ class Ledger:
     # How it lives through forks and the end of the process: called by `ledger_process` --------------------------
 
     def before_fork(self) -> bool:
-        """Close the file and lock it, if the commit in hand ends in time; whether it is locked."""
-        locked = self._io.acquire(timeout=_FORK)
-        if locked:
-            self._file.let_go()
-        return locked
+        """Close the file and lock it, if the work in hand ends in time; whether it is locked.
+
+        A child waits for ever for a module that another thread of its parent was importing: so pricing ends first.
+        """
+        until = time.monotonic() + _FORK
+        if not self._pricing.acquire(timeout=_FORK):
+            return False
+        if not self._io.acquire(timeout=max(0.0, until - time.monotonic())):
+            self._pricing.release()
+            return False
+        self._file.let_go()
+        return True
 
     def after_fork_in_parent(self) -> None:
         """Unlock the file, locked since `before_fork`."""
         self._io.release()
+        self._pricing.release()
 
     def after_fork_in_child(self) -> object:
         """Begin afresh. Returns what must be kept from being finalised: a connection not closed in time."""
