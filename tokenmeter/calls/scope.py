@@ -75,6 +75,9 @@ class Scope:
         self._sources: dict[Source, int] = {}
         self._span: ScopeSpan | None = None
 
+    def __del__(self) -> None:
+        OPEN_SCOPES.discard(id(self))  # its block was never left
+
     # Called by the calls inside ------------------------------------------------------------------------------
 
     def opened(self) -> None:
