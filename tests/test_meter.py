@@ -27,10 +27,10 @@ def test_a_price_goes_by_the_users_own_names() -> None:
 
 def test_the_environment_names_models_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKENMETER_MODELS", "ep-20240515-x=doubao-pro-32k")
-    tokenmeter.configure()
+    tokenmeter.configure(replace=True)
     try:
         cost = tokenmeter.price(USAGE, provider="volcengine", model="ep-20240515-x", at="2024-05-16")
     finally:
         monkeypatch.undo()
-        tokenmeter.configure()
+        tokenmeter.configure(replace=True)
     assert cost.model == "Doubao-pro-32k"

@@ -42,7 +42,7 @@ def test_a_variable_is_read_and_an_argument_wins(name: str, text: str, value: An
 @pytest.mark.parametrize(
     ("given", "variables", "message"),
     [
-        pytest.param({"ledgr": "x"}, {}, "'ledgr' is not a setting; the settings are ask_usage, calibrate,", id="name"),
+        pytest.param({"ledgr": "x"}, {}, "'ledgr' is not a setting; did you mean ledger? the settings are", id="name"),
         pytest.param({"ledger": 1}, {}, "ledger=1: give a path", id="path"),
         pytest.param({"calibration": 1}, {}, "calibration=1: give a path, or a store with load, add", id="store"),
         pytest.param({"log": "text"}, {}, "log='text': the format of log lines is json", id="log"),

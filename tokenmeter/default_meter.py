@@ -31,19 +31,21 @@ def is_configured() -> bool:
     return _default is not None
 
 
-def configure(**settings: Any) -> Tokenmeter:
-    """Replace the default `Tokenmeter`; arguments are those of `Tokenmeter`. The one before is flushed first.
+def configure(*, replace: bool = False, **settings: Any) -> Tokenmeter:
+    """Change settings of the default `Tokenmeter`; arguments are those of `Tokenmeter`.
 
-    Calls still open settle into the new one.
+    What is not named stays as earlier calls have set it, an open ledger included; None sets a setting back to its
+    variable or default. With `replace` all others are set back. A new meter takes the place of the one before: calls
+    still open and sinks added by `add_sink` go over to it.
     """
-    return _make(settings)
+    return _make(settings, replace=replace)
 
 
-def _make(settings: dict[str, Any]) -> Tokenmeter:
+def _make(settings: dict[str, Any], *, replace: bool = False) -> Tokenmeter:
     global _default
     with _lock:
         before = _default
-        made = Tokenmeter(**settings)
+        made = Tokenmeter.in_place_of(before, {**({} if before is None or replace else before.given), **settings})
         made.is_default = True
         _default = made
         if before is not None:

@@ -7,17 +7,20 @@ their own and change nothing global. The constructor builds the parts first (`Ro
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Iterable
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tokenmeter._support import at_exit
 from tokenmeter._support.guard import guard
+from tokenmeter._support.worker import worker
 from tokenmeter.calls import marks
 from tokenmeter.calls.billing import Billing
 from tokenmeter.calls.by_hand import CallBlock
-from tokenmeter.calls.context import HAND, TAGS
+from tokenmeter.calls.context import HAND, TAGS, handing_on
 from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
 from tokenmeter.calls.routing import Routing
 from tokenmeter.calls.scope import SCOPE, Scope, ScopeBlock, TagsBlock
@@ -28,7 +31,7 @@ from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
 from tokenmeter.wire.request_body import model_of, request_body
 from tokenmeter.wire.request_params import request_line
-from tokenmeter.wiring import build_parts
+from tokenmeter.wiring import Parts, build_parts
 
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import ScopeNode
@@ -61,8 +64,11 @@ class Tokenmeter:
         sinks: Iterable[Sink] = (),
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], int] = time.perf_counter_ns,
+        _ledger: Sink | None = None,
         **settings: Any,
     ) -> None:
+        self.given: Mapping[str, Any] = settings
+        """The arguments that this meter was made with."""
         self.settings: Final = Settings.read(settings)
         self._routing: Final = Routing(self.settings.hosts, ask_usage=self.settings.ask_usage)
         self._billing: Final = Billing(
@@ -85,8 +91,10 @@ class Tokenmeter:
             sinks=sinks,
             clock=clock,
             monotonic=monotonic,
+            ledger=_ledger,
         )
         self.spans: Final = parts.spans
+        self._ledger: Final = parts.ledger
         self._calibrator: Final = parts.calibrator
         self._lifecycle: Final = Lifecycle(
             price=self._billing.price,
@@ -101,6 +109,19 @@ class Tokenmeter:
         )
         self.is_default = False
         at_exit.register(self)
+        if worker.waiting:
+            worker.start()
+        self._forgotten: Final = weakref.finalize(self, worker.put, functools.partial(_retire, parts))
+        self._forgotten.atexit = False  # the end of the program flushes each meter
+
+    @classmethod
+    def in_place_of(cls, before: Tokenmeter | None, arguments: Mapping[str, Any]) -> Tokenmeter:
+        """A meter with these arguments that goes on with the open ledger of the one before, where both name it."""
+        given = {name: value for name, value in arguments.items() if value is not None}
+        ledger = before._ledger if before is not None else None
+        made = cls(**given, _ledger=ledger)
+        made.given = given
+        return made
 
     # The catalog --------------------------------------------------------------------------------------------
 
@@ -339,7 +360,7 @@ class Tokenmeter:
 
     def add_sink(self, sink: Sink) -> None:
         """Hand every later record to this object too."""
-        self._lifecycle.add_sink(sink)
+        self.latest()._lifecycle.add_sink(sink)
 
     def remove_sink(self, sink: Sink) -> None:
         """Stop handing records to this object."""
@@ -357,13 +378,18 @@ class Tokenmeter:
         return done
 
     def hand_over(self, successor: Tokenmeter) -> None:
-        """Flush and close; calls still open here settle into the successor. For `configure`."""
+        """Flush; calls still open here and sinks added here go to the successor. For `configure`.
+
+        Sinks that the successor does not have are closed.
+        """
         self.flush()
+        self._forgotten.detach()
         self._successor = successor
         self._lifecycle.hand_over(successor._lifecycle)
         if marks.instrumented() is self:
             marks.set_instrumented(successor)
-        self.shutdown()
+        kept = successor._lifecycle.sinks
+        self._each_sink(5.0, lambda sink, left: sink.close(left) if sink not in kept else None)
 
     def abandon(self) -> None:
         """Settle the streams that are still open, since nobody will read on. For the end of the program."""
@@ -374,7 +400,16 @@ class Tokenmeter:
         done = True
         for sink in self._lifecycle.sinks:
             delivered: bool | None = False
-            with guard(f"flushing {type(sink).__name__}"):
+            with guard(f"flushing {type(sink).__name__}"), handing_on("sink"):
                 delivered = act(sink, max(0.0, until - time.monotonic()))
             done = done and delivered is not False
         return done
+
+
+def _retire(parts: Parts) -> None:
+    """Settle what a forgotten meter has put off, keep its sums, and close what it opened. On the background thread."""
+    parts.deferred.drain()
+    for sink in (parts.metrics, parts.calibrator, parts.ledger):
+        if sink is not None:
+            with guard(f"closing {type(sink).__name__}"):
+                sink.close(5.0)

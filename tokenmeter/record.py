@@ -174,10 +174,14 @@ class Record:
 
 
 class Sink(Protocol):
-    """Where records go. A sink that fails is logged and never starves the next one."""
+    """Where records go. A sink that fails is logged and never starves the next one.
+
+    Calls to a model that a sink makes while it writes are summed and go to the ledger, but to no sink that may make
+    calls itself: every sink may, unless its `makes_calls` is False.
+    """
 
     def write(self, record: Record) -> None:
-        """Take one record; called on the caller's thread, so hand long work to another."""
+        """Take one record, on the caller's thread or the background one: hand long work to another."""
 
     def flush(self, timeout: float) -> bool:
         """Deliver what was taken within `timeout` seconds; whether all of it was."""

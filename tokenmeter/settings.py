@@ -5,19 +5,22 @@ A new setting is a field of `Settings`; the list below is made from the fields.
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tokenmeter._support.bounded import BoundedDict
+from tokenmeter._support.guard import logger
 from tokenmeter.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from tokenmeter.exchange import ExchangeRates
 
-__all__ = ["SETTINGS", "Setting", "Settings"]
+__all__ = ["SETTINGS", "Setting", "Settings", "unknown_variables"]
 
 _YES: Final = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -166,6 +169,9 @@ class Settings:
     """Checked settings. Raises ConfigurationError naming the argument or variable and what it may be."""
 
     ledger: str | None = _row(_path, "file to which every record is appended")
+    ledger_sync: bool = _row(
+        _yes_or_no, "a call returns when its record is in the ledger (default off)", read=_switch, default=False
+    )
     log: str | None = _row(
         _one_of("json", rule="the format of log lines is json"),
         "json: a line per call through the standard library's logging",
@@ -220,10 +226,12 @@ class Settings:
     def read(cls, given: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Settings:
         """Settings from arguments, and from the environment for what no argument says."""
         environment = os.environ if environment is None else environment
+        _warn_of_unknown(environment)
         known = [setting.name for setting in SETTINGS]
         unknown = [name for name in given if name not in known]
         if unknown:
-            raise ConfigurationError(f"{unknown[0]!r} is not a setting; the settings are {', '.join(sorted(known))}")
+            hint = f"{_near(unknown[0], known)}the settings are {', '.join(sorted(known))}"
+            raise ConfigurationError(f"{unknown[0]!r} is not a setting; {hint}")
         values: dict[str, Any] = {}
         for setting in SETTINGS:
             value, place = given.get(setting.name), setting.name
@@ -238,6 +246,31 @@ class Settings:
 
 SETTINGS: Final = tuple(Setting(one.name, f"TOKENMETER_{one.name.upper()}", **one.metadata) for one in fields(Settings))
 """Every setting, in the order of the documentation."""
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """What is wrong with each TOKENMETER_* variable that no setting reads: a misspelt one changes nothing."""
+    known = [setting.variable for setting in SETTINGS]
+    return [
+        f"{name} is not a variable of tokenmeter; {_near(name, known)}the others are in `tokenmeter.settings`"
+        for name in sorted(environment)
+        if name.startswith("TOKENMETER_") and name not in known
+    ]
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]}? " if near else ""
+
+
+_warned: Final[BoundedDict[str, None]] = BoundedDict(100)
+
+
+def _warn_of_unknown(environment: Mapping[str, str]) -> None:
+    for problem in unknown_variables(environment):
+        if problem not in _warned and _warned.keep(problem, None):
+            logger.warning("%s", problem)
+
 
 _TABLE: Final = "".join(f"{one.name:<17}{one.variable:<32}{one.meaning}\n" for one in SETTINGS)
 __doc__ = f"{__doc__ or ''}\n{_TABLE}"

@@ -26,6 +26,7 @@ class Parts(NamedTuple):
     """The sinks beside `metrics`: those of the settings, then the user's own."""
     calibrator: Calibrator | None
     deferred: DeferredCalls
+    ledger: Sink | None
 
 
 def build_parts(
@@ -36,8 +37,12 @@ def build_parts(
     sinks: Iterable[Sink],
     clock: Callable[[], int],
     monotonic: Callable[[], int],
+    ledger: Sink | None = None,
 ) -> Parts:
-    """The parts that these settings ask for. Raises what opening the ledger raises."""
+    """The parts that these settings ask for; an open `ledger` is used on if it is the one they ask for.
+
+    Raises ConfigurationError for a ledger's path that cannot be a file.
+    """
     from tokenmeter.otel.metrics import DEFAULT_HISTOGRAMS, Metrics
     from tokenmeter.otel.spans import CallSpans
 
@@ -57,14 +62,23 @@ def build_parts(
         exchange=settings.exchange,
     )
     learning = (calibrator,) if calibrator is not None and calibrator.learns else ()
-    return Parts(spans, metrics, (*_asked_for(settings), *learning, *sinks), calibrator, deferred)
+    ledger = _ledger(settings, ledger)
+    written = (ledger,) if ledger is not None else ()
+    return Parts(spans, metrics, (*written, *_log(settings), *learning, *sinks), calibrator, deferred, ledger)
 
 
-def _asked_for(settings: Settings) -> Iterable[Sink]:
-    if settings.ledger is not None:
-        from tokenmeter.ledger.writer import Ledger
+def _ledger(settings: Settings, open_one: Sink | None) -> Sink | None:
+    if settings.ledger is None:
+        return None
+    from tokenmeter.ledger.writer import Ledger
 
-        yield Ledger(settings.ledger)
+    made = Ledger(settings.ledger, sync=settings.ledger_sync)
+    if isinstance(open_one, Ledger) and (open_one.path, open_one.sync) == (made.path, made.sync):
+        return open_one
+    return made
+
+
+def _log(settings: Settings) -> Iterable[Sink]:
     if settings.log is not None:
         from tokenmeter.otel.log import Log
 

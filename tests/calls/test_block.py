@@ -226,7 +226,7 @@ def test_functions_decorated_before_configure_follow_it() -> None:
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tokenmeter.configure(spans="none")
-    tokenmeter.configure(tracer_provider=provider, price_lists={"deepseek": "USD"})
+    tokenmeter.configure(spans="auto", tracer_provider=provider, price_lists={"deepseek": "USD"})
     try:
         with capture() as records:
             work()

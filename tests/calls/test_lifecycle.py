@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
 
 from tests.rigs.local_provider import own_meter, running, server
 from tests.rigs.otel_rig import in_production
@@ -101,3 +105,31 @@ def test_each_token_of_calls_inside_calls_is_counted_once(
     assert [record.usage.input_tokens for record in records if record.end is not End.DELEGATED] == [
         9 if outer is not None else 5
     ]
+
+
+@pytest.mark.parametrize("of", ["model", "answer", "tag"])
+def test_long_names_of_others_are_not_kept(of: str) -> None:
+    tracer, reader = TracerProvider(), InMemoryMetricReader()
+    meter = Tokenmeter(tracer_provider=tracer, meter_provider=MeterProvider([reader]))
+
+    def one_call(number: int) -> None:
+        name = f"{number:04d}" + "m" * 100_000
+        tags = {"user": name} if of == "tag" else {}
+        with (
+            meter.tags(**tags),
+            meter.call(provider="openai", model=name if of == "model" else "gpt-4o", api="openai.chat") as call,
+        ):
+            usage = {"prompt_tokens": 10, "completion_tokens": 1}
+            call.observe({"model": name if of == "answer" else "gpt-4o", "choices": [], "usage": usage})
+
+    one_call(0)
+    meter.flush()
+    tracemalloc.start()
+    for number in range(1, 101):
+        one_call(number)
+    meter.flush()
+    gc.collect()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2_000_000, "a tenth of what was sent may not be kept"
+    meter.shutdown()

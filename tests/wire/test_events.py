@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,3 +75,17 @@ def test_no_bytes_make_it_raise(raw: bytes, kind: str | None) -> None:
     for name, data in iter_events(raw, kind):
         assert name is None or isinstance(name, str)
         assert isinstance(data, str)
+
+
+def _seconds(megabytes: int) -> float:
+    """CPU time to split one event of so many megabytes."""
+    body = b"data: " + b"x" * (megabytes << 20) + b"\n\n"
+    splitter, began, size = EventSplitter("text/event-stream"), time.process_time(), 64 * 1024
+    events = [event for at in range(0, len(body), size) for event in splitter.feed(body[at : at + size])]
+    assert len(events) == 1
+    return time.process_time() - began
+
+
+def test_a_long_event_costs_time_by_its_length() -> None:
+    short = min(_seconds(2) for _ in range(3))
+    assert min(_seconds(16) for _ in range(3)) < 24 * short  # 8 times; 64 where each piece is joined to all before it

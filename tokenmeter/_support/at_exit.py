@@ -8,6 +8,7 @@ import weakref
 from typing import Final, Protocol
 
 from tokenmeter._support.guard import guard
+from tokenmeter._support.worker import worker
 
 __all__ = ["Closable", "register"]
 
@@ -47,4 +48,6 @@ def _at_exit() -> None:
     for meter in list(_alive):
         with guard("settling streams at exit"):
             meter.abandon()
+    worker.end()
+    for meter in list(_alive):
         meter.shutdown(_SECONDS) if meter.is_default else meter.flush(_SECONDS)

@@ -1,10 +1,13 @@
-"""A dict that never holds more than its limit: for what a process remembers about names that others send."""
+"""A dict that never holds more than its limit, and names cut to a length: bounds of what a process remembers."""
 
 from __future__ import annotations
 
 from typing import Final, TypeVar
 
-__all__ = ["BoundedDict"]
+__all__ = ["NAME_MOST", "BoundedDict", "short_name"]
+
+NAME_MOST: Final = 256
+"""Characters of a model's name, a tag or a host that are kept: they are keys of caches, and others choose them."""
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -42,3 +45,8 @@ class BoundedDict(dict[_Key, _Value]):
         while len(self) >= self.limit:
             del self[next(iter(self))]
         self[key] = value
+
+
+def short_name(name: str) -> str:
+    """A name as it is kept: a longer one is cut and ends in an ellipsis."""
+    return name if len(name) <= NAME_MOST else name[: NAME_MOST - 1] + "…"

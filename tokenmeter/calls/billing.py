@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.empty import EMPTY
+from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import logger
 from tokenmeter.components import BESIDE
+from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import EXACT, plain
 from tokenmeter.record import VENDOR_GAP, End, Record
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from tokenmeter.cost import Cost, Status
     from tokenmeter.money import Money
     from tokenmeter.prices.book import Book
+    from tokenmeter.providers.registry import Providers
 
 __all__ = ["Billing"]
 
@@ -29,8 +33,8 @@ class Billing:
 
     `cost_from` says whose cost counts where the vendor reports one and the book prices the call too: by provider, `*`
     for all others. `models` gives the catalog's name for names of the user's own; `prices` and `price_lists` are the
-    user's price files and the lists in force, as in `Settings`. Raises CatalogError for a broken price file, when it
-    is read.
+    user's price files and the lists in force, as in `Settings`. When the book is first read: raises CatalogError for a
+    broken price file, ConfigurationError for a list of an unknown provider or currency.
     """
 
     def __init__(
@@ -50,6 +54,11 @@ class Billing:
         self._lock = threading.Lock()
         self._book: Book | None = None
         self._warned: BoundedDict[tuple[str | None, str | None], None] = BoundedDict(1000)
+        on_fork(self)
+
+    def forked(self) -> None:
+        """In a child process: a thread of the parent may be loading the book."""
+        self._lock = threading.Lock()
 
     @property
     def book(self) -> Book:
@@ -63,7 +72,7 @@ class Billing:
                     if self._prices is not None:
                         book = book.with_overlay(self._prices)
                     if self._price_lists:
-                        book = book.with_lists(self._price_lists)
+                        book = book.with_lists(_known_lists(self._price_lists, book, self._routing.providers))
                     self._book = book
         return self._book
 
@@ -174,3 +183,26 @@ def _price_params(record: Record) -> Mapping[str, Any]:
     if record.service_tier is None:
         return record.params
     return {**record.params, "service_tier": record.service_tier}
+
+
+def _known_lists(given: Mapping[str, str], book: Book, providers: Providers) -> dict[str, str]:
+    """The price lists in force, by provider id. Raises ConfigurationError for an unknown provider or list."""
+    lists: dict[str, str] = {}
+    for name, currency in given.items():
+        known = providers.get(name)
+        provider = known.id if known is not None else name
+        if provider not in book.providers:
+            raise ConfigurationError(f"price_lists: there are no prices of {name!r}{_near(name, book.providers)}")
+        sold = {one for file in book.files(provider) for lists in file.entries.values() for one in lists}
+        if currency.upper() not in sold:
+            raise ConfigurationError(
+                f"price_lists: {provider} has no list in {currency!r}; it has {', '.join(sorted(sold))}. "
+                "Nothing is converted"
+            )
+        lists[provider] = currency.upper()
+    return lists
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
+from tokenmeter._support.worker import worker
 from tokenmeter.calls.block import Block
 from tokenmeter.calls.context import HAND, TAGS, leave
+from tokenmeter.calls.hints import observed_late
 from tokenmeter.calls.scope import SCOPE
 from tokenmeter.errors import UsageError
 from tokenmeter.record import End
@@ -48,6 +50,7 @@ class Call:
         """
         from tokenmeter.calls.response import ObjectReading
 
+        self._in_time("observe")
         with guard("observing a reply"):
             call = self._call
             call.observed = True
@@ -60,6 +63,7 @@ class Call:
         """Read one event of a stream: a mapping, a `data:` string or an SDK's chunk."""
         from tokenmeter.calls.response import StreamReading
 
+        self._in_time("observe_event")
         with guard("observing an event"):
             call = self._call
             if not isinstance(call.reading, StreamReading):
@@ -78,6 +82,7 @@ class Call:
         from tokenmeter.calls.response import TextReading
         from tokenmeter.tokens import OutputCounter
 
+        self._in_time("observe_text")
         with guard("observing text"):
             call = self._call
             if not isinstance(call.reading, TextReading):
@@ -89,6 +94,7 @@ class Call:
 
     def observe_usage(self, usage: Usage | Mapping[str, Any]) -> None:
         """Take a usage as reported: a `Usage`, or its JSON form. Raises UsageError naming a bad field."""
+        self._in_time("observe_usage")
         self._call.usage_override = usage if isinstance(usage, Usage) else Usage.from_dict(usage)
         self._call.observed = True
 
@@ -97,8 +103,13 @@ class Call:
 
         The request is not kept after the call.
         """
+        self._in_time("observe_request")
         with guard("observing a request"):
             self._call.take_request(request)
+
+    def _in_time(self, method: str) -> None:
+        if self._call.settled:
+            observed_late(method)
 
 
 def _parsed(reply: object) -> object:
@@ -134,6 +145,7 @@ class CallBlock(Block[Call]):
         call = self._lifecycle().open(
             self._route(), self._model, stream=self._stream, scope=SCOPE.get(), tags=TAGS.get(), parent=HAND.get()
         )
+        worker.start()
         call.by_hand = True
         call.held = []
         made = Call(call)
@@ -179,7 +191,10 @@ class CallBlock(Block[Call]):
 
     def _close(self, item: Call, error: BaseException | None) -> None:
         call = item._call
-        call.lifecycle.settle(call, end_of(error), error)
+        if isinstance(error, GeneratorExit) and worker.running:  # it may be the garbage collector that closes
+            call.lifecycle.end_later(call, End.CLOSED_EARLY)
+        else:
+            call.lifecycle.settle(call, end_of(error), error)
 
 
 def end_of(error: BaseException | None) -> End:

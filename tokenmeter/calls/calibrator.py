@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.context import HANDING_ON
 from tokenmeter.components import FIELDS
 from tokenmeter.record import End
 from tokenmeter.usage import Source, TokenCount, Usage
-from tokenmeter.wire.request_body import request_body
+from tokenmeter.wire.request_body import json_copy, request_body
 
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import OpenCall
@@ -44,7 +45,6 @@ PAUSE: Final = 1_000_000_000
 """Nanoseconds between two calls of a model that are counted."""
 _WAITING_MOST: Final = 4
 _MODELS_MOST: Final = 1000
-_DEEPEST: Final = 16
 _STORED: Final = ("previous_response_id", "conversation", "prompt_id", "cachedContent", "cached_content", "container")
 _MEDIA: Final = tuple(part.usage for part in FIELDS if part.modality)
 
@@ -72,6 +72,9 @@ class _Pace:
 
 class Calibrator:
     """Has settled calls counted beside what the vendor reported (`learns`), and corrects counts by what was learnt."""
+
+    makes_calls: Final = False
+    """It calls no model, so it also gets the records of calls that other sinks make."""
 
     def __init__(
         self,
@@ -119,7 +122,7 @@ class Calibrator:
             and call.usage_override is None
             and self.due(provider, model)
         ):
-            self._take(_Sample(provider, model, call.api, _copied(call.request), call.reading, usage))
+            self._take(_Sample(provider, model, call.api, json_copy(call.request), call.reading, usage))
         return notes + self.calibration.changes(provider, model)
 
     def due(self, provider: str, model: str) -> bool:
@@ -193,6 +196,7 @@ class Calibrator:
     # On the worker ------------------------------------------------------------------------------------------
 
     def _work(self, samples: queue.Queue[_Sample | None]) -> None:
+        HANDING_ON.set("sink")  # calls to a model that a store of the program's own makes are learnt from no more
         while True:
             sample = samples.get()
             try:
@@ -293,13 +297,3 @@ def _output_kind(reading: Reading | None) -> tuple[str, str] | None:
     if found is None or found[1] != {"text"}:
         return None
     return found[0], "output"
-
-
-def _copied(value: object, depth: int = 0) -> Any:
-    """The same JSON value in lists of its own: the caller may add to its messages as soon as the call returns."""
-    if depth < _DEEPEST:
-        if type(value) is dict:
-            return {name: _copied(item, depth + 1) for name, item in value.items()}
-        if type(value) is list:
-            return [_copied(item, depth + 1) for item in value]
-    return value

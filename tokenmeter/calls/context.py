@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+from tokenmeter._support.bounded import short_name
 from tokenmeter._support.empty import EMPTY
 from tokenmeter.errors import ConfigurationError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tokenmeter.calls.opencall import OpenCall
     from tokenmeter.calls.protocols import CurrentCall
 
-__all__ = ["CALL", "HAND", "TAGS", "carry", "clean_tags", "leave"]
+__all__ = ["CALL", "HAND", "HANDING_ON", "OPEN_SCOPES", "TAGS", "carry", "clean_tags", "handing_on", "leave"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -31,6 +32,29 @@ _R = TypeVar("_R")
 TAGS: Final[ContextVar[Mapping[str, str]]] = ContextVar("tokenmeter.tags", default=EMPTY)
 HAND: Final[ContextVar[OpenCall | None]] = ContextVar("tokenmeter.hand_made_call", default=None)
 CALL: Final[ContextVar[CurrentCall | None]] = ContextVar("tokenmeter.call", default=None)
+OPEN_SCOPES: Final[set[int]] = set()
+"""ids of the scopes whose blocks are open, in any thread."""
+HANDING_ON: Final[ContextVar[str | None]] = ContextVar("tokenmeter.handing_on", default=None)
+"""What of the program's own a call to a model is being handed to or asked for: a "sink", a "span", the "clock"."""
+
+
+class handing_on:  # reads as a statement: `with handing_on("sink"):`
+    """Calls to a model made in this block are summed, and not handed to the program's sinks or spans again.
+
+    A sink that asks a model would else be handed its own question, without end.
+    """
+
+    __slots__ = ("_before", "_to")
+
+    def __init__(self, to: str) -> None:
+        self._to = to
+
+    def __enter__(self) -> None:
+        self._before = HANDING_ON.get()
+        HANDING_ON.set(self._to if self._before in (None, "sink") or self._to == "clock" else "span")
+
+    def __exit__(self, *raised: object) -> None:
+        HANDING_ON.set(self._before)
 
 
 def leave(variable: ContextVar[_T], ours: object, previous: _T) -> None:
@@ -40,7 +64,10 @@ def leave(variable: ContextVar[_T], ours: object, previous: _T) -> None:
 
 
 def clean_tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    """Tags as text; None means "no such tag". Raises ConfigurationError for a value that is not a plain one."""
+    """Tags as text of 256 characters at most; None means "no such tag".
+
+    Raises ConfigurationError for a value that is not a plain one.
+    """
     clean: dict[str, str] = {}
     for name, value in tags.items():
         if value is None:
@@ -48,7 +75,7 @@ def clean_tags(tags: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, bool):
             clean[name] = "true" if value else "false"
         elif isinstance(value, str | int | float):
-            clean[name] = str(value)
+            clean[short_name(name)] = short_name(str(value))
         else:
             raise ConfigurationError(f"tag {name}={value!r}: a tag is text, a number or a boolean")
     return clean

@@ -9,7 +9,8 @@ hand-made call are kept until it settles: if it was given a usage of its own the
 delegated to them. Either way each token is counted once.
 
 Where nothing waits for the record (no scope, no span, no sink but the process's own sums), settling is deferred: the
-call is queued as it is and read with others, in a batch (`calls/deferred.py`).
+call is queued as it is and read with others, in a batch. Long texts are counted in the background, and streams that
+end inside a finalizer are settled there (`calls/deferred.py`).
 
 Nothing here may fail the host program: steps run under `guard`, apart, so that a call that cannot be priced is
 still recorded, and a sink that breaks does not starve the next one.
@@ -22,13 +23,19 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from tokenmeter._support.bounded import NAME_MOST, short_name
 from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
+from tokenmeter._support.worker import worker
+from tokenmeter.calls.context import HANDING_ON, OPEN_SCOPES, handing_on
 from tokenmeter.calls.deferred import DeferredCalls
+from tokenmeter.calls.hints import outside_scopes
 from tokenmeter.calls.opencall import Calibrates, OpenCall, Route, ScopeNode, Spans
-from tokenmeter.calls.settle import make_record
+from tokenmeter.calls.response import BodyReading, StreamReading
+from tokenmeter.calls.settle import LongCount, make_record
 from tokenmeter.record import End, Record, Sink
+from tokenmeter.wire.request_body import json_copy
 
 if TYPE_CHECKING:
     from tokenmeter.cost import Cost
@@ -47,7 +54,8 @@ class Sums(Sink, Protocol):
 class Lifecycle:
     """Opens and settles calls for one `Tokenmeter`, and takes records that were made elsewhere.
 
-    `sums` and `sinks` get every record, in this order. `spans` makes the spans of calls; None where there are none.
+    `sums` and `sinks` get every record, first those that make no calls to models. `spans` makes the spans of calls;
+    None where there are none.
     `price` turns a record into a cost, when the record is asked for it. With `estimate`, totals that the vendor does
     not report are counted; `calibrator` corrects those counts, and looks at every call that settles. `deferred` is
     the queue of calls that may be read later. `clock` gives nanoseconds since the epoch, `monotonic` those of a
@@ -67,9 +75,11 @@ class Lifecycle:
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
-        self.sinks: tuple[Sink, ...] = tuple(sinks) if sums is None else (sums, *sinks)
-        self.clock = clock
-        self.monotonic = monotonic
+        self.sinks: tuple[Sink, ...] = ()
+        self._added: list[Sink] = []
+        self._set_sinks(sinks if sums is None else (sums, *sinks))
+        self.clock = clock if clock is time.time_ns else _apart(clock, time.time_ns)
+        self.monotonic = monotonic if monotonic is time.perf_counter_ns else _apart(monotonic, time.perf_counter_ns)
         self._sums = sums
         self.spans = spans
         self.price = price
@@ -88,20 +98,31 @@ class Lifecycle:
         self._reading = {}
         self._sinks_lock = threading.Lock()
 
+    def _set_sinks(self, sinks: Iterable[Sink]) -> None:
+        self.sinks = tuple(sinks)
+        self._calling = tuple(one for one in self.sinks if getattr(one, "makes_calls", True))
+        self._quiet = tuple(one for one in self.sinks if one not in self._calling)
+
     def add_sink(self, sink: Sink) -> None:
         """Hand every later record to this sink too."""
         self.drain()
         with self._sinks_lock:
-            self.sinks = (*self.sinks, sink)
+            self._added.append(sink)
+            self._set_sinks((*self.sinks, sink))
 
     def remove_sink(self, sink: Sink) -> None:
         """Stop handing records to this sink."""
         self.drain()
         with self._sinks_lock:
-            self.sinks = tuple(one for one in self.sinks if one is not sink)
+            self._added = [one for one in self._added if one is not sink]
+            self._set_sinks(one for one in self.sinks if one is not sink)
+        if self._successor is not None:
+            self._successor.remove_sink(sink)
 
     def hand_over(self, successor: Lifecycle) -> None:
-        """Have the records of calls still open here go to the sinks of the successor."""
+        """Have the records of calls still open here go to the sinks of the successor, and give it the added ones."""
+        for sink in self._added:
+            successor.add_sink(sink)
         self._successor = successor
 
     def _latest(self) -> Lifecycle:
@@ -124,18 +145,23 @@ class Lifecycle:
         span_later: bool = False,
     ) -> OpenCall:
         """Begin a call. The caller settles it, whatever happens. With `span_later` the caller also starts its span."""
-        if self._deferred.dropped:
-            self.drain()
+        if model is not None and len(model) > NAME_MOST:
+            model = short_name(model)
         call = OpenCall(self, route, model, stream)
         if tags:
             call.tags = tags
         if scope is not None:
             call.scope = scope
             scope.opened()
+        elif OPEN_SCOPES:
+            outside_scopes()
         if parent is not None:
             call.parent = parent
             parent.children += 1
-        if self.spans is not None:
+        inside = HANDING_ON.get()
+        if inside is not None:
+            call.inner = True
+        if self.spans is not None and inside in (None, "sink"):
             if span_later:
                 call.span_due = True
             else:
@@ -154,6 +180,17 @@ class Lifecycle:
         """Note that the caller reads a call's body from now on."""
         call.streaming = True
         self._reading[id(call)] = call
+        if not worker.running and not worker.start():
+            self.drain()  # no thread takes the streams that were collected
+
+    def body_grew(self, call: OpenCall) -> None:
+        """Read what has come of a long body: that of a stream in the background, since its text is counted."""
+        reading = call.reading
+        if isinstance(reading, StreamReading):
+            call.long = True
+            self._latest()._deferred.fold(reading, reading.take())
+        elif isinstance(reading, BodyReading):
+            reading.fold()
 
     def body_closed(self, call: OpenCall) -> None:
         """Note that the caller reads no more of it. Safe inside a finalizer."""
@@ -171,12 +208,13 @@ class Lifecycle:
         call.ended_mono = self.monotonic()
         if error is not None:
             call.error_type = type(error).__qualname__
+        if call.long:
+            self._latest()._deferred.finish_later(call, end)
+            return
         if self._deferrable(call):
             self._deferred.put_off(call, end)
             return
         self.finish(call, end)
-        if self._deferred.dropped:
-            self.drain()
 
     def _deferrable(self, call: OpenCall) -> bool:
         """Whether nothing waits for the call's record, and little enough is kept of the call to leave it unread."""
@@ -188,14 +226,17 @@ class Lifecycle:
         reading = call.reading
         return reading is None or reading.small
 
-    def drop(self, call: OpenCall) -> None:
-        """Note a stream that was collected. Safe inside a finalizer: takes no lock and runs no code of others."""
-        self._latest()._deferred.dropped.append(call)  # the queue of a meter that was replaced is not drained
+    def end_later(self, call: OpenCall, end: End) -> None:
+        """Settle a call that ends now, soon and elsewhere. Safe inside a finalizer: it runs no code of others.
+
+        For streams that were collected, and for those that a generator closes, which the garbage collector may do.
+        """
+        self._latest()._deferred.end_later(call, end)  # the queue of a meter that was replaced is not drained
 
     def abandon(self) -> None:
         """Settle the streams that will not be read on, since the process ends."""
         for call in list(self._reading.values()):
-            self.drop(call)
+            self.end_later(call, End.DROPPED)
         self._reading.clear()
         self.drain()
 
@@ -205,30 +246,54 @@ class Lifecycle:
         if self._successor is not None:
             self._successor.drain()
 
-    def finish(self, call: OpenCall, end: End) -> None:
-        """Make the record of a claimed call that is over, and hand it on with the records that it kept."""
+    def finish(self, call: OpenCall, end: End, *, long: bool = False) -> None:
+        """Make the record of a claimed call that is over, and hand it on with the records that it kept.
+
+        Where more than 64 KB of text would be counted, the background thread does it: that one passes `long`.
+        """
         with guard("settling a call"):
-            record = make_record(call, end, price=self.price, estimate=self.estimate, calibrator=self.calibrator)
+            try:
+                record = self._record(call, end, long)
+            except LongCount:
+                call.request = json_copy(call.request)  # the caller may add to its messages meanwhile
+                self._latest()._deferred.finish_later(call, end)
+                return
             call.request = call.reading = None  # no text outlives its counting
             if call.by_hand:
                 for child, kept in call.release():
                     _hand_on(child, call.delegate(kept) if call.observed else kept, call.parent)
             _hand_on(call, record, call.parent)
 
+    def _record(self, call: OpenCall, end: End, long: bool) -> Record:
+        if self.calibrator is None or call.inner:
+            return make_record(call, end, price=self.price, estimate=self.estimate, calibrator=None, long=long)
+        with handing_on("sink"):  # the store of what was learnt may be the program's own
+            return make_record(
+                call, end, price=self.price, estimate=self.estimate, calibrator=self.calibrator, long=long
+            )
+
     # Handing on ---------------------------------------------------------------------------------------------
 
-    def take(self, record: Record, *, scope: ScopeNode | None = None) -> None:
+    def take(self, record: Record, *, scope: ScopeNode | None = None, inner: bool | None = None) -> None:
         """Hand on a record that was made elsewhere, such as from another instrumentation's span.
 
-        `scope` is the scope that the call ran in, and `record.scope` its path: the record is added to its sums.
+        `scope` is the scope that the call ran in, and `record.scope` its path: the record is added to its sums. An
+        `inner` call was made by a sink: sinks that make calls do not get it. None: the context says so.
         """
         if scope is not None:
             with guard("adding to a scope"):
                 scope.opened()
                 scope.settled(record)
-        for sink in self._latest().sinks:
+        latest = self._latest()
+        for sink in latest._quiet:
             with guard("writing to a sink"):
                 sink.write(record)
+        if not latest._calling or (HANDING_ON.get() is not None if inner is None else inner):
+            return
+        with handing_on("sink"):
+            for sink in latest._calling:
+                with guard("writing to a sink"):
+                    sink.write(record)
 
 
 def _hand_on(call: OpenCall, record: Record, around: OpenCall | None) -> None:
@@ -240,9 +305,21 @@ def _hand_on(call: OpenCall, record: Record, around: OpenCall | None) -> None:
             record = around.delegate(record)
         around = around.parent
     if call.span is not None:
-        with guard("ending a span"):
+        with guard("ending a span"), handing_on("span"):
             call.span.finish(record)
     if call.scope is not None:
         with guard("adding to a scope"):
             call.scope.settled(record)
-    call.lifecycle.take(record)
+    call.lifecycle.take(record, inner=call.inner)
+
+
+def _apart(clock: Callable[[], int], other: Callable[[], int]) -> Callable[[], int]:
+    """A clock of the program's own. Calls to a model that it makes are inner calls, timed by the other clock."""
+
+    def read() -> int:
+        if HANDING_ON.get() == "clock":
+            return other()
+        with handing_on("clock"):
+            return clock()
+
+    return read

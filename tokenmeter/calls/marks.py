@@ -23,6 +23,7 @@ __all__ = [
     "MARK",
     "Mark",
     "default_meter",
+    "in_use",
     "instrumented",
     "mark",
     "mark_of",
@@ -36,6 +37,7 @@ MARK: Final = "_tokenmeter_mark"
 _instrumented: Meter | None = None
 _default: Callable[[], Meter] | None = None
 _lock = threading.Lock()
+_marked = False
 
 
 class Mark:
@@ -77,6 +79,8 @@ class Mark:
 
 def mark(thing: object, made: Mark) -> None:
     """Mark an object. It must have a `__dict__`."""
+    global _marked
+    _marked = True
     thing.__dict__[MARK] = made
 
 
@@ -102,6 +106,11 @@ def meter_for(thing: object) -> Meter | None:
     with guard("finding the meter of a client"):  # a client from another process may be the first to ask for one here
         return found.meter
     return None
+
+
+def in_use() -> bool:
+    """Whether any call can be metered by hooks: of every object, or of one that was marked."""
+    return _marked or _instrumented is not None
 
 
 def instrumented() -> Meter | None:

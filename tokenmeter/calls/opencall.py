@@ -93,13 +93,16 @@ class CallOwner(Protocol):
     def settle(self, call: OpenCall, end: End, error: BaseException | None = None) -> None:
         """The call is over."""
 
-    def drop(self, call: OpenCall) -> None:
-        """The call's stream was collected unread."""
+    def body_grew(self, call: OpenCall) -> None:
+        """More of the call's body has come than is kept unread."""
 
-    def finish(self, call: OpenCall, end: End) -> None:
+    def end_later(self, call: OpenCall, end: End) -> None:
+        """The call ends now, perhaps inside a finalizer: it is settled elsewhere."""
+
+    def finish(self, call: OpenCall, end: End, *, long: bool = False) -> None:
         """Make the record of a call that is claimed and over."""
 
-    def take(self, record: Record) -> None:
+    def take(self, record: Record, *, inner: bool | None = None) -> None:
         """Hand a record to the sinks."""
 
 
@@ -166,6 +169,8 @@ class OpenCall:
     """The HTTP client of that SDK client: its requests meanwhile belong to this call, whatever their path."""
     span_due: bool = False
     """The SDK makes a span of its own before it sends: the call's span is decided at the first request."""
+    inner: bool = False
+    """It was made by a sink or span processor while that took a record: it is summed, and not handed to them."""
     by_hand: bool = False
     observed: bool = False
     """It was given a usage by hand: this call carries the usage, and not the calls inside."""
@@ -182,6 +187,8 @@ class OpenCall:
     calibrated: tuple[str, ...] = ()
     """Names of the counted totals that the calibrator has corrected."""
     status_code: int | None = None
+    long: bool = False
+    """Pieces of its body are being read in the background, where it settles after them."""
     streaming: bool = False
     """A body is still being read by the caller: its tee settles the call."""
     span: SpanHandle | None = None

@@ -22,6 +22,7 @@ from tokenmeter.usage import Source, Usage
 from tokenmeter.wire.events import EventSplitter
 from tokenmeter.wire.extract import Extracted, extract, reader_for
 from tokenmeter.wire.extracted import RUNNING, added_up
+from tokenmeter.wire.request_body import exceeds
 from tokenmeter.wire.stream_reader import StreamReader
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class Reading:
     def small(self) -> bool:
         """Whether so little is kept that it may be read later."""
         return False
+
+    @property
+    def short(self) -> bool:
+        """Whether what is left to count is so little that it may be counted on the caller's thread."""
+        return True
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
         """The usage as reported, and why nothing was."""
@@ -125,6 +131,10 @@ class ObjectReading(Reading):
         self._counter = _counter_of(self._reply, self._provider, self._api, self._model)
         return self._answer_count()
 
+    @property
+    def short(self) -> bool:
+        return not exceeds(self._reply, FOLD_BYTES)
+
 
 class TextReading(Reading):
     """Text given by hand, piece by piece: counted as it comes, not kept."""
@@ -169,6 +179,10 @@ class BodyReading(Reading):
     def small(self) -> bool:
         return sum(map(len, self.chunks)) <= FOLD_BYTES
 
+    @property
+    def short(self) -> bool:
+        return len(self._head) <= FOLD_BYTES
+
     def fold(self) -> None:
         """Past 1 MB, keep the head and the tail."""
         if self._decode is not None:
@@ -204,7 +218,7 @@ class BodyReading(Reading):
 
 
 class StreamReading(Reading):
-    """A streamed body. The hot path: the tee appends to `chunks`, and calls `fold` past `FOLD_BYTES`."""
+    """A streamed body. The hot path: the tee appends to `chunks`; past `FOLD_BYTES` they are taken and folded."""
 
     def __init__(
         self,
@@ -229,10 +243,15 @@ class StreamReading(Reading):
     def small(self) -> bool:
         return self._reader is None and len(self.chunks) < 1000
 
-    def fold(self) -> None:
-        """Read the chunks so far in full, count their text, and discard them."""
-        with guard("folding a long stream"):
-            self._read_in_full(self._splitter.feed(self._take_chunks()))
+    def take(self) -> bytes:
+        """The chunks so far, as they came; they are kept no longer. For `fold`, in the same order."""
+        data = b"".join(self.chunks)
+        self.chunks.clear()
+        return data
+
+    def fold(self, data: bytes) -> None:
+        """Read a piece of the stream in full and count its text."""
+        self._read_in_full(self._splitter.feed(self._decoded(data)))
 
     def feed_event(self, event: object) -> None:
         """One event given by hand: a mapping, a `data:` string or an SDK's chunk object."""
@@ -240,7 +259,7 @@ class StreamReading(Reading):
         self._read_in_full([(None, event if isinstance(event, str) else as_plain(event))])
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
-        data = self._take_chunks()
+        data = self._decoded(self.take())
         if self._reader is None:
             quick = StreamReader(provider=self._provider, api=self._api)
             splitter = EventSplitter("text/event-stream" if self._server_sent else None)
@@ -282,9 +301,7 @@ class StreamReading(Reading):
         extracted = self.extracted
         return extracted is not None and bool(extracted.finish_reasons) and _whole(extracted.usage)
 
-    def _take_chunks(self) -> bytes:
-        data = b"".join(self.chunks)
-        self.chunks.clear()
+    def _decoded(self, data: bytes) -> bytes:
         return self._decode(data) if self._decode is not None and data else data
 
     def _relevant(self, data: bytes) -> bytes:

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._support.bounded import BoundedDict
+from tokenmeter._support.bounded import NAME_MOST, BoundedDict, short_name
+from tokenmeter._support.fork import on_fork
 from tokenmeter.calls.opencall import ClientMark, Route
 from tokenmeter.wire.formats import load_apis
 
@@ -17,6 +18,8 @@ __all__ = ["Routing"]
 
 _ASKABLE: Final = ("openai.chat", "openai.completions")
 """Wire formats whose streams carry usage only if asked for it."""
+_ADDRESS_MOST: Final = 1024
+"""Characters of a path and query that is remembered: some name the model, and anybody sends them."""
 _FREE_OPERATIONS: Final = ("count_tokens",)
 """Operations that no model answers and no provider bills."""
 
@@ -35,6 +38,11 @@ class Routing:
         self._providers: Providers | None = None
         self._routes: BoundedDict[tuple[Any, ...], Route | None] = BoundedDict(1000)
         self._with_ports = self._hosts_with_ports()
+        on_fork(self)
+
+    def forked(self) -> None:
+        """In a child process: a thread of the parent may be loading the catalog."""
+        self._lock = threading.Lock()
 
     @property
     def providers(self) -> Providers:
@@ -78,6 +86,8 @@ class Routing:
         provider wins over the address. With `any_host` the path alone decides at an unknown host.
         """
         key = (host, port, base, path, query, mark, any_host)
+        if len(base) + len(path) + len(query) > _ADDRESS_MOST or len(host) > NAME_MOST:
+            return self._new_route(short_name(host), *key[1:])
         try:
             return self._routes[key]
         except KeyError:

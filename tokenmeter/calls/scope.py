@@ -11,6 +11,7 @@ folded when read: inside a block, adding a call costs an append.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar
 from decimal import Decimal
@@ -18,8 +19,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tokenmeter._support.guard import guard
+from tokenmeter._support.worker import worker
+from tokenmeter.calls import marks
 from tokenmeter.calls.block import Block
-from tokenmeter.calls.context import TAGS, clean_tags, leave
+from tokenmeter.calls.context import OPEN_SCOPES, TAGS, clean_tags, leave
+from tokenmeter.calls.hints import empty_scope
 from tokenmeter.money import EXACT, Money
 from tokenmeter.record import End, Record
 from tokenmeter.usage import TOKEN_FIELDS, Source
@@ -63,19 +67,23 @@ class Scope:
             threading.RLock()
         )  # a generator that is never closed ends its block in the garbage collector, wherever that runs
         self._open = 0
+        self._started = False
         self._waiting: list[Record] = []
         self._calls = self._attempts = self._unpriced = self._unknown = 0
         self._costs: dict[str, Decimal] = {}
         self._tokens: dict[str, int] = {}
         self._sources: dict[Source, int] = {}
         self._span: ScopeSpan | None = None
-        self._timer: threading.Timer | None = None
+
+    def __del__(self) -> None:
+        OPEN_SCOPES.discard(id(self))  # its block was never left
 
     # Called by the calls inside ------------------------------------------------------------------------------
 
     def opened(self) -> None:
         with self._lock:
             self._open += 1
+            self._started = True
         if self.parent is not None:
             self.parent.opened()
 
@@ -173,25 +181,27 @@ class Scope:
 
     # The block's end ----------------------------------------------------------------------------------------
 
-    def _end(self) -> None:
+    def _end(self, error: BaseException | None) -> None:
         with self._lock:
             self.ended_ns = self._lifecycle.clock()
             pending = self._open
         if self._span is None:
             return
-        if pending == 0:
+        if isinstance(error, GeneratorExit) and worker.running:  # it may be the garbage collector that closes
+            worker.put(self._finish_span if pending == 0 else self._linger)
+        elif pending == 0:
             self._finish_span()
-            return
-        self._timer = threading.Timer(LINGER_SECONDS, self._finish_span)
-        self._timer.daemon = True
-        self._timer.start()
+        else:
+            self._linger()
+
+    def _linger(self) -> None:
+        """End the span when the last call settles, or at a deadline; a scope that is gone by then has ended it."""
+        finish = weakref.WeakMethod(self._finish_span)
+        worker.after(LINGER_SECONDS, lambda: (found := finish()) and found())
 
     def _finish_span(self) -> None:
         with self._lock:
             span, self._span = self._span, None
-            timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
         if span is not None and self.ended_ns is not None:
             with guard("ending a scope's span"):
                 span.finish(self, self.ended_ns)
@@ -245,7 +255,10 @@ class ScopeBlock(Block[Scope]):
         parent = SCOPE.get()
         scope = Scope(self._name, MappingProxyType({**TAGS.get(), **self._tags}), parent, self._lifecycle())
         with guard("starting a scope's span"):
+            OPEN_SCOPES.add(id(scope))
             scope._span = self._start_span(scope)
+            if scope._span is not None:
+                worker.start()
         return scope
 
     def _enter(self, item: Scope) -> tuple[object, ...]:
@@ -268,8 +281,11 @@ class ScopeBlock(Block[Scope]):
         return SCOPE.get() is item
 
     def _close(self, item: Scope, error: BaseException | None) -> None:
+        OPEN_SCOPES.discard(id(item))
         with guard("ending a scope"):
-            item._end()
+            if error is None and not item._started and not marks.in_use():
+                empty_scope(item.name)
+            item._end(error)
 
 
 class TagsBlock(Block[Mapping[str, str]]):

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter._support.bounded import short_name
 from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.guard import guard
 from tokenmeter.components import PIECES
 from tokenmeter.record import NOT_REPORTED, Attempt, End, Record
 from tokenmeter.usage import Source, TokenCount, Usage
 from tokenmeter.wire.formats import load_apis
-from tokenmeter.wire.request_body import request_body
+from tokenmeter.wire.request_body import exceeds, request_body
 from tokenmeter.wire.request_params import documented_params, request_line, request_pieces
 
 if TYPE_CHECKING:
@@ -28,16 +29,32 @@ if TYPE_CHECKING:
     from tokenmeter.cost import Cost
     from tokenmeter.wire.extracted import Extracted
 
-__all__ = ["make_record"]
+__all__ = ["LongCount", "make_record"]
+
+_SHORT: Final = 64 * 1024
+"""Characters or bytes that are counted on the caller's thread at most."""
+
+
+class LongCount(Exception):
+    """More text would be counted than may hold up the caller."""
 
 
 def make_record(
-    call: OpenCall, end: End, *, price: Callable[[Record], Cost], estimate: bool, calibrator: Calibrates | None
+    call: OpenCall,
+    end: End,
+    *,
+    price: Callable[[Record], Cost],
+    estimate: bool,
+    calibrator: Calibrates | None,
+    long: bool = True,
 ) -> Record:
-    """The record of a finished call. With `estimate`, totals that the vendor does not report are counted."""
+    """The record of a finished call. With `estimate`, totals that the vendor does not report are counted.
+
+    Raises LongCount if that is long and `long` is false; the same call may be settled again.
+    """
     route = call.route
     reading = call.reading
-    usage, reason = _usage(call, end, reading, estimate, calibrator)
+    usage, reason = _usage(call, end, reading, estimate, calibrator, long)
     facts: dict[str, Any] = {
         "id": call.id,
         "provider": route.provider,
@@ -65,7 +82,7 @@ def make_record(
         extracted = reading.extracted
         if extracted is not None:
             facts.update(
-                response_model=extracted.model,
+                response_model=extracted.model and short_name(extracted.model),
                 usage_raw=extracted.raw,
                 unknown_fields=extracted.unknown_fields,
                 service_tier=extracted.service_tier,
@@ -95,7 +112,7 @@ def make_record(
 
 
 def _usage(
-    call: OpenCall, end: End, reading: Reading | None, estimate: bool, calibrator: Calibrates | None
+    call: OpenCall, end: End, reading: Reading | None, estimate: bool, calibrator: Calibrates | None, long: bool
 ) -> tuple[Usage, str | None]:
     """The usage of a call, given by hand, reported or counted, and why the vendor reported none."""
     if call.usage_override is not None:
@@ -111,10 +128,15 @@ def _usage(
         return usage, reason
     if call.children and not call.observed:
         return usage, reason
+    pieces = False
     with guard("counting what was not reported"):
-        if _by_the_piece(usage, reading, call):
+        pieces = _by_the_piece(usage, reading, call)
+        if pieces:
             usage = _with_pieces(call, usage, reading, end)
-        elif estimate:
+    if estimate and not pieces:
+        if not long and (not reading.short or (usage.input_tokens is None and exceeds(call.request, _SHORT))):
+            raise LongCount
+        with guard("counting what was not reported"):
             usage = _with_counts(call, usage, reading, calibrator)
     return usage, reason
 

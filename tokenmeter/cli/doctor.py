@@ -84,10 +84,11 @@ def _ourselves() -> Finding:
 
 
 def _settings() -> Finding:
-    from tokenmeter.settings import Settings
+    from tokenmeter.settings import Settings, unknown_variables
 
+    wrong = unknown_variables(os.environ)
     Settings.read({})  # raises, naming the variable
-    return {name: value for name, value in sorted(os.environ.items()) if name.startswith("TOKENMETER_")}, []
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith("TOKENMETER_")}, wrong
 
 
 def _sdks() -> Finding:

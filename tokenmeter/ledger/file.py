@@ -48,6 +48,7 @@ class LedgerFile:
         """What keeps the file from being written, with the remedy; None while all is well."""
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._log_identity: tuple[int, int] | None = None  # of the -wal file, once it is there
         self._failures = 0
 
     def write(self, rows: Sequence[tuple[Any, ...]], losses: Sequence[Loss]) -> int | None:
@@ -60,6 +61,8 @@ class LedgerFile:
             refused = _insert(connection, rows)
             connection.executemany(_LOSS, losses)
             connection.execute("COMMIT")
+            if self._log_identity is None:
+                self._log_identity = _identity(self.path + "-wal")
         except (sqlite3.Error, OSError) as error:
             self._failed(error)
             return None
@@ -82,11 +85,15 @@ class LedgerFile:
         return connection
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is not None and self._identity != _identity(self.path):
-            self.let_go()
+        if self._connection is not None:
+            if self._identity != _identity(self.path):
+                self.let_go()
+            elif self._log_identity is not None and self._log_identity != _identity(self.path + "-wal"):
+                _logger.warning("%s-wal was deleted; what stood in it is written again", self.path)
+                self.let_go()  # which copies it into the file: this process has it open yet
         if self._connection is None:
             self._connection = schema.open_for_writing(self.path)
-            self._identity = _identity(self.path)
+            self._identity, self._log_identity = _identity(self.path), None
         return self._connection
 
     def _failed(self, error: Exception) -> None:

@@ -20,7 +20,7 @@ from tokenmeter.money import plain
 from tokenmeter.record import Attempt, Record
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
-__all__ = ["COLUMNS", "INSERT", "row"]
+__all__ = ["COLUMNS", "INSERT", "NOT_YET_PRICED", "row"]
 
 _COST: Final = ("rate_id", "effective_from", "dating", "confidence", "list", "book", "covered_by")
 
@@ -35,15 +35,23 @@ COLUMNS: Final = (
     "span_id", "params", "flags", "reason",
 )  # fmt: skip
 
-# The same record again (a commit whose answer was lost is repeated) changes nothing.
+NOT_YET_PRICED: Final = "the process ended before the price book was loaded"
+_PRICED: Final = (
+    "model", "status", "amount", "currency", "list_amount", "charges", *_COST, "priced_at", "cost_flags", "cost_reason",
+)  # fmt: skip
+
+# The same record again changes nothing (a commit whose answer was lost is repeated), but for the cost of a row that
+# was written before the price book was loaded.
 INSERT: Final = (
     f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "  # noqa: S608  (names of our own)
-    "ON CONFLICT (id) DO NOTHING"
+    f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _PRICED)} "
+    f"WHERE calls.cost_reason = '{NOT_YET_PRICED}'"
 )
 
 # Above this a number is no token count, and sums of such would leave SQLite's integers; `usage` keeps it exactly.
 _MOST_TOKENS: Final = 2**48
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:/+-]{1,40}")
+_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/+\[\]*-]{0,99}")
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=str).encode
 
 
@@ -94,10 +102,15 @@ def _bare(value: object, depth: int = 6) -> Any:
     if isinstance(value, str):
         return value if _NAME.fullmatch(value) and not value.startswith("sk-") else None
     if depth and isinstance(value, Mapping):
-        return {key: _bare(item, depth - 1) for key, item in value.items() if isinstance(key, str)}
+        return {key: _bare(item, depth - 1) for key, item in value.items() if _is_key(key)}
     if depth and isinstance(value, list | tuple):
         return [_bare(item, depth - 1) for item in value[:100]]
     return None
+
+
+def _is_key(key: object) -> bool:
+    """Whether a vendor's key is a name: a sentence may stand there as well as in a value."""
+    return isinstance(key, str) and _KEY.fullmatch(key) is not None and not key.startswith("sk-")
 
 
 def _attempts(attempts: Iterable[Attempt]) -> list[dict[str, Any]]:
@@ -136,10 +149,12 @@ def _cost(record: Record) -> dict[str, Any]:
     return {"status": "unpriced", "cost_reason": "pricing failed; the log says why"}
 
 
-def row(record: Record) -> tuple[Any, ...]:
-    """The values of `COLUMNS` for one record."""
+def row(record: Record, *, priced: bool = True) -> tuple[Any, ...]:
+    """The values of `COLUMNS` for one record; without `priced`, those of an unpriced one, for lack of time."""
     usage = record.usage
-    cost = _cost(record)  # first: `record.model` is the priced one afterwards
+    cost = (
+        _cost(record) if priced else {"status": "unpriced", "cost_reason": NOT_YET_PRICED}
+    )  # first: `record.model` is the priced one afterwards
     vendor = record.vendor_cost
     values: dict[str, Any] = {
         "id": record.id,
@@ -171,7 +186,7 @@ def row(record: Record) -> tuple[Any, ...]:
         "usage_sources": _json(usage.sources and dict(usage.sources)),
         "usage_ranges": _json(usage.ranges and dict(usage.ranges)),
         "usage_raw": _json(_bare(record.usage_raw)),
-        "unknown_fields": _json(record.unknown_fields),
+        "unknown_fields": _json([name for name in record.unknown_fields if _is_key(name)]),
         "vendor_amount": None if vendor is None else plain(vendor.amount),
         "vendor_currency": None if vendor is None else vendor.currency,
         "attempt_count": len(record.attempts) or None,  # made by hand: how often it was sent is unknown

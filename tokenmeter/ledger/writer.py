@@ -5,6 +5,9 @@ and serialises it and commits a batch every 0.2 s or every 500 records, whicheve
 window: a process killed outright loses at most what it settled since. A normal exit, `flush` and `close` lose
 nothing.
 
+A process's first record is committed at once. Loading the price book takes longer than the window, so it is loaded on
+a thread of its own; records are written without a cost until then, and with it as soon as it is there.
+
 While the file cannot be written (locked, full, read-only, damaged, newer) the records wait in the queue and
 the writer tries again, less and less often. When the queue is full as well, `write` waits at most 5 ms for room,
 once per standstill, then new calls are counted as lost; the count is written to the file as soon as it works, and
@@ -87,16 +90,22 @@ class Ledger:
     """A sink that appends every record to an SQLite file, in the background.
 
     `path` is made absolute; the file and its tables are made by the first record. `queue_size` is how many records
-    wait in memory while the file cannot be written. Raises ConfigurationError for a path that cannot be a file.
+    wait in memory while the file cannot be written. With `sync`, `write` returns when the record is committed, or the
+    file is found not to take it: a process that is killed loses no call that it has gone on from. Raises
+    ConfigurationError for a path that cannot be a file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, queue_size: int = QUEUE_SIZE) -> None:
+    makes_calls: Final = False
+    """It calls no model, so it also gets the records of calls that other sinks make."""
+
+    def __init__(self, path: str | os.PathLike[str], *, queue_size: int = QUEUE_SIZE, sync: bool = False) -> None:
         name = os.fspath(path)
         if not isinstance(name, str) or not name or name == ":memory:" or "\0" in name:
             raise ConfigurationError(f"ledger: {path!r} cannot be a file; give a path such as 'spend.db'")
         if queue_size < 1:
             raise ConfigurationError(f"queue_size: {queue_size} leaves no room for a record; give 1 or more")
         self.path = os.path.abspath(os.path.expanduser(name))
+        self.sync: Final = sync
         self._queue_size = queue_size
         self._begin()
         process.add(self)
@@ -105,11 +114,16 @@ class Ledger:
         """State of a fresh process: nothing waits, no thread, no connection."""
         self._queue: deque[Record | _Mark] = deque()
         self._rows: list[tuple[Any, ...]] = []  # taken from the queue, not yet committed
+        self._early: list[Record] = []  # taken from the queue, and written without a cost: the book is being loaded
+        self._early_written = 0
+        self._book_is_loaded = False
+        self._loading = False
         self._marks: list[_Mark] = []  # flushes that wait for those rows
         self._losses: list[Loss] = []
         self._losing = threading.RLock()
         self._file = LedgerFile(self.path)
         self._io = threading.Lock()  # held while the file is touched
+        self._pricing = threading.Lock()  # held while rows are priced: modules and prices are loaded meanwhile
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = _Signal()
@@ -129,7 +143,7 @@ class Ledger:
             self._write_now(record)
             return
         queued = len(self._queue)
-        if queued + len(self._rows) >= self._queue_size and not self._room(record):
+        if queued + len(self._rows) + len(self._early) >= self._queue_size and not self._room(record):
             return
         self._queue.append(record)
         if self._idle:
@@ -139,13 +153,15 @@ class Ledger:
             self._hurry.set()
         if self._thread is None:
             self._start()
+        if self.sync and threading.current_thread() is not self._thread:
+            self.flush()
 
     def flush(self, timeout: float = _EXIT) -> bool:
         """Commit everything taken so far within `timeout` seconds; whether that succeeded.
 
         Returns False at once when the file cannot be written for a reason that waiting does not mend.
         """
-        if self._thread is None and not self._queue and not self._rows:
+        if self._thread is None and not self._queue and not self._rows and not self._early:
             return True
         mark = _Mark()
         self._queue.append(mark)
@@ -166,7 +182,7 @@ class Ledger:
             _logger.warning("%d calls are not in the ledger: %s", waiting, self._file.problem or "there was no time")
 
     def _waiting(self) -> int:
-        return len(self._rows) + sum(not isinstance(item, _Mark) for item in list(self._queue))
+        return len(self._rows) + len(self._early) + sum(not isinstance(item, _Mark) for item in list(self._queue))
 
     def _rouse(self) -> None:
         """Let the writer go on from wherever it waits."""
@@ -195,7 +211,7 @@ class Ledger:
             deadline = time.monotonic() + _PATIENCE
             while time.monotonic() < deadline:
                 time.sleep(_PATIENCE / 5)
-                if len(self._queue) + len(self._rows) < self._queue_size:
+                if len(self._queue) + len(self._rows) + len(self._early) < self._queue_size:
                     return True
             self._stalled = True  # until the writer gets on, later calls do not wait
         self._lose(record.ended_ns // 1000, 1, _QUEUE_FULL)
@@ -235,12 +251,12 @@ class Ledger:
             if not self._queue and not self._rows and not self._closing:
                 self._wake.wait()
             self._idle = False
-            if not self._urgent and not self._closing:
+            if not self._urgent and not self._closing and (self.written or self._early):
                 self._hurry.wait(COMMIT_EVERY)
             self._urgent = False
             with guard("writing the ledger"):
                 self._drain()
-            if self._closing:
+            if self._closing and not self._early:
                 break
         self._thread = None
         with self._io:
@@ -263,17 +279,53 @@ class Ledger:
     def _take(self) -> bool:
         """Turn waiting records into rows, up to one batch; whether there is anything to commit."""
         queue = self._queue
-        while queue and len(self._rows) < COMMIT_RECORDS:
+        records: list[Record] = []
+        while queue and len(self._rows) + len(records) < COMMIT_RECORDS:
             item = queue.popleft()
             if isinstance(item, _Mark):
                 self._marks.append(item)
-                continue
+            else:
+                records.append(item)
+        records, self._early = self._early + records, []
+        urgent = self._marks or self._closing or self._ended or len(records) >= COMMIT_RECORDS
+        if not self._book_is_loaded and not urgent:
+            self._early = records
+            self._write_early()
+            return bool(self._losses)
+        self._early_written = 0
+        self._book_is_loaded = True  # or it will be, by the first row
+        for record in records:
             made = len(self._rows)
-            with guard("making a row of the ledger"):
-                self._rows.append(row(item))
+            with self._pricing, guard("making a row of the ledger"):
+                self._rows.append(row(record))
             if len(self._rows) == made:
-                self._lose(item.ended_ns // 1000, 1, _NOT_STORED)
+                self._lose(record.ended_ns // 1000, 1, _NOT_STORED)
         return bool(self._rows or self._marks or self._losses)
+
+    def _write_early(self) -> None:
+        """Write records without their cost, and have the price book loaded meanwhile."""
+        new = self._early[self._early_written :]
+        if new:
+            with guard("making a row of the ledger"):
+                rows = [row(record, priced=False) for record in new]
+                with self._io:
+                    if self._file.write(rows, ()) is not None:
+                        self._early_written = len(self._early)
+        if self._early and not self._loading:
+            self._loading = True
+            loader = threading.Thread(
+                target=self._load_book, args=(self._early[0],), name="tokenmeter-prices", daemon=True
+            )
+            try:
+                loader.start()
+            except RuntimeError:  # no more threads
+                self._load_book(self._early[0])
+
+    def _load_book(self, record: Record) -> None:
+        with self._pricing, guard("pricing a record for the ledger"):
+            _ = record.cost
+        self._book_is_loaded = True
+        self._rouse()
 
     def _commit(self) -> bool:
         """Commit the batch in hand; on failure it stays in hand."""
@@ -318,15 +370,23 @@ class Ledger:
     # How it lives through forks and the end of the process: called by `ledger_process` --------------------------
 
     def before_fork(self) -> bool:
-        """Close the file and lock it, if the commit in hand ends in time; whether it is locked."""
-        locked = self._io.acquire(timeout=_FORK)
-        if locked:
-            self._file.let_go()
-        return locked
+        """Close the file and lock it, if the work in hand ends in time; whether it is locked.
+
+        A child waits for ever for a module that another thread of its parent was importing: so pricing ends first.
+        """
+        until = time.monotonic() + _FORK
+        if not self._pricing.acquire(timeout=_FORK):
+            return False
+        if not self._io.acquire(timeout=max(0.0, until - time.monotonic())):
+            self._pricing.release()
+            return False
+        self._file.let_go()
+        return True
 
     def after_fork_in_parent(self) -> None:
         """Unlock the file, locked since `before_fork`."""
         self._io.release()
+        self._pricing.release()
 
     def after_fork_in_child(self) -> object:
         """Begin afresh. Returns what must be kept from being finalised: a connection not closed in time."""

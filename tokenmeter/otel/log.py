@@ -35,6 +35,9 @@ _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), all
 class Log:
     """The sink that logs each call as one line."""
 
+    makes_calls: Final = False
+    """It calls no model, so it also gets the records of calls that other sinks make."""
+
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self._logger = logger if logger is not None else logging.getLogger(LOGGER)
         if self._logger.level == logging.NOTSET and not self._logger.isEnabledFor(logging.INFO):

@@ -45,6 +45,9 @@ class Metrics:
     brings in the calls that were deferred while no provider was there.
     """
 
+    makes_calls: Final = False
+    """It calls no model, so it also gets the records of calls that other sinks make."""
+
     def __init__(
         self,
         meter_provider: MeterProvider | None = None,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tokenmeter._support.data_files import CATALOG, SCHEMA, data_names, read_data, read_toml, source_of, to_json
+from tokenmeter._support.fork import on_fork
 from tokenmeter.components import COMPONENTS
 from tokenmeter.cost import Cost, Offer
 from tokenmeter.errors import CatalogError, ConfigurationError
@@ -52,6 +53,11 @@ class Book:
         self._lists = dict(lists or {})
         self._opened: dict[str, ProviderPrices | str] = {}
         self._sites: dict[tuple[str, str | None], str] = {}
+        self._opening = threading.Lock()
+        on_fork(self)
+
+    def forked(self) -> None:
+        """In a child process: a thread of the parent may be opening prices."""
         self._opening = threading.Lock()
 
     @classmethod

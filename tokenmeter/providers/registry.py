@@ -22,6 +22,7 @@ of the host program, so a host we do not know costs one dict probe and a known o
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import re
 from collections.abc import Iterable, Mapping
@@ -148,11 +149,11 @@ class Providers:
         self._seen: dict[str, _Known | None] = {}
 
     def _named(self, host: str, name: str) -> str:
-        provider = self._names.get(name)
+        provider = self.get(name)
         if provider is None:
-            raise ConfigurationError(
-                f"hosts: {host!r}: there is no provider {name!r}; give an id such as 'deepseek' or 'openai'"
-            )
+            near = difflib.get_close_matches(name, self.by_id, n=1) or difflib.get_close_matches(name, self._names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "give an id such as 'deepseek' or 'openai'"
+            raise ConfigurationError(f"hosts: {host!r}: there is no provider {name!r}; {hint}")
         return provider.id
 
     def get(self, name: str | None) -> Provider | None:

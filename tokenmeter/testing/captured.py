@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tokenmeter.record import Record, Sink
 
@@ -30,6 +30,9 @@ class MeterWithSinks(Protocol):
 
 class Records(list[Record]):
     """Captured records in the order of settlement; thread-safe."""
+
+    makes_calls: Final = False
+    """It calls no model, so it also gets the records of calls that other sinks make."""
 
     def __init__(self, meter: MeterWithSinks) -> None:
         super().__init__()

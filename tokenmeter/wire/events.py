@@ -33,17 +33,26 @@ def iter_events(raw: bytes, content_type: str | None = None) -> Iterator[Event]:
 
 
 class EventSplitter:
-    """Cuts a stream into events as its bytes arrive; `close` gives what an unfinished end still holds."""
+    """Cuts a stream into events as its bytes arrive; `close` gives what an unfinished end still holds.
 
-    __slots__ = ("_buffer", "_framing")
+    A piece that cannot complete an event is kept apart: joining it at once would cost the square of a long event.
+    """
+
+    __slots__ = ("_buffer", "_framing", "_pieces", "_seam")
 
     def __init__(self, content_type: str | None = None) -> None:
         self._buffer = b""
+        self._pieces: list[bytes] = []
+        self._seam = b""
         self._framing = _framing(content_type)
 
     def feed(self, piece: bytes) -> list[Event]:
         """The events completed by a piece."""
-        self._buffer += piece
+        seam, self._seam = self._seam + piece, piece[-3:]
+        self._pieces.append(piece)
+        if self._framing is not None and not self._may_complete(seam):
+            return []
+        self._join()
         if self._framing is None:
             self._framing = _sniffed(self._buffer)
         match self._framing:
@@ -55,8 +64,25 @@ class EventSplitter:
                 return self._frames()
         return []
 
+    def _may_complete(self, seam: bytes) -> bool:
+        """Whether an event may end in the newest piece, which `seam` ends with."""
+        match self._framing:
+            case "sse":
+                return b"\n\n" in seam or b"\r" in seam
+            case "lines":
+                return b"\n" in seam
+            case "frames":
+                head = self._buffer[:4]
+                return len(head) < 4 or len(self._buffer) + sum(map(len, self._pieces)) >= int.from_bytes(head, "big")
+        return False
+
+    def _join(self) -> None:
+        self._buffer = b"".join((self._buffer, *self._pieces))
+        self._pieces.clear()
+
     def close(self) -> list[Event]:
         """The events left in the end of the stream, its last line finished or not."""
+        self._join()
         match self._framing:
             case "sse":
                 return self._server_sent(last=True)

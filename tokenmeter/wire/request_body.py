@@ -1,12 +1,14 @@
-"""The JSON body of a request, and the model it names: one rule for hooks, hand-made calls, counting and the CLI."""
+"""The JSON body of a request, its model and its length: one rule for hooks, hand-made calls, counting and the CLI."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["model_of", "request_body"]
+__all__ = ["exceeds", "json_copy", "model_of", "request_body"]
+
+_DEEPEST: Final = 16
 
 
 def request_body(request: object) -> Mapping[str, Any] | None:
@@ -34,3 +36,33 @@ def model_of(body: object) -> str | None:
             if isinstance(model, str) and model:
                 return model
     return None
+
+
+def json_copy(value: object, depth: int = 0) -> Any:
+    """The same JSON value in lists of its own, its texts shared: callers add to their messages after a call."""
+    if depth < _DEEPEST:
+        if type(value) is dict:
+            return {name: json_copy(item, depth + 1) for name, item in value.items()}
+        if type(value) is list:
+            return [json_copy(item, depth + 1) for item in value]
+    return value
+
+
+def exceeds(value: object, most: int) -> bool:
+    """Whether the texts of a request or an answer have more than `most` characters; it stops at the first beyond."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str | bytes):
+            most -= len(one)
+            if most < 0:
+                return True
+        elif isinstance(one, Mapping):
+            left.extend(one.values())
+        elif isinstance(one, list | tuple):
+            left.extend(one)
+        else:
+            content = getattr(one, "_content", None)  # an HTTP library's request
+            if isinstance(content, str | bytes):
+                left.append(content)
+    return False

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from tokenmeter._support.bounded import NAME_MOST
 from tokenmeter.usage import Source, checked_usage
 from tokenmeter.wire.element_counts import ElementCounts
 from tokenmeter.wire.extracted import EMPTY, Extracted
@@ -157,7 +158,8 @@ class UsageReader:
             known = _of_model(self.api, self._elements, model or "")
             if len(self._of_models) >= _MODELS_MOST:
                 self._of_models.clear()
-            self._of_models[model] = known
+            if len(model or "") <= NAME_MOST:
+                self._of_models[model] = known
         return known
 
     def _count_elements(self, root: dict[str, Any], model: str | None) -> dict[str, int | Decimal]:

@@ -203,7 +203,7 @@ def test_without_a_meter_the_default_one_of_the_moment_takes_the_calls() -> None
     tracing = TracerProvider(shutdown_on_exit=False)
     tracing.add_span_processor(CostSpanProcessor())
     for _ in range(2):
-        meter = tokenmeter.configure()
+        meter = tokenmeter.configure(replace=True)
         with capture() as records:
             tracing.get_tracer("openlit").start_span("x", attributes=GENAI | USED).end()
         assert len(records) == 1

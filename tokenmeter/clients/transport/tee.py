@@ -10,7 +10,8 @@ How a body ends says how the call ended:
     an exception                   error: from the network here, from the SDK in `support/stream_errors.py`
     closed                         complete if the terminator went by, else closed_early, or cancelled if the
                                    exception under way is the cancellation of the task
-    collected                      dropped; noted only, and settled by the next one who comes by
+    closed by a generator's end    closed_early; settled by the background thread: a finalizer may close it
+    collected                      dropped; settled there, too
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from tokenmeter.clients.table import READERS
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from tokenmeter.calls.opencall import OpenCall
     from tokenmeter.calls.response import BodyReading, StreamReading
 
@@ -54,14 +57,14 @@ class BodyTee:
             call.first_chunk_ns = call.lifecycle.monotonic()
         if size <= FOLD_BYTES:
             return size
-        self._reading.fold()
+        call.lifecycle.body_grew(call)
         return 0
 
     def _ended(self, end: End, error: BaseException | None = None) -> None:
         call = self._call
         call.lifecycle.body_closed(call)
         if end is End.DROPPED:
-            call.lifecycle.drop(call)
+            call.lifecycle.end_later(call, end)
         elif not call.settled and not (end in (End.COMPLETE, End.CLOSED_EARLY) and self._in_method()):
             call.lifecycle.settle(call, end, error)
 
@@ -80,10 +83,14 @@ class BodyTee:
         if error is None:
             self._ended(End.CLOSED_EARLY)
         elif isinstance(error, GeneratorExit):
-            self._ended(End.DROPPED)
+            # The caller's generator was closed, or the SDK's own was collected. Either may run inside a finalizer.
+            self._call.lifecycle.body_closed(self._call)
+            self._call.lifecycle.end_later(
+                self._call, End.DROPPED if _of_the_stream(_raised_at(error)) else End.CLOSED_EARLY
+            )
         else:
             end = end_of(error)
-            if end is not End.CANCELLED and not _of_the_stream(error):
+            if end is not End.CANCELLED and not _of_the_stream(error.__traceback__):
                 end = End.CLOSED_EARLY  # the caller left for a reason of its own
             self._ended(end, None if end is End.CLOSED_EARLY else error)
 
@@ -91,7 +98,7 @@ class BodyTee:
         call = getattr(self, "_call", None)
         if call is not None and not call.settled:
             call.lifecycle.body_closed(call)
-            call.lifecycle.drop(call)
+            call.lifecycle.end_later(call, End.DROPPED)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("_inner", "_call"):
@@ -104,16 +111,23 @@ def call_of_body(source: object) -> OpenCall | None:
     return source._call if isinstance(source, BodyTee) else None
 
 
-def _of_the_stream(error: BaseException) -> bool:
+def _of_the_stream(traceback: TracebackType | None) -> bool:
     """Whether an exception under way comes out of the SDK's or the HTTP library's own reading of the stream.
 
     The traceback then begins in their frame; where the caller left a `with` block, it begins in the caller's.
     """
-    traceback = error.__traceback__
     if traceback is None:
         return False
     module = str(traceback.tb_frame.f_globals.get("__name__", ""))
     return any(f"{module}.".startswith(f"{reader}.") for reader in READERS)
+
+
+def _raised_at(error: BaseException) -> TracebackType | None:
+    """The frame that an exception was raised in: a GeneratorExit passes through the generators of `with` blocks."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback
 
 
 def make_tees(sync_base: type, async_base: type) -> tuple[type[BodyTee], type[BodyTee]]:
