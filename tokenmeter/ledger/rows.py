@@ -38,6 +38,7 @@ COLUMNS: Final = (
 NOT_YET_PRICED: Final = "the process ended before the price book was loaded"
 _PRICED: Final = (
     "model", "status", "amount", "currency", "list_amount", "charges", *_COST, "priced_at", "cost_flags", "cost_reason",
+    "cost_source",
 )  # fmt: skip
 
 # The same record again changes nothing (a commit whose answer was lost is repeated), but for the cost of a row that
