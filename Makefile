@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 FIND := for one in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; exit; }; done
 
-.PHONY: demo test test-all test-sdks test-foreign test-mappings test-backends test-newcomer span-trees check format bench docs clean
+.PHONY: demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer span-trees check format bench docs clean
 
 $(READY): pyproject.toml
 	@found=$$($(FIND)); test -n "$$found" || { echo "tokenmeter needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }; \
@@ -43,6 +43,16 @@ test-all:
 # environment of its own.
 test-sdks: $(READY)
 	@status=0; for matrix in sdk_matrix sdk_matrix_clients; do $(PY) tools/$$matrix.py || status=1; done; exit $$status
+
+# Counting with the oldest tiktoken that pyproject.toml takes and with the newest, each in an environment of its own.
+test-tiktoken:
+	@floor=$$(sed -n 's/.*"tiktoken>=\([0-9.]*\)".*/\1/p' pyproject.toml); \
+	for wanted in "floor tiktoken==$$floor.*" "newest tiktoken"; do \
+		there=.venvs/tiktoken-$${wanted%% *}; \
+		$(MAKE) --no-print-directory VENV=$$there $$there/.ready && \
+		$$there/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "$${wanted#* }" && \
+		$$there/bin/python -m pytest -q tests/tokens || exit 1; \
+	done
 
 # The spans of frameworks over SDKs, of other instrumentations and ours; that each call is counted once.
 span-trees: $(READY)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tokenmeter._support.text_tables import width
+
 pytest.importorskip("openai", reason="the demo makes its calls with the openai SDK")
 
 
@@ -25,7 +27,11 @@ def test_the_demo_shows_spans_and_the_report_of_its_ledger(tmp_path: Path) -> No
     spans, report = done.stdout.split("The ledger: tokenmeter report spend.db --by model,team")
     for shown in ("chat deepseek-chat", "0.00012832 CNY", "closed_early", "chat deepseek-next-week"):
         assert shown in spans
+    report, _, how = report.partition("\nNow in your own program")
     assert report.strip() == run("report", str(ledger), "--by", "model,team").stdout.strip()
+    assert "tokenmeter.instrument()" in how
+    assert ";" not in spans.partition("The spans")[2], "what the demo tells its server is in no name"
+    assert max(map(width, done.stdout.splitlines()[1:])) <= 100
     totals = json.loads(run("report", str(ledger), "--json").stdout)
     assert totals, "the ledger is kept"
 

@@ -105,6 +105,12 @@ def newer(path: Path) -> None:
         connection.execute("PRAGMA user_version = 7")
 
 
+def healthy(path: Path) -> None:
+    ledger = Ledger(path)
+    ledger.write(record())
+    ledger.close()
+
+
 def whole(path: Path) -> None:
     ledger = Ledger(path)
     ledger.write(record())
@@ -119,7 +125,8 @@ def nothing(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        pytest.param(whole, None, id="healthy"),
+        pytest.param(healthy, None, id="healthy"),
+        pytest.param(whole, "1 of 2 calls are unpriced: no rate for this model", id="unpriced calls"),
         pytest.param(nothing, "there is no ledger at", id="missing"),
         pytest.param(garbage, "move it away", id="damaged"),
         pytest.param(newer, "upgrade tokenmeter-sdk", id="newer"),
@@ -134,7 +141,7 @@ def test_it_examines_the_ledger(
     problems = [text for text in answer["problems"] if text.startswith("ledger")]
     assert [problem in text for text in problems] == [True] if problem else not problems
     if problem is None:
-        assert (answer["ledger"]["calls"], answer["ledger"]["unpriced"], answer["ledger"]["schema"]) == (2, 1, 2)
+        assert (answer["ledger"]["calls"], answer["ledger"]["unpriced"], answer["ledger"]["schema"]) == (1, 0, 2)
 
 
 def test_a_bad_variable_is_a_problem_and_not_the_end(doctor: Doctor) -> None:

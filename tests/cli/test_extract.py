@@ -79,3 +79,49 @@ def test_an_api_nobody_knows_is_said_and_the_shape_is_read(tmp_path: Path, capfd
     assert (found["usage"], found["api"]) == ({"input_tokens": 3, "output_tokens": 4}, "openai.chat")
     assert found["provider"] == "nobody"
     assert found["flags"] == ["unknown_api: there is no api 'x.y'; the answer's own shape was read"]
+
+
+STREAM = f"data: {json.dumps({'choices': [{'delta': {}}], 'usage': USAGE, 'model': 'gpt-4o'})}\n\ndata: [DONE]\n\n"
+
+
+@pytest.mark.parametrize(
+    "written", [json.dumps({"model": "gpt-4o", "choices": [], "usage": USAGE}), STREAM], ids=["response", "stream"]
+)
+def test_one_response_in_a_file(written: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "response"
+    path.write_text(written)
+    assert main(["extract", str(path), "--provider", "openai"]) == 0
+    printed = capsys.readouterr().out
+    assert [line.split() for line in printed.splitlines() if "_tokens" in line] == [
+        ["input_tokens", "3"],
+        ["output_tokens", "4"],
+    ]
+    assert main(["extract", str(path), "--provider", "openai", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["provider"], found["model"]) == ("openai", "gpt-4o")
+    assert found["usage"] == {"input_tokens": 3, "output_tokens": 4}
+
+
+def test_json_does_not_disturb_jsonl(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text(json.dumps({"id": 1, "response": {"usage": USAGE}}) + "\n")
+    assert main(["extract", "--jsonl", str(path), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["id"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give one of them"),
+        (["FILE", "--jsonl", "FILE"], "give one of them"),
+        (["FILE"], "neither JSON"),
+        (["nowhere"], "cannot read nowhere"),
+    ],
+)
+def test_what_is_no_response(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "prose"
+    path.write_text("Hello.")
+    assert main(["extract", *(str(path) if word == "FILE" else word for word in arguments)]) == 2
+    assert said in capsys.readouterr().err

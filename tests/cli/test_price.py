@@ -176,3 +176,18 @@ def test_own_names_and_lists_of_the_environment_are_the_command_lines_too(
     assert "TOKENMETER_MODELS=" in before["reason"]
     assert after["cost"] == {"amount": "1", "currency": "CNY"}
     assert dollars["cost"] == {"amount": "0.28", "currency": "USD"}
+
+
+@pytest.mark.parametrize(("model", "status"), [("glm-4.7", 0), ("nosuch", 1)])
+def test_strict_ends_with_1_where_something_is_unpriced(
+    model: str, status: int, tmp_path: Path, capfdbinary: Any
+) -> None:
+    flags = ["price", "--provider", "zhipu", "--model", model, "--input", "10", "--output", "5", "--at", "2026-11-20"]
+    assert main(flags) == 0
+    assert main([*flags, "--strict"]) == status
+    assert main([*flags, "--strict", "--json"]) == status
+    file = tmp_path / "calls.jsonl"
+    line = {"provider": "zhipu", "model": model, "at": "2026-11-20", "usage": {"input_tokens": 10, "output_tokens": 5}}
+    file.write_text(json.dumps(line) + "\n")
+    assert main(["price", "--jsonl", str(file)]) == 0
+    assert main(["price", "--jsonl", str(file), "--strict"]) == status

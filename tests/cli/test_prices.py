@@ -70,6 +70,15 @@ def test_people_get_text(arguments: list[str], capsys: pytest.CaptureFixture[str
 def test_an_unknown_model_offers_near_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prices", "show", "qwen-pluss"]) == 2
     assert "qwen-plus" in capsys.readouterr().err
+    assert main(["prices", "show", "nosuch"]) == 2
+    assert "near names: " in capsys.readouterr().err
+
+
+def test_the_list_has_a_head_above_its_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prices", "list", "--provider", "zhipu"]) == 0
+    head, first, *_ = capsys.readouterr().out.splitlines()
+    assert head.split() == ["provider", "model", "in", "input", "cached", "output"]
+    assert head.index("input") + len("input") == first.index("CNY") + len("CNY ") + 9
 
 
 def test_check_tells_every_problem_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

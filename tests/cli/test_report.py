@@ -39,18 +39,52 @@ def test_the_table(spend: str, capsys: pytest.CaptureFixture[str]) -> None:
     heading, _, *lines = printed.splitlines()
     assert heading == f"{spend}: times in Asia/Shanghai"
     assert [line.split() for line in lines[:10] if "─" not in line] == [
-        ["team", "cost", "currency", "calls", "attempts", "input", "output",
-         "reported", "counted", "estimated", "unpriced"],
-        ["搜索", "1,234.5678+", "CNY", "1", "-", "1,200,000", "90", "50.0%", "0.0%", "0.0%", "50.0%"],
-        ["ads\\x1b[31m", "0.0000012", "CNY", "1", "-", "1,000", "100", "100.0%", "0.0%", "0.0%", "0.0%"],
-        ["ads", "0.5000", "USD", "1", "-", "1,000", "100", "100.0%", "0.0%", "0.0%", "0.0%"],
-        ["搜索", "?", "unpriced", "1", "-", "?", "?", "0.0%", "0.0%", "0.0%", "50.0%"],
-        ["total", "1,234.5679+", "CNY", "2", "-", "1,201,000", "190", "50.0%", "0.0%", "0.0%", "25.0%"],
-        ["total", "0.5000+", "USD", "1", "-", "1,000", "100", "25.0%", "0.0%", "0.0%", "25.0%"],
-        ["total", "?", "unpriced", "1", "-", "?", "?", "0.0%", "0.0%", "0.0%", "25.0%"],
+        ["team", "cost", "currency", "calls", "input", "output"],
+        ["搜索", "1,234.5678+", "CNY", "1", "1,200,000", "90"],
+        ["ads\\x1b[31m", "0.0000012", "CNY", "1", "1,000", "100"],
+        ["ads", "0.5000", "USD", "1", "1,000", "100"],
+        ["搜索", "?", "unpriced", "1", "?", "?"],
+        ["total", "1,234.5679+", "CNY", "2", "1,201,000", "190"],
+        ["total", "0.5000+", "USD", "1", "1,000", "100"],
+        ["total", "?", "unpriced", "1", "?", "?"],
     ]  # fmt: skip
     assert len({width(line) for line in lines[:10]}) == 1  # wide characters and all
     assert "1 of 1 unpriced calls ended in an error" in printed
+    assert "unpriced calls, by reason:\n  1: " in printed
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 200])
+def test_the_table_fits_the_terminal_and_says_what_it_left_out(
+    columns: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(tmp_path / "spend.db")
+    for source in (Source.REPORTED, Source.COUNTED, Source.ESTIMATED):
+        usage = Usage(
+            input_tokens=5, output_tokens=6, cache_read_input_tokens=1, reasoning_output_tokens=2, source=source
+        )
+        ledger.write(record(priced("0.5"), usage=usage, tags={"team": "search"}))
+    ledger.close(30)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["report", ledger.path, "--by", "provider,team"]) == 0
+    _, _, *lines = capsys.readouterr().out.splitlines()
+    assert max(map(width, lines)) <= columns
+    assert ("left out for" in "".join(lines)) is (columns < 120)
+    assert ("reasoning" in lines[0]) is (columns == 200)
+    assert main(["report", ledger.path, "--by", "team", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["tokens"]["reasoning_output_tokens"] == 6
+
+
+def test_shares_are_of_the_rows_own_calls_and_unpriced_calls_have_their_reasons(
+    spend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", spend, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert {row["currency"]: (row["shares"]["reported"], row["shares"]["unpriced"]) for row in answer["totals"]} == {
+        "CNY": ("1", "0"), "USD": ("1", "0"), None: ("0", "1"),
+    }  # fmt: skip
+    (reason,) = answer["unpriced_reasons"]
+    assert reason["calls"] == 1
+    assert reason["reason"]
 
 
 def test_json_is_exact_and_unknown_is_null(spend: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Sequence
 from decimal import Decimal
@@ -42,7 +41,7 @@ class Pricing:
 
     def price(self, message: Any) -> list[dict[str, Any]]:
         """Price a request; the attributes of its spans."""
-        asyncio.run(self.pricer.price(message))
+        self.pricer.price(message)
         return [
             attributes(one)
             for resource in message.resource_spans

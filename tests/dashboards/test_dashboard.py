@@ -72,7 +72,7 @@ def test_price_changes_are_drawn_where_they_happened(dashboard: Any) -> None:
 
 
 def test_amounts_are_shown_in_the_currency_at_the_end_of_a_series_name(dashboard: Any) -> None:
-    spend = next(one for one in dashboard["panels"] if one["title"] == "Spend per hour by vendor")
+    spend = next(one for one in dashboard["panels"] if one["title"] == "$currency per hour by vendor")
     units = {
         name: override["properties"][0]["value"]
         for name in ("deepseek CNY", "openai USD", "USD")
@@ -80,6 +80,17 @@ def test_amounts_are_shown_in_the_currency_at_the_end_of_a_series_name(dashboard
         if re.search(override["matcher"]["options"].strip("/"), name)
     }
     assert units == {"deepseek CNY": "currency:CN¥", "openai USD": "currencyUSD", "USD": "currencyUSD"}
+
+
+def test_a_chart_of_money_is_drawn_for_each_currency_apart(dashboard: Any) -> None:
+    charts = [one for one in dashboard["panels"] if one["type"] == "timeseries" and "$currency" in one["title"]]
+    assert len(charts) == 4
+    for chart in charts:
+        assert (chart["repeat"], chart["repeatDirection"]) == ("currency", "h")
+        queries = [target["expr"] for target in chart["targets"]]
+        assert all(expr.count("rate(") == expr.count('tokenmeter_cost_currency=~"$currency"') for expr in queries)
+    others = [one for one in dashboard["panels"] if one["type"] == "timeseries" and one not in charts]
+    assert not any("cost_total" in target["expr"] for one in others for target in one["targets"])
 
 
 def test_without_grafanas_sdk_the_command_says_what_to_do() -> None:

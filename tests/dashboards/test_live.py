@@ -22,7 +22,10 @@ from tokenmeter.dashboards.alerts import rules
 from tokenmeter.dashboards.names import counter, grown
 from tokenmeter.dashboards.plain_yaml import to_yaml
 
-FILLED = {"$__rate_interval": "5s", "$__range": "1m", "$provider": ".*", "$model": ".*", "$tag": "tokenmeter_tag_team"}
+FILLED = {
+    "$__rate_interval": "5s", "$__range": "1m", "$provider": ".*", "$model": ".*", "$currency": ".*",
+    "$tag": "tokenmeter_tag_team",
+}  # fmt: skip
 SHORT = {"7d": "20s", "1d": "5s", "1h": "5s", "5m": "5s"}
 ALERTING = ("TokenmeterUnpricedCalls", "TokenmeterPriceOverdue")
 

@@ -8,12 +8,14 @@ import inspect
 import sqlite3
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import closing
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
+import requests
 from aiohttp import web
 
 from tokenmeter.collector.options import Options
@@ -208,3 +210,23 @@ def rows(ledger: Path) -> list[tuple[Any, ...]]:
         return connection.execute(
             "SELECT span_id, status, amount, currency, input_tokens, output_tokens FROM calls ORDER BY seq"
         ).fetchall()
+
+
+@contextmanager
+def health_watched(running: Running, most: float) -> Iterator[None]:
+    """`/healthz` answers within `most` seconds, again and again, while the block runs."""
+    slowest, stop = [0.0], threading.Event()
+
+    def ping() -> None:
+        while not stop.is_set():
+            begun = time.monotonic()
+            assert requests.get(running.url + "/healthz", timeout=60).status_code == 200
+            slowest[0] = max(slowest[0], time.monotonic() - begun)
+            stop.wait(0.02)
+
+    thread = threading.Thread(target=ping)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+    assert slowest[0] < most, f"/healthz was silent for {slowest[0]:.1f} s"

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "phoenix": "our prices in Phoenix's own table of models",
     "doctor": "what is installed, instrumented and out of date",
     "demo": "real calls against a local provider server, metered",
+    "completion": "a script that completes commands and flags in a shell",
 }
 
 
@@ -49,22 +50,25 @@ def _version() -> str:
     return f"tokenmeter {__version__}"
 
 
-def _parser(command: str | None) -> tuple[argparse.ArgumentParser, ModuleType | None]:
-    """The parser with the name of every command, and the full parser of `command`; and that command's module."""
-    import argparse
+def _parser(command: str | None, *, whole: bool = False) -> tuple[argparse.ArgumentParser, ModuleType | None]:
+    """The parser with the name of every command, and the full parser of `command`; and that command's module.
+
+    With `whole` every command's parser is full.
+    """
     import importlib
 
-    parser = argparse.ArgumentParser(
-        prog="tokenmeter", description="What every LLM call costs, in the currency the vendor bills."
-    )
+    from tokenmeter.cli._flags import Parser
+
+    parser = Parser(prog="tokenmeter", description="What every LLM call costs, in the currency the vendor bills.")
     parser.add_argument("--version", action="store_true", help="print the version and end")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     module = None
     names = list(_installed())
     for name in names:
-        if name == command:
-            module = importlib.import_module(f"{__name__}.{name}")
-            module.add_parser(commands)
+        if whole or name == command:
+            found = importlib.import_module(f"{__name__}.{name}")
+            found.add_parser(commands)
+            module = found if name == command else module
         else:
             commands.add_parser(name, help=COMMANDS[name])
     if command is not None and module is None:

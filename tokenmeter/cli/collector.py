@@ -39,7 +39,16 @@ def add_parser(subparsers: Any) -> None:
     )
     add("--queue", default="64MiB", metavar="SIZE", help="kept in memory while the endpoint is away (%(default)s)")
     add("--largest", default="16MiB", metavar="SIZE", help="the longest request taken, unpacked (%(default)s)")
+    add("--elements", type=int, default=1_000_000, metavar="N",
+        help="the most spans (20 each), events and attributes in one request (%(default)s)")  # fmt: skip
+    add("--body-timeout", type=float, default=30.0, metavar="SECONDS",
+        help="for a sender to send a request's body (%(default)s)")  # fmt: skip
     add("--drain", type=float, default=10.0, metavar="SECONDS", help="to send the rest at the end (%(default)s)")
+    who = parser.add_argument_group("who may send")
+    who.add_argument("--tls-cert", metavar="FILE", help="certificate chain (PEM): both ports then speak TLS only")
+    who.add_argument("--tls-key", metavar="FILE", help="its private key (PEM)")
+    who.add_argument("--token-file", metavar="FILE",
+        help="the bearer token that senders must send (default: $TOKENMETER_COLLECTOR_TOKEN)")  # fmt: skip
     add("--ledger", metavar="FILE", help="append every call to this file (default: $TOKENMETER_LEDGER)")
     add("--prometheus", type=int, metavar="PORT", help="let the collector's metrics be scraped here")
     add("--metrics-every", type=float, default=60.0, metavar="SECONDS",

@@ -10,7 +10,7 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.cli import COMMANDS
 from tokenmeter.errors import MissingExtra
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from tokenmeter.meter import Tokenmeter
 
 __all__ = ["add_parser", "run"]
+
+_NEXT: Final = """
+Now in your own program, before it makes its first client:
+
+    import tokenmeter
+    tokenmeter.configure(ledger="spend.db")
+    tokenmeter.instrument()
+
+and afterwards: tokenmeter report spend.db"""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -39,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
         print("\nThe ledger: tokenmeter report spend.db --by model,team\n")
         from tokenmeter.cli import main
 
-        return main(["report", ledger, "--by", "model,team"])
+        status = main(["report", ledger, "--by", "model,team"])
+        print(_NEXT)
+        return status
 
 
 def _demo(ledger: str) -> list[Any]:
@@ -138,7 +149,8 @@ def tree(spans: Iterable[Any], line: Callable[[Any, int], str]) -> list[str]:
 
 
 def _line(span: Any, depth: int) -> str:
-    return f"{'  ' * depth}{span.name:<{44 - 2 * depth}} {_cost_and_end(dict(span.attributes))}"
+    name = span.name.partition(";")[0]  # behind it the demo tells its server what to do
+    return f"{'  ' * depth}{name:<{38 - 2 * depth}} {_cost_and_end(dict(span.attributes))}"
 
 
 def _cost_and_end(attributes: dict[str, Any]) -> str:

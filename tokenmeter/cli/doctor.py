@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _OTEL: Final = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-distro", "opentelemetry-exporter-otlp")
 _ENDPOINTS: Final = tuple(f"OTEL_EXPORTER_OTLP_{kind}ENDPOINT" for kind in ("", "TRACES_", "METRICS_", "LOGS_"))
 
+_REASONS_MOST: Final = 5
+
 Finding = tuple[dict[str, Any], list[str]]
 """The facts that one check found, and its problems."""
 
@@ -165,6 +167,7 @@ def _ledger(path: str | None) -> Finding:
         return {"path": None}, []
     import sqlite3
 
+    from tokenmeter.ledger.report.query import unpriced_reasons
     from tokenmeter.ledger.schema import open_for_reading, remedy
 
     try:
@@ -182,6 +185,7 @@ def _ledger(path: str | None) -> Finding:
                 "lost": one("SELECT coalesce(sum(calls), 0) FROM losses").fetchone()[0],
                 "bytes": os.path.getsize(path),
             }
+            reasons = unpriced_reasons(connection)
             check = one("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.Error as error:
         return {"path": path}, [f"ledger: {remedy(path, error)}"]
@@ -190,6 +194,14 @@ def _ledger(path: str | None) -> Finding:
     )
     if found["lost"]:
         problems.append(f"ledger: {found['lost']} calls were lost while {path} could not be written")
+    problems += [
+        f"ledger: {calls} of {found['calls']} calls are unpriced: {reason or 'no reason was recorded'}"
+        for reason, calls in reasons[:_REASONS_MOST]
+    ]
+    if len(reasons) > _REASONS_MOST:
+        problems.append(
+            f"ledger: calls are unpriced for {len(reasons) - _REASONS_MOST} more reasons: tokenmeter report"
+        )
     return found, problems
 
 

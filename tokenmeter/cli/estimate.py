@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter.cli import COMMANDS
+from tokenmeter.cli._flags import whole
 from tokenmeter.cli._output import print_json
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.wire.request_body import model_of
@@ -60,7 +61,7 @@ def add_parser(subparsers: Any) -> None:
     given.add_argument("--request", metavar="FILE", help="a request body, a JSON file (- is standard input)")
     given.add_argument("--text", metavar="TEXT", help="a plain text, sent as one message of a user")
     parser.add_argument("--api", metavar="NAME", help="the wire format of --request; guessed from the body")
-    parser.add_argument("--max-output", type=int, metavar="N", help="tokens of output; else the limit in the request")
+    parser.add_argument("--max-output", type=whole, metavar="N", help="tokens of output; else the limit in the request")
     parser.add_argument("--at", metavar="TIME", help="the instant of the call (default: now)")
     parser.add_argument("--calibration", metavar="FILE", help="correct counts by what was learnt in this file")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")

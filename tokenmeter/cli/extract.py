@@ -1,5 +1,6 @@
-"""`tokenmeter extract --jsonl FILE`: read the usage out of vendors' responses.
+"""`tokenmeter extract`: read the usage out of vendors' responses; of one by a file, of many by `--jsonl`.
 
+FILE holds one response, as the vendor sent it: a JSON object, or the lines of a stream.
 In:  `{"id", "provider"?, "host"?, "api"?, "model"?, "response": {…} | "stream_events": […]}`
 Out: `{"id", "line", "usage", "source", "model", "service_tier", "vendor_cost", "unknown_fields", "flags", "reason"}`,
 and, beside the contract, `sources` (components whose source differs), `provider`, `api`, `params` (what the vendor
@@ -11,11 +12,17 @@ Missing or unreadable usage is an answer with a reason; only a line that asks fo
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
+from tokenmeter._support.logs import printable
 from tokenmeter.cli import COMMANDS
 from tokenmeter.cli._jsonl import LineError, answer_lines
+from tokenmeter.cli._output import print_json
+from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import plain
 from tokenmeter.providers.registry import load_providers
 from tokenmeter.wire.extract import Extracted, extract
@@ -35,12 +42,63 @@ def add_parser(subparsers: Any) -> None:
         description=(__doc__ or "").partition("\n\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--jsonl", metavar="FILE", required=True, help="JSON Lines to answer; - is standard input")
+    parser.add_argument("file", nargs="?", metavar="FILE", help="one response to read; - is standard input")
+    parser.add_argument("--jsonl", metavar="FILE", help="JSON Lines to answer; - is standard input")
+    for name, what in (("provider", "who sent it"), ("api", "its format"), ("model", "the model that was asked")):
+        parser.add_argument(f"--{name}", metavar="NAME", help=f"{what}, where the response does not say")
+    parser.add_argument("--json", action="store_true", help="the contract's JSON instead of a table")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer every line; returns the exit status of `answer_lines`."""
-    return answer_lines(args.jsonl, answer)
+    """Read one response, or answer every line. Raises ConfigurationError for what is no response."""
+    if (args.file is None) == (args.jsonl is None):
+        raise ConfigurationError("extract reads one response (FILE) or JSON Lines (--jsonl FILE): give one of them")
+    if args.jsonl is not None:
+        return answer_lines(args.jsonl, answer)
+    given = {name: value for name in ("provider", "api", "model") if (value := getattr(args, name)) is not None}
+    try:
+        found = answer({**given, **_one(args.file)})
+    except LineError as error:
+        raise ConfigurationError(f"{args.file}: {error}") from None
+    if args.json:
+        print_json(found)
+    else:
+        _show(found)
+    return 0
+
+
+def _one(path: str) -> dict[str, Any]:
+    """One response in a file, as `answer` takes it. Raises ConfigurationError."""
+    try:
+        raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror or error}") from None
+    text = raw.decode("utf-8", "replace").strip()
+    try:
+        return {"response": json.loads(text)}
+    except (ValueError, RecursionError) as error:
+        events = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+        if events:
+            return {"stream_events": events}
+        raise ConfigurationError(f"{path} is no response: neither JSON ({error}) nor a stream of data: lines") from None
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    """A table for people: who answered, the tokens, and what is odd."""
+    usage = found["usage"]
+    rows = {name: found[name] for name in ("provider", "api", "model", "service_tier", "source")}
+    for name, value in rows.items():
+        if value is not None:
+            print(f"{name:<28} {printable(str(value))}")
+    if usage is None:
+        print(f"no usage: {found['reason']}")
+    for name, value in (usage or {}).items():
+        for part, number in value.items() if isinstance(value, Mapping) else ((name, value),):
+            print(f"{part:<28} {number:>14}" if isinstance(number, str) else f"{part:<28} {number:>14,}")
+    if found["vendor_cost"] is not None:
+        print(f"{'vendor_cost':<28} {found['vendor_cost']['amount']} {found['vendor_cost']['currency']}")
+    for note in found["flags"]:
+        print(f"note: {note}")
 
 
 def answer(line: Mapping[str, Any]) -> dict[str, Any]:

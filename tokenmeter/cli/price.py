@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.cli import COMMANDS
+from tokenmeter.cli._flags import whole
 from tokenmeter.cli._jsonl import LineError, answer_lines
 from tokenmeter.cli._output import print_json
 from tokenmeter.components import FIELDS, component_of
@@ -49,7 +50,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--model", metavar="NAME", help="the model as the provider names it")
     parser.add_argument("--at", metavar="TIME", help="the instant of the call (default: now)")
     for name in _TOKENS:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help="tokens")
+        parser.add_argument(f"--{name.replace('_', '-')}", type=whole, metavar="N", help="tokens")
     parser.add_argument("--quantity", action="append", default=[], metavar="NAME=N", help="such as web_search_calls=2")
     parser.add_argument("--thinking", action=argparse.BooleanOptionalAction, help="whether the model was told to think")
     parser.add_argument("--batch", action="store_true", default=None, help="a call of a batch job")
@@ -58,14 +59,32 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--convert", metavar="CURRENCY", help="show the cost in this currency too; needs --rates")
     parser.add_argument("--rates", metavar="FILE", help="your dated exchange rates (TOML); none is ever assumed")
     parser.add_argument("--json", action="store_true", help="the contract's JSON instead of a table")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 where something is unpriced")
 
 
 def run(args: argparse.Namespace) -> int:
     """Price one call, or each line of a file. Raises ConfigurationError for flags that cannot be understood."""
     book, own_names = _configured()
     if args.jsonl:
-        return answer_lines(args.jsonl, line_handler(book, own_names))
+        handler = line_handler(book, own_names)
+        if not args.strict:
+            return answer_lines(args.jsonl, handler)
+        strict = _Strict(handler)
+        return answer_lines(args.jsonl, strict) or (1 if strict.unpriced else 0)
     return _one(args, book, own_names)
+
+
+class _Strict:
+    """Answers lines, and remembers whether one of them was unpriced."""
+
+    def __init__(self, handler: Callable[[dict[str, Any]], str]) -> None:
+        self._handler = handler
+        self.unpriced = False
+
+    def __call__(self, line: dict[str, Any]) -> str:
+        answer = self._handler(line)
+        self.unpriced = self.unpriced or json.loads(f"{{{answer}}}")["status"] == "unpriced"
+        return answer
 
 
 def _configured() -> tuple[Book, Mapping[str, str]]:
@@ -163,9 +182,10 @@ def _one(args: argparse.Namespace, book: Book, own_names: Mapping[str, str]) -> 
     model = own_names.get(args.model, args.model)
     cost = book.price(_usage(args), provider=args.provider, model=model, at=moment, params=params)
     converted = _converted(args, cost)
+    status = 1 if args.strict and cost.status == "unpriced" else 0
     if args.json:
         print_json({**cost.to_dict(), **({"converted": converted} if args.convert else {})})
-        return 0
+        return status
     _show(cost)
     if converted is not None:
         old = " (stale)" if converted["stale"] else ""
@@ -173,7 +193,7 @@ def _one(args: argparse.Namespace, book: Book, own_names: Mapping[str, str]) -> 
             f"converted {converted['amount']} {converted['currency']} at {converted['pair']} {converted['rate']}"
             f" of {converted['rate_day']}{old}, {converted['rate_source']}"
         )
-    return 0
+    return status
 
 
 def _converted(args: argparse.Namespace, cost: Cost) -> dict[str, Any] | None:

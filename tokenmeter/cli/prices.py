@@ -127,6 +127,8 @@ def _list(args: argparse.Namespace, book: Book) -> int:
     if args.json:
         print_rows(map(_row, rates))
         return 0
+    if rates:
+        print(f"{'provider':<20} {'model':<44} {'in':<3} {'input':>9} {'cached':>9} {'output':>9}")
     for rate in rates:
         row = _row(rate)
         prices = row["prices"]
@@ -159,10 +161,11 @@ def _named(args: argparse.Namespace, book: Book) -> Iterator[tuple[str, str]]:
         import difflib
 
         every = {name for provider in book.providers for name in ModelNames(files_of(book, provider)).all()}
-        near = difflib.get_close_matches(args.model, every, n=5)
-        raise ConfigurationError(
-            f"no provider sells {args.model!r}" + (f" (near names: {', '.join(near)})" if near else "")
+        near = difflib.get_close_matches(args.model, every, n=5) or difflib.get_close_matches(
+            args.model, every, n=3, cutoff=0.3
         )
+        nearest = f"near names: {', '.join(near)}; " if near else ""
+        raise ConfigurationError(f"no provider sells {args.model!r}; {nearest}tokenmeter prices list names every model")
 
 
 def _show(args: argparse.Namespace, book: Book) -> int:

@@ -108,5 +108,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.csv:
         sys.stdout.write(render.as_csv(answer))
     else:
-        print(render.as_text(answer))
+        import shutil
+
+        print(render.as_text(answer, shutil.get_terminal_size().columns))
     return 0

@@ -28,7 +28,7 @@ from tokenmeter.collector.counters import SpanCounters
 from tokenmeter.collector.results import KEPT, Outcome, Verdict, unavailable
 from tokenmeter.collector.signals import Signal
 
-__all__ = ["ForwardQueue", "MemoryBudget"]
+__all__ = ["ForwardQueue", "MemoryBudget", "Reservation"]
 
 _logger: Final = logging.getLogger("tokenmeter.collector")
 _AT_ONCE: Final = 8  # requests forwarded at the same time
@@ -47,6 +47,34 @@ class MemoryBudget:
     def change(self, by: int) -> None:
         """Add to the memory in use; a negative number releases it. Does not check the limit."""
         self.used += by
+
+    def fits(self, more: int) -> bool:
+        """Whether so many bytes more stay within the limit."""
+        return self.used + more <= self.size
+
+
+class Reservation:
+    """Memory of one request, from before its body is read until a queue takes it over."""
+
+    def __init__(self, memory: MemoryBudget) -> None:
+        self._memory = memory
+        self.size = 0
+
+    def resize(self, size: int, *, checked: bool = True) -> bool:
+        """Hold `size` bytes; False, and no change, where that needs more than is left. Unchecked: hold it anyway."""
+        if checked and size > self.size and not self._memory.fits(size - self.size):
+            return False
+        self._memory.change(size - self.size)
+        self.size = size
+        return True
+
+    def release(self) -> None:
+        """Hold nothing."""
+        self.resize(0)
+
+    def hand_over(self) -> None:
+        """Leave the memory to the queue, which releases it."""
+        self.size = 0
 
 
 class _Item:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from tokenmeter.collector.access import read_token, ssl_context
 from tokenmeter.errors import ConfigurationError
 
 __all__ = ["Options", "size"]
@@ -29,6 +30,8 @@ class Options:
     `queue` limits the memory of queued requests; `largest` the size of one request; `patience` how long a sender waits
     for the endpoint before its request is queued and acknowledged; `drain` how long the shutdown may take. `tags` maps
     a tag to the attribute that holds it; with `metrics_every` None the collector exports no metrics of its own.
+    `elements` limits the resources, spans, events and attributes of one request; `head_timeout` and `body_timeout` the
+    time in which they arrive. `tls` is the files of a certificate and its key, `token` what senders must show.
     """
 
     endpoint: str
@@ -50,6 +53,11 @@ class Options:
     tags: Mapping[str, str] = field(default_factory=dict)
     scopes: tuple[str, ...] = ()
     providers: Mapping[str, str] = field(default_factory=dict)
+    elements: int = 1_000_000
+    head_timeout: float = 10.0
+    body_timeout: float = 30.0
+    tls: tuple[str, str] | None = None
+    token: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, args: Any, environment: Mapping[str, str] | None = None) -> Options:
@@ -93,6 +101,10 @@ class Options:
             tags={"service": "service.name", **pairs("--tag", args.tag)},
             scopes=tuple(args.scope),
             providers=pairs("--provider", args.provider),
+            elements=args.elements,
+            body_timeout=args.body_timeout,
+            tls=_tls(args.tls_cert, args.tls_key),
+            token=read_token(args.token_file, said),
         )
 
 
@@ -101,10 +113,22 @@ def _check_numbers(args: Any) -> None:
         port = getattr(args, flag)
         if port is not None and not 0 <= port <= 65535:
             raise ConfigurationError(f"--{flag}: {port} is no port")
-    for flag in ("timeout", "drain", "metrics_every"):
+    if args.elements < 1:
+        raise ConfigurationError(f"--elements: {args.elements} is no number of elements")
+    for flag in ("timeout", "drain", "metrics_every", "body_timeout"):
         seconds = getattr(args, flag)
         if seconds is not None and not 0 <= seconds < 10**6:
             raise ConfigurationError(f"--{flag.replace('_', '-')}: {seconds:g} is no number of seconds")
+
+
+def _tls(certificate: str | None, key: str | None) -> tuple[str, str] | None:
+    """Both files or none, checked by loading them."""
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise ConfigurationError("--tls-cert and --tls-key go together: give the certificate and its private key")
+    ssl_context(certificate, key)
+    return certificate, key
 
 
 def _milliseconds(text: str | None) -> float:

@@ -7,7 +7,6 @@ known or unknown, is forwarded unchanged.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -23,7 +22,6 @@ from tokenmeter.otel.external.span_data import RELEVANT, SpanData
 
 __all__ = ["SpanPricer"]
 
-_A_TURN: Final = 200  # spans priced before other tasks of the event loop run
 _KEY: Final = 24  # bytes of both ids
 _NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -36,18 +34,16 @@ class SpanPricer:
         self._tags = dict(tags)
         self._relevant = RELEVANT.union(self._tags.values())
 
-    async def price(self, request: Any) -> int:
+    def price(self, request: Any) -> int:
         """Append cost attributes to the spans of a trace export request; returns how many spans were changed."""
         parents, spans, seen = self._read(request)
         if not parents:
             return 0
         changed = 0
-        for turn, (position, description) in enumerate(self._calls.batch(parents, seen), 1):
+        for position, description in self._calls.batch(parents, seen):
             if description is not None:
                 _append(spans[position], description)
                 changed += 1
-            if turn % _A_TURN == 0:
-                await asyncio.sleep(0)
         return changed
 
     def _read(self, request: Any) -> tuple[dict[bytes, bytes | None], list[Any], list[SpanData]]:

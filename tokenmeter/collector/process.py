@@ -64,9 +64,10 @@ class Collector:
         observe(self._provider, self.counts, self.memory, self._queues.values())
         _ = self.meter.book, self.meter.providers  # loaded before the first request
         self._calls = EndedCalls(self.meter, options.scopes, options.providers)
-        self._receiver = RequestReceiver(self._queues, self.memory, SpanPricer(self._calls, options.tags), self.counts)
-        self._grpc = GrpcServer(self._receiver, options.largest)
-        self._http = HttpServer(self._receiver, self.health, options.largest)
+        pricer = SpanPricer(self._calls, options.tags)
+        self._receiver = RequestReceiver(self._queues, self.memory, pricer, self.counts, options)
+        self._grpc = GrpcServer(self._receiver, options)
+        self._http = HttpServer(self._receiver, self.health, options)
         self.http_port = await self._http.start(options.host, options.http_port)
         self.grpc_port = await self._grpc.start(options.host, options.grpc_port)
         self._looking = asyncio.ensure_future(self._look())
@@ -76,7 +77,7 @@ class Collector:
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             with guard("counting calls that waited"):
-                self._calls.look()
+                await self._receiver.run(self._calls.look)
 
     def health(self) -> dict[str, Any]:
         """State of the process, as the JSON of `/healthz`."""
@@ -105,11 +106,12 @@ class Collector:
         queues = [queue for queue in self._queues.values() if queue.signal is not METRICS]
         unsent = await self._close(queues, until - _LAST_METRICS)
         await asyncio.wait(closing, timeout=max(0.1, until - time.monotonic()))
-        self._calls.release()
+        await self._receiver.run(self._calls.release)
         flushed = await asyncio.to_thread(self.meter.flush, max(0.5, until - time.monotonic()))
         await asyncio.to_thread(self._provider.shutdown)  # exports the metrics a last time
         await asyncio.sleep(0)
         unsent += await self._close([self._queues[METRICS.name]], max(until, time.monotonic() + 0.5))
+        self._receiver.close()
         self.meter.shutdown(1.0)
         await self._sender.close()
         return self._farewell(unsent, flushed)
@@ -162,7 +164,9 @@ def started(collector: Collector) -> str:
     packed = ", gzip" if options.compression == "gzip" else ""
     parts = [
         f"tokenmeter collector: OTLP over gRPC on {options.host}:{collector.grpc_port}, "
-        f"over HTTP on {options.host}:{collector.http_port}",
+        f"over HTTP on {options.host}:{collector.http_port}"
+        + (", TLS" if options.tls else "")
+        + (", with a token" if options.token else ""),
         f"forwards to {options.endpoint} ({kind}{packed})",
         f"keeps {options.queue / 2**20:g} MiB while that is away",
     ]

@@ -19,7 +19,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableRefresh,
 )
 
-from tokenmeter.dashboards.names import MODEL, PROVIDER, counter, label, tag
+from tokenmeter.dashboards.names import CURRENCY, MODEL, PROVIDER, counter, label, tag
 from tokenmeter.dashboards.panels import ANNOTATION, PANELS, Panel
 from tokenmeter.otel import semconv
 
@@ -62,6 +62,7 @@ def build() -> dict[str, Any]:
         .with_variable(_tag_choice())
         .with_variable(_choice("provider", "Vendor", PROVIDER))
         .with_variable(_choice("model", "Model", MODEL))
+        .with_variable(_choice("currency", "Currency", CURRENCY, "cost"))
         .annotation(_Annotation())
     )
     ids = itertools.count(1)
@@ -86,12 +87,12 @@ def _tag_choice() -> dashboard.QueryVariable:
     )
 
 
-def _choice(name: str, title: str, of: str) -> dashboard.QueryVariable:
+def _choice(name: str, title: str, of: str, table: str = "calls") -> dashboard.QueryVariable:
     return (
         dashboard.QueryVariable(name)
         .label(title)
         .datasource(_SOURCE)
-        .query(f"label_values({counter('calls')}, {of})")
+        .query(f"label_values({counter(table)}, {of})")
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .multi(True)
         .include_all(True)
@@ -116,6 +117,8 @@ def _chart(panel: Panel) -> timeseries.Panel:
     made = timeseries.Panel().title(panel.title).datasource(_SOURCE).height(8).span(12).with_target(_query(panel))
     legend = common.VizLegendOptions().show_legend(True).display_mode(LegendDisplayMode.TABLE)
     made.legend(legend.placement(LegendPlacement.BOTTOM).calcs(["mean", "lastNotNull"])).description(panel.note)
+    if panel.unit == "money":
+        made.repeat("currency").repeat_direction("h")
     return _in_units(made, panel)
 
 

@@ -1,6 +1,7 @@
 """Table of the dashboard's panels: one row per panel with its query, in the order of the screen.
 
-`$__rate_interval` and `$__range` are Grafana's; `$tag`, `$provider` and `$model` are chosen on the dashboard.
+`$__rate_interval` and `$__range` are Grafana's; `$tag`, `$provider`, `$model`, `$currency` are chosen on the dashboard.
+A chart of money is drawn once for each currency, so no axis has two.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def _by(*labels: str) -> str:
 
 
 _COST: Final = _chosen("cost")
+_OF_CURRENCY: Final = f'{CURRENCY}=~"$currency"'
 _UNREPORTED: Final = f'{SOURCE}!="reported"'
 _FROM_CACHE: Final = 'tokenmeter_component="cache_read"'
 _INPUT: Final = f'{KIND}="input"'
@@ -100,30 +102,30 @@ PANELS: Final = (
                 now=True,
             ),
             Panel(
-                "Spend per hour by vendor",
-                f"3600 * {_per_second(f'{PROVIDER}, {CURRENCY}', 'cost')}",
+                "$currency per hour by vendor",
+                f"3600 * {_per_second(f'{PROVIDER}, {CURRENCY}', 'cost', _OF_CURRENCY)}",
                 _by(PROVIDER, CURRENCY),
                 "money",
             ),
             Panel(
-                "Spend per hour by model",
-                f"3600 * {_per_second(f'{MODEL}, {CURRENCY}', 'cost')}",
+                "$currency per hour by model",
+                f"3600 * {_per_second(f'{MODEL}, {CURRENCY}', 'cost', _OF_CURRENCY)}",
                 _by(MODEL, CURRENCY),
                 "money",
             ),
             Panel(
-                "Spend per hour by $tag",
-                f"3600 * {_per_second(f'$tag, {CURRENCY}', 'cost')}",
+                "$currency per hour by $tag",
+                f"3600 * {_per_second(f'$tag, {CURRENCY}', 'cost', _OF_CURRENCY)}",
                 _by("$tag", CURRENCY),
                 "money",
                 "Choose the tag above.",
             ),
             Panel(
-                "Saved by caches per hour",
+                "$currency per hour saved by caches",
                 "3600 * ("
                 + _less(
-                    _per_second(f"{PROVIDER}, {CURRENCY}", "cache_saved"),
-                    _per_second(f"{PROVIDER}, {CURRENCY}", "cache_added"),
+                    _per_second(f"{PROVIDER}, {CURRENCY}", "cache_saved", _OF_CURRENCY),
+                    _per_second(f"{PROVIDER}, {CURRENCY}", "cache_added", _OF_CURRENCY),
                 )
                 + ")",
                 _by(PROVIDER, CURRENCY),

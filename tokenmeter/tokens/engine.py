@@ -6,7 +6,8 @@ it are the traps closed that a plain `encode_ordinary` leaves open:
 - special tokens typed by a user are counted as the family's servers do, and never raise;
 - lone surrogates count as U+FFFD, joined ones as their character;
 - long runs of white space, at which the native regular expression panics, are counted apart, with the same count;
-- a long text is encoded in pieces (`split_points`), so memory does not grow with it.
+- a long text is encoded in pieces (`split_points`), so memory does not grow with it;
+- a version of tiktoken that takes quadratic time for one long word gets it cut, and the count is not called exact.
 
 A vocabulary is loaded once, by the first text counted with it; threads share it.
 """
@@ -16,16 +17,70 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar, Final, Protocol
 from unicodedata import normalize
 
 from tokenmeter.errors import CatalogError
 from tokenmeter.tokens.families import Family, load_family
-from tokenmeter.tokens.split_points import CHUNK, LONG_RUN, pieces, scalars, space_runs
+from tokenmeter.tokens.split_points import CHUNK, FORCED, LONG_RUN, last_split_point, pieces, scalars, space_runs
 from tokenmeter.tokens.vocab import unpack
 
-__all__ = ["BytePairs", "Tokenizer", "build_tokenizer", "load_tokenizer", "loaded_families", "put_tokenizer"]
+__all__ = [
+    "BytePairs",
+    "Tokenizer",
+    "any_forced_cut",
+    "build_tokenizer",
+    "forced_cuts",
+    "load_tokenizer",
+    "loaded_families",
+    "put_tokenizer",
+]
+
+_LINEAR_SINCE: Final = (0, 13)
+"""The first version of tiktoken that merges a long piece in less than quadratic time."""
+_SHORT: Final = 1 << 11
+"""Characters without a safe split point that an older tiktoken gets at once: a few milliseconds; 120,000 take 6 s."""
+
+
+@cache
+def _limits() -> tuple[int, int]:
+    """Characters encoded at once, and those without a safe split point that are split anyway."""
+    from importlib.metadata import version
+
+    numbers = tuple(int(part) for part in version("tiktoken").split(".")[:2] if part.isdigit())
+    return (CHUNK, FORCED) if numbers >= _LINEAR_SINCE else (_SHORT, _SHORT)
+
+
+def forced_cuts(text: str) -> int:
+    """How often a text is cut where tokens may cross, because the installed tiktoken is slow on long pieces."""
+    chunk, forced = _limits()
+    if forced == FORCED or len(text) < LONG_RUN:
+        return 0
+    cuts = at = 0
+    for piece in pieces(text, chunk, forced):
+        at += len(piece)
+        if len(piece) >= forced and at < len(text) and last_split_point(text, at - 1, at) != at:
+            cuts += 1
+    return cuts
+
+
+def any_forced_cut(value: object) -> bool:
+    """Whether one of the texts in a JSON value is cut so."""
+    if _limits()[1] == FORCED:
+        return False
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            if forced_cuts(one):
+                return True
+        elif isinstance(one, Mapping):
+            waiting += one.values()
+        elif isinstance(one, list | tuple):
+            waiting += one
+    return False
 
 
 class Tokenizer(Protocol):
@@ -50,7 +105,9 @@ class BytePairs:
     adds_up: ClassVar[bool] = True
 
     __slots__ = (
+        "_chunk",
         "_core",
+        "_forced",
         "_leads",
         "_letters",
         "_looks_ahead",
@@ -69,6 +126,7 @@ class BytePairs:
         tokens = tokens[: family.tokens]
         encoding = _encoding(family, tokens)
         self.family = family
+        self._chunk, self._forced = _limits()
         self._core: Callable[[str], list[int]] = encoding._core_bpe.encode_ordinary
         self._piece: Callable[[bytes], list[int]] = encoding._core_bpe.encode_single_piece
         self._nfc = family.normalize == "NFC"
@@ -131,9 +189,9 @@ class BytePairs:
         return self._missing.search(text) is not None
 
     def _count_pieces(self, text: str) -> int:
-        if len(text) <= CHUNK:
+        if len(text) <= self._chunk:
             return len(self._encode(text))
-        return sum(len(self._encode(piece)) for piece in pieces(text))
+        return sum(len(self._encode(piece)) for piece in pieces(text, self._chunk, self._forced))
 
     def _single_bytes(self, text: str, letters: frozenset[str]) -> int:
         """Tokens to add for characters the vocabulary lacks: each of their bytes is one, merged beginnings or not."""

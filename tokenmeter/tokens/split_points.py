@@ -60,17 +60,17 @@ def last_split_point(text: str, start: int = 0, end: int | None = None) -> int:
     return 0
 
 
-def pieces(text: str) -> Iterator[str]:
-    """Pieces of a long text that can be counted one after the other.
+def pieces(text: str, chunk: int = CHUNK, forced: int = FORCED) -> Iterator[str]:
+    """Pieces of a long text that can be counted one after the other, most of them up to `chunk` characters long.
 
-    Where 262,144 characters have no safe point (no prose does) they are split anyway, which can cost a token.
+    Where `forced` characters have no safe point (no prose does) they are split anyway, which can cost a token.
     """
     start, length = 0, len(text)
-    while length - start > CHUNK:
-        reach, point = CHUNK, 0
+    while length - start > chunk:
+        reach, point = chunk, 0
         while not point:
-            point = last_split_point(text, start + reach - CHUNK, min(start + reach, length))
-            if not point and (reach >= FORCED or start + reach >= length):
+            point = last_split_point(text, start + reach - chunk, min(start + reach, length))
+            if not point and (reach >= forced or start + reach >= length):
                 point = min(start + reach, length)
             reach *= 2
         yield text[start:point]

@@ -86,7 +86,7 @@ def test_calls_without_a_known_cost_stand_apart_and_mark_their_group(held: Calla
     ]
     assert [row.complete for row in report.rows] == [True, False, False, False]
     assert [row.errors for row in report.rows] == [0, 0, 1, 0]
-    assert [row.shares["unpriced"] for row in report.rows] == [0, Decimal("0.6667"), Decimal("0.6667"), 1]
+    assert [row.shares["unpriced"] for row in report.rows] == [0, 0, 1, 1]
     assert sums(report.totals) == [("CNY", "0.8", 2), (None, None, 3)]
     assert not report.totals[0].complete
 

@@ -30,7 +30,7 @@ from tokenmeter.record import VENDOR_GAP
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["KEYS", "TOKENS", "LedgerReport", "Question", "ReportRow", "Tally", "ask"]
+__all__ = ["KEYS", "TOKENS", "LedgerReport", "Question", "ReportRow", "Tally", "ask", "unpriced_reasons"]
 
 KEYS: Final[dict[str, str]] = {
     **{
@@ -82,10 +82,10 @@ class ReportRow:
     """Sums of one group in one currency; `currency` and `cost` are None for its calls that have no known cost.
 
     `tokens` holds sums of what is known (None where no call knows), `unknown` how many calls don't know.
-    `shares` are fractions of the group's calls, by the source of their usage and `unpriced`; they are the same
-    calls that the group's rows together hold. `converted` is the cost in the currency asked for, None where no rate
-    reaches any of it; `unconverted` counts the row's calls that no rate reaches. `vendor_cost` is what vendors reported
-    in this currency, None where none did; `vendor_gaps` counts calls for which it is more than 1% off the price book's.
+    `shares` are fractions of the row's own calls, by the source of their usage; a row without a currency is all
+    `unpriced`. `converted` is the cost in the currency asked for, None where no rate reaches any of it; `unconverted`
+    counts the row's calls that no rate reaches. `vendor_cost` is what vendors reported in this currency, None where
+    none did; `vendor_gaps` counts calls for which it is more than 1% off the price book's.
     """
 
     group: tuple[str | None, ...]
@@ -140,6 +140,8 @@ class LedgerReport:
     held: int
     first: str | None
     last: str | None
+    reasons: tuple[tuple[str | None, int], ...] = ()
+    """Why calls are unpriced and how many for each reason, the most frequent first."""
 
 
 def _plus(one: int | None, other: int | None) -> int | None:
@@ -195,10 +197,22 @@ def ask(path: str, question: Question) -> LedgerReport:
             rows=_sorted(rows, question),
             totals=_totals(rows),
             lost=_lost(connection, question),
+            reasons=tuple(unpriced_reasons(connection, *_where(question))),
             held=held[0],
             first=_shown(held[1], question.zone),
             last=_shown(held[2], question.zone),
         )
+
+
+def unpriced_reasons(
+    connection: sqlite3.Connection, where: str = "end_state <> 'delegated'", values: Sequence[Any] = ()
+) -> list[tuple[str | None, int]]:
+    """Why calls are unpriced and how many for each reason, most frequent first. `where` is SQL of this module."""
+    query = (
+        f"SELECT cost_reason, count(*) FROM calls WHERE {where} AND status = 'unpriced' "  # noqa: S608
+        "GROUP BY 1 ORDER BY 2 DESC, 1"
+    )
+    return [(row[0], row[1]) for row in connection.execute(query, list(values))]
 
 
 def _shown(us: int | None, zone: Zone) -> str | None:
@@ -321,15 +335,15 @@ def _by_group(rows: Sequence[ReportRow]) -> Iterator[list[ReportRow]]:
 def _completed(rows: list[ReportRow]) -> list[ReportRow]:
     """Fill in what a row can only say with its group's other rows in view: shares, and whether it is complete."""
     for group in _by_group(rows):
-        calls = sum(row.calls for row in group)
         unpriced = sum(row.calls for row in group if row.currency is None)
         for row in group:
             row.complete = not unpriced
-            row.shares = {name: Decimal(0) for name in _SOURCES}
-            if row.currency is not None:
-                for source, tally in row.sources.items():
-                    row.shares[source] = _share(tally.calls, calls)
-            row.shares["unpriced"] = _share(unpriced, calls)
+            row.shares = {name: Decimal(0) for name in (*_SOURCES, "unpriced")}
+            if row.currency is None:
+                row.shares["unpriced"] = Decimal(1)
+                continue
+            for source, tally in row.sources.items():
+                row.shares[source] = _share(tally.calls, row.calls)
     return rows
 
 

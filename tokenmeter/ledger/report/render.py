@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, Final
 
 from tokenmeter._support.logs import printable
-from tokenmeter._support.text_tables import table
+from tokenmeter._support.text_tables import table, width
 from tokenmeter.ledger.report.conversion import Conversion
 from tokenmeter.ledger.report.query import TOKENS, LedgerReport, ReportRow
 from tokenmeter.money import EXACT, plain
@@ -20,12 +22,24 @@ from tokenmeter.money import EXACT, plain
 __all__ = ["as_csv", "as_json", "as_text"]
 
 _TOKEN_HEADS: Final = dict(zip(TOKENS, ("input", "cache read", "cache write", "output", "reasoning"), strict=True))
-_ALWAYS: Final = ("reported", "counted", "estimated", "unpriced")
 _SHARES: Final = ("reported", "partial", "counted", "estimated", "none", "unpriced")
 _PLACES: Final = 4
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet evaluates (OWASP, "CSV Injection")."""
 _RATES_MOST: Final = 6
+_REASONS_MOST: Final = 5
+_LEAST: Final = (
+    "none",
+    "partial",
+    "attempts",
+    "reasoning",
+    "cache write",
+    "estimated",
+    "counted",
+    "reported",
+    "cache read",
+)
+"""Columns that a narrow terminal leaves out, in this order."""
 _SHOW: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
@@ -77,6 +91,7 @@ def as_json(report: LedgerReport) -> dict[str, Any]:
         "rows": rows,
         "totals": [_row_json(row, conversion) for row in report.totals],
         "lost_calls": report.lost,
+        "unpriced_reasons": [{"reason": reason, "calls": calls} for reason, calls in report.reasons],
         **more,
     }
 
@@ -151,41 +166,74 @@ def _tokens(row: ReportRow, name: str) -> str:
     return "?" if known is None else f"{known:,}+" if unknown else f"{known:,}"
 
 
-def _cells(
-    row: ReportRow, tokens: list[str], shares: list[str], conversion: Conversion | None, *, vendor: bool
-) -> list[str]:
-    attempts = "-" if row.attempts is None else f"{row.attempts:,}"
-    money = [_amount(row.cost, complete=row.complete), row.currency or "unpriced"]
-    if vendor:
-        money.append("-" if row.vendor_cost is None else _amount(row.vendor_cost, complete=True))
+def _columns(report: LedgerReport, rows: list[ReportRow]) -> dict[str, list[str]]:
+    """The columns of numbers by their heads, those left out that say the same of every row."""
+    conversion = report.question.conversion
+    columns = {
+        "cost": [_amount(row.cost, complete=row.complete) for row in rows],
+        "currency": [row.currency or "unpriced" for row in rows],
+    }
+    if any(row.vendor_cost is not None for row in rows):
+        columns["vendor's cost"] = [
+            "-" if row.vendor_cost is None else _amount(row.vendor_cost, complete=True) for row in rows
+        ]
     if conversion is not None:
-        money.append(_amount(row.converted, complete=row.complete and not row.unconverted))
-    percent = [f"{EXACT.multiply(row.shares[name], Decimal(100)):.1f}%" for name in shares]
-    return [*money, f"{row.calls:,}", attempts, *(_tokens(row, name) for name in tokens), *percent]
+        columns[f"in {conversion.currency}"] = [
+            _amount(row.converted, complete=row.complete and not row.unconverted) for row in rows
+        ]
+    columns["calls"] = [f"{row.calls:,}" for row in rows]
+    if any(row.attempts not in (None, row.calls) for row in rows):
+        columns["attempts"] = ["-" if row.attempts is None else f"{row.attempts:,}" for row in rows]
+    for name in TOKENS:
+        if name in ("input_tokens", "output_tokens") or any(row.tokens[name] for row in rows):
+            columns[_TOKEN_HEADS[name]] = [_tokens(row, name) for row in rows]
+    for name in _shown_shares(rows):
+        columns[name] = [f"{EXACT.multiply(row.shares[name], Decimal(100)):.1f}%" for row in rows]
+    return columns
 
 
-def as_text(report: LedgerReport) -> str:
-    """The table with a totals row per currency, and below it what a reader must know."""
+def as_text(report: LedgerReport, columns: int | None = None) -> str:
+    """The table with a totals row per currency, and below it what a reader must know.
+
+    Where it is wider than so many columns of a terminal, it leaves out the least of its own, and says which.
+    """
     if not report.rows:
         return "\n".join([_period(report), _nothing(report), *_notes(report)])
-    by, everything = report.question.by, [*report.rows, *report.totals]
-    tokens = [
-        name
-        for name in TOKENS
-        if name in ("input_tokens", "output_tokens") or any(row.tokens[name] is not None for row in everything)
-    ]
-    shares = [name for name in _SHARES if name in _ALWAYS or any(row.shares[name] for row in everything)]
-    conversion = report.question.conversion
-    vendor = any(row.vendor_cost is not None for row in everything)
-    beside = [*(["vendor's cost"] if vendor else []), *([] if conversion is None else [f"in {conversion.currency}"])]
-    numbers = [*beside, "calls", "attempts", *(_TOKEN_HEADS[name] for name in tokens), *shares]
-    heads = [*by, "cost", "currency", *numbers]
-    numbers.append("cost")
-    cells = {id(row): _cells(row, tokens, shares, conversion, vendor=vendor) for row in everything}
-    rows = [["-" if key is None else key for key in row.group] + cells[id(row)] for row in report.rows]
-    totals = [["total", *[""] * (len(by) - 1), *cells[id(row)]] for row in report.totals] if by else []
-    text = table(heads, [*rows, *totals], right=numbers, rules=[len(rows)] if totals else [])
-    return "\n".join([_period(report), "", text, *_notes(report)])
+    by, everything = report.question.by, [*report.rows, *(report.totals if report.question.by else ())]
+    heads = [["-" if key is None else key for key in row.group] for row in report.rows]
+    heads += [["total", *[""] * (len(by) - 1)] for _ in everything[len(heads) :]]
+    numbers = _columns(report, everything)
+    left_out = []
+    text = _table(by, heads, numbers, len(report.rows))
+    for name in _LEAST:
+        if columns is None or max(map(width, text.splitlines())) <= columns:
+            break
+        if numbers.pop(name, None) is not None:
+            left_out.append(name)
+            text = _table(by, heads, numbers, len(report.rows))
+    notes = _notes(report)
+    if left_out:
+        notes = [*(notes or [""]), f"left out for {columns} columns: {', '.join(left_out)}; --csv and --json have all"]
+    return "\n".join([_period(report), "", text, *(line for note in notes for line in _wrapped(note, columns))])
+
+
+def _wrapped(note: str, columns: int | None) -> list[str]:
+    """A note in lines of the terminal's width; what follows the first is set in."""
+    if columns is None or width(note) <= columns:
+        return [note]
+    return textwrap.wrap(note, max(columns, 40), subsequent_indent="     ", break_long_words=False)
+
+
+def _table(by: Sequence[str], heads: list[list[str]], numbers: Mapping[str, list[str]], rule: int) -> str:
+    rows = [[*head, *cells] for head, cells in zip(heads, zip(*numbers.values(), strict=True), strict=True)]
+    right = [name for name in numbers if name != "currency"]
+    return table([*by, *numbers], rows, right=right, rules=[rule] if len(rows) > rule else [])
+
+
+def _shown_shares(rows: list[ReportRow]) -> list[str]:
+    """Sources of usage worth a column: none where all is reported; whether a row is unpriced its currency says."""
+    used = [name for name in _SHARES if name != "unpriced" and any(row.shares[name] for row in rows)]
+    return [] if used == ["reported"] else used
 
 
 def _period(report: LedgerReport) -> str:
@@ -220,6 +268,16 @@ def _converted(report: LedgerReport, conversion: Conversion) -> list[str]:
     return notes
 
 
+def _reasons(report: LedgerReport) -> list[str]:
+    """Why calls are unpriced, how many, and what mends it: the reasons of the price book name the remedy."""
+    if not report.reasons:
+        return []
+    shown = [f"  {calls:,}: {printable(reason or 'no reason was recorded')}" for reason, calls in report.reasons]
+    rest = len(shown) - _REASONS_MOST
+    more = [f"  and {rest} more reasons: report --json has all"] if rest > 0 else []
+    return ["unpriced calls, by reason:", *shown[:_REASONS_MOST], *more]
+
+
 def _notes(report: LedgerReport) -> list[str]:
     conversion = report.question.conversion
     notes = [] if conversion is None or not report.rows else _converted(report, conversion)
@@ -227,6 +285,7 @@ def _notes(report: LedgerReport) -> list[str]:
         notes.append("+ at least: some calls of the group have no known cost or tokens; ? not known")
     if gaps := sum(row.vendor_gaps for row in report.totals):
         notes.append(f"{gaps:,} calls cost more than 1% more or less by the vendor's own figure")
+    notes += _reasons(report)
     failed = sum(row.errors for row in report.totals if row.currency is None)
     if failed:
         notes.append(f"{failed:,} of {_unpriced(report):,} unpriced calls ended in an error")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tokenmeter.tokens.counter import counter
+from tokenmeter.tokens.engine import any_forced_cut
 from tokenmeter.tokens.ratio import script_of
 from tokenmeter.tokens.requests.bodies import guess_api, read
 from tokenmeter.tokens.requests.error_bands import band_of
@@ -68,7 +69,7 @@ def explain_request(
         *prompt.skipped,
         *(f"tools: {one} is the vendor's own tool, its prompt is not in the request" for one in prompt.builtins),
     )
-    method = _worst(counts.method, _method(rule, kinds, itemizer))
+    method = _worst(counts.method, _method(rule, kinds, itemizer), _engine(body))
     count = TokenCount(tokens, max(0, int(low)), math.ceil(high), method, counts.family_name, skipped)
     return Explained(count, tuple(itemizer.items), rule.id, rule.source)
 
@@ -100,7 +101,8 @@ def explain_output(
     tokens = max(0, sum(item.tokens for item in itemizer.items))
     kind = "output_calls" if calls else "output_reasoning" if reasoning else "output"
     below, above = _spread(rule, (kind,), counts, tokens, text[:SAMPLE] or reasoning[:SAMPLE])
-    method = _worst(counts.method, rule.method if calls or rule.output.each else "exact")
+    own = rule.method if calls or rule.output.each else "exact"
+    method = _worst(counts.method, own, _engine((text, reasoning, tool_calls)))
     low, high = max(0, int(tokens - below)), math.ceil(tokens + above)
     count = TokenCount(tokens, low, high, method, counts.family_name, tuple(answer.skipped))
     return Explained(count, tuple(itemizer.items), rule.id, rule.source)
@@ -132,6 +134,11 @@ def _method(rule: Rule, kinds: Sequence[str], itemizer: Itemizer) -> str:
     if rule.method == "exact" and len(kinds) > 1:
         return "template"
     return rule.method
+
+
+def _engine(texts: object) -> str:
+    """How well the installed tiktoken counts the texts: an old version gets long words cut."""
+    return "stand-in" if any_forced_cut(texts) else "exact"
 
 
 def _worst(*methods: str) -> str:
