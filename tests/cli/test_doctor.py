@@ -185,3 +185,30 @@ def test_the_text_says_the_same(doctor: Doctor, tmp_path: Path) -> None:
     printed = doctor("--ledger", str(tmp_path / "none.db")).out
     assert f"openai                       {importlib.metadata.version('openai')} (tested)" in printed
     assert "problem: ledger: there is no ledger at" in printed
+
+
+def installed(folder: Path, name: str, version: str) -> None:
+    """A distribution as pip records it, with no files."""
+    info = folder / f"{name}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("tokenmeter", "pip uninstall tokenmeter; pip install --force-reinstall tokenmeter-sdk"),
+        ("curl_cffi", "tokenmeter.call(provider=..., model=...)"),
+        ("niquests", "tokenmeter.call(provider=..., model=...)"),
+    ],
+)
+def test_a_package_beside_us_that_is_in_the_way_is_said(
+    name: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = examine()["problems"]
+    installed(tmp_path, name, "0.1.0")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (found,) = [problem for problem in examine()["problems"] if problem not in before]
+    assert name in found
+    assert "0.1.0" in found
+    assert found.endswith(remedy)

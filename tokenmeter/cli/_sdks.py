@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
 
-from tokenmeter.clients.table import SDKS, SupportedSdk
+from tokenmeter.clients.table import SDKS, UNSEEN, SupportedSdk
 
 __all__ = ["look"]
 
@@ -24,7 +24,22 @@ def look() -> tuple[dict[str, Any], list[str]]:
         problems += [problem] if problem else []
     if not any(found[root]["version"] for root, sdk in SDKS.items() if sdk.distribution is not None):
         problems.append("no supported SDK is installed here: run this in your application's environment")
-    return found, problems
+    return found, [*problems, *_unseen()]
+
+
+def _unseen() -> list[str]:
+    """Problems for installed HTTP clients that no hook sees."""
+    found = []
+    for name, sends_by in UNSEEN.items():
+        try:
+            there = version(name)
+        except PackageNotFoundError:
+            continue
+        found.append(
+            f"{name} {there} sends by {sends_by}, which is not seen: calls made through it are metered by hand, with "
+            "tokenmeter.call(provider=..., model=...)"
+        )
+    return found
 
 
 def _one(root: str, sdk: SupportedSdk) -> tuple[dict[str, Any], str | None]:

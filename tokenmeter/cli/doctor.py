@@ -25,6 +25,8 @@ _OTEL: Final = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-distro"
 _ENDPOINTS: Final = tuple(f"OTEL_EXPORTER_OTLP_{kind}ENDPOINT" for kind in ("", "TRACES_", "METRICS_", "LOGS_"))
 
 _REASONS_MOST: Final = 5
+_NAMESAKE: Final = "tokenmeter"
+"""Another project's distribution on PyPI, whose package bears the name of ours."""
 
 Finding = tuple[dict[str, Any], list[str]]
 """The facts that one check found, and its problems."""
@@ -81,8 +83,17 @@ def _version(distribution: str) -> str | None:
 
 
 def _ourselves() -> Finding:
+    import tokenmeter
+
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return {"version": _version("tokenmeter-sdk"), "python": python, "executable": sys.executable}, []
+    found = {"version": _version("tokenmeter-sdk"), "python": python, "executable": sys.executable}
+    other = _version(_NAMESAKE)
+    if other is None and hasattr(tokenmeter, "instrument"):
+        return found, []
+    return found, [
+        f"the distribution {_NAMESAKE!r}{f' {other}' if other else ''} of another project has the same import name and "
+        f"replaces files of ours: pip uninstall {_NAMESAKE}; pip install --force-reinstall tokenmeter-sdk"
+    ]
 
 
 def _settings() -> Finding:

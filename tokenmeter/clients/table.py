@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["READERS", "SDKS", "Method", "Stainless", "SupportedSdk", "TaskForm", "WireOnly"]
+__all__ = ["READERS", "SDKS", "UNSEEN", "Method", "Stainless", "SupportedSdk", "TaskForm", "WireOnly"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,16 @@ _MISTRAL_HOMES: Final = ("mistralai", "mistralai.client", "mistralai.azure.clien
 _ARK_TASK: Final = TaskForm(
     "id", "status", done=("succeeded",), failed=("failed", "cancelled", "expired"), error="error.code"
 )
+
+UNSEEN: Final[Mapping[str, str]] = {
+    "curl_cffi": "libcurl",
+    "niquests": "urllib3-future, a fork of urllib3 with connections of its own",
+    "pycurl": "libcurl",
+    "pyreqwest": "reqwest, in Rust",
+    "primp": "reqwest, in Rust",
+    "rnet": "wreq, in Rust",
+}
+"""Distributions of HTTP clients that no hook sees, with what they send by; `doctor` names the installed ones."""
 
 SDKS: Final[Mapping[str, SupportedSdk]] = {
     "httpx": SupportedSdk("transport.httpx", "httpx", (0,), ("httpx",), readers=("httpcore",)),
