@@ -70,13 +70,18 @@ class Tokenmeter:
         self.given: Mapping[str, Any] = settings
         """The arguments that this meter was made with."""
         self.settings: Final = Settings.read(settings)
-        self._routing: Final = Routing(self.settings.hosts, ask_usage=self.settings.ask_usage)
+        self._routing: Final = Routing(
+            self.settings.hosts,
+            own=self.settings.rates.providers if self.settings.rates is not None else (),
+            ask_usage=self.settings.ask_usage,
+        )
         self._billing: Final = Billing(
             self._routing,
             models=self.settings.models,
             prices=self.settings.prices,
             price_lists=self.settings.price_lists,
             cost_from=self.settings.cost_from,
+            rates=self.settings.rates,
         )
         # For hooks, on the path of every request
         self.watches: Final = self._routing.watches

@@ -186,6 +186,11 @@ class Providers:
         endpoint = known.paths.get(path)
         return endpoint if endpoint is not None else self._endpoint(known, path)
 
+    def with_own(self, names: Iterable[str]) -> Providers:
+        """These providers and those of the user's own that are not among them, which speak OpenAI's wire formats."""
+        new = [Provider(id=name, name=name, otel_name=name, timezone="UTC") for name in names if self.get(name) is None]
+        return Providers([*self.by_id.values(), *new], self._apis, self._extra) if new else self
+
     def with_hosts(self, hosts: Mapping[str, str]) -> Providers:
         """These providers with a user's own hosts: `{"llm.corp.lan": "deepseek"}`; `*` stands for any labels.
 
