@@ -28,14 +28,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Billing"]
 
+_NO_MODEL: Final = (
+    'neither the call nor its request or answer names a model: name it, as in call("deepseek", "deepseek-chat")'
+)
+
 
 class Billing:
     """Prices records.
 
     `cost_from` says whose cost counts where the vendor reports one and the book prices the call too: by provider, `*`
-    for all others. `models` gives the catalog's name for names of the user's own; `prices`, `price_lists`
-    and `rates` are the user's price files, the lists in force and the user's own prices, as in `Settings`. When the book is first read: raises CatalogError for a
-    broken price file, ConfigurationError for a list of an unknown provider or currency.
+    for all others. `models` gives the catalog's name for names of the user's own; `prices`, `price_lists` and `rates`
+    are the user's price files, the lists in force and the user's own prices, as in `Settings`. When the book is first
+    read: raises CatalogError for a broken price file, ConfigurationError for a list of an unknown provider or currency.
     """
 
     def __init__(
@@ -115,6 +119,8 @@ class Billing:
             return _unpriced(record, f"no usage: {record.reason or 'none was reported'}")
         models = self._models
         asked, answered = record.request_model or "", record.response_model
+        if not asked and not answered:
+            return _unpriced(record, _NO_MODEL)
         cost = self.book.price(
             usage,
             provider=record.provider,
@@ -151,7 +157,7 @@ class Billing:
         key = (record.provider, record.response_model or record.request_model)
         if key in self._warned or not self._warned.keep(key, None):
             return
-        logger.warning("calls of %s %s are not priced: %s", key[0], key[1], cost.reason)
+        logger.warning("calls of %s are not priced: %s", " ".join(filter(None, key)), cost.reason)
 
 
 def _unpriced(record: Record, reason: str) -> Cost:

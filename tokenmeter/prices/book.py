@@ -157,6 +157,10 @@ class Book:
             return False
         return prices.knows(model, instant)
 
+    def sellers(self, model: str, at: datetime | date | str | None = None) -> tuple[str, ...]:
+        """The providers with a rate for a model (or a name of it) at an instant. Reads every price file."""
+        return tuple(provider for provider in self.providers if self.knows(provider, model, at))
+
     def check(self) -> None:
         """Read every price file in full. Raises CatalogError with every problem there is."""
         from tokenmeter.prices.upkeep.check import check_data
