@@ -1,6 +1,6 @@
 """`call(...)`: one call metered by hand, for SDKs, transports and services that no hook meters.
 
-    with tokenmeter.call(provider="iflytek", model="spark-max", request=payload) as call:
+    with tokenmeter.call(provider="iflytek", model="spark-x2", request=payload) as call:
         call.observe(reply)
 
 As a decorator, the function makes one call by any means and its return value is read; a generator's values are read

@@ -195,7 +195,10 @@ class Book:
             files = list(self.files(name))
         except CatalogError as error:
             return f"the prices of {name} cannot be read: {error.problems[0]}"
-        own = PriceFile(self._own[name]) if name in self._own else None
+        own = None
+        if name in self._own:  # days begin where the provider's own do
+            zone = {"timezone": files[-1].head["timezone"]} if files else {}
+            own = PriceFile({**self._own[name], **zone})
         return ProviderPrices(files[::-1], book=self.version, default_list=self._lists.get(name), own=own)
 
     def files(self, provider: str) -> Iterable[PriceFile]:
