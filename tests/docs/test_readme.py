@@ -42,7 +42,7 @@ def test_a_block_runs_as_pasted(block: str, tmp_path: Path) -> None:
     for words in promised(block):
         assert words in done.stdout
     # The calls that a README shows are priced: they are the first answer that a reader sees.
-    if "with tokenmeter.call(" in block:
+    if "tokenmeter.call(" in block:
         assert calls(tmp_path / "spend.db") == [("priced", None)]
 
 
