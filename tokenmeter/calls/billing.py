@@ -142,7 +142,7 @@ class Billing:
             f"no provider is known for the host {address}. A server of your own: "
             f'configure(hosts={{"{address}": "local"}}, rates={{"local/*": "free"}}), or instead of "free" a price: '
             f'{{"input": "0.5 CNY", "output": "2 CNY"}}. A gateway: configure(hosts={{"{address}": "deepseek"}}) or '
-            'wrap(client, provider="deepseek") says who bills. TOKENMETER_HOSTS and TOKENMETER_RATES are the same'
+            'wrap(client, provider="deepseek") says who bills. TOKENMETER_HOSTS and TOKENMETER_RATES say the same'
         )
         if address not in self._warned_hosts and self._warned_hosts.keep(address, None):
             logger.warning("calls are not priced: %s", reason)

@@ -187,10 +187,7 @@ class Book:
     def _open(self, provider: str) -> ProviderPrices | str:
         name = provider if provider in self.providers else _canonical(provider)
         if name not in self.providers:
-            return (
-                f"no prices for provider {provider!r} in this book{self._hint(provider)}; say your own: "
-                f'configure(rates={{"{provider}/*": "free"}}) or {{"input": "0.5 CNY", "output": "2 CNY"}}'
-            )
+            return f"no prices for provider {provider!r} in this book{self._hint(provider)}"
         try:
             files = list(self.files(name))
         except CatalogError as error:
@@ -232,7 +229,10 @@ class Book:
         import difflib
 
         near = difflib.get_close_matches(str(provider), self.providers, n=1)
-        return f" (did you mean {near[0]!r}?)" if near else ""
+        if near:
+            return f" (did you mean {near[0]!r}?)"
+        own = f'configure(rates={{"{provider}/*": "free"}}) or {{"input": "0.5 CNY", "output": "2 CNY"}}'
+        return f"; say your own: {own}"
 
     def _unpriced(self, provider: str, model: str, at: Any, reason: str) -> Cost:
         try:

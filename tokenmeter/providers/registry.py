@@ -152,8 +152,9 @@ class Providers:
         provider = self.get(name)
         if provider is None:
             near = difflib.get_close_matches(name, self.by_id, n=1) or difflib.get_close_matches(name, self._names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "give an id such as 'deepseek' or 'openai'"
-            raise ConfigurationError(f"hosts: {host!r}: there is no provider {name!r}; {hint}")
+            hint = f"did you mean {near[0]!r}?" if near else "give an id such as 'deepseek' or 'openai'."
+            own = f'A server of your own has a price too: configure(rates={{"{name}/*": "free"}}, ...)'
+            raise ConfigurationError(f"hosts: {host!r}: there is no provider {name!r}; {hint} {own}")
         return provider.id
 
     def get(self, name: str | None) -> Provider | None:
