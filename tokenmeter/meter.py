@@ -185,7 +185,8 @@ class Tokenmeter:
         """
         if provider is not None and self.providers.get(provider) is None:
             raise ConfigurationError(
-                f"there is no provider {provider!r}; the catalog has {', '.join(sorted(self.providers.by_id))}"
+                f"there is no provider {provider!r}; the catalog has {', '.join(sorted(self.providers.by_id))}. "
+                f'A server of your own has a price too: configure(rates={{"{provider}/*": "free"}})'
             )
         if not hasattr(client, "__dict__") or isinstance(client, type):
             raise ConfigurationError(f"wrap takes a client object, not {client!r}")

@@ -151,7 +151,7 @@ class Providers:
     def _named(self, host: str, name: str) -> str:
         provider = self.get(name)
         if provider is None:
-            near = difflib.get_close_matches(name, self.by_id, n=1) or difflib.get_close_matches(name, self._names, n=1)
+            near = difflib.get_close_matches(name, self._names, n=1, cutoff=0.75)
             hint = f"did you mean {near[0]!r}?" if near else "give an id such as 'deepseek' or 'openai'."
             own = f'A server of your own has a price too: configure(rates={{"{name}/*": "free"}}, ...)'
             raise ConfigurationError(f"hosts: {host!r}: there is no provider {name!r}; {hint} {own}")
