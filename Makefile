@@ -72,9 +72,10 @@ test-mappings: $(READY)
 test-backends: $(READY)
 	$(PY) tools/backends $(ARGS)
 
-# What a newcomer does who follows docs/observability.md: an empty environment, the wheel, a real Prometheus.
+# What a newcomer does who follows docs/observability.md and the READMEs: an empty environment, the wheel, a real Prometheus.
 test-newcomer: $(READY)
 	$(PY) tools/newcomer.py
+	$(PY) tools/newcomer.py --readme
 
 # Every page and file that is generated: API, prices, dashboard, rules. The tests hold each equal to its source.
 docs: $(READY)

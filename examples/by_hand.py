@@ -19,8 +19,8 @@ def main() -> None:
     with tokenmeter.scope("by hand", team="search") as scope:
         ask("为什么？")
 
-        request = {"model": "spark-max", "messages": [{"role": "user", "content": "为什么天空是蓝色的？"}]}
-        with tokenmeter.call(provider="iflytek", model="spark-max", request=request) as call:
+        request = {"model": "spark-x2", "messages": [{"role": "user", "content": "为什么天空是蓝色的？"}]}
+        with tokenmeter.call(provider="iflytek", model="spark-x2", request=request) as call:
             for piece in ("因为空气分子", "散射短波长的光，", "这叫瑞利散射。"):  # a WebSocket's frames, say
                 call.observe_text(piece)
 

@@ -57,6 +57,7 @@ def test_a_variable_is_read_and_an_argument_wins(name: str, text: str, value: An
         pytest.param({"cost_from": "bank"}, {}, "cost_from: 'bank' is neither book nor vendor", id="whose cost"),
         pytest.param({}, {"TOKENMETER_COST_FROM": "xai=x"}, "TOKENMETER_COST_FROM: 'x' is neither", id="its text"),
         pytest.param({"metric_tags": [1]}, {}, "metric_tags=[1]: give the names of tags,", id="tags"),
+        pytest.param({"rates": 1}, {}, "rates=1: give a mapping such as {", id="own prices"),
         pytest.param({"exchange": 1}, {}, "exchange=1: give ExchangeRates, a path, or CNY=", id="exchange"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +25,23 @@ from tokenmeter.usage import Source, TokenCount, Usage, worst
 def test_a_wrong_type_is_named(fields: dict[str, Any], named: str) -> None:
     with pytest.raises(UsageError, match=named):
         Usage(**fields)
+
+
+@pytest.mark.parametrize(
+    ("positional", "named", "message"),
+    [
+        pytest.param((), {"input_token": 1}, "usage.input_token: not a component; did you mean 'input_tok", id="near"),
+        pytest.param((), {"input": 1}, "usage.input: not a component; the components are input_tokens,", id="far"),
+        pytest.param((5, 3), {}, "Usage(5): name the components: Usage(input_tokens=…", id="positional"),
+    ],
+)
+def test_a_name_that_is_no_component_is_a_usage_error(
+    positional: tuple[int, ...], named: dict[str, int], message: str
+) -> None:
+    with pytest.raises(UsageError) as raised:
+        Usage(*positional, **named)
+    assert str(raised.value).startswith(message)
+    assert list(inspect.signature(Usage).parameters)[:2] == ["input_tokens", "output_tokens"]
 
 
 JSON = {

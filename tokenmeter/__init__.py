@@ -121,15 +121,19 @@ _HOMES = {
 }
 
 
+# Modules that the documentation names, as attributes: `help(tokenmeter.settings)`.
+_MODULES = ("settings", "testing", "tokens")
 _PRICE_VARIABLES = ("TOKENMETER_PRICE_LISTS", "TOKENMETER_MODELS")
 
 
 def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _MODULES:
+        return importlib.import_module(f"tokenmeter.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'tokenmeter' has no attribute {name!r}")
-    import importlib
-
     value = getattr(importlib.import_module(f"tokenmeter.{home}"), name)
     globals()[name] = value
     return value
@@ -171,20 +175,20 @@ def scope(name: str, **tags: Any) -> ScopeBlock:
 
 
 def call(
-    *,
     provider: str,
     model: str | None = None,
+    *,
     request: object = None,
     api: str | None = None,
     operation: str | None = None,
     region: str | None = None,
     stream: bool = False,
 ) -> CallBlock:
-    """One call metered by hand: `with call(provider=..., model=...) as c: c.observe(reply)`, or a decorator.
+    """One call metered by hand: `with call("deepseek", "deepseek-chat") as c: c.observe(reply)`, or a decorator.
 
     `request` is the body as sent: what its price depends on is read from it (thinking, tier, size, batch …), and it is
     counted where the vendor reports no usage; `api` is the wire format (guessed where absent);
-    `operation` is an OpenTelemetry GenAI operation name.
+    `operation` is an OpenTelemetry GenAI operation name. Raises ConfigurationError for an unknown `api`.
     """
     return _meter().call(
         provider=provider, model=model, request=request, api=api, operation=operation, region=region, stream=stream
@@ -219,7 +223,10 @@ def current() -> Scope | None:
 
 
 def count(text: str, *, model: str, provider: str | None = None) -> TokenCount:
-    """Count the tokens of a text, offline; the answer says how far to trust it (`low`, `high`, `method`)."""
+    """Count the tokens of a text, offline; the answer says how far to trust it (`low`, `high`, `method`).
+
+    Raises UsageError for what is no text: a request body is counted by `estimate(body, ...).input`.
+    """
     from tokenmeter.tokens import count_text
 
     return count_text(text, model=model, provider=provider)
@@ -228,7 +235,7 @@ def count(text: str, *, model: str, provider: str | None = None) -> TokenCount:
 def estimate(
     request: Any,
     *,
-    provider: str,
+    provider: str | None = None,
     model: str | None = None,
     api: str | None = None,
     at: datetime | str | None = None,
@@ -238,7 +245,7 @@ def estimate(
     """The range in which a request's cost will lie, before it is sent.
 
     `request` is a body or a text; `output_limit` (tokens) wins over the limit the body sets; `at` and `params` are
-    those of `price`. Raises ConfigurationError where no model is named.
+    those of `price`, and so is a provider that is not named. Raises ConfigurationError where no model is named.
     """
     return _meter().estimate(
         request, provider=provider, model=model, api=api, at=at, output_limit=output_limit, **params
@@ -252,23 +259,31 @@ def preload(*names: str) -> Thread:
     return load(*names)
 
 
-def price(usage: Usage, *, provider: str, model: str, at: datetime | str | None = None, **params: Any) -> Cost:
+def price(
+    usage: Usage, *, model: str, provider: str | None = None, at: datetime | str | None = None, **params: Any
+) -> Cost:
     """What a usage costs at an instant (default: now).
 
     `at` is an aware datetime, RFC 3339 text with an offset, or a bare date (00:00 where the provider is); `params` are
     facts of the request that prices may depend on, such as `thinking=True`. Nothing is raised for an unknown model:
-    `cost.total` is None and `cost.reason` says why. Raises ConfigurationError for a parameter that no price depends on.
+    `cost.total` is None and `cost.reason` says why. Without `provider` the only one that sells the model is taken.
+    Raises ConfigurationError for a parameter that no price depends on, and where several providers or none sell the
+    model and none is named; UsageError for what is no `Usage`.
     """
     import os
     import sys
 
     meter = sys.modules.get("tokenmeter.default_meter")
     if (meter is None or not meter.is_configured()) and not any(map(os.environ.get, _PRICE_VARIABLES)):
+        from tokenmeter.prices.arguments import check_usage, seller_of
         from tokenmeter.prices.book import load_book  # a price needs no meter
         from tokenmeter.prices.components import check_params
 
+        check_usage(usage)
         check_params(params)
-        return load_book().price(usage, provider=provider, model=model, at=at, params=params)
+        book = load_book()
+        provider, model = seller_of(book, provider, model, at)
+        return book.price(usage, provider=provider, model=model, at=at, params=params)
     return _meter().price(usage, provider=provider, model=model, at=at, **params)
 
 

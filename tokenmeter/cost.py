@@ -88,7 +88,8 @@ class Offer:
     """Which entry of the price book answers, shared by all costs it gives. Immutable.
 
     `effective_from` is where the book lets the rate begin; `dating` says whether that is the vendor's own date
-    (`official`), the first day a source carried it (`observed`), or unknown because only its end is (`open`).
+    (`official`), the first day a source carried it (`observed`), or unknown because only its end is (`open`); `own`
+    is a price of the user's own, which has no date.
     """
 
     __slots__ = ("book", "confidence", "dating", "effective_from", "json", "list", "model", "provider", "rate_id")
@@ -262,12 +263,12 @@ class Cost:
 
     @property
     def dating(self) -> str | None:
-        """`official`, `observed` or `open`."""
+        """`official`, `observed`, `open`, or `own`: the user's own price, of any date."""
         return self._offer.dating
 
     @property
     def confidence(self) -> str | None:
-        """`official`, `corroborated` or `single-source`."""
+        """`official`, `corroborated`, `single-source`, or `own`: the price is the user's own."""
         return self._offer.confidence
 
     @property

@@ -4,7 +4,7 @@
     ├── ConfigurationError         a bad argument or TOKENMETER_* variable; also a ValueError
     ├── CatalogError               problems in catalog files, gathered and shown together; also a ValueError
     ├── CurrencyMismatch           two currencies were added or compared; also a ValueError
-    ├── UsageError                 a usage field of the wrong type; also a TypeError
+    ├── UsageError                 a usage, one of its fields or a text of the wrong type; also a TypeError
     └── MissingExtra               an optional package is needed: the message says what to type; also an ImportError
 
 None of these reaches a metered call: inside one, our mistakes meet `_guard.guard`.
@@ -48,7 +48,7 @@ class CurrencyMismatch(TokenmeterError, ValueError):
 
 
 class UsageError(TokenmeterError, TypeError):
-    """A usage field has a type no vendor's number can have."""
+    """A usage has the wrong type, or a field that is no component or no number; or what should be a text is none."""
 
 
 class MissingExtra(TokenmeterError, ImportError):

@@ -19,12 +19,13 @@ from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
 from tokenmeter.calls import marks
 from tokenmeter.calls.billing import Billing
-from tokenmeter.calls.by_hand import CallBlock
+from tokenmeter.calls.by_hand import CallBlock, check_call
 from tokenmeter.calls.context import HAND, TAGS, handing_on
 from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
 from tokenmeter.calls.routing import Routing
 from tokenmeter.calls.scope import SCOPE, Scope, ScopeBlock, TagsBlock
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.prices.arguments import check_usage, seller_of
 from tokenmeter.prices.components import check_params
 from tokenmeter.record import Record, Sink
 from tokenmeter.settings import Settings
@@ -70,13 +71,18 @@ class Tokenmeter:
         self.given: Mapping[str, Any] = settings
         """The arguments that this meter was made with."""
         self.settings: Final = Settings.read(settings)
-        self._routing: Final = Routing(self.settings.hosts, ask_usage=self.settings.ask_usage)
+        self._routing: Final = Routing(
+            self.settings.hosts,
+            own=self.settings.rates.providers if self.settings.rates is not None else (),
+            ask_usage=self.settings.ask_usage,
+        )
         self._billing: Final = Billing(
             self._routing,
             models=self.settings.models,
             prices=self.settings.prices,
             price_lists=self.settings.price_lists,
             cost_from=self.settings.cost_from,
+            rates=self.settings.rates,
         )
         # For hooks, on the path of every request
         self.watches: Final = self._routing.watches
@@ -179,7 +185,8 @@ class Tokenmeter:
         """
         if provider is not None and self.providers.get(provider) is None:
             raise ConfigurationError(
-                f"there is no provider {provider!r}; the catalog has {', '.join(sorted(self.providers.by_id))}"
+                f"there is no provider {provider!r}; the catalog has {', '.join(sorted(self.providers.by_id))}. "
+                f'A server of your own has a price too: configure(rates={{"{provider}/*": "free"}})'
             )
         if not hasattr(client, "__dict__") or isinstance(client, type):
             raise ConfigurationError(f"wrap takes a client object, not {client!r}")
@@ -230,9 +237,9 @@ class Tokenmeter:
 
     def call(
         self,
-        *,
         provider: str,
         model: str | None = None,
+        *,
         request: object = None,
         api: str | None = None,
         operation: str | None = None,
@@ -242,8 +249,9 @@ class Tokenmeter:
         """One call by hand: a context manager and a decorator.
 
         `request` is the body as sent: what its price depends on is read from it, and it is counted where usage is not
-        reported.
+        reported. Raises ConfigurationError for a provider that is no name and for an unknown `api`.
         """
+        check_call(provider, model, api)
 
         def route() -> Route:
             return self.latest()._route_by_hand(provider, region, api, operation)
@@ -309,20 +317,24 @@ class Tokenmeter:
         self,
         request: object,
         *,
-        provider: str,
+        provider: str | None = None,
         model: str | None = None,
         api: str | None = None,
         at: datetime | str | None = None,
         output_limit: int | None = None,
         **params: Any,
     ) -> Estimate:
-        """The range in which a request's cost will lie. Raises ConfigurationError where no model is named."""
+        """The range in which a request's cost will lie.
+
+        Raises ConfigurationError where no model is named, or no provider and not exactly one sells it.
+        """
         from tokenmeter.estimates import estimate
 
         named = model if model is not None else model_of(request_body(request))
         named = self.settings.models.get(named or "", named)
         if named is None:
             raise ConfigurationError("estimate needs a model: pass model=…, or a request that names one")
+        provider, named = seller_of(self.book, provider, named, at)
         calibrator = self._calibrator
         return estimate(
             request,
@@ -343,17 +355,20 @@ class Tokenmeter:
         self,
         usage: Usage,
         *,
-        provider: str,
+        provider: str | None = None,
         model: str,
         at: datetime | str | None = None,
         **params: Any,
     ) -> Cost:
         """What a usage costs at an instant (default: now). Unknown models are an answer: `cost.total` is None.
 
-        Raises ConfigurationError for a parameter that no price depends on.
+        Raises ConfigurationError for a parameter that no price depends on, and where no provider is named and not
+        exactly one sells the model; UsageError for what is no `Usage`.
         """
+        check_usage(usage)
         check_params(params)
         model = self.settings.models.get(model, model)
+        provider, model = seller_of(self.book, provider, model, at)
         return self.book.price(usage, provider=provider, model=model, at=at, params=params)
 
     # Sinks, and the end -------------------------------------------------------------------------------------

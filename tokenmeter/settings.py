@@ -19,6 +19,7 @@ from tokenmeter.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from tokenmeter.exchange import ExchangeRates
+    from tokenmeter.prices.own_rates import OwnRates
 
 __all__ = ["SETTINGS", "Setting", "Settings", "unknown_variables"]
 
@@ -51,6 +52,12 @@ def _pairs(text: str, variable: str) -> dict[str, str]:
     if wrong:
         raise ConfigurationError(f"{variable}: {wrong[0]!r} has no '='; write name=value,name=value")
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _own_rates_text(text: str, variable: str) -> OwnRates:
+    from tokenmeter.prices.own_rates import OwnRates
+
+    return OwnRates.read(text, variable)
 
 
 # Checks: a value as the meter keeps it. They raise ConfigurationError naming `place`, the argument or variable.
@@ -130,6 +137,12 @@ def _rates(value: Any, place: str) -> ExchangeRates:
     return ExchangeRates.of(value, place)
 
 
+def _own_rates(value: Any, place: str) -> OwnRates:
+    from tokenmeter.prices.own_rates import OwnRates
+
+    return OwnRates.of(value, place)
+
+
 class Setting(NamedTuple):
     """One setting: its argument, its variable, what it means, and how a value is read from text and checked."""
 
@@ -194,6 +207,12 @@ class Settings:
         "book or vendor, or openrouter=vendor,...: whose cost counts where both are known",
         read=_word_or_pairs,
         check=_cost_from,
+    )
+    rates: OwnRates | None = _row(  # noqa: RUF009 - it makes a dataclass field
+        _own_rates,
+        '{"ollama/*": "free", "vllm/qwen3-32b": {"input": "0.5 CNY", "output": "2 CNY"}}, or a TOML file of it: '
+        "prices of your own models, for a million tokens",
+        read=_own_rates_text,
     )
     # The book itself reads the variable, for the command line too.
     prices: str | None = _row(

@@ -10,6 +10,7 @@ pricing answers "unpriced" with the reason.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -218,6 +219,25 @@ class Usage:
             found.append("cache writes by lifetime are above cache_write_input_tokens")
         return tuple(found)
 
+
+def _named_init() -> Any:
+    """`Usage.__init__`, which answers a name that is no component as `from_dict` does and not by a bare TypeError."""
+    made = Usage.__init__
+    names = {field.name for field in fields(Usage)}
+
+    @functools.wraps(made)
+    def init(self: Usage, *positional: Any, **given: Any) -> None:
+        if positional:
+            raise UsageError(f"Usage({positional[0]!r}): name the components: Usage(input_tokens=…, output_tokens=…)")
+        if not given.keys() <= names:
+            wrong = next(name for name in given if name not in names)
+            raise UsageError(f"usage.{wrong}: not a component; {_hint(wrong)}")
+        made(self, **given)
+
+    return init
+
+
+Usage.__init__ = _named_init()  # type: ignore[method-assign]
 
 _REPORTED: Final = Source.REPORTED  # looking it up on the enum for every answer costs as much as two fields
 

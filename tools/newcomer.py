@@ -1,6 +1,10 @@
 """Follow docs/observability.md as a newcomer would, in an empty environment, until Prometheus shows the right cost.
 
     python tools/newcomer.py [--keep]
+    python tools/newcomer.py --readme [--keep]
+
+With `--readme` the blocks of README.md and README.zh-CN.md are followed instead, from top to bottom in one folder each:
+installed as the first one says, every Python block run as a program and every command of ours as it stands.
 
 Everything is taken from the page: the packages to install, the program as it was, the lines to add, and what
 Prometheus is told. Three things stand in for what a newcomer has: the wheel built from this checkout for the release,
@@ -15,6 +19,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -38,6 +43,7 @@ QUERY: Final = "sum by (tokenmeter_cost_currency) (tokenmeter_cost_total)"
 # 2.50, 1.25 and 10 dollars per million of these.
 ONE_CALL: Final = (16 * Decimal("2.50") + 8 * Decimal("1.25") + 12 * Decimal(10)) / 10**6
 PROMISED_SECONDS: Final = 300
+READMES: Final = ("README.md", "README.zh-CN.md")
 PROMISED_LINES: Final = 10
 PATIENCE: Final = 280.0
 
@@ -49,15 +55,18 @@ class Broken(Exception):
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true", help="leave the folder, and say where it is")
+    parser.add_argument("--readme", action="store_true", help="follow both READMEs instead")
     args = parser.parse_args(argv)
     prometheus = shutil.which("prometheus")
-    if prometheus is None:
+    if prometheus is None and not args.readme:
         print("skipped: Prometheus is not installed (apt-get install prometheus)")
         return 0
     folder = Path(tempfile.mkdtemp(prefix="newcomer-"))
     try:
         wheel = _wheel(folder)
         began = time.monotonic()
+        if prometheus is None or args.readme:
+            return _follow_readmes(folder, wheel)
         lines = _follow(folder, wheel, prometheus)
         seconds = time.monotonic() - began
     except Broken as error:
@@ -134,6 +143,43 @@ def _installed(folder: Path, install: str, wheel: Path) -> Path:
     quiet = ["-qq", "--disable-pip-version-check"]
     subprocess.run([str(python), "-m", "pip", "install", *quiet, *packages], check=True)
     return python
+
+
+def _follow_readmes(folder: Path, wheel: Path) -> int:
+    """Run what both READMEs show, in the environment that their first block makes. Returns the exit status."""
+    python: Path | None = None
+    for name in READMES:
+        text = (ROOT / name).read_text("utf-8")
+        place = folder / name.removesuffix(".md")
+        place.mkdir()
+        for number, (kind, block) in enumerate(re.findall(r"```(sh|python)\n(.*?)```", text, re.DOTALL), 1):
+            if python is None:
+                (extras,) = re.findall(r"^pip install '\.(\[[a-z,-]+\])'", block, re.MULTILINE)
+                python = _installed(folder, f"pip install 'tokenmeter-sdk{extras}' pip", wheel)
+            began = time.monotonic()
+            if kind == "python":
+                (place / f"block{number}.py").write_text(block, "utf-8")
+                commands = [f"python block{number}.py"]
+            else:
+                commands = [
+                    line.split("  #")[0].strip() for line in block.splitlines() if line.startswith("tokenmeter ")
+                ]
+            for command in commands:
+                _run(place, python, shlex.split(command))
+            print(f"{name} block {number}: {len(commands)} run in {time.monotonic() - began:.1f} s", flush=True)
+    return 0
+
+
+def _run(folder: Path, python: Path, command: list[str]) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "TOKENMETER_"))}
+    clean |= {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}", "PYTHONUTF8": "1"}
+    clean.pop("PYTHONPATH", None)
+    program = str(python.parent / command[0])
+    done = subprocess.run(
+        [program, *command[1:]], cwd=folder, env=clean, capture_output=True, text=True, timeout=120, check=False
+    )
+    if done.returncode:
+        raise Broken(f"{' '.join(command)} ended with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
 
 
 def _free_port() -> int:

@@ -58,3 +58,11 @@ def test_names_are_ours() -> None:
         for name in re.findall(r"\b(tokenmeter\.(?:cost|trace|end)\b[a-zA-Z_.]*)", page.read_text("utf-8")):
             known = name in ours or any(one.endswith(".") and name.startswith(one) for one in ours)
             assert known, f"{page.name}: {name}"
+
+
+def test_the_pictures_of_prometheus_show_the_queries_of_its_page() -> None:
+    source = (Path(__file__).parents[2] / "tools" / "backends" / "pages.py").read_text("utf-8")
+    page = next(page for page in PAGES if page.stem == "prometheus").read_text("utf-8")
+    queries = re.findall(r"^_(?:SPEND|YUAN): Final = [\"'](.*)[\"']$", source, re.MULTILINE)
+    assert len(queries) == 2
+    assert all(query in page for query in queries)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import openai
 import pytest
 
-from tokenmeter import Tokenmeter, Usage
+from tokenmeter import ConfigurationError, Money, Tokenmeter, Usage
 from tokenmeter._support.data_files import CATALOG
 from tokenmeter.cost import Cost
 from tokenmeter.providers import registry
-from tokenmeter.testing import FixedClock, capture
+from tokenmeter.testing import FixedClock, capture, provider_server
 
 PROVIDER = """
 id = "{id}"
@@ -108,3 +111,56 @@ def test_a_model_that_is_not_priced_is_warned_of_once(caplog: pytest.LogCaptureF
         "calls of openai no-such-1",
         "calls of openai no-such-2",
     ]
+
+
+HELLO: Any = [{"role": "user", "content": "hello"}]
+
+
+def test_an_unknown_host_is_warned_of_once_and_the_remedy_works_as_written(caplog: pytest.LogCaptureFixture) -> None:
+    with provider_server() as server:
+        client = openai.OpenAI(base_url=server.url("openai"), api_key="any")
+        meter = Tokenmeter(spans="none")
+        with capture(meter) as records:
+            for _ in range(3):
+                meter.wrap(client).chat.completions.create(model="qwen3-32b", messages=HELLO)
+        assert [record.cost.status for record in records] == ["unpriced"] * 3
+        (warned,) = [line.getMessage() for line in caplog.records if "no provider is known" in line.getMessage()]
+        assert f'{{"{server.host}": "local"}}' in warned
+        (remedy,) = re.findall(r"configure\((.*?)\), or instead", warned)
+        (price,) = re.findall(r"a price: (\{.*?\})", warned)
+        for said, status, total in (
+            (remedy, "free", Money(Decimal(0), "USD")),
+            (remedy.replace('"free"', price), "priced", Money(Decimal("0.000036"), "CNY")),
+        ):
+            caplog.clear()
+            following = Tokenmeter(spans="none", **eval(f"dict({said})"))
+            with capture(following) as records:
+                following.wrap(client).chat.completions.create(model="qwen3-32b", messages=HELLO)
+            record = records.only()
+            assert (record.cost.status, record.cost.total) == (status, total)
+            assert (record.provider, record.cost.dating) == ("local", "own")
+            assert not [line for line in caplog.records if "priced" in line.getMessage()]
+
+
+def test_a_provider_of_the_users_own_may_be_named_to_wrap_and_call() -> None:
+    meter = Tokenmeter(spans="none", rates={"vllm/qwen3-*": {"input": "1 CNY", "output": "1 CNY"}})
+    with provider_server() as server, capture(meter) as records:
+        client = openai.OpenAI(base_url=server.url("openai"), api_key="any")
+        meter.wrap(client, provider="vllm").chat.completions.create(model="qwen3-32b", messages=HELLO)
+        with meter.call(provider="vllm", model="qwen3-8b") as call:
+            call.observe_usage(Usage(input_tokens=1_000_000, output_tokens=0))
+    assert [str(record.cost.total) for record in records] == ["0.000036 CNY", "1 CNY"]
+
+
+def test_the_reason_of_a_provider_without_prices_holds_a_remedy_that_works() -> None:
+    usage = Usage(input_tokens=5, output_tokens=5)
+    reason = Tokenmeter(spans="none").price(usage, provider="ollama", model="llama3").reason or ""
+    (remedy,) = re.findall(r"configure\((.*?)\) or", reason)
+    assert Tokenmeter(spans="none", **eval(f"dict({remedy})")).price(usage, provider="ollama", model="x").amount == 0
+
+
+def test_a_host_of_a_provider_there_is_none_of_is_refused_with_a_remedy() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Tokenmeter(hosts={"127.0.0.1:8000": "vllm"})
+    (remedy,) = re.findall(r"configure\((rates=.*?), \.\.\.\)", str(raised.value))
+    Tokenmeter(hosts={"127.0.0.1:8000": "vllm"}, **eval(f"dict({remedy})"))

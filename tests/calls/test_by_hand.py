@@ -284,3 +284,43 @@ def test_calls_by_hand_in_each_other_count_once(meter: Tokenmeter, observed: tup
     assert scope.usage == {"input_tokens": 10, "output_tokens": 1}
     assert scope.calls == 1
     assert scope.pending == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param({"provider": print}, "call(<built-in function print>): name who bills", id="no name"),
+        pytest.param({"provider": ""}, "call(''): name who bills", id="empty"),
+        pytest.param({"provider": "openai", "model": 4}, "call(model=4): a model is named by its text", id="model"),
+        pytest.param(
+            {"provider": "openai", "api": "openai.chatt"},
+            "call(api='openai.chatt'): there is no such wire format; did you mean 'openai.chat'", id="near format",
+        ),
+        pytest.param(
+            {"provider": "openai", "api": "zzzz"}, "call(api='zzzz'): there is no such wire format; there are ",
+            id="no format",
+        ),
+    ],
+)  # fmt: skip
+def test_arguments_that_no_call_can_have_are_refused(
+    meter: Tokenmeter, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        meter.call(**arguments)
+    assert str(raised.value).startswith(message)
+
+
+def test_provider_and_model_need_no_keyword(meter: Tokenmeter) -> None:
+    with capture(meter) as records, meter.call("deepseek", "deepseek-chat") as call:
+        call.observe_usage(Usage(input_tokens=1, output_tokens=1))
+    assert records.only().cost.status == "priced"
+
+
+def test_a_call_without_a_model_is_priced_by_its_answer_or_says_what_is_missing(meter: Tokenmeter) -> None:
+    with capture(meter) as records:
+        with meter.call("deepseek") as call:
+            call.observe({"model": "deepseek-chat", "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+        with meter.call("deepseek") as call:
+            call.observe_usage(Usage(input_tokens=1, output_tokens=1))
+    assert [record.cost.status for record in records] == ["priced", "unpriced"]
+    assert 'call("deepseek", "deepseek-chat")' in (records[1].cost.reason or "")

@@ -1,4 +1,4 @@
-"""docs/price-format.md is true: every example in it is sound, and costs what it says."""
+"""docs/price-format.md and docs/zh/prices.md are true: every example is sound, and costs what it says."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ import pytest
 from tokenmeter.prices.book import Book
 from tokenmeter.usage import Usage
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "price-format.md"
+DOCS = Path(__file__).parents[2] / "docs"
+DOCUMENT = DOCS / "price-format.md"
+CHINESE = DOCS / "zh" / "prices.md"
 BLOCK = re.compile(
     r"^#+ (?P<title>[^\n]*)$|^```(?P<kind>toml head|toml|jsonl)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL
 )
 WHEN = "2026-11-20T20:00:00+08:00"  # the instant of an example that names none
 
 
-def examples() -> Iterator[Any]:
+def examples(document: Path) -> Iterator[Any]:
     head, source, title = "", "", ""
-    for match in BLOCK.finditer(DOCUMENT.read_text(encoding="utf-8")):
+    for match in BLOCK.finditer(document.read_text(encoding="utf-8")):
         if match["title"]:
             title = match["title"]
         elif match["kind"] == "toml head":
@@ -33,10 +35,10 @@ def examples() -> Iterator[Any]:
             source = head + match["body"]
         else:
             for number, line in enumerate(match["body"].splitlines(), 1):
-                yield pytest.param(source, line, id=f"{title}, line {number}")
+                yield pytest.param(source, line, id=f"{document.stem} {title}, line {number}")
 
 
-@pytest.mark.parametrize(("source", "line"), list(examples()))
+@pytest.mark.parametrize(("source", "line"), [*examples(DOCUMENT), *examples(CHINESE)])
 def test_example(source: str, line: str) -> None:
     book = Book.of(tomllib.loads(source, parse_float=Decimal))
     call = json.loads(line)
@@ -56,9 +58,9 @@ def test_example(source: str, line: str) -> None:
 
 
 def test_no_example_is_overlooked() -> None:
-    lines = re.findall(r'^\{"model"', DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
-
-    assert len(list(examples())) == len(lines) > 60
+    for document, least in ((DOCUMENT, 60), (CHINESE, 6)):
+        lines = re.findall(r'^\{"model"', document.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(list(examples(document))) == len(lines) > least
 
 
 def test_every_rule_has_an_example() -> None:

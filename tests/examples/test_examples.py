@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -29,8 +31,10 @@ def run(*command: str, **environment: str) -> str:
     return done.stdout
 
 
-def test_by_hand() -> None:
-    out = run(sys.executable, str(EXAMPLES / "by_hand.py"))
+def test_by_hand(tmp_path: Path) -> None:
+    out = run(sys.executable, str(EXAMPLES / "by_hand.py"), TOKENMETER_LEDGER=str(tmp_path / "spend.db"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "spend.db")) as ledger:
+        assert ledger.execute("SELECT DISTINCT status FROM calls").fetchall() == [("priced",)]
     assert re.search(r"3 calls, 0\.\d+ CNY", out)
     assert "'reported': 2" in out
 

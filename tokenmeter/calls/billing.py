@@ -23,18 +23,23 @@ if TYPE_CHECKING:
     from tokenmeter.cost import Cost, Status
     from tokenmeter.money import Money
     from tokenmeter.prices.book import Book
+    from tokenmeter.prices.own_rates import OwnRates
     from tokenmeter.providers.registry import Providers
 
 __all__ = ["Billing"]
+
+_NO_MODEL: Final = (
+    'neither the call nor its request or answer names a model: name it, as in call("deepseek", "deepseek-chat")'
+)
 
 
 class Billing:
     """Prices records.
 
     `cost_from` says whose cost counts where the vendor reports one and the book prices the call too: by provider, `*`
-    for all others. `models` gives the catalog's name for names of the user's own; `prices` and `price_lists` are the
-    user's price files and the lists in force, as in `Settings`. When the book is first read: raises CatalogError for a
-    broken price file, ConfigurationError for a list of an unknown provider or currency.
+    for all others. `models` gives the catalog's name for names of the user's own; `prices`, `price_lists` and `rates`
+    are the user's price files, the lists in force and the user's own prices, as in `Settings`. When the book is first
+    read: raises CatalogError for a broken price file, ConfigurationError for a list of an unknown provider or currency.
     """
 
     def __init__(
@@ -45,15 +50,18 @@ class Billing:
         prices: str | None = None,
         price_lists: Mapping[str, str] = EMPTY,
         cost_from: Mapping[str, str] = EMPTY,
+        rates: OwnRates | None = None,
     ) -> None:
         self._routing = routing
         self._models = models
         self._prices = prices
         self._price_lists = price_lists
+        self._rates = rates
         self._cost_from = cost_from
         self._lock = threading.Lock()
         self._book: Book | None = None
         self._warned: BoundedDict[tuple[str | None, str | None], None] = BoundedDict(1000)
+        self._warned_hosts: BoundedDict[str, None] = BoundedDict(1000)
         on_fork(self)
 
     def forked(self) -> None:
@@ -73,6 +81,8 @@ class Billing:
                         book = book.with_overlay(self._prices)
                     if self._price_lists:
                         book = book.with_lists(_known_lists(self._price_lists, book, self._routing.providers))
+                    if self._rates is not None:
+                        book = book.with_rates(self._rates)
                     self._book = book
         return self._book
 
@@ -103,18 +113,14 @@ class Billing:
 
     def _by_book(self, record: Record) -> Cost:
         if record.provider is None:
-            address = record.host if record.port is None else f"{record.host}:{record.port}"
-            return _unpriced(
-                record,
-                f"no provider is known for the host {address}: say who bills there, as in "
-                f'configure(hosts={{"{address}": "ollama"}}), TOKENMETER_HOSTS="{address}=ollama" or '
-                'wrap(client, provider="ollama")',
-            )
+            return self._of_unknown_host(record)
         usage = record.usage
         if usage.input_tokens is None and usage.output_tokens is None and not usage.quantities:
             return _unpriced(record, f"no usage: {record.reason or 'none was reported'}")
         models = self._models
         asked, answered = record.request_model or "", record.response_model
+        if not asked and not answered:
+            return _unpriced(record, _NO_MODEL)
         cost = self.book.price(
             usage,
             provider=record.provider,
@@ -130,6 +136,18 @@ class Billing:
                     cost = _without_total(cost, f"{name} is not known: {record.reason or 'it was not reported'}")
         return cost
 
+    def _of_unknown_host(self, record: Record) -> Cost:
+        address = f"{record.host}" if record.port is None else f"{record.host}:{record.port}"
+        reason = (
+            f"no provider is known for the host {address}. A server of your own: "
+            f'configure(hosts={{"{address}": "local"}}, rates={{"local/*": "free"}}), or instead of "free" a price: '
+            f'{{"input": "0.5 CNY", "output": "2 CNY"}}. A gateway: configure(hosts={{"{address}": "deepseek"}}) or '
+            'wrap(client, provider="deepseek") says who bills. TOKENMETER_HOSTS and TOKENMETER_RATES say the same'
+        )
+        if address not in self._warned_hosts and self._warned_hosts.keep(address, None):
+            logger.warning("calls are not priced: %s", reason)
+        return _unpriced(record, reason)
+
     @functools.cached_property
     def _clock_is_start(self) -> frozenset[str]:
         """The providers whose prices are those of a call's start; all others bill by its completion."""
@@ -139,7 +157,7 @@ class Billing:
         key = (record.provider, record.response_model or record.request_model)
         if key in self._warned or not self._warned.keep(key, None):
             return
-        logger.warning("calls of %s %s are not priced: %s", key[0], key[1], cost.reason)
+        logger.warning("calls of %s are not priced: %s", " ".join(filter(None, key)), cost.reason)
 
 
 def _unpriced(record: Record, reason: str) -> Cost:

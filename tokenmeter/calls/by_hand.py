@@ -1,6 +1,6 @@
 """`call(...)`: one call metered by hand, for SDKs, transports and services that no hook meters.
 
-    with tokenmeter.call(provider="iflytek", model="spark-max", request=payload) as call:
+    with tokenmeter.call(provider="iflytek", model="spark-x2", request=payload) as call:
         call.observe(reply)
 
 As a decorator, the function makes one call by any means and its return value is read; a generator's values are read
@@ -10,6 +10,7 @@ unless `observe`, `observe_text` or `observe_usage` was called: then this one ca
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,15 @@ from tokenmeter.calls.block import Block
 from tokenmeter.calls.context import HAND, TAGS, leave
 from tokenmeter.calls.hints import observed_late
 from tokenmeter.calls.scope import SCOPE
-from tokenmeter.errors import UsageError
+from tokenmeter.errors import ConfigurationError, UsageError
 from tokenmeter.record import End
 from tokenmeter.usage import Usage
+from tokenmeter.wire.formats import load_apis
 
 if TYPE_CHECKING:
     from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
 
-__all__ = ["Call", "CallBlock"]
+__all__ = ["Call", "CallBlock", "check_call"]
 
 
 class Call:
@@ -195,6 +197,19 @@ class CallBlock(Block[Call]):
             call.lifecycle.end_later(call, End.CLOSED_EARLY)
         else:
             call.lifecycle.settle(call, end_of(error), error)
+
+
+def check_call(provider: object, model: object, api: str | None) -> None:
+    """Raise ConfigurationError for arguments of `call` that no call can have."""
+    if not isinstance(provider, str) or not provider:
+        raise ConfigurationError(f'call({provider!r}): name who bills and the model: call("deepseek", "deepseek-chat")')
+    if model is not None and not isinstance(model, str):
+        raise ConfigurationError(f"call(model={model!r}): a model is named by its text, such as 'deepseek-chat'")
+    if api is not None and api not in load_apis().by_id:
+        known = sorted(load_apis().by_id)
+        near = difflib.get_close_matches(api, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(known)}"
+        raise ConfigurationError(f"call(api={api!r}): there is no such wire format; {hint}")
 
 
 def end_of(error: BaseException | None) -> End:

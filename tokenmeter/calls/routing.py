@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import NAME_MOST, BoundedDict, short_name
@@ -27,12 +27,14 @@ _FREE_OPERATIONS: Final = ("count_tokens",)
 class Routing:
     """The host map as one configuration sees it.
 
-    `hosts` are the user's own, by the provider that bills there; `ask_usage` says whether streams may be asked for
+    `hosts` are the user's own, by the provider that bills there; `own` are providers that the user's own prices name,
+    which the catalog may not know; `ask_usage` says whether streams may be asked for
     their usage. Raises ConfigurationError for a host of an unknown provider.
     """
 
-    def __init__(self, hosts: Mapping[str, str], *, ask_usage: bool = True) -> None:
+    def __init__(self, hosts: Mapping[str, str], *, own: Sequence[str] = (), ask_usage: bool = True) -> None:
         self._hosts = hosts
+        self._own = own
         self._ask_usage = ask_usage
         self._lock = threading.Lock()
         self._providers: Providers | None = None
@@ -52,7 +54,7 @@ class Routing:
                 if self._providers is None:
                     from tokenmeter.providers.registry import load_providers
 
-                    providers = load_providers()
+                    providers = load_providers().with_own(self._own)
                     if self._hosts:
                         providers = providers.with_hosts(self._hosts)
                     self._providers = providers

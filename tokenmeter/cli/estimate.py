@@ -170,7 +170,7 @@ def _sellers(name: str, args: argparse.Namespace, book: Book) -> Iterable[tuple[
                 f"--provider {args.provider}: not in the catalog; {_near(args.provider, providers.by_id)}"
             )
         return [(chosen.id, name)]
-    sold = [(provider, name) for provider in book.providers if book.knows(provider, name, args.at)]
+    sold = [(provider, name) for provider in book.sellers(name, args.at)]
     return sold or [(None, name)]
 
 

@@ -21,13 +21,15 @@ from tokenmeter._support.fork import on_fork
 from tokenmeter.components import COMPONENTS
 from tokenmeter.cost import Cost, Offer
 from tokenmeter.errors import CatalogError, ConfigurationError
-from tokenmeter.prices.price_file import PriceFile, Validity
+from tokenmeter.prices.own_rates import OwnRates
+from tokenmeter.prices.price_file import PriceFile
 from tokenmeter.prices.provider_prices import ProviderPrices, read_moment
 from tokenmeter.usage import Usage
 
 __all__ = ["Book", "load_book", "read_overlays"]
 
 ENVIRONMENT: Final = "TOKENMETER_PRICES"
+OWN_RATES: Final = "TOKENMETER_RATES"
 _SITES_MOST: Final = 4096
 _FIRST: Final = -62_000_000_000.0  # the years 5 to 9884, in which every zone's clock can be read
 _LAST: Final = 250_000_000_000.0
@@ -43,14 +45,17 @@ class Book:
         *,
         overlays: tuple[Overlay, ...] = (),
         lists: Mapping[str, str] | None = None,
+        own: Mapping[str, Overlay] | None = None,
     ) -> None:
         """`overlays` go on top of the files under `root`, later ones on earlier ones.
 
-        `lists` picks a provider's list where it has several, as in `{"deepseek": "USD"}`.
+        `lists` picks a provider's list where it has several, as in `{"deepseek": "USD"}`; `own` holds the user's own
+        prices by provider (`OwnRates.overlays`), which come before all others.
         """
         self._root = root
         self._overlays = overlays
         self._lists = dict(lists or {})
+        self._own = dict(own or {})
         self._opened: dict[str, ProviderPrices | str] = {}
         self._sites: dict[tuple[str, str | None], str] = {}
         self._opening = threading.Lock()
@@ -71,11 +76,20 @@ class Book:
         Raises CatalogError with every problem in them.
         """
         overlays = (*self._overlays, *read_overlays(sources, self))
-        return Book(self._root, overlays=overlays, lists=self._lists)
+        return Book(self._root, overlays=overlays, lists=self._lists, own=self._own)
 
     def with_lists(self, lists: Mapping[str, str]) -> Book:
         """A book that uses these of the providers' own lists. Nothing is converted."""
-        return Book(self._root, overlays=self._overlays, lists={**self._lists, **lists})
+        return Book(self._root, overlays=self._overlays, lists={**self._lists, **lists}, own=self._own)
+
+    def with_rates(self, rates: OwnRates) -> Book:
+        """A book with these prices of the user's own, in the place of those it had."""
+        own: dict[str, Overlay] = {}
+        for overlay in rates.overlays():
+            provider = _canonical(overlay["provider"])
+            before = own.get(provider, {"rate": []})
+            own[provider] = {**overlay, "provider": provider, "rate": [*before["rate"], *overlay["rate"]]}
+        return Book(self._root, overlays=self._overlays, lists=self._lists, own=own)
 
     def with_models(self, models: Mapping[str, Mapping[str, str]]) -> Book:
         """A book that knows your own names: `{"volcengine": {"ep-2024…": "doubao-pro-32k"}}`."""
@@ -90,12 +104,12 @@ class Book:
     def providers(self) -> tuple[str, ...]:
         """Ids of the providers with prices, sorted."""
         own = () if self._root is None else data_names("prices", self._root)
-        return tuple(sorted({*own, *(overlay["provider"] for overlay in self._overlays)}))
+        return tuple(sorted({*own, *(overlay["provider"] for overlay in self._overlays), *self._own}))
 
     @functools.cached_property
     def version(self) -> str:
         """The newest day a source was read, and a digest of every file and overlay."""
-        return _version(self._root, self._overlays)
+        return _version(self._root, (*self._overlays, *self._own.values()))
 
     def price(
         self,
@@ -141,7 +155,11 @@ class Book:
             instant = read_moment(at, prices.zone).timestamp()
         except ValueError:
             return False
-        return prices.names.find(model, instant, Validity()) is not None
+        return prices.knows(model, instant)
+
+    def sellers(self, model: str, at: datetime | date | str | None = None) -> tuple[str, ...]:
+        """The providers with a rate for a model (or a name of it) at an instant. Reads every price file."""
+        return tuple(provider for provider in self.providers if self.knows(provider, model, at))
 
     def check(self) -> None:
         """Read every price file in full. Raises CatalogError with every problem there is."""
@@ -174,10 +192,17 @@ class Book:
             files = list(self.files(name))
         except CatalogError as error:
             return f"the prices of {name} cannot be read: {error.problems[0]}"
-        return ProviderPrices(files[::-1], book=self.version, default_list=self._lists.get(name))
+        own = None
+        if name in self._own:  # days begin where the provider's own do
+            zone = {"timezone": files[-1].head["timezone"]} if files else {}
+            own = PriceFile({**self._own[name], **zone})
+        return ProviderPrices(files[::-1], book=self.version, default_list=self._lists.get(name), own=own)
 
     def files(self, provider: str) -> Iterable[PriceFile]:
-        """The price files of a provider, lowest first. Raises CatalogError if one cannot be read."""
+        """The price files of a provider, lowest first, without the user's own prices.
+
+        Raises CatalogError if one cannot be read.
+        """
         below: PriceFile | None = None
         if self._root is not None and provider in data_names("prices", self._root):
             below = PriceFile(read_data(f"prices/{provider}", self._root))
@@ -204,7 +229,10 @@ class Book:
         import difflib
 
         near = difflib.get_close_matches(str(provider), self.providers, n=1)
-        return f" (did you mean {near[0]!r}?)" if near else ""
+        if near:
+            return f" (did you mean {near[0]!r}?)"
+        own = f'configure(rates={{"{provider}/*": "free"}}) or {{"input": "0.5 CNY", "output": "2 CNY"}}'
+        return f"; say your own: {own}"
 
     def _unpriced(self, provider: str, model: str, at: Any, reason: str) -> Cost:
         try:
@@ -312,8 +340,10 @@ def newest_root(beside: str = "tokenmeter_prices") -> Path:
 
 
 @functools.cache
-def _shipped(overlay: str | None) -> Book:
+def _shipped(overlay: str | None, rates: str | None) -> Book:
     book = Book(newest_root())
+    if rates:
+        book = book.with_rates(OwnRates.read(rates.strip(), OWN_RATES))
     if not overlay:
         return book
     paths = [Path(part) for part in overlay.split(os.pathsep) if part]
@@ -324,8 +354,8 @@ def _shipped(overlay: str | None) -> Book:
 
 
 def load_book() -> Book:
-    """The book of this installation, with the overlay that `TOKENMETER_PRICES` names; read once.
+    """The book of this installation, with what `TOKENMETER_PRICES` and `TOKENMETER_RATES` name; read once.
 
-    Raises ConfigurationError or CatalogError if that overlay is missing or broken.
+    Raises ConfigurationError or CatalogError if one of these is missing or broken.
     """
-    return _shipped(os.environ.get(ENVIRONMENT))
+    return _shipped(os.environ.get(ENVIRONMENT), os.environ.get(OWN_RATES))

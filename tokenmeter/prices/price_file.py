@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import Prices, number, prices_of, read_case
+from tokenmeter.prices.own_rates import OWN
 from tokenmeter.prices.time_windows import Window, as_date, zone_of
 
 __all__ = ["PriceFile", "Rate", "Timeline", "Validity", "instant_of"]
@@ -90,6 +91,8 @@ class Rate:
     def id(self) -> str:
         """`provider/model@start`, with `#list` where it is not the provider's default one."""
         start = self.starts_at
+        if self.dating == OWN:
+            return f"{self.file.provider}/{self.model}@{OWN}"
         if self.dating == "open":
             when = f"..{_short(datetime.fromtimestamp(self.until, self.file.zone))}"
         else:
@@ -170,6 +173,9 @@ def _dated(entries: list[Mapping[str, Any]], file: PriceFile) -> Iterator[Rate]:
     zone = file.zone
     dated, open_ended = [], []
     for entry in entries:
+        if file.own:
+            yield Rate(entry, file, -EVER, OWN, EVER, EVER)
+            continue
         until = instant_of(entry["until"], zone) if "until" in entry else EVER
         observed = entry.get("observed")
         known = -EVER if observed is None else instant_of(as_date(observed[1]) + timedelta(days=1), zone)
@@ -194,7 +200,10 @@ def _dated(entries: list[Mapping[str, Any]], file: PriceFile) -> Iterator[Rate]:
 
 
 class PriceFile:
-    """A price file, opened. `below` is the file of the same provider it is laid over, whose head it inherits."""
+    """A price file, opened. `below` is the file of the same provider it is laid over, whose head it inherits.
+
+    `own` marks the user's own prices (`own_rates.py`), which have no dates.
+    """
 
     head: dict[str, Any]
 
@@ -208,6 +217,7 @@ class PriceFile:
         self.currency: str = self.head["currency"]
         self.zone = zone_of(self.head["timezone"])
         self.contract = bool(data.get("contract", False))
+        self.own = bool(data.get(OWN, False))
         self.discounts: list[Mapping[str, Any]] = data.get("discount", [])
         self.plans = {plan["id"]: plan for plan in data.get("plan", [])}
         self.entries: dict[str, dict[str, list[Mapping[str, Any]]]] = {}

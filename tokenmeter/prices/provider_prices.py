@@ -17,6 +17,7 @@ from tokenmeter.prices.charges import Table
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import number
 from tokenmeter.prices.model_names import ModelMatch, ModelNames
+from tokenmeter.prices.own_rates import pattern_of
 from tokenmeter.prices.price_file import EVER, PriceFile, Rate, Validity, instant_of
 from tokenmeter.prices.resolved_rate import ResolvedRate
 from tokenmeter.prices.time_windows import INSIDE, UNKNOWN, Window
@@ -119,14 +120,29 @@ class Quote:
 
 
 class ProviderPrices:
-    """The price files of one provider, topmost overlay first, and the quotes given so far."""
+    """The price files of one provider, topmost overlay first, and the quotes given so far.
 
-    def __init__(self, files: list[PriceFile], *, book: str, default_list: str | None = None) -> None:
+    `own` holds the user's own prices, which come before all files; there may be no file beside it.
+    """
+
+    def __init__(
+        self,
+        files: list[PriceFile],
+        *,
+        book: str,
+        default_list: str | None = None,
+        own: PriceFile | None = None,
+    ) -> None:
         self.files = files
+        self.own = own
         self.names = ModelNames(files)
-        self.provider = files[0].provider
-        self.zone = files[0].zone
-        self.default_list = default_list or files[-1].currency
+        head, *_ = [*files, own] if own is not None else files
+        self.provider = head.provider
+        self.zone = head.zone
+        self.default_list = default_list or (files[-1] if files else head).currency
+        # A name in full comes before a pattern, and a long pattern before a short one.
+        models = sorted(own.entries if own is not None else (), key=lambda one: ("*" in one, -len(one)))
+        self._own = [(pattern_of(model), rate) for model in models if (rate := _own_rate(own, model)) is not None]
         self._book = book
         self._quotes: dict[tuple[Any, ...], list[Quote]] = {}
         self._count = 0
@@ -153,6 +169,9 @@ class ProviderPrices:
         return quote
 
     def _find(self, model: str, response_model: str | None, params: Mapping[str, Any], instant: float) -> Quote:
+        own = self._own_quote(response_model, model, params) if self._own else None
+        if own is not None:
+            return own
         validity = Validity()
         flags: tuple[str, ...] = ()
         match = None
@@ -169,6 +188,37 @@ class ProviderPrices:
             reason = self._why_no_rate(match.model, name, instant)
             return Quote(validity, self._nothing(match.model, name), flags=flags, reason=reason)
         return self._quote(rate, match, params, instant, validity, flags)
+
+    def knows(self, model: str, instant: float) -> bool:
+        """Whether a rate is in force for a model, or a name of it."""
+        own = any(pattern.fullmatch(model) for pattern, _ in self._own)
+        return own or self.names.find(model, instant, Validity()) is not None
+
+    def _own_quote(self, response_model: str | None, model: str, params: Mapping[str, Any]) -> Quote | None:
+        """The user's own price, which depends on nothing else of a request than its model."""
+        listed = params.get("currency")
+        for pattern, rate in self._own:
+            named = next((name for name in (response_model, model) if name and pattern.fullmatch(name)), None)
+            if named is not None and (not isinstance(listed, str) or listed.upper() == rate.list):
+                return self._quote_of_own(rate, named, params)
+        return None
+
+    def _quote_of_own(self, rate: Rate, named: str, params: Mapping[str, Any]) -> Quote:
+        covered_by, flags = self._covered_by(params)
+        resolved = ResolvedRate(rate.prices(), _NONE, (), load_schema())
+        return Quote(Validity(), self._offer(rate, named), lambda _: (resolved, None, flags), covered_by=covered_by)
+
+    def _offer(self, rate: Rate, model: str) -> Offer:
+        return Offer(
+            provider=self.provider,
+            model=model,
+            rate_id=rate.id,
+            effective_from=rate.starts_at,
+            dating=rate.dating,
+            confidence=rate.confidence,
+            list=rate.list,
+            book=self._book,
+        )
 
     def _nothing(self, model: str | None, name: str | None = None) -> Offer:
         return Offer(provider=self.provider, model=model, list=name, book=self._book)
@@ -212,16 +262,7 @@ class ProviderPrices:
         flags += tuple(rate.flags(instant, next_start))
         covered_by, plan_flags = self._covered_by(params)
         facts = {**match.params, **params}
-        offer = Offer(
-            provider=self.provider,
-            model=rate.model,
-            rate_id=rate.id,
-            effective_from=rate.starts_at,
-            dating=rate.dating,
-            confidence=rate.confidence,
-            list=rate.list,
-            book=self._book,
-        )
+        offer = self._offer(rate, rate.model)
         discount = None if rate.file.contract else self._discount(rate.model, instant, validity)
         listed = rate if discount is not None else None
         if rate.file.contract:
@@ -292,3 +333,10 @@ class ProviderPrices:
                     return f"{model!r} was withdrawn on {rate.id.rpartition('@')[2]}"
                 starts += [rate.starts_at.isoformat() for rate in timeline.rates[:1] if rate.starts_at is not None]
         return f"no rate for {model!r} is known before {min(starts, default='any day')}: the book's first is later"
+
+
+def _own_rate(file: PriceFile | None, model: str) -> Rate | None:
+    if file is None:
+        return None
+    timeline = file.timeline(model, file.lists(model)[0])
+    return None if timeline is None else timeline.rates[0]

@@ -151,9 +151,10 @@ class Providers:
     def _named(self, host: str, name: str) -> str:
         provider = self.get(name)
         if provider is None:
-            near = difflib.get_close_matches(name, self.by_id, n=1) or difflib.get_close_matches(name, self._names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "give an id such as 'deepseek' or 'openai'"
-            raise ConfigurationError(f"hosts: {host!r}: there is no provider {name!r}; {hint}")
+            near = difflib.get_close_matches(name, self._names, n=1, cutoff=0.75)
+            hint = f"did you mean {near[0]!r}?" if near else "give an id such as 'deepseek' or 'openai'."
+            own = f'A server of your own has a price too: configure(rates={{"{name}/*": "free"}}, ...)'
+            raise ConfigurationError(f"hosts: {host!r}: there is no provider {name!r}; {hint} {own}")
         return provider.id
 
     def get(self, name: str | None) -> Provider | None:
@@ -185,6 +186,11 @@ class Providers:
             return None
         endpoint = known.paths.get(path)
         return endpoint if endpoint is not None else self._endpoint(known, path)
+
+    def with_own(self, names: Iterable[str]) -> Providers:
+        """These providers and those of the user's own that are not among them, which speak OpenAI's wire formats."""
+        new = [Provider(id=name, name=name, otel_name=name, timezone="UTC") for name in names if self.get(name) is None]
+        return Providers([*self.by_id.values(), *new], self._apis, self._extra) if new else self
 
     def with_hosts(self, hosts: Mapping[str, str]) -> Providers:
         """These providers with a user's own hosts: `{"llm.corp.lan": "deepseek"}`; `*` stands for any labels.

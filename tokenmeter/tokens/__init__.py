@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tokenmeter.errors import UsageError
 from tokenmeter.usage import TokenCount
 
 if TYPE_CHECKING:
@@ -31,9 +32,15 @@ def count_text(text: str, *, model: str, provider: str | None = None, strict: bo
     """Tokens of a plain text, without any chat overhead.
 
     A model no entry names is counted with a stand-in and a wide range; `strict=True` raises ConfigurationError instead.
+    Raises UsageError for what is no text.
     """
     from tokenmeter.tokens.counter import counter
 
+    if not isinstance(text, str):
+        raise UsageError(
+            f"count takes a text, not a {type(text).__name__}; a request body is counted by "
+            "tokenmeter.estimate(body, provider=…, model=…).input"
+        )
     found = counter(model, provider)
     if strict and found.found_by != "model":
         from tokenmeter.errors import ConfigurationError

@@ -16,7 +16,9 @@ from browser import browser
 from servers import NotHere, Server
 
 MOST_BYTES: Final = 200_000
-_SPEND: Final = "sum by (tokenmeter_provider, tokenmeter_cost_currency) (tokenmeter_cost_total)"
+# Samples are floats: ten decimals are shown, as in docs/backends/prometheus.md. 1e-9 would not do: it divides by
+# its reciprocal, which in floats is 999999999.9999999.
+_SPEND: Final = "round(sum by (tokenmeter_provider, tokenmeter_cost_currency) (tokenmeter_cost_total), 1e-10)"
 _YUAN: Final = 'sum by (tokenmeter_provider) (tokenmeter_cost_total{tokenmeter_cost_currency="CNY"})'
 
 

@@ -67,11 +67,14 @@ def _when(conditions: Mapping[str, Any]) -> str:
 
 
 def files_of(book: Book, provider: str) -> list[PriceFile]:
-    """A provider's price files, topmost first. Raises CatalogError if there are none."""
+    """A provider's price files, topmost first; the user's own prices are above them.
+
+    Raises CatalogError if there are none.
+    """
     prices = book.provider_prices(provider)
     if isinstance(prices, str):
         raise CatalogError([prices])
-    return prices.files
+    return prices.files if prices.own is None else [prices.own, *prices.files]
 
 
 def in_force(book: Book, provider: str, instant: float) -> Iterator[Rate]:

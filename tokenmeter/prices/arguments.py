@@ -1,0 +1,48 @@
+"""Checks the arguments of `price` and `estimate`, and finds the provider where none is named."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from tokenmeter.errors import ConfigurationError, UsageError
+from tokenmeter.prices.provider_prices import read_moment
+from tokenmeter.usage import Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.prices.book import Book
+
+__all__ = ["check_usage", "seller_of"]
+
+
+def check_usage(usage: object) -> None:
+    """Raise UsageError for what is no `Usage`."""
+    if not isinstance(usage, Usage):
+        hint = (
+            "Usage.from_dict(usage) reads" if isinstance(usage, dict) else "Usage(input_tokens=…, output_tokens=…) is"
+        )
+        raise UsageError(f"a usage is a tokenmeter.Usage, not a {type(usage).__name__}: {hint} one")
+
+
+def seller_of(book: Book, provider: str | None, model: str, at: datetime | date | str | None = None) -> tuple[str, str]:
+    """The provider that bills a model, and the model: as given, as PROVIDER/MODEL, or the only one that sells it.
+
+    Raises ConfigurationError where none is named and not exactly one sells the model at `at`.
+    """
+    if not isinstance(model, str):
+        raise ConfigurationError(f"model={model!r}: a model is named by its text, such as 'deepseek-chat'")
+    if provider is not None:
+        return provider, model
+    head, slash, rest = model.partition("/")
+    if slash and rest and not isinstance(book.provider_prices(head), str):
+        return head, rest
+    try:
+        read_moment(at, UTC)
+    except ValueError as error:
+        raise ConfigurationError(f"at: {error}") from None
+    sellers = book.sellers(model, at)
+    if len(sellers) != 1:
+        who = f"sold by {', '.join(sellers)}" if sellers else "sold by no provider of this book"
+        example = sellers[0] if sellers else "deepseek"
+        raise ConfigurationError(f"{model!r} is {who}: say who bills, as in provider={example!r}")
+    return sellers[0], model
