@@ -140,14 +140,13 @@ def _unasked(bare: Sent, metered: Sent) -> Sent:
 def bench(folder: Path) -> Iterator[Bench]:
     """A bench whose ledger is in `folder`; failures of tokenmeter are raised into the program, where they show."""
     guard.raise_failures(True)
-    quick_retries()
     for way in WAYS:
         if way.here:
             importlib.import_module(way.needs)
     gc.collect()
     gc.freeze()
     kept = _Kept()
-    with recording_server() as server:
+    with quick_retries(), recording_server() as server:
         meter = Tokenmeter(spans="none", hosts={server.host: "openai"}, ledger=str(folder / "spend.db"), sinks=[kept])
         try:
             yield Bench(server, meter, kept)
@@ -179,6 +178,8 @@ def main(arguments: list[str] | None = None) -> int:
         @given(programs())
         def compare(program: Program) -> None:
             found = rig.differences(program)
+            if rig.counts["programs"] % 250 == 0:
+                print(f"{rig.counts['programs']} programs, {len(lasting)} differ", flush=True)
             if not found:
                 return
             again = [rig.differences(program) for _ in range(2)]

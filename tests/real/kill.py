@@ -57,7 +57,7 @@ class Deaths:
         return found
 
 
-def kill_rounds(rounds: int, *, seed: int = 1, longest: float = 1.5, window: float = 0.2, loud: bool = False) -> Deaths:
+def kill_rounds(rounds: int, *, seed: int = 1, longest: float = 1.0, window: float = 0.2, loud: bool = False) -> Deaths:
     """Run the rounds on one ledger; a round lasts at most `longest` seconds after its processes are up."""
     logging.disable(logging.CRITICAL)
     chance = random.Random(seed)
@@ -89,9 +89,8 @@ def _round(
             _call_until_killed(server, ledger, writing)
         os.close(writing)
         running.append((pid, os.fdopen(reading)))
-    for _, said in running:
-        said.readline()
-    time.sleep(chance.uniform(0.05, longest))
+    first = {pid: said.readline() for pid, said in running}  # a process that has made no call loses none
+    time.sleep(chance.uniform(0, longest))
     died: dict[int, float] = {}
     for pid, _ in chance.sample(running, len(running)):
         died[pid] = time.time()
@@ -100,8 +99,8 @@ def _round(
     found: dict[str, tuple[str, float]] = {}
     for pid, said in running:
         with said:
-            for line in said.read().splitlines():
-                name, _, at = line.partition(" ")
+            for line in [first[pid], *said.read().splitlines()]:
+                name, _, at = line.strip().partition(" ")
                 if at.endswith(";"):
                     found[name] = (kind.name, died[pid] - float(at[:-1]))
         os.waitpid(pid, 0)
@@ -128,7 +127,6 @@ def _call_until_killed(server: CountingServer, ledger: Path, out: int) -> None:
         tokenmeter.instrument()
         wire = openai.DefaultHttpxClient(verify=TLS())
         client = openai.OpenAI(base_url=server.url("openai"), api_key="any", max_retries=0, http_client=wire)
-        os.write(out, b"up\n")
         while True:
             raw = client.chat.completions.with_raw_response.create(
                 model="gpt-4o-mini", messages=[{"role": "user", "content": "价格 of a call?"}], stream=True
@@ -172,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="End processes at random moments and see what their ledger lacks.")
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--window", type=float, default=0.2, help="seconds within which a call may be lost")
-    parser.add_argument("--longest", type=float, default=1.5, help="seconds that a round lasts at most")
+    parser.add_argument("--longest", type=float, default=1.0, help="seconds that a round lasts at most")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args(arguments)
     deaths = kill_rounds(asked.rounds, seed=asked.seed, longest=asked.longest, window=asked.window, loud=True)

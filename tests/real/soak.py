@@ -214,10 +214,9 @@ class _Work:
 
 def soak(seconds: float, *, seed: int = 1, threads: int = 3, tasks: int = 6, loud: bool = False) -> Result:
     """Work for so many seconds, then reconcile."""
-    quick_retries()
     reader = InMemoryMetricReader()
     sums = _Sums()
-    with TemporaryDirectory() as folder, counting_server() as server:
+    with quick_retries(), TemporaryDirectory() as folder, counting_server() as server:
         ledger = Path(folder) / "spend.db"
         meter = Tokenmeter(
             hosts={server.host: "openai"},

@@ -21,7 +21,7 @@ def quiet() -> Iterator[None]:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # streams forgotten by the program
 def test_every_request_is_in_one_record(quiet: None) -> None:
-    result = soak(8)
+    result = soak(20)
     assert result.faults == []
     assert result.requests > 100
     assert result.named_by_id + result.matched_by_unit == result.requests

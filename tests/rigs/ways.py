@@ -5,6 +5,7 @@ A way makes a client and asks it. What it does is what any program does with tha
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
 import importlib
@@ -90,12 +91,22 @@ class Way:
         )
 
 
-def quick_retries() -> None:
-    """Make the SDKs wait little before they try again, for the rest of the process."""
-    for name in ("openai", "anthropic", "groq"):
-        if importlib.util.find_spec(name) is not None:
-            base = importlib.import_module(f"{name}._base_client")
-            base.INITIAL_RETRY_DELAY = base.MAX_RETRY_DELAY = 0.001
+@contextlib.contextmanager
+def quick_retries() -> Iterator[None]:
+    """Make the SDKs wait little before they try again, during a block."""
+    bases = [
+        importlib.import_module(f"{name}._base_client")
+        for name in ("openai", "anthropic", "groq")
+        if importlib.util.find_spec(name) is not None
+    ]
+    before = [(base, base.INITIAL_RETRY_DELAY, base.MAX_RETRY_DELAY) for base in bases]
+    for base in bases:
+        base.INITIAL_RETRY_DELAY = base.MAX_RETRY_DELAY = 0.001
+    try:
+        yield
+    finally:
+        for base, initial, most in before:
+            base.INITIAL_RETRY_DELAY, base.MAX_RETRY_DELAY = initial, most
 
 
 # Clients ----------------------------------------------------------------------------------------------------------
