@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 FIND := for one in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; exit; }; done
 
-.PHONY: demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer span-trees check format bench docs clean
+.PHONY: demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer span-trees differential soak kill attacks check format bench docs clean
 
 $(READY): pyproject.toml
 	@found=$$($(FIND)); test -n "$$found" || { echo "tokenmeter needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }; \
@@ -83,6 +83,22 @@ docs: $(READY)
 	$(PY) -m tokenmeter.prices.upkeep.reference
 	$(PY) -m tokenmeter.dashboards dashboard > docs/grafana/tokenmeter.json
 	$(PY) -m tokenmeter.dashboards rules --limit '*=100:USD' --limit '*=700:CNY' > docs/prometheus/tokenmeter.rules.yml
+
+# Thousands of random programs with faults, bare and metered: all that they see and send must be the same.
+differential: $(READY)
+	$(PY) -m tests.real.differential $(ARGS)
+
+# Ten minutes of every library under faults; the records reconcile with the server's list. ARGS="--seconds 180" for less.
+soak: $(READY)
+	$(PY) -m tests.real.soak $(ARGS)
+
+# Two hundred rounds of processes that are killed while they write one ledger.
+kill: $(READY)
+	$(PY) -m tests.real.kill $(ARGS)
+
+# One row for each hostile setting: what was lost, doubled, changed or kept.
+attacks: $(READY)
+	$(PY) -m tests.real.attacks $(ARGS)
 
 bench: $(READY)
 	$(PY) benchmarks/overhead.py

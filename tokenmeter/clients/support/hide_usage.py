@@ -21,6 +21,8 @@ __all__ = ["hide_usage", "install", "raw_is_parsed"]
 
 _PARSES: Final[ContextVar[bool]] = ContextVar("tokenmeter.parses", default=False)
 _HIDES: Final = "_tokenmeter_hides"
+_HEAD: Final = {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
+"""Fields that every chunk has, and usage."""
 _raw_classes: Final[set[type]] = set()
 _PARSING: Final = (
     ("make_sync_openai_chat_completion_request", False),
@@ -100,16 +102,29 @@ def hide_usage(stream: Any, *, nulls: bool) -> None:
     stream._iterator = _AsyncHiddenUsage(inner, nulls) if hasattr(inner, "__anext__") else _HiddenUsage(inner, nulls)
 
 
-def _only_usage(chunk: Any) -> bool:
-    return getattr(chunk, "usage", None) is not None and getattr(chunk, "choices", None) == []
+def _only_usage(chunk: Any, finished: bool) -> bool:
+    """Whether a chunk is only there because usage was asked for; after the finish, some gateways send it as null."""
+    if getattr(chunk, "choices", None) != []:
+        return False
+    if getattr(chunk, "usage", None) is not None:
+        return True
+    said = _fields_set(chunk)
+    return finished and "usage" in said and said <= _HEAD and not getattr(chunk, "model_extra", None)
+
+
+def _finishes(chunk: Any) -> bool:
+    return any(getattr(choice, "finish_reason", None) for choice in getattr(chunk, "choices", None) or ())
+
+
+def _fields_set(chunk: Any) -> set[str]:
+    # pydantic 2, then 1
+    fields = getattr(chunk, "__pydantic_fields_set__", None) or getattr(chunk, "__fields_set__", None)
+    return fields if isinstance(fields, set) else set()
 
 
 def _unsay(chunk: Any) -> Any:
     if getattr(chunk, "usage", None) is None:
-        # pydantic 2, then 1
-        fields = getattr(chunk, "__pydantic_fields_set__", None) or getattr(chunk, "__fields_set__", None)
-        if isinstance(fields, set):
-            fields.discard("usage")
+        _fields_set(chunk).discard("usage")
     return chunk
 
 
@@ -117,19 +132,21 @@ class _HiddenUsage:
     """The SDK's own iterator, without what only we asked for."""
 
     # No generator: it would add a finalizer, and with it another moment at which a dropped stream ends.
-    __slots__ = ("_inner", "_nulls")
+    __slots__ = ("_finished", "_inner", "_nulls")
 
     def __init__(self, inner: Any, nulls: bool) -> None:
         self._inner = inner
         self._nulls = nulls
+        self._finished = False
 
     def __iter__(self) -> _HiddenUsage:
         return self
 
     def __next__(self) -> Any:
         chunk = next(self._inner)
-        while _only_usage(chunk):
+        while _only_usage(chunk, self._finished):
             chunk = next(self._inner)
+        self._finished = self._finished or _finishes(chunk)
         return _unsay(chunk) if self._nulls else chunk
 
     def __getattr__(self, name: str) -> Any:
@@ -139,19 +156,21 @@ class _HiddenUsage:
 class _AsyncHiddenUsage:
     """The same for an async stream."""
 
-    __slots__ = ("_inner", "_nulls")
+    __slots__ = ("_finished", "_inner", "_nulls")
 
     def __init__(self, inner: Any, nulls: bool) -> None:
         self._inner = inner
         self._nulls = nulls
+        self._finished = False
 
     def __aiter__(self) -> _AsyncHiddenUsage:
         return self
 
     async def __anext__(self) -> Any:
         chunk = await self._inner.__anext__()
-        while _only_usage(chunk):
+        while _only_usage(chunk, self._finished):
             chunk = await self._inner.__anext__()
+        self._finished = self._finished or _finishes(chunk)
         return _unsay(chunk) if self._nulls else chunk
 
     def __getattr__(self, name: str) -> Any:
