@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.opencall import OpenCall
-from tokenmeter.calls.response import BodyReading, ObjectReading, StreamReading, as_plain
+from tokenmeter.calls.response import BodyReading, ObjectReading, StreamReading
 from tokenmeter.record import End
 from tokenmeter.wire.later import LaterForm, later_forms
 from tokenmeter.wire.request_body import request_body
@@ -26,7 +26,7 @@ from tokenmeter.wire.request_body import request_body
 if TYPE_CHECKING:
     from tokenmeter.record import Record
 
-__all__ = ["announces", "any_wait", "keep", "poll_of"]
+__all__ = ["any_wait", "forget_announcement", "keep", "poll_of"]
 
 _MOST: Final = 1000
 _INTERRUPTED: Final = (End.CLOSED_EARLY, End.DROPPED, End.CANCELLED, End.ERROR, End.COMPLETE)
@@ -66,10 +66,15 @@ def any_wait() -> bool:
     return bool(_waiting.calls)
 
 
-def announces(answer: object) -> bool:
-    """Whether an answer given by hand says, in words that no finished answer has, that another will come."""
-    plain = as_plain(answer)
-    return any(form.waiting and form.announced(plain) is not None for form in later_forms())
+def forget_announcement(call: OpenCall) -> None:
+    """Take no answer given by hand for the answer that says, in words no finished one has, that another will come."""
+    reading = call.reading
+    if isinstance(reading, ObjectReading):
+        with guard("looking for an answer that comes later"):
+            answer = reading.answer()
+            if any(form.waiting and form.announced(answer) is not None for form in later_forms()):
+                call.awaits = True
+                call.reading = None
 
 
 # Keeping --------------------------------------------------------------------------------------------------------

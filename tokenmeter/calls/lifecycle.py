@@ -31,7 +31,7 @@ from tokenmeter._support.worker import worker
 from tokenmeter.calls.context import HANDING_ON, OPEN_SCOPES, handing_on
 from tokenmeter.calls.deferred import DeferredCalls
 from tokenmeter.calls.hints import outside_scopes
-from tokenmeter.calls.later_answers import keep
+from tokenmeter.calls.later_answers import forget_announcement, keep
 from tokenmeter.calls.opencall import Calibrates, OpenCall, Route, ScopeNode, Spans
 from tokenmeter.calls.response import BodyReading, StreamReading
 from tokenmeter.calls.settle import LongCount, make_record
@@ -207,6 +207,8 @@ class Lifecycle:
         """
         if call.route.later and keep(call, end, self.drain):
             return
+        if call.by_hand:
+            forget_announcement(call)
         if not call.claim():
             return
         if call.span_due:

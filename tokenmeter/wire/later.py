@@ -192,11 +192,11 @@ def _poll(text: str) -> Poll:
     method, _, target = text.partition(" ")
     hole = _HOLE.search(target)
     if hole is None:
-        return Poll(method, re.compile(re.escape(target) + r"(?:\?.*)?\Z"))
+        return Poll(method, re.compile(re.escape(target) + r"/?(?:\?.*)?\Z"))
     inside = "[^/?&]+" if hole[1] is None else "[^/?&]+".join(map(re.escape, hole[1].split("*")))
     before, after = re.escape(target[: hole.start()]), re.escape(target[hole.end() :])
     before = before.replace(r"\?", r"\?(?:.*&)?")  # other parameters may stand before
-    return Poll(method, re.compile(rf"{before}(?P<id>{inside}){after}(?:[?&].*)?\Z"))
+    return Poll(method, re.compile(rf"{before}(?P<id>{inside}){after}/?(?:[?&].*)?\Z"))
 
 
 def _ending(pattern: str) -> re.Pattern[str]:

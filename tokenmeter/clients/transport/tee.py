@@ -62,6 +62,8 @@ class BodyTee:
 
     def _ended(self, end: End, error: BaseException | None = None) -> None:
         call = self._call
+        if call.awaits:
+            return  # the body is over, the call waits for another
         call.lifecycle.body_closed(call)
         if end is End.DROPPED:
             call.lifecycle.end_later(call, end)
@@ -96,7 +98,7 @@ class BodyTee:
 
     def __del__(self) -> None:
         call = getattr(self, "_call", None)
-        if call is not None and not call.settled:
+        if call is not None and not call.settled and not call.awaits:
             call.lifecycle.body_closed(call)
             call.lifecycle.end_later(call, End.DROPPED)
 
