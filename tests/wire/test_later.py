@@ -124,3 +124,8 @@ def test_requests_for_batches(target: str, found: tuple[str, bool] | None) -> No
 )
 def test_a_path_can_say_batch(path: str, batch: bool) -> None:
     assert is_batch_path(path) is batch
+
+
+def test_a_poll_that_names_the_id_in_its_body() -> None:
+    assert FORMS["siliconflow videos"].polled_id("POST", "/v1/video/status", lambda: {"requestId": "r1"}) == "r1"
+    assert FORMS["siliconflow videos"].polled_id("POST", "/v1/video/status", dict) is None

@@ -10,15 +10,13 @@ Images and videos are tasks, whose calls wait for their answer (`calls/later_ans
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from tokenmeter._support.guard import guard
 from tokenmeter.clients.support import hooks
-from tokenmeter.clients.support.generators import async_lazily, lazily
-from tokenmeter.clients.support.group import Group, async_grouped, grouped
-from tokenmeter.record import End
+from tokenmeter.clients.support.generators import close_or_follow
+from tokenmeter.clients.support.group import async_grouped, grouped
 
 __all__ = ["install", "mark"]
 
@@ -52,7 +50,7 @@ def _itself(request: Any) -> Any:
 
 def _hook_classes(module: Any) -> None:
     owner = getattr(module, "HttpRequest", None)
-    if owner is None or not hooks.patch(owner, "call", lambda call: grouped(call, _itself, _over)):
+    if owner is None or not hooks.patch(owner, "call", lambda call: grouped(call, _itself, close_or_follow)):
         hooks.unknown_version("dashscope", "HttpRequest.call")
     if owner is not None:
         hooks.patch(owner, "aio_call", _aio_call)
@@ -65,13 +63,13 @@ def _hook_old_async(module: Any) -> None:
 
 
 def _aio_call(method: Callable[..., Any]) -> Callable[..., Any]:
-    return async_grouped(method, _itself, _over)
+    return async_grouped(method, _itself, close_or_follow)
 
 
 def _hook_client(module: Any) -> None:
     for owner, make in (("SyncTransport", grouped), ("AsyncTransport", async_grouped)):
         found = getattr(module, owner, None)
-        held = functools.partial(make, marked=_http_of, over=_over)
+        held = functools.partial(make, marked=_http_of, over=close_or_follow)
         for name in ("request", "open_stream"):
             if found is None or not hooks.patch(found, name, held):
                 hooks.unknown_version("dashscope", f"{owner}.{name}")
@@ -94,17 +92,3 @@ def _marking(with_options: Callable[..., Any]) -> Callable[..., Any]:
         return made
 
     return marked
-
-
-# One call -------------------------------------------------------------------------------------------------------
-
-
-def _over(self: Any, group: Group, result: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """What is done with a method's result: a stream is a generator, which sends when it is first read."""
-    if inspect.isgenerator(result):
-        return lazily(group, result)
-    if inspect.isasyncgen(result):
-        return async_lazily(group, result)
-    with guard("closing a group of requests"):
-        group.close(End.COMPLETE)
-    return result

@@ -166,8 +166,17 @@ SDKS: Final[Mapping[str, SupportedSdk]] = {
         "zhipu",
         shape=WireOnly((Method("zhipuai.core._http_client", "HttpClient", "request"),), marked=("", "_client")),
     ),
-    # No retries. A stream is a generator, which sends when first read, so the HTTP client must know its mark.
-    "ollama": SupportedSdk("by_wire", "ollama", (0,), ("ollama",), "ollama", shape=WireOnly(marked=("_client",))),
+    # No retries. The hook makes a call of what it sends to a machine that is not in the map of hosts.
+    "ollama": SupportedSdk(
+        "by_wire",
+        "ollama",
+        (0,),
+        ("ollama",),
+        "ollama",
+        shape=WireOnly(
+            _both("ollama._client", "Client", "_request", "AsyncClient", "_request"), marked=("", "_client")
+        ),
+    ),
     # Sends through a session that the whole process shares: only the method knows whose request it is.
     "huggingface_hub": SupportedSdk(
         "by_wire",

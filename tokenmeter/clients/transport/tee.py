@@ -82,7 +82,7 @@ class BodyTee:
 
     def _closed(self) -> None:
         error = sys.exception()
-        if error is None:
+        if error is None or isinstance(error, StopIteration | StopAsyncIteration):  # litellm closes while it stops
             self._ended(End.CLOSED_EARLY)
         elif isinstance(error, GeneratorExit):
             # The caller's generator was closed, or the SDK's own was collected. Either may run inside a finalizer.
