@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.opencall import OpenCall
+from tokenmeter.calls.opencall import OpenCall, Route
 from tokenmeter.calls.response import BodyReading, ObjectReading, StreamReading
 from tokenmeter.record import End
 from tokenmeter.wire.later import LaterForm, later_forms
@@ -80,12 +80,15 @@ def forget_announcement(call: OpenCall) -> None:
 # Keeping --------------------------------------------------------------------------------------------------------
 
 
-def keep(call: OpenCall, end: End) -> bool:
-    """Keep the call open if its answer comes later; False where this is the answer, or the call has waited already."""
+def keep(call: OpenCall, end: End, catch_up: Callable[[], None] | None = None) -> bool:
+    """Keep the call open if its answer comes later; False where this is the answer, or the call has waited already.
+
+    `catch_up` reads the pieces of a long stream that are still to be read.
+    """
     if call.awaits or call.settled or end not in _INTERRUPTED:
         return False
     with guard("looking for an answer that comes later"):
-        found = _announced(call, end)
+        found = _announced(call, end, catch_up)
         if found is None:
             return False
         call.awaits = True
@@ -98,12 +101,16 @@ def keep(call: OpenCall, end: End) -> bool:
     return False
 
 
-def _announced(call: OpenCall, end: End) -> tuple[LaterForm, str] | None:
+def _announced(call: OpenCall, end: End, catch_up: Callable[[], None] | None) -> tuple[LaterForm, str] | None:
     """The form and the id under which the answer of a call will come."""
     reading = call.reading
     for form in call.route.later:
         if isinstance(reading, StreamReading):
-            found = reading.begun(end) if form.asked and _asks(call, form.asked) else None
+            if not form.asked or not _asks(call, form.asked):
+                continue
+            if call.long and catch_up is not None:
+                catch_up()
+            found = reading.begun(end)
         elif end is not End.COMPLETE or reading is None:
             return None
         elif form.asked and not form.waiting and not _asks(call, form.asked):
@@ -145,8 +152,13 @@ def poll_of(method: str, target: str, request: object) -> OpenCall | None:
         found = form.polled_id(method, target, body)
         if found is not None and (form.name, found) in _waiting.calls:
             call = _waiting.calls[form.name, found]
-            return OpenCall(_Poll(form, found, call), call.route, call.request_model, False)
+            return OpenCall(_Poll(form, found, call), _read_as(call.route), call.request_model, False)
     return None
+
+
+def _read_as(route: Route) -> Route:
+    """The route of a poll: the same vendor and format, and nothing comes later."""
+    return Route(provider=route.provider, otel_provider=route.otel_provider, api=route.api, operation=route.operation)
 
 
 class _Poll:
@@ -155,6 +167,7 @@ class _Poll:
     def __init__(self, form: LaterForm, found: str, call: OpenCall) -> None:
         self._form = form
         self._id = found
+        self._call = call
         self.clock: Callable[[], int] = call.lifecycle.clock
         self.monotonic: Callable[[], int] = call.lifecycle.monotonic
 
@@ -169,19 +182,28 @@ class _Poll:
         """The caller reads no more of it."""
         call.streaming = False
 
-    def drop(self, call: OpenCall) -> None:
-        """A body that was collected unread: the next poll brings it again."""
+    def body_grew(self, call: OpenCall) -> None:
+        """Read what has come of a long body."""
+        reading = call.reading
+        if isinstance(reading, StreamReading):
+            reading.fold(reading.take())
+        elif isinstance(reading, BodyReading):
+            reading.fold()
 
-    def finish(self, call: OpenCall, end: End) -> None:
-        """A poll makes no record."""
+    def end_later(self, call: OpenCall, end: End) -> None:
+        """The poll ends inside a finalizer: the waiting call's lifecycle finishes it elsewhere."""
+        self._call.lifecycle.end_later(call, end)
 
-    def take(self, record: Record) -> None:
+    def take(self, record: Record, *, inner: bool | None = None) -> None:
         """A poll makes no record."""
 
     def settle(self, call: OpenCall, end: End, error: BaseException | None = None) -> None:
-        """The poll is over: settle the waiting call if its answer is there."""
-        if not call.claim():
-            return
+        """The poll is over."""
+        if call.claim():
+            self.finish(call, end)
+
+    def finish(self, call: OpenCall, end: End, *, long: bool = False) -> None:
+        """Settle the waiting call if its answer is there."""
         with guard("reading an answer that was awaited"):
             reading = call.reading
             if isinstance(reading, StreamReading):

@@ -12,6 +12,7 @@ where it stopped. What another process has read is not known here.
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
+from tokenmeter._support.worker import worker
 from tokenmeter.calls.opencall import OpenCall, Route
 from tokenmeter.calls.response import BodyReading, ObjectReading
 from tokenmeter.record import End
@@ -117,18 +119,25 @@ class _Download:
     def body_opened(self, call: OpenCall) -> None:
         """The caller reads the body from now on."""
         call.streaming = True
+        worker.start()
 
     def body_closed(self, call: OpenCall) -> None:
         """The caller reads no more of it."""
         call.streaming = False
 
-    def drop(self, call: OpenCall) -> None:
-        """A body that was collected unread: the next download brings the rest."""
+    def body_grew(self, call: OpenCall) -> None:
+        """Read what has come of a long body."""
+        if isinstance(call.reading, BodyReading):
+            call.reading.fold()
 
-    def finish(self, call: OpenCall, end: End) -> None:
+    def end_later(self, call: OpenCall, end: End) -> None:
+        """The download ends inside a finalizer: what came is read in the background."""
+        worker.put(functools.partial(self.settle, call, end))
+
+    def finish(self, call: OpenCall, end: End, *, long: bool = False) -> None:
         """A download makes no record of its own."""
 
-    def take(self, record: Record) -> None:
+    def take(self, record: Record, *, inner: bool | None = None) -> None:
         """A download makes no record of its own."""
 
     def settle(self, call: OpenCall, end: End, error: BaseException | None = None) -> None:

@@ -84,6 +84,8 @@ class BodyTee:
         error = sys.exception()
         if error is None or isinstance(error, StopIteration | StopAsyncIteration):  # litellm closes while it stops
             self._ended(End.CLOSED_EARLY)
+        elif self._call.awaits:
+            return
         elif isinstance(error, GeneratorExit):
             # The caller's generator was closed, or the SDK's own was collected. Either may run inside a finalizer.
             self._call.lifecycle.body_closed(self._call)
