@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -164,6 +166,15 @@ def by_requests(url: str, body: Any, poll: str) -> None:
         assert requests.get(poll.format(**name_of(found)), timeout=9).status_code in (200, 202)
 
 
+def by_urllib(url: str, body: Any, poll: str) -> None:
+    headers = {"Content-Type": "application/json", "X-DashScope-Async": "enable"}
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers)) as answer:
+        found = json.loads(answer.read())
+    for _ in range(3):
+        with urllib.request.urlopen(poll.format(**name_of(found))) as answer:
+            answer.read()
+
+
 def by_aiohttp(url: str, body: Any, poll: str) -> None:
     async def ask() -> None:
         async with aiohttp.ClientSession() as session:
@@ -221,7 +232,7 @@ VENDORS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("send", [by_httpx, by_requests, by_aiohttp])
+@pytest.mark.parametrize("send", [by_httpx, by_requests, by_urllib, by_aiohttp])
 @pytest.mark.parametrize(("dialect", "provider", "path", "body", "poll", "expected"), VENDORS)
 def test_plain_http(
     server: ProviderServer,
