@@ -80,6 +80,7 @@ test-newcomer: $(READY)
 # Every page and file that is generated: API, prices, dashboard, rules. The tests hold each equal to its source.
 docs: $(READY)
 	$(PY) tools/api_docs.py
+	$(PY) tools/watched_page.py
 	$(PY) -m tokenmeter.prices.upkeep.reference
 	$(PY) -m tokenmeter.dashboards dashboard > docs/grafana/tokenmeter.json
 	$(PY) -m tokenmeter.dashboards rules --limit '*=100:USD' --limit '*=700:CNY' > docs/prometheus/tokenmeter.rules.yml

@@ -18,6 +18,7 @@ ELSEWHERE = {
     "calls/marks": "clients/test_adapters",
     "calls/opencall": "calls/test_lifecycle",
     "calls/response": "traps/test_ends",
+    "clients/support/generators": "clients/test_dashscope",
     "clients/support/hide_usage": "traps/test_usage_places",
     "clients/support/hooks": "clients/test_adapters",
     "clients/transport/attempts": "traps/test_clients",

@@ -156,6 +156,8 @@ class Tokenmeter:
         )
         if type(body) is dict:
             call.take_request(body)
+        if route.batch:
+            call.params = {**(call.params or {}), "batch": True}
         return call
 
     # The five verbs -----------------------------------------------------------------------------------------

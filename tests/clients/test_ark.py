@@ -98,3 +98,9 @@ def test_a_video_nobody_asked_for_again_is_not_lost(server: ProviderServer) -> N
         assert records.drain() == []
         meter._lifecycle.abandon()  # as at the end of a program
     assert (records.only().end, records[0].request_model) == (End.DROPPED, VIDEO["model"])
+
+
+def test_the_batch_client_says_batch(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+    client = meter.wrap(ark.Ark(base_url=f"{server.origin}/v/ark/api/v3", api_key="k"), provider="volcengine")
+    client.batch.chat.completions.create(model="doubao-seed-1-6-250615", messages=[{"role": "user", "content": "hi"}])
+    assert (records.only().params.get("batch"), records[0].usage.output_tokens) == (True, 12)

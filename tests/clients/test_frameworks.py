@@ -63,6 +63,25 @@ def litellm_async(server: ProviderServer, stream: bool, dialect: str = "openai")
     asyncio.run(run())
 
 
+def litellm_over_httpx(server: ProviderServer, stream: bool) -> None:
+    """To a provider that litellm reaches without an SDK."""
+    options: dict[str, Any] = {"api_base": server.url("deepseek"), "api_key": "k", "stream": stream}
+    got = package("litellm").completion("deepseek/deepseek-chat", [MESSAGE], **options)
+    list(got if stream else [got])
+
+
+def litellm_over_httpx_async(server: ProviderServer, stream: bool) -> None:
+    options: dict[str, Any] = {"api_base": server.url("deepseek"), "api_key": "k", "stream": stream}
+
+    async def run() -> None:
+        got = await package("litellm").acompletion("deepseek/deepseek-chat", [MESSAGE], **options)
+        if stream:
+            async for _ in got:
+                pass
+
+    asyncio.run(run())
+
+
 def claude(server: ProviderServer) -> tuple[str, str]:
     return "anthropic/claude-sonnet-5-5", f"{server.origin}/v/anthropic"
 
@@ -174,6 +193,8 @@ def _once(records: Records, server: ProviderServer, provider: str) -> Record:
         pytest.param(litellm_asking, "openai", id="litellm over openai asking for usage"),
         pytest.param(litellm_at_openai, "openai", id="litellm at openai's address"),
         pytest.param(litellm_async, "openai", id="litellm over openai, async"),
+        pytest.param(litellm_over_httpx, "deepseek", id="litellm over httpx"),
+        pytest.param(litellm_over_httpx_async, "deepseek", id="litellm over httpx, async"),
         pytest.param(litellm_anthropic, "anthropic", id="litellm to anthropic"),
         pytest.param(litellm_anthropic_async, "anthropic", id="litellm to anthropic, async"),
         pytest.param(langchain_openai, "openai", id="langchain over openai"),

@@ -11,7 +11,7 @@ import pytest
 
 from tests.rigs.matrix import Matrix, Sdk
 from tokenmeter import End, Source, Tokenmeter
-from tokenmeter.testing import ProviderServer, Records
+from tokenmeter.testing import ProviderServer, Received, Records, Reply, json_reply
 
 genai = pytest.importorskip("google.genai", reason="needs google-genai; `make test-sdks` has it")
 MODEL = "gemini-2.5-flash"
@@ -162,3 +162,35 @@ def test_counting_tokens_is_no_call(meter: Tokenmeter, records: Records, server:
     client = meter.wrap(make(server), provider="google")
     client.models.count_tokens(model=MODEL, contents="hi")
     assert records.drain() == []
+
+
+def test_a_video_is_one_record_of_its_operation(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+    name = "projects/p/locations/l/publishers/google/models/veo-3.0-generate-001/operations/o1"
+    polls = iter((False, True, True))
+
+    def answer(request: Received) -> Reply:
+        done = "fetchPredictOperation" in request.path and next(polls)
+        return json_reply({"name": name, "done": True, "response": {"videos": [{}]}} if done else {"name": name})
+
+    server.serve(answer)
+    options: Any = {"base_url": server.origin}
+    client = meter.wrap(genai.Client(vertexai=True, api_key="k", http_options=options), provider="google-vertex")
+    operation = client.models.generate_videos(model="veo-3.0-generate-001", prompt="a cat")
+    assert records.drain() == []
+    for _ in range(3):
+        operation.done = None
+        operation = client.operations.get(operation)
+    record = records.only()
+    assert (record.api, record.end, record.request_model) == ("google.videos", End.COMPLETE, "veo-3.0-generate-001")
+
+
+def test_a_batch_with_its_answers_inside(meter: Tokenmeter, records: Records, server: ProviderServer) -> None:
+    usage = {"promptTokenCount": 50, "candidatesTokenCount": 5, "totalTokenCount": 55}
+    answers = {"inlinedResponses": [{"response": {"candidates": [], "usageMetadata": usage}}] * 2}
+    head = {"name": "batches/of-two", "metadata": {"state": "BATCH_STATE_SUCCEEDED"}, "done": True}
+    server.serve(lambda request: json_reply({**head, "response": {"inlinedResponses": answers}}))
+    options: Any = {"base_url": server.origin}
+    client = meter.wrap(genai.Client(api_key="k", http_options=options), provider="google")
+    for _ in range(2):
+        client.batches.get(name="batches/of-two")
+    assert [(record.usage.output_tokens, record.params.get("batch")) for record in records.drain()] == [(5, True)] * 2

@@ -45,3 +45,18 @@ def test_a_machine_of_the_network_is_known_once_named(server: ProviderServer) ->
     record = records.only()
     assert (record.provider, record.usage.output_tokens) == ("ollama", 12)
     assert "hosts" not in (record.cost.reason or "")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_another_machine_is_metered_without_wrap_or_hosts(server: ProviderServer, stream: bool) -> None:
+    meter = Tokenmeter(spans="none")
+    with capture(meter) as records:
+        meter.instrument()
+        try:
+            got = ollama.Client(host=f"{server.origin}/v/ollama").chat(model="qwen3", messages=MESSAGES, stream=stream)
+            if stream:
+                assert len(list(got)) > 1
+        finally:
+            meter.uninstrument()
+    record = records.only()
+    assert (record.api, record.end, record.usage.output_tokens) == ("ollama.chat", End.COMPLETE, 12)

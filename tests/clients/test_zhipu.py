@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.rigs.matrix import Matrix, Sdk, chat, chat_stream
-from tokenmeter import End
-from tokenmeter.testing import ProviderServer
+from tokenmeter import End, Tokenmeter
+from tokenmeter.testing import ProviderServer, Records
 
 
 def made(package: str, kind: str, dialect: str) -> Any:
@@ -43,3 +43,18 @@ class TestZhipuAi(Matrix):
         stream=chat_stream,
         closed=(End.DROPPED, End.CLOSED_EARLY),
     )
+
+
+@pytest.mark.parametrize(("package", "owner"), [("zhipuai", "ZhipuAI"), ("zai", "ZhipuAiClient")])
+def test_async_completions_are_one_record(
+    meter: Tokenmeter, records: Records, server: ProviderServer, package: str, owner: str
+) -> None:
+    sdk = pytest.importorskip(package, reason=f"needs {package}; `make test-sdks` has it")
+    client = meter.wrap(getattr(sdk, owner)(api_key="a.b", base_url=server.url("zhipu")), provider="zhipu")
+    tasks = client.chat.asyncCompletions
+    task = tasks.create(model="glm-4.6;in=1000;out=500", messages=[{"role": "user", "content": "hi"}])
+    assert records.drain() == []
+    for _ in range(3):
+        tasks.retrieve_completion_result(id=task.id)
+    record = records.only()
+    assert (record.end, record.usage.input_tokens, record.usage.output_tokens) == (End.COMPLETE, 1000, 500)

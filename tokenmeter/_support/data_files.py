@@ -22,7 +22,7 @@ __all__ = ["CATALOG", "SCHEMA", "compile_folder", "data_names", "read_data", "re
 CATALOG: Final = Path(__file__).parents[1]
 _COMPILED: Final = "_compiled"
 _FOLDERS: Final = {"prices": "prices/data", "calendars": "prices/calendars"}
-_FILES: Final = {"conditions": "prices/conditions", "request": "wire/request"}
+_FILES: Final = {"conditions": "prices/conditions", "request": "wire/request", "later": "wire/later"}
 SCHEMA: Final = 1
 """The format of compiled price files. A book of another number is not read."""
 

@@ -31,6 +31,7 @@ from tokenmeter._support.worker import worker
 from tokenmeter.calls.context import HANDING_ON, OPEN_SCOPES, handing_on
 from tokenmeter.calls.deferred import DeferredCalls
 from tokenmeter.calls.hints import outside_scopes
+from tokenmeter.calls.later_answers import forget_announcement, keep
 from tokenmeter.calls.opencall import Calibrates, OpenCall, Route, ScopeNode, Spans
 from tokenmeter.calls.response import BodyReading, StreamReading
 from tokenmeter.calls.settle import LongCount, make_record
@@ -200,7 +201,14 @@ class Lifecycle:
     # Settling -----------------------------------------------------------------------------------------------
 
     def settle(self, call: OpenCall, end: End, error: BaseException | None = None) -> None:
-        """Turn a finished call into a record and hand it on, once; later calls do nothing."""
+        """Turn a finished call into a record and hand it on, once; later calls do nothing.
+
+        A call whose answer is still to come stays open.
+        """
+        if call.route.later and keep(call, end, self.drain):
+            return
+        if call.by_hand:
+            forget_announcement(call)
         if not call.claim():
             return
         if call.span_due:
@@ -235,10 +243,11 @@ class Lifecycle:
 
     def abandon(self) -> None:
         """Settle the streams that will not be read on, since the process ends."""
-        for call in list(self._reading.values()):
-            self.end_later(call, End.DROPPED)
-        self._reading.clear()
-        self.drain()
+        while self._reading:  # a background answer whose stream is dropped waits first
+            for call in list(self._reading.values()):
+                self.end_later(call, End.DROPPED)
+            self._reading.clear()
+            self.drain()
 
     def drain(self) -> None:
         """Settle the deferred calls, those of the successor too: a scope that began before `configure` has some."""

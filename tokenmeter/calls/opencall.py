@@ -19,7 +19,8 @@ from tokenmeter.wire.request_body import request_body
 from tokenmeter.wire.request_params import request_params
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.response import Reading
+    from tokenmeter.calls.response import BodyReading, Reading
+    from tokenmeter.wire.later import LaterForm
 
 __all__ = ["Calibrates", "CallOwner", "ClientMark", "OpenCall", "Route", "ScopeNode", "SpanHandle", "Spans"]
 
@@ -122,7 +123,7 @@ class Route:
     """Where calls of one kind go: everything about them that does not change from call to call."""
 
     __slots__ = (
-        *("api", "asks", "asks_null", "host", "model", "operation"),
+        *("api", "asks", "asks_null", "batch", "host", "later", "model", "operation"),
         *("otel_provider", "path", "port", "provider", "region"),
     )
 
@@ -140,6 +141,8 @@ class Route:
         asks: bool = False,
         asks_null: bool = False,
         model: str | None = None,
+        later: tuple[LaterForm, ...] = (),
+        batch: bool = False,
     ) -> None:
         self.provider = provider
         self.otel_provider = otel_provider
@@ -155,6 +158,10 @@ class Route:
         """Whether requesting it puts a null usage into every other chunk."""
         self.model = model
         """The model that the path names, for requests whose body names none."""
+        self.later = later
+        """The forms in which an answer may say that it comes later."""
+        self.batch = batch
+        """Whether the path says that its calls are billed at the batch price."""
 
 
 class OpenCall:
@@ -189,6 +196,12 @@ class OpenCall:
     status_code: int | None = None
     long: bool = False
     """Pieces of its body are being read in the background, where it settles after them."""
+    awaits: bool = False
+    """Its answer comes later (`later_answers.py`)."""
+    method: str = "POST"
+    """The method of its requests."""
+    new_reading: Callable[[Callable[[bytes], bytes] | None], BodyReading] | None = None
+    """Makes the reading of its body, given a decoder, where that is neither an answer nor a stream of events."""
     streaming: bool = False
     """A body is still being read by the caller: its tee settles the call."""
     span: SpanHandle | None = None

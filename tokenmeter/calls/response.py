@@ -10,6 +10,7 @@ discarded, so a stream of any length takes bounded memory.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -65,6 +66,10 @@ class Reading:
     def api(self) -> str | None:
         """The wire format that the answer was read as."""
         return self.extracted.api if self.extracted is not None else None
+
+    def answer(self, words: tuple[bytes, ...] = ()) -> object:
+        """The answer as plain JSON values; None where there is none, or its text holds none of `words`."""
+        return None
 
     def end(self, end: End) -> End:
         """How the call really ended, given how it looked from outside."""
@@ -124,8 +129,11 @@ class ObjectReading(Reading):
         return self._took(added_up(answers, flag=flag) if len(answers) > 1 else answers[0])
 
     def _read(self) -> Extracted:
+        return extract(self.answer(), provider=self._provider, api=self._api)
+
+    def answer(self, words: tuple[bytes, ...] = ()) -> object:
         self._reply = as_plain(self._reply)
-        return extract(self._reply, provider=self._provider, api=self._api)
+        return self._reply
 
     def output(self) -> TokenCount | None:
         self._counter = _counter_of(self._reply, self._provider, self._api, self._model)
@@ -177,7 +185,7 @@ class BodyReading(Reading):
 
     @property
     def small(self) -> bool:
-        return sum(map(len, self.chunks)) <= FOLD_BYTES
+        return len(self._head) + sum(map(len, self.chunks)) <= FOLD_BYTES
 
     @property
     def short(self) -> bool:
@@ -206,6 +214,16 @@ class BodyReading(Reading):
                 kind = "is empty" if not body.strip() else "is not JSON"
                 return NOT_REPORTED, f"the response body {kind}"
         return self._took(extract(self._parsed, provider=self._provider, api=self._api))
+
+    def answer(self, words: tuple[bytes, ...] = ()) -> object:
+        self.fold()
+        body = self._head
+        if len(body) > _BIG_BODY or (words and not any(word in body for word in words)):
+            return None
+        if self._parsed is None:
+            with contextlib.suppress(ValueError, RecursionError):
+                self._parsed = json.loads(body)
+        return self._parsed
 
     def end(self, end: End) -> End:
         if end in (End.CLOSED_EARLY, End.DROPPED) and self._parsed is not None:
@@ -296,6 +314,18 @@ class StreamReading(Reading):
             data, self._unread, self._reader = self._unread, b"", None
             self._read_in_full((*self._splitter.feed(data), *self._splitter.close()))
         return super().output()
+
+    def begun(self, end: End) -> str | None:
+        """The id of an answer whose stream stopped before its end; None where it ended or named none."""
+        self.usage(end)
+        if self._reader is None or self._reader.terminal or self.error is not None or self.extracted is None:
+            return None
+        return self.extracted.response_id
+
+    def ended(self, end: End) -> bool:
+        """Whether the stream went on to its last event, or to an error of the vendor's."""
+        self.usage(end)
+        return self.error is not None or (self._reader is not None and self._reader.terminal)
 
     def _is_whole(self) -> bool:
         extracted = self.extracted

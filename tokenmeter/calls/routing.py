@@ -10,6 +10,7 @@ from tokenmeter._support.bounded import NAME_MOST, BoundedDict, short_name
 from tokenmeter._support.fork import on_fork
 from tokenmeter.calls.opencall import ClientMark, Route
 from tokenmeter.wire.formats import load_apis
+from tokenmeter.wire.later import is_batch_path, later_forms_at
 
 if TYPE_CHECKING:
     from tokenmeter.providers.registry import Providers
@@ -136,6 +137,8 @@ class Routing:
             asks=asks and self._ask_usage and api in _ASKABLE,
             asks_null=known is not None and known.null_usage_if_asked,
             model=known.model_at(whole) if known is not None else None,
+            later=later_forms_at(whole, known.id if known is not None else None),
+            batch=is_batch_path(whole),
         )
 
     @staticmethod

@@ -195,6 +195,8 @@ def _with_counts(call: OpenCall, usage: Usage, reading: Reading, calibrator: Cal
 def _no_answer(call: OpenCall) -> str:
     if call.status_code is not None and call.status_code >= 400:
         return f"the vendor answered {call.status_code}"
+    if call.awaits:
+        return "the vendor answers later, and that answer was not seen"
     return "no answer was seen"
 
 

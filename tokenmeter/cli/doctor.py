@@ -57,6 +57,7 @@ def examine(ledger: str | None = None) -> dict[str, Any]:
         "tokenmeter": _ourselves,
         "settings": _settings,
         "sdks": _sdks,
+        "unwatched": _unwatched,
         "opentelemetry": _opentelemetry,
         "prices": _prices,
         "families": _families,
@@ -109,6 +110,16 @@ def _sdks() -> Finding:
     from tokenmeter.cli._sdks import look
 
     return look()
+
+
+def _unwatched() -> Finding:
+    """What vendors bill and no hook watches; docs/watched.md says why, and what to do instead."""
+    from tokenmeter.clients.unwatched import UNWATCHED
+
+    found: dict[str, Any] = {}
+    for row in UNWATCHED:
+        found[row.vendor] = f"{found[row.vendor]}; {row.what}" if row.vendor in found else row.what
+    return found, []
 
 
 def _opentelemetry() -> Finding:

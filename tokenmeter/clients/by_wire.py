@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from tokenmeter._support.guard import guard
 from tokenmeter.clients.support import hooks
+from tokenmeter.clients.support.generators import close_or_follow
 from tokenmeter.clients.support.group import async_grouped, grouped
 from tokenmeter.clients.table import SDKS, WireOnly
 
@@ -49,7 +50,9 @@ def _hook(package: str, sdk: WireOnly) -> Callable[[Any], None]:
             if method.module != module.__name__:
                 continue
             owner = getattr(module, method.owner, None)
-            make = functools.partial(async_grouped if method.is_async else grouped, marked=_carrier(sdk))
+            make = functools.partial(
+                async_grouped if method.is_async else grouped, marked=_carrier(sdk), over=close_or_follow
+            )
             if owner is None or not hooks.patch(owner, method.name, make):
                 hooks.unknown_version(package, f"{method.owner}.{method.name}")
 

@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.context import CALL
-from tokenmeter.clients.support import hide_usage, hooks, tasks
+from tokenmeter.clients.support import hide_usage, hooks
+from tokenmeter.clients.support.batches import download_of
 from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.support.stream_errors import watching
-from tokenmeter.clients.table import SDKS, Stainless, TaskForm
+from tokenmeter.clients.table import SDKS, Stainless
 from tokenmeter.clients.transport.tee import call_of_body
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import End
@@ -162,14 +163,11 @@ def _sync_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...,
         with guard("opening a call"):
             call, options, hidden = _open(self, options, kwargs, loaded)
         if call is None:
-            result = request(self, cast_to, options, *args, **kwargs)
-            if loaded.sdk.task is not None:
-                _polled(loaded.sdk.task, options, result)
-            return result
+            return request(self, cast_to, options, *args, **kwargs)
         with CurrentCallBlock(call):
             result = request(self, cast_to, options, *args, **kwargs)
         with guard("following an answer"):
-            _answered(call, result, hidden, loaded.sdk)
+            _answered(call, result, hidden)
         return result
 
     return metered
@@ -181,14 +179,11 @@ def _async_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...
         with guard("opening a call"):
             call, options, hidden = _open(self, options, kwargs, loaded)
         if call is None:
-            result = await request(self, cast_to, options, *args, **kwargs)
-            if loaded.sdk.task is not None:
-                _polled(loaded.sdk.task, options, result)
-            return result
+            return await request(self, cast_to, options, *args, **kwargs)
         with CurrentCallBlock(call):
             result = await request(self, cast_to, options, *args, **kwargs)
         with guard("following an answer"):
-            _answered(call, result, hidden, loaded.sdk)
+            _answered(call, result, hidden)
         return result
 
     return metered
@@ -207,13 +202,17 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
         hooks.unknown_version(loaded.package, missing.name or "request options")
         _by_attempts(client)
         return None, options, False
+    found = hooks.mark_of(client)
+    if method.lower() == "get" and found is not None:
+        # The HTTP client of a marked client is not marked itself: this is where its downloads are known.
+        return download_of(meter, found, host, port, url), options, False
     if method.lower() != "post":
         return None, options, False
     open_call = CALL.get()
     if open_call is not None and not open_call.sent and open_call.client == id(client):
         return None, options, False  # the SDK calls itself for the same request
     path, _, query = url.partition("?")
-    route = meter.route(host, port, base, path, hooks.mark_of(client), query=_version(client, query), any_host=True)
+    route = meter.route(host, port, base, path, found, query=_version(client, query), any_host=True)
     if route is None:
         return None, options, False
     extra = getattr(options, sdk.extra, None)
@@ -270,19 +269,10 @@ def _ask_usage(options: Any, name: str, body: object, extra: object) -> tuple[An
     return asked, True
 
 
-def _polled(form: TaskForm, options: Any, result: Any) -> None:
-    """Look into what may be the state of a task that a call waits for."""
-    with guard("reading a task"):
-        if tasks.waiting(str(getattr(options, "url", "")).rpartition("/")[2]):
-            tasks.finish(form, result)
-
-
-def _answered(call: OpenCall, result: Any, hidden: bool | None, sdk: Stainless) -> None:
+def _answered(call: OpenCall, result: Any, hidden: bool | None) -> None:
     if hidden:
         hide_usage.hide_usage(result, nulls=call.route.asks_null)
     if call.streaming or call.settled:
-        return
-    if sdk.task is not None and call.api == sdk.task_api and tasks.hold(sdk.task, call, result):
         return
     if call.reading is None and not call.attempts:
         # A transport that we do not see: what the SDK made of the answer is the next best thing.

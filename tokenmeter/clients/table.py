@@ -10,20 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["READERS", "SDKS", "UNSEEN", "Method", "Stainless", "SupportedSdk", "TaskForm", "WireOnly"]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskForm:
-    """Where an answer names its task and the task's state; paths are attributes or keys with dots."""
-
-    id: str
-    status: str
-    done: tuple[str, ...]
-    failed: tuple[str, ...]
-    error: str
-    body: tuple[str, ...] = ()
-    """The parts of the answer that are the vendor's; empty for all of it."""
+__all__ = ["READERS", "SDKS", "UNSEEN", "Method", "Stainless", "SupportedSdk", "WireOnly"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +22,6 @@ class Stainless:
     extra: str = "extra_json"
     address: str = "base_url"
     """The client's attribute with its base URL, as a URL object."""
-    task: TaskForm | None = None
-    """The form of the SDK's tasks, whose usage stands in the finished one; `task_api` is posted to submit one."""
-    task_api: str = ""
     own_spans: bool = False
     """Newer versions may start a span inside `request`: the owner of the call's span is decided below it."""
 
@@ -99,9 +83,6 @@ def _both(module: str, owner: str, name: str, async_owner: str, async_name: str)
 
 _HUGGINGFACE: Final = "huggingface_hub.inference"
 _MISTRAL_HOMES: Final = ("mistralai", "mistralai.client", "mistralai.azure.client", "mistralai.gcp.client")
-_ARK_TASK: Final = TaskForm(
-    "id", "status", done=("succeeded",), failed=("failed", "cancelled", "expired"), error="error.code"
-)
 
 UNSEEN: Final[Mapping[str, str]] = {
     "curl_cffi": "libcurl",
@@ -139,7 +120,7 @@ SDKS: Final[Mapping[str, SupportedSdk]] = {
         ("ark",),
         "volcengine",
         ("volcengine ark", "火山方舟"),
-        shape=Stainless("body", "extra_body", "_base_url", task=_ARK_TASK, task_api="volcengine.video"),
+        shape=Stainless("body", "extra_body", "_base_url"),
     ),
     # Every resource is a BaseSDK of its own; what they share is the configuration. The first home is that of 1.x.
     "mistralai": SupportedSdk(
@@ -185,8 +166,17 @@ SDKS: Final[Mapping[str, SupportedSdk]] = {
         "zhipu",
         shape=WireOnly((Method("zhipuai.core._http_client", "HttpClient", "request"),), marked=("", "_client")),
     ),
-    # No retries. A stream is a generator, which sends when first read, so the HTTP client must know its mark.
-    "ollama": SupportedSdk("by_wire", "ollama", (0,), ("ollama",), "ollama", shape=WireOnly(marked=("_client",))),
+    # No retries. The hook makes a call of what it sends to a machine that is not in the map of hosts.
+    "ollama": SupportedSdk(
+        "by_wire",
+        "ollama",
+        (0,),
+        ("ollama",),
+        "ollama",
+        shape=WireOnly(
+            _both("ollama._client", "Client", "_request", "AsyncClient", "_request"), marked=("", "_client")
+        ),
+    ),
     # Sends through a session that the whole process shares: only the method knows whose request it is.
     "huggingface_hub": SupportedSdk(
         "by_wire",

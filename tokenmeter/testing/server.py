@@ -21,6 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -28,6 +29,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from tokenmeter.testing.ask import Ask
 from tokenmeter.testing.dialects import DIALECTS, ServerDialect, dialect_of_host
 from tokenmeter.testing.faults import Faults, UnknownKnob
+from tokenmeter.testing.jobs import Jobs
 from tokenmeter.testing.listener import Handler, Listener, Received
 from tokenmeter.testing.reply import Reply, json_reply, spoiled
 from tokenmeter.testing.wire import Wire, wire_for
@@ -49,6 +51,7 @@ class ProviderServer:
         self.faults = Faults(**faults)
         self.requests: list[Received] = []
         self._answer = answer
+        self._jobs = Jobs(_at_once)
         self._refused: Counter[tuple[str, bytes]] = Counter()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -85,6 +88,7 @@ class ProviderServer:
         """Forget the requests received so far."""
         with self._lock:
             self.requests.clear()
+            self._jobs = Jobs(_at_once)
             self._refused.clear()
 
     def settled(self, timeout: float = 5.0) -> bool:
@@ -131,6 +135,9 @@ class ProviderServer:
         if self._answer is not None:
             return self._answer(request), self.faults
         dialect, path = _dialect(request)
+        job = self._job(request, dialect, path) if dialect is not None else None
+        if job is not None:
+            return job, Faults()
         found = wire_for(path) if dialect is not None else None
         if dialect is None or found is None:
             return json_reply({"error": {"message": f"nothing is served at {request.path}"}}, 404), Faults()
@@ -143,6 +150,12 @@ class ProviderServer:
         if self._refuses(request, ask.faults):
             return _refusal(wire, ask.faults.refusal), ask.faults
         return spoiled(wire.answer(ask), ask.faults), ask.faults
+
+    def _job(self, request: Received, dialect: ServerDialect, path: str) -> Reply | None:
+        """The reply to a request about an answer that comes later; None for any other."""
+        with contextlib.suppress(UnknownKnob, ValueError):
+            return self._jobs.reply(request.method, self._ask(request, dialect, path, None))
+        return None
 
     def _ask(self, request: Received, dialect: ServerDialect, path: str, model: str | None) -> Ask:
         body = _fields(request)
@@ -180,6 +193,15 @@ def _dialect(request: Received) -> tuple[ServerDialect | None, str]:
         name, slash, rest = path.removeprefix("/v/").partition("/")
         return DIALECTS.get(name), slash + rest
     return dialect_of_host(request.host), path
+
+
+def _at_once(ask: Ask) -> Any:
+    """The whole answer to a request, as its wire format gives it; None where no format serves its path."""
+    found = wire_for(ask.path.replace("/async/", "/"))
+    if found is None:
+        return None
+    whole = replace(ask, body={name: value for name, value in ask.body.items() if name != "stream"})
+    return json.loads(b"".join(found[0].answer(whole).frames))
 
 
 def _fields(request: Received) -> dict[str, Any]:

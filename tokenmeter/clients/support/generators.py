@@ -6,6 +6,7 @@ was; how its body ends is seen where the body is read.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any
 
@@ -13,7 +14,16 @@ from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.support.group import Group, close_group, open_group
 from tokenmeter.clients.support.stream_errors import AsyncWatched, settle_failed
 
-__all__ = ["async_lazily", "async_watched_result", "grouped_generator", "lazily"]
+__all__ = ["async_lazily", "async_watched_result", "close_or_follow", "grouped_generator", "lazily"]
+
+
+def close_or_follow(client: Any, group: Group, result: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """For a method whose result may be a generator, which sends when it is first read: then the group stays open."""
+    if inspect.isgenerator(result):
+        return lazily(group, result)
+    if inspect.isasyncgen(result):
+        return async_lazily(group, result)
+    return close_group(client, group, result, args, kwargs)
 
 
 def lazily(group: Group, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:

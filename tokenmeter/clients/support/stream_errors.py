@@ -22,7 +22,7 @@ __all__ = ["AsyncWatched", "settle_failed", "watched", "watching"]
 def settle_failed(call: OpenCall | None, error: BaseException) -> None:
     """Settle a call whose stream raised `error`, unless it is settled already."""
     with guard("settling a stream"):
-        if call is not None and not call.settled:
+        if call is not None and not call.settled and not call.awaits:
             call.lifecycle.body_closed(call)
             call.lifecycle.settle(call, end_of(error), error)
 

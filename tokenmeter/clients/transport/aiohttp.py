@@ -58,7 +58,7 @@ def _request(request: Callable[..., Any], reader: Callable[..., Any]) -> Callabl
         call, owns = None, False
         if is_relevant(self, method):
             with guard("opening a call on the wire"):
-                call, owns = attempt_of(self, _sent(self, str_or_url, kwargs))
+                call, owns = attempt_of(self, _sent(self, method.upper(), str_or_url, kwargs))
         if call is None:
             return await request(self, method, str_or_url, **kwargs)
         with _RequestInFlight(call, owns) as sending:
@@ -73,7 +73,7 @@ def _request(request: Callable[..., Any], reader: Callable[..., Any]) -> Callabl
     return metered
 
 
-def _sent(session: Any, url: Any, kwargs: Any) -> RequestView:
+def _sent(session: Any, method: str, url: Any, kwargs: Any) -> RequestView:
     base = getattr(session, "_base_url", None)
     if base is not None and not str(url).startswith(("http:", "https:")):
         url = base.join(type(base)(str(url)))
@@ -85,7 +85,16 @@ def _sent(session: Any, url: Any, kwargs: Any) -> RequestView:
             content = json.dumps(kwargs["json"]).encode()
         except (TypeError, ValueError, RecursionError):  # the session's own json_serialize may know better
             content = None
-    return RequestView("POST", str(url), content, kwargs.get("headers"))
+    if kwargs.get("params"):
+        url = _with_query(url, kwargs["params"])
+    return RequestView(method, str(url), content, kwargs.get("headers"))
+
+
+def _with_query(url: Any, params: Any) -> Any:
+    """The URL with the parameters that the library will add."""
+    from yarl import URL  # aiohttp's own
+
+    return URL(str(url)).update_query(params)
 
 
 class _RequestInFlight(RequestInFlight):

@@ -4,8 +4,11 @@ A request that belongs to an open SDK call becomes an attempt of that call. Any 
 endpoint is a call of its own. A library may send through another one (an httpx transport over aiohttp, a redirect
 that requests follows by itself): what is sent while a request of ours is being sent is that same request.
 
-Requests are told by `method`, `url.host`, `url.port`, `url.path`, `headers` and the body in `_content`, as httpx has
-them; `RequestView` says the same of the others.
+Two further kinds of requests are read though they are no calls: polls for answers that calls wait for
+(`calls/later_answers.py`), and downloads of batches (`support/batches.py`).
+
+Requests are told by `method`, `url.host`, `url.port`, `url.path`, `url.raw_path`, `headers` and the body in
+`_content`, as httpx has them; `RequestView` says the same of the others.
 """
 
 from __future__ import annotations
@@ -22,16 +25,17 @@ from urllib.parse import urlsplit
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.by_hand import end_of
 from tokenmeter.calls.context import CALL
+from tokenmeter.calls.later_answers import any_wait, poll_of
 from tokenmeter.calls.opencall import OpenCall
 from tokenmeter.calls.response import BodyReading, StreamReading
-from tokenmeter.clients.support import hooks
+from tokenmeter.clients.support import batches, hooks
 from tokenmeter.clients.support.group import Group
 from tokenmeter.record import Attempt, End
 from tokenmeter.usage import Source
 from tokenmeter.wire.request_body import model_of, request_body
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.protocols import Meter
+    from tokenmeter.calls.protocols import CurrentCall, Meter
 
 __all__ = [
     "IN_FLIGHT",
@@ -103,7 +107,7 @@ IN_FLIGHT: Final[ContextVar[RequestInFlight | None]] = ContextVar("tokenmeter.se
 class RequestView:
     """A request as `attempt_of` reads it, for libraries that state it in another way. `url` is its own address."""
 
-    __slots__ = ("_content", "headers", "host", "method", "path", "port", "url")
+    __slots__ = ("_content", "headers", "host", "method", "path", "port", "raw_path", "url")
 
     def __init__(self, method: str, url: str, content: object, headers: object = None) -> None:
         self.method = method
@@ -112,16 +116,19 @@ class RequestView:
         try:
             parts = urlsplit(url)
             self.host, self.port, self.path = parts.hostname or "", parts.port, parts.path
+            target = f"{parts.path}?{parts.query}" if parts.query else parts.path
         except ValueError:  # the library says so itself, when it gets there
             self.host, self.port, self.path = "", None, ""
+            target = ""
+        self.raw_path = target.encode("utf-8", "replace")
         self._content = content.encode() if isinstance(content, str) else content
 
 
 def is_relevant(client: Any, method: object) -> bool:
     """Whether a request may be of interest at all; asked before it is looked at."""
-    if not isinstance(method, str) or method.upper() != "POST":
+    if not isinstance(method, str) or method.upper() not in ("POST", "GET"):
         return False
-    return CALL.get() is not None or hooks.meter_for(client) is not None
+    return CALL.get() is not None or hooks.meter_for(client) is not None or any_wait()
 
 
 def attempt_of(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
@@ -130,6 +137,12 @@ def attempt_of(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
     call = CALL.get()
     if outer is not None and not outer.over and outer.current is call:
         return _NOT_OURS
+    read = None
+    if any_wait() or request.method == "GET":
+        with guard("recognising a poll"):
+            read = _poll_or_download(client, request, call)
+    if read is not None:
+        return read, True
     if call is None or call.sent:
         meter = hooks.meter_for(client)
         # Looked up before any guard is set up: a request to a host not in the map pays for this line only.
@@ -152,9 +165,26 @@ def attempt_of(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
     return _NOT_OURS
 
 
+def _poll_or_download(client: Any, request: Any, current: CurrentCall | None) -> OpenCall | None:
+    """What reads the answer to a request that is no call and yet brings usage; None for any other request."""
+    url = request.url
+    target = url.raw_path.decode("ascii", "replace")
+    if any_wait():
+        poll = poll_of(request.method, target, request)
+        if poll is not None:
+            return poll
+    if request.method != "GET" or isinstance(current, OpenCall):
+        return None
+    mark = current.mark if isinstance(current, Group) else hooks.mark_of(client)
+    meter = current.meter if isinstance(current, Group) else hooks.meter_for(client)
+    if meter is None or not (mark is not None or meter.watches(url.host)):
+        return None
+    return batches.download_of(meter, mark, url.host, url.port, target)
+
+
 def _is_attempt(call: OpenCall, client: Any, request: Any) -> bool:
     # SDKs for a cloud write another path than they are asked for; what their own client posts meanwhile is the call.
-    if request.method != "POST":
+    if request.method != call.method:
         return False
     path = call.route.path
     if path is None or request.url.path.endswith(path):
@@ -265,6 +295,8 @@ def reading_of(
     call: OpenCall, content_type: str, decoder: Callable[[bytes], bytes] | None = None
 ) -> BodyReading | StreamReading:
     """What listens to a body that the caller has yet to read."""
+    if call.new_reading is not None:
+        return call.new_reading(decoder)
     if content_type.startswith("application/json") and not call.stream:
         return BodyReading(call.provider, call.api, call.request_model, decoder=decoder)
     call.stream = call.stream or content_type.startswith(_STREAMS)
@@ -273,6 +305,10 @@ def reading_of(
 
 def read_whole(call: OpenCall, content_type: str, body: bytes) -> BodyReading | StreamReading:
     """What reads a body that is all there: a stream too, where a transport or a hook has read it before the caller."""
+    if call.new_reading is not None:
+        made = call.new_reading(None)
+        made.chunks.append(body)
+        return made
     if not call.stream and not content_type.startswith(_STREAMS):
         return BodyReading(call.provider, call.api, call.request_model, body)
     reading = reading_of(call, content_type)

@@ -74,9 +74,10 @@ def _hook_urllib3(module: Any) -> None:
 class _Request:
     """A request that a connection is sending, as far as it is known, and its call once that is open."""
 
-    __slots__ = ("body", "call", "head_sent", "headers", "owns", "size", "started_ns", "url")
+    __slots__ = ("body", "call", "head_sent", "headers", "method", "owns", "size", "started_ns", "url")
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, method: str, url: str) -> None:
+        self.method = method
         self.url = url
         self.headers: dict[str, str] = {}
         self.body: list[bytes] | None = []
@@ -90,7 +91,7 @@ class _Request:
     def open(self, connection: Any, content: object) -> None:
         """Open the call, or join the one that this request is an attempt of; once."""
         if self.call is None:
-            self.call, self.owns = attempt_of(connection, RequestView("POST", self.url, content, self.headers))
+            self.call, self.owns = attempt_of(connection, RequestView(self.method, self.url, content, self.headers))
 
     def sent(self, connection: Any, data: object) -> None:
         """Note what the connection is about to send. The first piece is the head."""
@@ -137,7 +138,7 @@ def _putrequest(putrequest: Callable[..., Any]) -> Callable[..., Any]:
                     or meter.watches(RequestView("POST", address, None).host)
                     or hooks.mark_of(self) is not None
                 ):
-                    self.__dict__[_REQUEST] = _Request(address)
+                    self.__dict__[_REQUEST] = _Request(method.upper(), address)
         return putrequest(self, method, url, *args, **kwargs)
 
     return metered

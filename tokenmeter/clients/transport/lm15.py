@@ -50,7 +50,8 @@ def _hook_async(module: Any) -> None:
 def _attempt_of(transport: Any, request: Any) -> tuple[OpenCall | None, bool]:
     if not is_relevant(transport, request.method):
         return None, False
-    return attempt_of(transport, RequestView("POST", request.url, request.body, dict(request.headers or ())))
+    method, headers = request.method.upper(), dict(request.headers or ())
+    return attempt_of(transport, RequestView(method, request.url, request.body, headers))
 
 
 def _stream(stream: Callable[..., Any]) -> Callable[..., Any]:

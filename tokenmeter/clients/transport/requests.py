@@ -84,7 +84,7 @@ def _send(send: Callable[..., Any]) -> Callable[..., Any]:
 def _attempt_of(session: Any, request: Any) -> tuple[OpenCall | None, bool]:
     if not is_relevant(session, request.method):
         return None, False
-    return attempt_of(session, RequestView("POST", request.url, request.body, request.headers))
+    return attempt_of(session, RequestView(request.method.upper(), request.url, request.body, request.headers))
 
 
 def _answered(call: OpenCall, sending: RequestInFlight, response: Any) -> None:

@@ -62,6 +62,8 @@ class BodyTee:
 
     def _ended(self, end: End, error: BaseException | None = None) -> None:
         call = self._call
+        if call.awaits:
+            return  # the body is over, the call waits for another
         call.lifecycle.body_closed(call)
         if end is End.DROPPED:
             call.lifecycle.end_later(call, end)
@@ -80,8 +82,10 @@ class BodyTee:
 
     def _closed(self) -> None:
         error = sys.exception()
-        if error is None:
+        if error is None or isinstance(error, StopIteration | StopAsyncIteration):  # litellm closes while it stops
             self._ended(End.CLOSED_EARLY)
+        elif self._call.awaits:
+            return
         elif isinstance(error, GeneratorExit):
             # The caller's generator was closed, or the SDK's own was collected. Either may run inside a finalizer.
             self._call.lifecycle.body_closed(self._call)
@@ -96,7 +100,7 @@ class BodyTee:
 
     def __del__(self) -> None:
         call = getattr(self, "_call", None)
-        if call is not None and not call.settled:
+        if call is not None and not call.settled and not call.awaits:
             call.lifecycle.body_closed(call)
             call.lifecycle.end_later(call, End.DROPPED)
 

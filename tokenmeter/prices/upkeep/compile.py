@@ -29,8 +29,8 @@ def compile_book(target: Path, root: Path = CATALOG) -> list[Path]:
 
 
 def compile_identities(target: Path, root: Path = CATALOG) -> list[Path]:
-    """Providers, wire formats and request parameters, each folder as one file: a process needs all of them at once."""
-    written = compile_folder(root, ["request"], target)
+    """Providers and wire formats, each folder as one file, and what is read of requests and of later answers."""
+    written = compile_folder(root, ["request", "later"], target)
     for folder in (root / "providers", root / "wire" / "formats"):
         problems = Problems()
         files = read_folder(folder, problems)
