@@ -42,7 +42,7 @@ def count_text(text: str, *, model: str, provider: str | None = None, strict: bo
             "tokenmeter.estimate(body, provider=…, model=…).input"
         )
     found = counter(model, provider)
-    if strict and found.found_by != "model":
+    if strict and found.found_by not in ("model", "similar"):
         from tokenmeter.errors import ConfigurationError
 
         raise ConfigurationError(

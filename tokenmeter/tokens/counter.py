@@ -24,7 +24,7 @@ __all__ = ["Counter", "counter"]
 logger: Final = logging.getLogger("tokenmeter")
 
 GUESSED: Final[Scale] = (1.0, 0.85, 1.25)
-"""For a model no entry names, counted with its vendor's usual vocabulary: as far as a vendor's vocabularies differ."""
+"""For a model counted with another vocabulary of its vendor: as far as a vendor's vocabularies differ."""
 
 _PER_CUT: Final = 2
 """Tokens by which a count may be off for each place where a long word was cut; 0.8 was the most in trials."""
@@ -38,7 +38,7 @@ class Counter:
 
     `family_name` is the family the model belongs to, which chat templates are chosen by (`claude`); `family` is the one
     whose vocabulary counts (`cl100k` for Claude). `method` is `exact`, `stand-in` or, where the vocabulary cannot be
-    loaded, `ratio`. `found_by` says whether the model was named, or its provider's usual family or the default taken.
+    loaded, `ratio`. `found_by` says how the family was found, as `FamilyMatch.by`.
     """
 
     __slots__ = ("_scale", "_tokenizer", "family", "family_name", "found_by", "method", "model", "provider", "reason")
@@ -51,7 +51,7 @@ class Counter:
         self.family = family.counted_with
         self.found_by = match.by
         self.method = "exact" if self.family == family.name and match.by == "model" else "stand-in"
-        self.reason = None if match.by == "model" else f"model {model!r} is not known: counted with {self.family}"
+        self.reason = _reason(model, self.family, match)
         self._scale = _scale(family, match)
         self._tokenizer: Tokenizer | None = None
 
@@ -107,6 +107,14 @@ class Counter:
                 off = cuts * _PER_CUT
                 return TokenCount(tokens, max(1, low - off), high + off, "stand-in", self.family_name, (), _CUT)
         return TokenCount(tokens, low, high, self.method, self.family_name, (), self.reason)
+
+
+def _reason(model: str, vocabulary: str, match: FamilyMatch) -> str | None:
+    if match.by == "model":
+        return None
+    if match.by == "similar":
+        return f"the vocabulary of {model!r} is not published: counted with {vocabulary}, which is similar"
+    return f"model {model!r} is not known: counted with {vocabulary}"
 
 
 def _scale(family: Family, match: FamilyMatch) -> dict[Script, Scale] | None:
