@@ -2,12 +2,17 @@
 
     python benchmarks/truth.py ../shared/truth/cases.jsonl.gz             the tables
     python benchmarks/truth.py CASES --show "OpenAI 4" tools              residuals of one cell, by kind of miss
+    python benchmarks/truth.py CASES --goals                              the goals, per family
     python benchmarks/truth.py CASES --bands                              bands for the rules, learnt on one half
+    python benchmarks/truth.py CASES --dates DATES …                      date recordings that have no date of their own
 
 Prompts are grouped by family and by plain | tools | schema | history | media, answers by text | calls. `within 2` and
 `within 5%` are shares of cases; `bias` is the sum of our counts over the sum of theirs, less one; `covered` is the
 share with the billed figure inside [low, high]. The last columns are litellm's `token_counter` (where litellm is
 installed) and a naive count (message texts with o200k), both within 5%.
+
+Each call is counted as of its own date. `DATES` is a JSON object of case ids with the first and last day of the commits
+that hold the recording; a recording was made by the last.
 
 Bands are learnt on the half of the cases whose hashed repository is even and checked on the other, so that
 near-copies of one recording never sit on both sides.
@@ -56,6 +61,7 @@ class Row:
     high: int
     method: str
     rule: str
+    family: str
     case: Mapping[str, Any]
 
     @property
@@ -63,9 +69,14 @@ class Row:
         return self.true - self.tokens
 
 
-def load(path: Path) -> list[dict[str, Any]]:
+def load(path: Path, dates: Path | None = None) -> list[dict[str, Any]]:
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+        cases = [json.loads(line) for line in lines]
+    known = json.loads(dates.read_text("utf-8")) if dates else {}
+    for case in cases:
+        if not case["date"] and case["id"] in known:
+            case["date"] = known[case["id"]][-1]
+    return cases
 
 
 def provider_of(case: Mapping[str, Any]) -> str:
@@ -167,14 +178,14 @@ def prompts(cases: list[dict[str, Any]]) -> Iterator[Row]:
         if not true:
             continue
         found = requests.explain_request(
-            case["request"], provider=provider_of(case), model=model_of(case), api=case["api"]
+            case["request"], provider=provider_of(case), model=model_of(case), api=case["api"], at=case["date"]
         )
         count = found.count
         if count.tokens is None:
             continue
         yield Row(
             group_of(case), prompt_kind(case), case["lang"], true, count.tokens, count.low or 0, count.high or 0,
-            str(count.method), found.rule, case,
+            str(count.method), found.rule, str(count.family), case,
         )  # fmt: skip
 
 
@@ -201,7 +212,7 @@ def answers(cases: list[dict[str, Any]]) -> Iterator[Row]:
             reasoning = ""  # thoughts are billed apart
         found = requests.explain_output(
             model=model_of(case), provider=provider_of(case), api=case["api"], text=text, reasoning=reasoning,
-            tool_calls=calls, request=case["request"],
+            tool_calls=calls, request=case["request"], at=case["date"],
         )  # fmt: skip
         count = found.count
         if count.tokens is None:
@@ -211,7 +222,7 @@ def answers(cases: list[dict[str, Any]]) -> Iterator[Row]:
             kind = "json text"
         yield Row(
             group_of(case), kind, case["lang"], true, count.tokens, count.low or 0, count.high or 0, str(count.method),
-            found.rule, case,
+            found.rule, str(count.family), case,
         )  # fmt: skip
 
 
@@ -245,6 +256,108 @@ def table(title: str, rows: list[Row], peers: Mapping[str, Callable[[Row], int |
             f"{100 * widths[len(widths) // 2]:>5.0f}%"
             + "".join(f" {share(found, lambda r, peer=peer: near(r, peer(r))):>8}" for peer in peers.values())
         )
+
+
+SELF_HOSTED = ("self-hosted", "local", "llamacpp", "ollama", "gpustack", "mistralrs", "vllm")
+
+
+def _text_billed_below(case: Mapping[str, Any]) -> bool:
+    """The figure is smaller than the message text alone can be: another call's, or one typed by hand."""
+    true = billed_input(case)
+    if not true or not case["request"]:
+        return False
+    prompt = read(case["request"], case["api"])
+    least = sum(_o200k().count(text) for message in prompt.messages for text in message.texts)
+    return true < 0.6 * least
+
+
+def _media_unmarked(case: Mapping[str, Any]) -> bool:
+    body = json.dumps(case["request"] or {})
+    return not case["has_media"] and any(
+        mark in body for mark in ("data:image/", "wordprocessingml", "application/pdf")
+    )
+
+
+def _no_text(case: Mapping[str, Any]) -> bool:
+    body = case["request"]
+    return bool(body) and not any(
+        body.get(key) for key in ("messages", "input", "contents", "prompt", "message", "inputText", "Messages")
+    )
+
+
+def _stored_items(case: Mapping[str, Any]) -> bool:
+    """Items of which the vendor keeps the content: compactions, and reasoning replayed by its id."""
+    items = (case["request"] or {}).get("input")
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, dict) and (
+            item.get("type") == "compaction"
+            or (item.get("type") == "reasoning" and not item.get("content") and not item.get("encrypted_content"))
+        ):
+            return True
+    return False
+
+
+def _summary_for_reasoning(case: Mapping[str, Any]) -> bool:
+    """The visible thoughts are not those that were billed."""
+    usage = case["usage"]
+    details = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    billed, text = details.get("reasoning_tokens"), case["output"].get("reasoning") or ""
+    return bool(text and billed) and abs(_o200k().count(text) - billed) > 0.3 * billed + 10
+
+
+SET_ASIDE: tuple[tuple[str, Callable[[Mapping[str, Any]], bool]], ...] = (
+    ("a server of the author's own", lambda case: case["vendor"] in SELF_HOSTED),
+    ("a body without text", _no_text),
+    ("billed less than 60% of its own message text", _text_billed_below),
+    ("content that the vendor keeps and the body does not show", _stored_items),
+    ("an image or a file in a tool result, not marked as media", _media_unmarked),
+)
+SET_ASIDE_ANSWERS = (
+    ("thoughts shown as a summary", _summary_for_reasoning),
+    ("a host that strips text beside calls", lambda case: case["vendor"] == "groq" and "llama-4" in model_of(case)),
+)
+
+
+def goals(rows: list[Row], out: list[Row]) -> None:
+    """The shares that the goals name, over hosted vendors, by family with 20 cases or more."""
+
+    def kept(found: list[Row], criteria: Any) -> list[Row]:
+        left = []
+        dropped: Counter[str] = Counter()
+        for row in found:
+            why = next((name for name, test in criteria if test(row.case)), None)
+            if why is None:
+                left.append(row)
+            else:
+                dropped[why] += 1
+        print("set aside:", ", ".join(f"{name}: {count}" for name, count in dropped.most_common()))
+        return left
+
+    def line(title: str, found: list[Row], test: Callable[[Row], bool]) -> None:
+        families: dict[str, list[Row]] = defaultdict(list)
+        for row in found:
+            families[row.family].append(row)
+        plain = [row for row in found if not row.family.startswith("claude")]
+        print(f"\n{title:<28} all {share(found, test)} of {len(found)}")
+        print(f"    {'without Claude':<16} {share(plain, test)} of {len(plain)}")
+        for family, part in sorted(families.items(), key=lambda item: -len(item[1])):
+            if len(part) >= 20:
+                print(f"    {family:<16} {share(part, test)} of {len(part)}")
+
+    rows, out = kept(rows, SET_ASIDE), kept(out, SET_ASIDE[:1] + SET_ASIDE_ANSWERS)
+    within_2, within_5 = (lambda row: abs(row.miss) <= 2), (lambda row: near(row, row.tokens))
+    line("plain prompts within 2", [row for row in rows if row.kind == "plain"], within_2)
+    line("tool prompts within 5%", [row for row in rows if row.kind == "tools"], within_5)
+    line("output text within 2", [row for row in out if row.kind in ("text", "json text")], within_2)
+    line("calls within 5%", [row for row in out if row.kind == "calls"], within_5)
+    line("covered, prompts", rows, lambda row: row.low <= row.true <= row.high)
+    line("covered, answers", out, lambda row: row.low <= row.true <= row.high)
+    chinese = [row for row in rows + out if row.lang == "zh" and row.kind in ("plain", "text")]
+    for family in sorted({row.family for row in chinese}):
+        part = [row for row in chinese if row.family == family]
+        total = sum(row.true for row in part)
+        off = sum(row.tokens for row in part) / total - 1
+        print(f"Chinese sum {family:<12} {100 * off:+6.2f}% of {total} ({len(part)})")
 
 
 def naive(row: Row) -> int | None:
@@ -380,6 +493,8 @@ def bands(rows: list[Row], write: Path | None) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("cases", type=Path)
+    parser.add_argument("--dates", type=Path, help="JSON: case id to the first and last day of its commits")
+    parser.add_argument("--goals", action="store_true", help="the shares that the goals name, per family")
     parser.add_argument("--show", nargs=2, metavar=("GROUP", "KIND"))
     parser.add_argument("--most", type=int, default=30)
     parser.add_argument("--least", type=int, default=5)
@@ -390,10 +505,13 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.cases.exists():
         print(f"{options.cases}: not there; the recorded calls are kept outside the repository", file=sys.stderr)
         return 2
-    cases = load(options.cases)
+    cases = load(options.cases, options.dates)
     rows, out = list(prompts(cases)), list(answers(cases))
     if options.show:
         show(rows + out, *options.show, options.most)
+        return 0
+    if options.goals:
+        goals(rows, out)
         return 0
     if options.bands:
         bands(rows + out, Path(requests.__file__).with_name("error_bands.toml") if options.write else None)

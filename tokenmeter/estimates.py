@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter.usage import Source, TokenCount, Usage
@@ -64,9 +64,9 @@ def estimate(
 
     params: Mapping[str, Any] = {}
     if isinstance(request, str):
-        counted = count_text(request, model=model, provider=provider)
+        counted = count_text(request, model=model, provider=provider, at=at)
     elif isinstance(request, Mapping):
-        counted = count_request(request, provider=provider, model=model, api=api, at=_day(at))
+        counted = count_request(request, provider=provider, model=model, api=api, at=at)
         if corrected is not None:
             counted = corrected(counted, request)
         output_limit = output_limit if output_limit is not None else _limit(request)
@@ -92,13 +92,6 @@ def _cost(
     from tokenmeter.cost import Cost
 
     return Cost(cost.offer, "unpriced", None, (), cost.at, reason=f"input_tokens is not known: {counted.reason}")
-
-
-def _day(at: datetime | date | str | None) -> str | None:
-    """The ISO day of an instant, for vendors that changed what they add to a request."""
-    if isinstance(at, datetime):
-        return at.astimezone(UTC).date().isoformat()
-    return at[:10] if isinstance(at, str) else at.isoformat() if at is not None else None
 
 
 def _limit(body: Mapping[str, Any]) -> int | None:

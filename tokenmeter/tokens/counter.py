@@ -1,6 +1,6 @@
 """Counts the text of one model: with which vocabulary, how exactly, and in which range.
 
-`counter(model, provider)` is what request counting, streams and the command line build on. It finds the model's
+`counter(model, provider, at)` is what request counting, streams and the command line build on. It finds the model's
 family by data (`tokenizers/models.toml`), and loads a vocabulary when something is counted, not before. Where the
 family has no vocabulary another stands in, and the family's own file says how many true tokens one of the stand-in's is
 worth, by script; where a vocabulary cannot be loaded the text's script alone decides.
@@ -129,10 +129,22 @@ def _by_ratio(text: str) -> tuple[int, int, int]:
     return tally.ratio()
 
 
+def counter(model: str, provider: str | None = None, at: str | None = None) -> Counter:
+    """The counter of a model on an ISO day or now, cached.
+
+    Never raises on an unknown model: it gets a stated stand-in, widely ranged.
+    """
+    return _counter(model, provider, match_model(model, provider, at))
+
+
 @lru_cache(maxsize=4096)
-def counter(model: str, provider: str | None = None) -> Counter:
-    """The counter of a model, cached. Never raises on an unknown model: it gets a stated stand-in, widely ranged."""
-    return Counter(model, provider, match_model(model, provider))
+def _counter(model: str, provider: str | None, match: FamilyMatch) -> Counter:
+    return Counter(model, provider, match)
+
+
+def forget_counters() -> None:
+    """Drop the cached counters, once the families they were made of have changed."""
+    _counter.cache_clear()
 
 
 def load_for(name: str) -> None:

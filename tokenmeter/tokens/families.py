@@ -8,12 +8,14 @@ A model's name is looked up in lower case, its last path segment first, then wit
 organisation (`Qwen/`, `mistralai/`) decides only where the model's own name says nothing. An entry is a whole name,
 `prefix*` or `*part*`; the whole name wins, then the longest prefix, then the longest part, and an entry of the model's
 own provider before one for all. An entry with `similar = true` names models whose vocabulary is another's than the
-family's, though close to it: their counts are never exact.
+family's, though close to it: their counts are never exact. An entry with `after` or `before` (ISO days) holds for calls
+from or until then: a vendor's `-latest` names change their model.
 """
 
 from __future__ import annotations
 
 import tomllib
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache, lru_cache
@@ -118,7 +120,7 @@ def add_family(family: Family, models: tuple[str, ...]) -> None:
     _registered[family.name] = family
     for model in models:
         _registered_models[model.lower()] = family.name
-    match_model.cache_clear()
+    _match.cache_clear()
 
 
 def load_family(name: str) -> Family:
@@ -172,9 +174,25 @@ class _Names:
 
 
 @cache
-def _index() -> dict[str | None, _Names]:
+def _periods() -> tuple[str, ...]:
+    """The days on which an entry begins or ends, in order."""
+    entries = _models()["models"]
+    return tuple(sorted({entry[key] for entry in entries for key in ("after", "before") if key in entry}))
+
+
+def _period(at: str | None) -> int:
+    """Which of the times between those days a day lies in; now where no day is given."""
+    return len(_periods()) if at is None else bisect_right(_periods(), at)
+
+
+@cache
+def _index(period: int) -> dict[str | None, _Names]:
+    """The entries of one period, by provider."""
     index: dict[str | None, _Names] = {None: _Names()}
     for entry in _models()["models"]:
+        after, before = entry.get("after"), entry.get("before")
+        if (after is not None and period < _period(after)) or (before is not None and period >= _period(before)):
+            continue
         match = FamilyMatch(entry["family"], "similar" if entry.get("similar") else "model")
         for provider in entry.get("providers", [None]):
             names = index.setdefault(provider, _Names())
@@ -197,14 +215,21 @@ def _path_names(model: str) -> tuple[str, ...]:
     return tuple("/".join(segments[start:]) for start in range(len(segments) - 1, -1, -1))
 
 
+def match_model(model: str, provider: str | None = None, at: str | None = None) -> FamilyMatch:
+    """The family a model belongs to, on an ISO day or now.
+
+    An unknown model gets its provider's usual family, else the default one.
+    """
+    return _match(model, provider, _period(at))
+
+
 @lru_cache(maxsize=4096)
-def match_model(model: str, provider: str | None = None) -> FamilyMatch:
-    """The family a model belongs to. An unknown model gets its provider's usual family, else the default one."""
+def _match(model: str, provider: str | None, period: int) -> FamilyMatch:
     names = _path_names(model)
     for name in (names[-1], names[0]):
         if name in _registered_models:
             return FamilyMatch(_registered_models[name], "model")
-    index = _index()
+    index = _index(period)
     scopes = [index[scope] for scope in dict.fromkeys((provider, None)) if scope in index]
     for number, name in enumerate(names):
         for scope in scopes:

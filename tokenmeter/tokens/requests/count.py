@@ -53,7 +53,7 @@ def explain_request(
     api = api or guess_api(body)
     prompt = read(body, api)
     name = model or model_of(body) or ""
-    counts: CounterLike = counter(name, provider)
+    counts: CounterLike = counter(name, provider, at)
     rule = find_rule(provider, name, api, counts.family_name, at or "9999") or _PLAIN
     itemizer = Itemizer(counts, rule)
     low, high = itemizer.request(prompt, name)
@@ -92,7 +92,7 @@ def explain_output(
     """
     if api is None and isinstance(request, Mapping):
         api = guess_api(request)
-    counts: CounterLike = counter(model, provider)
+    counts: CounterLike = counter(model, provider, at)
     rule = find_rule(provider, model, api, counts.family_name, at or "9999") or _PLAIN
     itemizer = Itemizer(counts, rule)
     answer = read({"messages": [{"role": "assistant", "content": None, "tool_calls": list(tool_calls)}]})
