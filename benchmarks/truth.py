@@ -154,7 +154,12 @@ def billed_output(case: Mapping[str, Any]) -> int | None:
     if api.startswith("cohere"):
         return (usage.get("tokens") or {}).get("output_tokens")
     found = next((usage[key] for key in OUTPUT_KEYS if usage.get(key) is not None), None)
-    return None if found is None else int(found)
+    if found is None:
+        return None
+    thought = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    if thought and usage.get("total_tokens") == usage.get("prompt_tokens", 0) + found + thought:
+        found += thought  # xAI's chat counts thoughts beside the completion
+    return int(found)
 
 
 def seen(case: Mapping[str, Any]) -> bool:

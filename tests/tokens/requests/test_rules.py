@@ -108,11 +108,11 @@ def test_every_formula_has_an_ordered_range() -> None:
     assert all(formula.unknown[1] <= formula.unknown[0] <= formula.unknown[2] for formula in load_formulas())
 
 
-def test_deepseeks_response_endpoint_writes_the_effort_text_into_every_prompt() -> None:
+def test_deepseeks_effort_text_is_in_every_thinking_prompt_of_either_endpoint() -> None:
     chat = {"messages": [{"role": "user", "content": "What is 2 + 2?"}]}
     response = {"input": chat["messages"]}
     counts = [
         count_request(body, provider="deepseek", model="deepseek-v4-flash", api=api).tokens or 0
         for body, api in ((chat, "openai.chat"), (response, "openai.responses"))
     ]
-    assert counts[1] - counts[0] == 79
+    assert counts[1] == counts[0] == 3 + 1 + 8 + 79

@@ -174,14 +174,16 @@ def _read_switches(body: Mapping[str, Any], prompt: Prompt) -> None:
             prompt.choice = "required" if choice in ("required", "any", "ANY", "REQUIRED") else choice.lower()
         elif isinstance(choice, Mapping):
             prompt.choice = read_choice(choice)
-    prompt.single_calls = body.get("parallel_tool_calls") is False
+            prompt.single_calls |= choice.get("disable_parallel_tool_use") is True
+    prompt.single_calls |= body.get("parallel_tool_calls") is False
     thinking = body.get("enable_thinking", body.get("think"))
     if isinstance(thinking, bool):
         prompt.thinking = thinking
     extra = body.get("additionalModelRequestFields")
     switch = body.get("thinking", extra.get("thinking") if isinstance(extra, Mapping) else None)
     if isinstance(switch, Mapping) and isinstance(switch.get("type"), str):
-        prompt.thinking = switch["type"] != "disabled"
+        if switch["type"] != "adaptive":  # Claude decides itself, and carries no text about it
+            prompt.thinking = switch["type"] != "disabled"
     elif isinstance(switch, bool):
         prompt.thinking = switch
     reasoning = body.get("reasoning")

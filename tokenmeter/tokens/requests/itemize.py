@@ -212,6 +212,7 @@ class Itemizer:
             self._add("tools", pattern.required, "a call is required")
         elif prompt.choice.startswith("="):
             self._add("tools", self._forced_tool(prompt.choice[1:], pattern), "one tool by force")
+            self._add("tools", options.forced_single if prompt.single_calls else 0, "and no call beside it")
         if prompt.single_calls:
             self._add("tools", options.single_calls, "parallel calls switched off")
 
@@ -261,6 +262,7 @@ class Itemizer:
     def _switches(self, prompt: Prompt) -> None:
         rule = self._rule
         self._add("hidden", rule.hidden, "the endpoint's own prompt")
+        self._add("hidden", rule.json_mode if prompt.json_mode and not prompt.schema else 0, "the answer is to be JSON")
         # A conversation that ends with the assistant's own words is continued: no new think block is opened.
         if rule.thinking and not (prompt.messages and prompt.messages[-1].role == "assistant"):
             key = "default" if prompt.thinking is None else "on" if prompt.thinking else "off"
@@ -302,6 +304,7 @@ class Itemizer:
         if calls and asked.choice.startswith("=") and pattern.options.forced is not None and len(calls) == 1:
             body = render.arguments(pattern.style, calls[0], pattern.options)
             self._add("calls", self._marked(body) + pattern.options.forced, "the call asked for by name")
+            self._add("calls", pattern.options.forced_single if asked.single_calls else 0, "no call beside it")
         elif calls:
             if asked.choice not in ("auto", "none"):
                 self._add("calls", pattern.required, "the opening of a required call is not billed")

@@ -57,6 +57,9 @@ class PatternOptions:
     """Tokens where one tool is asked for by name, instead of `forced` and the name."""
     single_calls: int = 0
     """Tokens where parallel calls are switched off."""
+    # tools, and calls in an answer
+    forced_single: int = 0
+    """Tokens more where one tool is asked for by name and parallel calls are switched off."""
     # calls
     stored: int = 0
     """Tokens per call that carries the server's own id."""
