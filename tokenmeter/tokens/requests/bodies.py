@@ -87,6 +87,8 @@ def _read(body: Mapping[str, Any], prompt: Prompt, api: str | None) -> Prompt:
     if isinstance(given, Mapping):  # DashScope: {"model", "input": {…}, "parameters": {…}}
         body = {**body, **given, "input": None, **(parameters if isinstance(parameters, Mapping) else {})}
         given = None
+        if isinstance(body.get("prompt"), str) and "messages" not in body:  # the old form of one user message
+            body = {**body, "prompt": None, "messages": body["prompt"]}
     _read_system(body, prompt)
     _read_messages(body, given, prompt, flat=api is not None and api.endswith((".embeddings", ".completions")))
     read_offered_tools(body, prompt)
@@ -190,6 +192,8 @@ def _read_switches(body: Mapping[str, Any], prompt: Prompt) -> None:
     effort = body.get("reasoning_effort", reasoning.get("effort") if isinstance(reasoning, Mapping) else None)
     if isinstance(effort, str):
         prompt.effort = effort
+        if effort == "none":
+            prompt.thinking = False
     if isinstance(reasoning, Mapping) and (reasoning.get("effort") or reasoning.get("max_tokens")):
         prompt.thinking = reasoning.get("effort") != "none"
     if isinstance(reasoning, Mapping) and isinstance(reasoning.get("mode"), str):

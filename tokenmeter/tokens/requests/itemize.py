@@ -262,7 +262,8 @@ class Itemizer:
     def _switches(self, prompt: Prompt) -> None:
         rule = self._rule
         self._add("hidden", rule.hidden, "the endpoint's own prompt")
-        self._add("hidden", rule.json_mode if prompt.json_mode and not prompt.schema else 0, "the answer is to be JSON")
+        if prompt.json_mode or (prompt.schema is not None and rule.schema.style == "none"):
+            self._add("hidden", rule.json_mode, "the answer is to be JSON")
         # A conversation that ends with the assistant's own words is continued: no new think block is opened.
         if rule.thinking and not (prompt.messages and prompt.messages[-1].role == "assistant"):
             key = "default" if prompt.thinking is None else "on" if prompt.thinking else "off"
