@@ -91,7 +91,7 @@ def _read(body: Mapping[str, Any], prompt: Prompt, api: str | None) -> Prompt:
             body = {**body, "prompt": None, "messages": body["prompt"]}
     _read_system(body, prompt)
     _read_messages(body, given, prompt, flat=api is not None and api.endswith((".embeddings", ".completions")))
-    read_offered_tools(body, prompt)
+    read_offered_tools(body, prompt, flat=api == "openai.responses")
     read_schema(body, prompt)
     _read_switches(body, prompt)
     return prompt
