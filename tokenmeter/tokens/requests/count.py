@@ -17,6 +17,7 @@ from tokenmeter.tokens.ratio import script_of
 from tokenmeter.tokens.requests.bodies import guess_api, read
 from tokenmeter.tokens.requests.error_bands import band_of
 from tokenmeter.tokens.requests.itemize import SAMPLE, CounterLike, Itemizer
+from tokenmeter.tokens.requests.output_limits import most_tokens, stop_sequences
 from tokenmeter.tokens.requests.prompt import Item, Prompt
 from tokenmeter.tokens.requests.rules import Rule, find_rule
 from tokenmeter.usage import TokenCount
@@ -24,6 +25,8 @@ from tokenmeter.wire.request_body import model_of
 
 __all__ = ["Explained", "Item", "explain_output", "explain_request"]
 
+_UNSHOWN: Final = 20
+"""Tokens of thoughts per token of their summary, at most."""
 METHODS: Final = ("exact", "template", "stand-in", "ratio")
 _PLAIN: Final = Rule(id="none", source="no rule is known for this endpoint", message=4, start=3, method="stand-in")
 
@@ -99,11 +102,20 @@ def explain_output(
     calls = [call for message in answer.messages for call in message.calls]
     itemizer.output(text, reasoning, calls, read(request, api) if request else Prompt())
     tokens = max(0, sum(item.tokens for item in itemizer.items))
+    thoughts = sum(item.tokens for item in itemizer.items if item.part == "reasoning")
     kind = "output_calls" if calls else "output_reasoning" if reasoning else "output"
     below, above = _spread(rule, (kind,), counts, tokens, text[:SAMPLE] or reasoning[:SAMPLE])
+    if reasoning and rule.summarized:  # of what was thought only a summary is shown: there may be many times more
+        above += _UNSHOWN * thoughts
+    low, high = max(0, int(tokens - below)), math.ceil(tokens + above)
+    if isinstance(request, Mapping):
+        high += max(map(counts.count, stop_sequences(request)), default=0)
+        most = most_tokens(request, provider, thoughts)
+        if most is not None and tokens > most:
+            itemizer.items.append(Item("limit", most - tokens, f"the request allows {most}"))
+            low, tokens = min(low, most), most
     own = rule.method if calls or rule.output.each else "exact"
     method = _worst(counts.method, own, _engine((text, reasoning, tool_calls)))
-    low, high = max(0, int(tokens - below)), math.ceil(tokens + above)
     count = TokenCount(tokens, low, high, method, counts.family_name, tuple(answer.skipped))
     return Explained(count, tuple(itemizer.items), rule.id, rule.source)
 

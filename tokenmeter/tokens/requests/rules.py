@@ -100,6 +100,8 @@ class Rule:
     """Only signatures since the last user message count."""
     reasoning: str = "drop"
     """What of earlier reasoning is sent to the model: `keep`, `drop`, or `last` (since the last user message)."""
+    summarized: bool = False
+    """The thoughts in an answer are a summary of those that are billed."""
     tools: Pattern = field(default_factory=Pattern)
     calls: Pattern = field(default_factory=Pattern)
     results: Pattern = field(default_factory=Pattern)
