@@ -59,6 +59,8 @@ class Family:
     units: str = "bytes"
     source: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
+    notice: str = ""
+    """The file in `licenses/` that the vocabulary's licence asks to be passed on."""
     note: str = ""
     path: Path | None = None
 
