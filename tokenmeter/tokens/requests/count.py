@@ -19,7 +19,7 @@ from tokenmeter.tokens.requests.error_bands import band_of
 from tokenmeter.tokens.requests.itemize import SAMPLE, CounterLike, Itemizer
 from tokenmeter.tokens.requests.output_limits import most_tokens, stop_sequences
 from tokenmeter.tokens.requests.prompt import Item, Prompt
-from tokenmeter.tokens.requests.rules import Rule, find_rule
+from tokenmeter.tokens.requests.rules import Pattern, Rule, find_rule
 from tokenmeter.usage import TokenCount
 from tokenmeter.wire.request_body import model_of
 
@@ -28,7 +28,18 @@ __all__ = ["Explained", "Item", "explain_output", "explain_request"]
 _UNSHOWN: Final = 20
 """Tokens of thoughts per token of their summary, at most."""
 METHODS: Final = ("exact", "template", "stand-in", "ratio")
-_PLAIN: Final = Rule(id="none", source="no rule is known for this endpoint", message=4, start=3, method="stand-in")
+_CALL: Final = Pattern(style="sent", text="{name}{body}", each=10)
+_PLAIN: Final = Rule(
+    id="none",
+    source="no rule is known for this endpoint: frames and tools are counted as other vendors have them",
+    message=4,
+    start=3,
+    method="stand-in",
+    tools=Pattern(style="json", constant=60),
+    calls=_CALL,
+    output_calls=_CALL,
+    results=Pattern(style="json", text="{body}", each=6),
+)
 
 
 @dataclass(frozen=True, slots=True)
