@@ -252,4 +252,6 @@ def _show(count: TokenCount, *, as_json: bool, explained: Explained | None = Non
         rows = [[item.part, str(item.tokens), item.note] for item in explained.items]
         print(table(["part", "tokens", "note"], rows, right=["tokens"]))
         print(f"rule {explained.rule}: {explained.source}")
+        if not explained.proved:
+            print("its range was measured on fewer than two sources, and is wider for that")
     return 0

@@ -50,6 +50,8 @@ class Explained:
     items: tuple[Item, ...]
     rule: str
     source: str
+    proved: bool = False
+    """Recordings of two sources or more have the range; else it is wider, and nothing outside them confirms it."""
 
 
 def explain_request(
@@ -77,7 +79,7 @@ def explain_request(
         return Explained(count, (), rule.id, rule.source)
     kinds = _kinds(prompt)
     counted = tokens - itemizer.media
-    below, above = _spread(rule, kinds, counts, counted, itemizer.sample)
+    below, above, proved = _spread(rule, kinds, counts, counted, itemizer.sample, provider)
     low, high = counted - below + low, counted + above + high
     skipped = (
         *prompt.skipped,
@@ -85,7 +87,7 @@ def explain_request(
     )
     method = _worst(counts.method, _method(rule, kinds, itemizer), _engine(body))
     count = TokenCount(tokens, max(0, int(low)), math.ceil(high), method, counts.family_name, skipped)
-    return Explained(count, tuple(itemizer.items), rule.id, rule.source)
+    return Explained(count, tuple(itemizer.items), rule.id, rule.source, proved)
 
 
 def explain_output(
@@ -115,7 +117,7 @@ def explain_output(
     tokens = max(0, sum(item.tokens for item in itemizer.items))
     thoughts = sum(item.tokens for item in itemizer.items if item.part == "reasoning")
     kind = "output_calls" if calls else "output_reasoning" if reasoning else "output"
-    below, above = _spread(rule, (kind,), counts, tokens, text[:SAMPLE] or reasoning[:SAMPLE])
+    below, above, proved = _spread(rule, (kind,), counts, tokens, text[:SAMPLE] or reasoning[:SAMPLE], provider)
     if reasoning and rule.summarized:  # of what was thought only a summary is shown: there may be many times more
         above += _UNSHOWN * thoughts
     low, high = max(0, int(tokens - below)), math.ceil(tokens + above)
@@ -128,16 +130,21 @@ def explain_output(
     own = rule.method if calls or rule.output.each else "exact"
     method = _worst(counts.method, own, _engine((text, reasoning, tool_calls)))
     count = TokenCount(tokens, low, high, method, counts.family_name, tuple(answer.skipped))
-    return Explained(count, tuple(itemizer.items), rule.id, rule.source)
+    return Explained(count, tuple(itemizer.items), rule.id, rule.source, proved)
 
 
-def _spread(rule: Rule, kinds: Sequence[str], counts: CounterLike, tokens: int, sample: str) -> tuple[float, float]:
-    """Below and above: the rule's measured bands, and the counter's own where those were not measured on such text."""
-    below, above, measured = band_of(rule.id, kinds, tokens)
+def _spread(
+    rule: Rule, kinds: Sequence[str], counts: CounterLike, tokens: int, sample: str, provider: str | None
+) -> tuple[float, float, bool]:
+    """Below and above, and whether two sources or more prove them.
+
+    The rule's measured bands, and the counter's own where those were not measured on such text.
+    """
+    below, above, measured, proved = band_of(rule.id, kinds, tokens, provider)
     if counts.method == "exact" or (measured and script_of(sample) == "en"):
-        return below, above
+        return below, above, proved
     low, high = counts.band(tokens, sample)
-    return below + tokens - low, above + high - tokens
+    return below + tokens - low, above + high - tokens, proved
 
 
 def _kinds(prompt: Prompt) -> tuple[str, ...]:
