@@ -45,7 +45,6 @@ def count_text(
             f"count takes a text, not a {type(text).__name__}; a request body is counted by "
             "tokenmeter.estimate(body, provider=…, model=…).input"
         )
-    found = counter(model, provider)
     found = counter(model, provider, iso_day(at))
     if strict and found.found_by not in ("model", "similar"):
         from tokenmeter.errors import ConfigurationError
