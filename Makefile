@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 FIND := for one in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; exit; }; done
 
-.PHONY: demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer span-trees differential soak kill attacks check format bench docs clean
+.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer span-trees differential soak kill attacks check format bench docs clean
 
 $(READY): pyproject.toml
 	@found=$$($(FIND)); test -n "$$found" || { echo "tokenmeter needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }; \
@@ -76,6 +76,10 @@ test-backends: $(READY)
 test-newcomer: $(READY)
 	$(PY) tools/newcomer.py
 	$(PY) tools/newcomer.py --readme
+
+# Every known model name with its tokenizer family, for review after a change of tokenizers/models.toml.
+families: $(READY)
+	$(PY) tools/model_families.py
 
 # Every page and file that is generated: API, prices, dashboard, rules. The tests hold each equal to its source.
 docs: $(READY)

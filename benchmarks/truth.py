@@ -2,25 +2,26 @@
 
     python benchmarks/truth.py ../shared/truth/cases.jsonl.gz             the tables
     python benchmarks/truth.py CASES --show "OpenAI 4" tools              residuals of one cell, by kind of miss
-    python benchmarks/truth.py CASES --bands                              bands for the rules, learnt on one half
+    python benchmarks/truth.py CASES --goals                              the goals, per family
+    python benchmarks/truth.py CASES --dates DATES …                      date recordings that have no date of their own
 
 Prompts are grouped by family and by plain | tools | schema | history | media, answers by text | calls. `within 2` and
 `within 5%` are shares of cases; `bias` is the sum of our counts over the sum of theirs, less one; `covered` is the
 share with the billed figure inside [low, high]. The last columns are litellm's `token_counter` (where litellm is
 installed) and a naive count (message texts with o200k), both within 5%.
 
-Bands are learnt on the half of the cases whose hashed repository is even and checked on the other, so that
-near-copies of one recording never sit on both sides.
+Each call is counted as of its own date. `DATES` is a JSON object of case ids with the first and last day of the commits
+that hold the recording; a recording was made by the last.
+
+`benchmarks/truth_bands.py` learns the ranges from the same calls.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
-import hashlib
 import json
 import logging
-import math
 import os
 import re
 import sys
@@ -56,6 +57,7 @@ class Row:
     high: int
     method: str
     rule: str
+    family: str
     case: Mapping[str, Any]
 
     @property
@@ -63,9 +65,14 @@ class Row:
         return self.true - self.tokens
 
 
-def load(path: Path) -> list[dict[str, Any]]:
+def load(path: Path, dates: Path | None = None) -> list[dict[str, Any]]:
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+        cases = [json.loads(line) for line in lines]
+    known = json.loads(dates.read_text("utf-8")) if dates else {}
+    for case in cases:
+        if not case["date"] and case["id"] in known:
+            case["date"] = known[case["id"]][-1]
+    return cases
 
 
 def provider_of(case: Mapping[str, Any]) -> str:
@@ -143,7 +150,12 @@ def billed_output(case: Mapping[str, Any]) -> int | None:
     if api.startswith("cohere"):
         return (usage.get("tokens") or {}).get("output_tokens")
     found = next((usage[key] for key in OUTPUT_KEYS if usage.get(key) is not None), None)
-    return None if found is None else int(found)
+    if found is None:
+        return None
+    thought = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    if thought and usage.get("total_tokens") == usage.get("prompt_tokens", 0) + found + thought:
+        found += thought  # xAI's chat counts thoughts beside the completion
+    return int(found)
 
 
 def seen(case: Mapping[str, Any]) -> bool:
@@ -167,14 +179,14 @@ def prompts(cases: list[dict[str, Any]]) -> Iterator[Row]:
         if not true:
             continue
         found = requests.explain_request(
-            case["request"], provider=provider_of(case), model=model_of(case), api=case["api"]
+            case["request"], provider=provider_of(case), model=model_of(case), api=case["api"], at=case["date"]
         )
         count = found.count
         if count.tokens is None:
             continue
         yield Row(
             group_of(case), prompt_kind(case), case["lang"], true, count.tokens, count.low or 0, count.high or 0,
-            str(count.method), found.rule, case,
+            str(count.method), found.rule, str(count.family), case,
         )  # fmt: skip
 
 
@@ -201,7 +213,7 @@ def answers(cases: list[dict[str, Any]]) -> Iterator[Row]:
             reasoning = ""  # thoughts are billed apart
         found = requests.explain_output(
             model=model_of(case), provider=provider_of(case), api=case["api"], text=text, reasoning=reasoning,
-            tool_calls=calls, request=case["request"],
+            tool_calls=calls, request=case["request"], at=case["date"],
         )  # fmt: skip
         count = found.count
         if count.tokens is None:
@@ -211,7 +223,7 @@ def answers(cases: list[dict[str, Any]]) -> Iterator[Row]:
             kind = "json text"
         yield Row(
             group_of(case), kind, case["lang"], true, count.tokens, count.low or 0, count.high or 0, str(count.method),
-            found.rule, case,
+            found.rule, str(count.family), case,
         )  # fmt: skip
 
 
@@ -245,6 +257,116 @@ def table(title: str, rows: list[Row], peers: Mapping[str, Callable[[Row], int |
             f"{100 * widths[len(widths) // 2]:>5.0f}%"
             + "".join(f" {share(found, lambda r, peer=peer: near(r, peer(r))):>8}" for peer in peers.values())
         )
+
+
+SELF_HOSTED = ("self-hosted", "local", "llamacpp", "ollama", "gpustack", "mistralrs", "vllm")
+
+
+def _text_billed_below(case: Mapping[str, Any]) -> bool:
+    """The figure is smaller than the message text alone can be: another call's, or one typed by hand."""
+    true = billed_input(case)
+    if not true or not case["request"]:
+        return False
+    prompt = read(case["request"], case["api"])
+    least = sum(_o200k().count(text) for message in prompt.messages for text in message.texts)
+    return true < 0.6 * least
+
+
+def _media_unmarked(case: Mapping[str, Any]) -> bool:
+    body = json.dumps(case["request"] or {})
+    return not case["has_media"] and any(
+        mark in body for mark in ("data:image/", "wordprocessingml", "application/pdf")
+    )
+
+
+def _no_text(case: Mapping[str, Any]) -> bool:
+    body = case["request"]
+    return bool(body) and not any(
+        body.get(key) for key in ("messages", "input", "contents", "prompt", "message", "inputText", "Messages")
+    )
+
+
+def _stored_items(case: Mapping[str, Any]) -> bool:
+    """Items of which the vendor keeps the content: compactions, and reasoning replayed by its id."""
+    items = (case["request"] or {}).get("input")
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, dict) and (
+            item.get("type") == "compaction"
+            or (item.get("type") == "reasoning" and not item.get("content") and not item.get("encrypted_content"))
+        ):
+            return True
+    return False
+
+
+def _summary_for_reasoning(case: Mapping[str, Any]) -> bool:
+    """The visible thoughts are not those that were billed."""
+    usage = case["usage"]
+    details = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    billed, text = details.get("reasoning_tokens"), case["output"].get("reasoning") or ""
+    return bool(text and billed) and abs(_o200k().count(text) - billed) > 0.3 * billed + 10
+
+
+Criteria = tuple[tuple[str, Callable[[Mapping[str, Any]], bool]], ...]
+SET_ASIDE: Criteria = (
+    ("a server of the author's own", lambda case: case["vendor"] in SELF_HOSTED),
+    ("a body without text", _no_text),
+    ("billed less than 60% of its own message text", _text_billed_below),
+    ("content that the vendor keeps and the body does not show", _stored_items),
+    ("an image or a file in a tool result, not marked as media", _media_unmarked),
+)
+SET_ASIDE_ANSWERS: Criteria = (
+    SET_ASIDE[0],
+    (
+        "a fixture without its request, which authors edit by hand",
+        lambda case: case["kind"] == "fixture" and not case["request"],
+    ),
+    ("thoughts shown as a summary", _summary_for_reasoning),
+    ("a host that strips text beside calls", lambda case: case["vendor"] == "groq" and "llama-4" in model_of(case)),
+)
+
+
+def kept(rows: list[Row], criteria: Criteria) -> list[Row]:
+    """The rows that no criterion sets aside; prints how many each does."""
+    left = []
+    dropped: Counter[str] = Counter()
+    for row in rows:
+        why = next((name for name, test in criteria if test(row.case)), None)
+        if why is None:
+            left.append(row)
+        else:
+            dropped[why] += 1
+    print("set aside:", ", ".join(f"{name}: {count}" for name, count in dropped.most_common()))
+    return left
+
+
+def goals(rows: list[Row], out: list[Row]) -> None:
+    """The shares that the goals name, over hosted vendors, by family with 20 cases or more."""
+
+    def line(title: str, found: list[Row], test: Callable[[Row], bool]) -> None:
+        families: dict[str, list[Row]] = defaultdict(list)
+        for row in found:
+            families[row.family].append(row)
+        plain = [row for row in found if not row.family.startswith("claude")]
+        print(f"\n{title:<28} all {share(found, test)} of {len(found)}")
+        print(f"    {'without Claude':<16} {share(plain, test)} of {len(plain)}")
+        for family, part in sorted(families.items(), key=lambda item: -len(item[1])):
+            if len(part) >= 20:
+                print(f"    {family:<16} {share(part, test)} of {len(part)}")
+
+    rows, out = kept(rows, SET_ASIDE), kept(out, SET_ASIDE_ANSWERS)
+    within_2, within_5 = (lambda row: abs(row.miss) <= 2), (lambda row: near(row, row.tokens))
+    line("plain prompts within 2", [row for row in rows if row.kind == "plain"], within_2)
+    line("tool prompts within 5%", [row for row in rows if row.kind == "tools"], within_5)
+    line("output text within 2", [row for row in out if row.kind in ("text", "json text")], within_2)
+    line("calls within 5%", [row for row in out if row.kind == "calls"], within_5)
+    line("covered, prompts", rows, lambda row: row.low <= row.true <= row.high)
+    line("covered, answers", out, lambda row: row.low <= row.true <= row.high)
+    chinese = [row for row in rows + out if row.lang == "zh" and row.kind in ("plain", "text")]
+    for family in sorted({row.family for row in chinese}):
+        part = [row for row in chinese if row.family == family]
+        total = sum(row.true for row in part)
+        off = sum(row.tokens for row in part) / total - 1
+        print(f"Chinese sum {family:<12} {100 * off:+6.2f}% of {total} ({len(part)})")
 
 
 def naive(row: Row) -> int | None:
@@ -296,12 +418,6 @@ def litellm_peer() -> Callable[[Row], int | None] | None:
     return count
 
 
-def half(row: Row) -> int:
-    """0 or 1 by the repository and folder a case was recorded in, so that near-copies stay together."""
-    source = str(row.case["provenance"]).rpartition("/")[0]
-    return hashlib.sha256(source.encode()).digest()[0] & 1
-
-
 def show(rows: list[Row], group: str, kind: str, most: int) -> None:
     found = [row for row in rows if row.group == group and row.kind == kind]
     print(Counter(row.miss for row in found).most_common(25))
@@ -320,83 +436,26 @@ def show(rows: list[Row], group: str, kind: str, most: int) -> None:
         )
 
 
-SHARES = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)
-BAND_KINDS = {"text": "output", "json text": "output", "text+thought": "output_reasoning", "calls": "output_calls"}
-
-
-def learn(rows: list[Row]) -> tuple[float, float, float, float]:
-    """The narrowest of a few forms (fixed tokens plus a share) which leaves out 2.5% on each side at most.
-
-    A prompt half of which nobody sees (a host's own preamble) is left out where it is rare: a band wide enough for it
-    would say nothing of the others. A handful of cases says little of the tails, so small cells get a margin.
-    """
-    usual = [row for row in rows if abs(row.miss) <= max(100, 0.5 * row.true)]
-    rows = usual if len(usual) >= 0.9 * len(rows) else rows
-    floor, margin = (0, 0.0) if len(rows) >= 100 else (1, 0.005) if len(rows) >= 30 else (3, 0.02)
-    sides: list[float] = []
-    for sign in (-1, 1):
-        forms = []
-        for part in SHARES:
-            misses = sorted(sign * row.miss - part * row.tokens for row in rows)
-            fixed = max(float(floor), math.ceil(misses[min(len(misses) - 1, int(0.98 * len(misses)))]))
-            forms.append((sum(fixed + part * row.tokens for row in rows), fixed, part))
-        _, fixed, part = min(forms)
-        sides += [fixed, max(part, margin)]
-    return sides[0], sides[1], sides[2], sides[3]
-
-
-def bands(rows: list[Row], write: Path | None) -> None:
-    """Learn a band for each rule and kind, print how it holds on the other half, and write them all."""
-    cells: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        if row.rule != "none":
-            cells[row.rule][BAND_KINDS.get(row.kind, row.kind)].append(row)
-    lines = [
-        "# Written by `python benchmarks/truth.py CASES --bands --write`. By rule and kind of request or answer:",
-        "# [tokens below, share below, tokens above, share above] within which 95% of the billed figures lay.",
-    ]
-    kept_all: list[bool] = []
-    for rule, kinds in sorted(cells.items()):
-        lines.append(f'\n["{rule}"]')
-        for kind, found in sorted(kinds.items()):
-            if len(found) < 6 or kind == "media":  # media bring their own range
-                continue
-            halves = [row for row in found if half(row)], [row for row in found if not half(row)]
-            kept = []
-            for learnt, tested in (halves, halves[::-1]):
-                if len(learnt) >= 6:
-                    b = learn(learnt)
-                    kept += [-b[0] - b[1] * row.tokens <= row.miss <= b[2] + b[3] * row.tokens for row in tested]
-            kept_all += kept
-            b = learn(found)
-            lines.append(f"{kind} = [{b[0]:g}, {b[1]:g}, {b[2]:g}, {b[3]:g}]")
-            held = f"{100 * sum(kept) / len(kept):.0f}%" if kept else "-"
-            print(f"{rule:<24} {kind:<17} n={len(found):<5} held out: {held:>5}   {lines[-1]}")
-    print(f"held out in all: {100 * sum(kept_all) / len(kept_all):.1f}% of {len(kept_all)}")
-    if write:
-        write.write_text("\n".join(lines) + "\n", "utf-8")
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("cases", type=Path)
+    parser.add_argument("--dates", type=Path, help="JSON: case id to the first and last day of its commits")
+    parser.add_argument("--goals", action="store_true", help="the shares that the goals name, per family")
     parser.add_argument("--show", nargs=2, metavar=("GROUP", "KIND"))
     parser.add_argument("--most", type=int, default=30)
     parser.add_argument("--least", type=int, default=5)
-    parser.add_argument("--bands", action="store_true")
-    parser.add_argument("--write", action="store_true", help="with --bands: write them into the package")
     parser.add_argument("--no-peers", action="store_true")
     options = parser.parse_args(arguments)
     if not options.cases.exists():
         print(f"{options.cases}: not there; the recorded calls are kept outside the repository", file=sys.stderr)
         return 2
-    cases = load(options.cases)
+    cases = load(options.cases, options.dates)
     rows, out = list(prompts(cases)), list(answers(cases))
     if options.show:
         show(rows + out, *options.show, options.most)
         return 0
-    if options.bands:
-        bands(rows + out, Path(requests.__file__).with_name("error_bands.toml") if options.write else None)
+    if options.goals:
+        goals(rows, out)
         return 0
     litellm = None if options.no_peers else litellm_peer()
     table("prompts", rows, {"naive": naive, **({"litellm": litellm} if litellm else {})}, options.least)

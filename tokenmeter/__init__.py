@@ -222,14 +222,15 @@ def current() -> Scope | None:
     return SCOPE.get()
 
 
-def count(text: str, *, model: str, provider: str | None = None) -> TokenCount:
+def count(text: str, *, model: str, provider: str | None = None, at: datetime | str | None = None) -> TokenCount:
     """Count the tokens of a text, offline; the answer says how far to trust it (`low`, `high`, `method`).
 
-    Raises UsageError for what is no text: a request body is counted by `estimate(body, ...).input`.
+    `at` is when the call is made (default: now), for names whose model changes; ValueError where it is no time. Raises
+    UsageError for what is no text: a request body is counted by `estimate(body, ...).input`.
     """
     from tokenmeter.tokens import count_text
 
-    return count_text(text, model=model, provider=provider)
+    return count_text(text, model=model, provider=provider, at=at)
 
 
 def estimate(

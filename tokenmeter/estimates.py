@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter.usage import Source, TokenCount, Usage
+from tokenmeter.wire.request_body import limit_of
 from tokenmeter.wire.request_params import request_params
 
 if TYPE_CHECKING:
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
     from tokenmeter.money import Money
 
 __all__ = ["Estimate", "estimate"]
-
-_LIMITS = (
-    "max_completion_tokens", "max_output_tokens", "max_tokens", "maxOutputTokens", "max_tokens_to_sample", "maxTokens",
-    "num_predict", "maxTokenCount", "max_new_tokens",
-)  # fmt: skip
-_PARTS = ("parameters", "generationConfig", "generation_config", "inferenceConfig", "textGenerationConfig", "options")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +59,12 @@ def estimate(
 
     params: Mapping[str, Any] = {}
     if isinstance(request, str):
-        counted = count_text(request, model=model, provider=provider)
+        counted = count_text(request, model=model, provider=provider, at=at)
     elif isinstance(request, Mapping):
-        counted = count_request(request, provider=provider, model=model, api=api, at=_day(at))
+        counted = count_request(request, provider=provider, model=model, api=api, at=at)
         if corrected is not None:
             counted = corrected(counted, request)
-        output_limit = output_limit if output_limit is not None else _limit(request)
+        output_limit = output_limit if output_limit is not None else limit_of(request)
         params = request_params(request) or {}
     else:
         reason = f"a request is a body or a text, not a {type(request).__name__}"
@@ -92,21 +87,3 @@ def _cost(
     from tokenmeter.cost import Cost
 
     return Cost(cost.offer, "unpriced", None, (), cost.at, reason=f"input_tokens is not known: {counted.reason}")
-
-
-def _day(at: datetime | date | str | None) -> str | None:
-    """The ISO day of an instant, for vendors that changed what they add to a request."""
-    if isinstance(at, datetime):
-        return at.astimezone(UTC).date().isoformat()
-    return at[:10] if isinstance(at, str) else at.isoformat() if at is not None else None
-
-
-def _limit(body: Mapping[str, Any]) -> int | None:
-    for place in (body, *(body.get(name) for name in _PARTS)):
-        if not isinstance(place, Mapping):
-            continue
-        for name in _LIMITS:
-            value = place.get(name)
-            if type(value) is int and value >= 0:
-                return value
-    return None

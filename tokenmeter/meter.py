@@ -309,11 +309,13 @@ class Tokenmeter:
 
     # Numbers without a call ---------------------------------------------------------------------------------
 
-    def count(self, text: str, *, model: str, provider: str | None = None) -> TokenCount:
-        """Count the tokens of a text, offline."""
+    def count(
+        self, text: str, *, model: str, provider: str | None = None, at: datetime | str | None = None
+    ) -> TokenCount:
+        """Count the tokens of a text, offline; `at` is when the call was or will be made (now)."""
         from tokenmeter.tokens import count_text
 
-        return count_text(text, model=model, provider=provider)
+        return count_text(text, model=model, provider=provider, at=at)
 
     def estimate(
         self,

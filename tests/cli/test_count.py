@@ -49,6 +49,26 @@ def test_a_request_line_with_its_output(tmp_path: Path, capsys: pytest.CaptureFi
         assert part["family"] == "o200k"
 
 
+@pytest.mark.parametrize(
+    ("at", "tokens"),
+    [
+        pytest.param(None, 16, id="now"),
+        pytest.param("2025-06-01", 4, id="before the endpoint's own prompt"),
+        pytest.param("2026-03-01T01:00:00+08:00", 4, id="the day is that of UTC"),
+        pytest.param("2026-08-01T00:00:00Z", 16, id="since then"),
+    ],
+)
+def test_a_request_is_counted_as_of_its_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], at: str | None, tokens: int
+) -> None:
+    request = {"messages": [{"role": "user", "content": "hi"}]}
+    line = {"provider": "mistral", "model": "mistral-small-latest", "request": request, "at": at}
+    status, [answer] = _answers(tmp_path, capsys, [json.dumps(line)])
+    assert status == 0
+    assert answer["input"]["tokens"] == tokens
+    assert answer.get("at") == at
+
+
 def test_the_model_may_be_in_the_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = json.dumps({"request": {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}})
     status, [answer] = _answers(tmp_path, capsys, [line])
@@ -73,6 +93,9 @@ def test_an_unknown_model_is_an_answer(tmp_path: Path, capsys: pytest.CaptureFix
         pytest.param({"model": "gpt-4o", "provider": ["x"], "text": "hi"}, "provider", id="provider is a list"),
         pytest.param({"model": "gpt-4o", "request": "hi"}, "request", id="request is a string"),
         pytest.param({"model": "gpt-4o", "request": {}, "text": "hi"}, "request", id="both"),
+        pytest.param({"model": "gpt-4o", "text": "hi", "at": 5}, "at", id="at is a number"),
+        pytest.param({"model": "gpt-4o", "text": "hi", "at": "yesterday"}, "at", id="at is no time"),
+        pytest.param({"model": "gpt-4o", "text": "hi", "at": "2026-01-01T10:00:00"}, "at", id="at has no offset"),
         pytest.param({"model": "gpt-4o", "text": "hi", "output": "x"}, "output", id="output is a string"),
         pytest.param({"model": "gpt-4o", "text": "hi", "output": {"text": 1}}, "output.text", id="output text"),
         pytest.param(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tokenmeter.tokens.families import read_family
+
 ROOT = Path(__file__).parents[2]
 pytest.importorskip("hatchling", reason="builds the wheels")
 
@@ -71,6 +73,24 @@ def test_an_installed_wheel_prices_and_counts(sdk: Path) -> None:
     assert not {name for name in names if name.startswith("tokenizers/")}, "that name belongs to others"
     code = 'import tokenmeter; print(tokenmeter.count("你好，世界", model="qwen-plus"))'
     assert "method='exact'" in run(code, sdk)
+
+
+def test_the_notice_of_every_vocabulary_travels_with_it(sdk: Path) -> None:
+    info = next(sdk.glob("*.dist-info"))
+    metadata = (info / "METADATA").read_text("utf-8")
+    named = next(line for line in metadata.splitlines() if line.startswith("License-Expression: "))
+    with_vocabulary = [path for path in (sdk / "tokenmeter/tokens/_data").glob("*.toml") if path.stem != "models"]
+    families = [read_family(path, path.stem) for path in with_vocabulary]
+    shipped = [family for family in families if family.vocabulary and family.shipped]
+    assert len(shipped) >= 12
+    for family in shipped:
+        assert family.notice, family.name
+        notice = (info / "licenses" / "licenses" / family.notice).read_text("utf-8")
+        spdx = notice.partition("SPDX-License-Identifier: ")[2].partition("\n")[0]
+        assert spdx in named.partition(": ")[2].split(" AND "), family.name
+        assert "Copyright" in notice
+        assert spdx.startswith("Apache") == family.licence.startswith("Apache"), family.name
+        assert family.name in notice.partition("\n")[0], family.name
 
 
 def test_the_compiled_book_is_the_book(sdk: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -22,6 +24,18 @@ SHIPPED = family_names()
     [
         pytest.param("qwen-plus", "alibaba", "qwen", "exact", id="alias"),
         pytest.param("Qwen/Qwen3-235B-A22B-Instruct-2507", "siliconflow", "qwen", "exact", id="organisation and case"),
+        pytest.param("Qwen/Qwen3.5-9B", None, "qwen3.5", "exact", id="the organisation's name is not the model's"),
+        pytest.param("deepseek/deepseek-r1-distill-llama-70b", None, "llama-3", "stand-in", id="a distill, resold"),
+        pytest.param("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", None, "qwen", "exact", id="a distill of the vendor"),
+        pytest.param("deepseek-ai/DeepSeek-V2.5", None, "deepseek-v2", "stand-in", id="an earlier vocabulary, resold"),
+        pytest.param("deepseek/deepseek-r1/community", "ppio", "deepseek-v3", "exact", id="a variant after the model"),
+        pytest.param("mistralai/mixtral-8x7b-instruct", "openrouter", "llama-2", "stand-in", id="Mixtral"),
+        pytest.param("mistralai/mistral-large-2411", "openrouter", "llama-2", "stand-in", id="an older Mistral"),
+        pytest.param("meta-llama/Llama-2-70b-chat-hf", None, "llama-2", "stand-in", id="Llama 2"),
+        pytest.param("qwen/some-new-thing", None, "qwen", "stand-in", id="only the organisation is known"),
+        pytest.param("gemini-1.5-pro", "google", "gemma", "stand-in", id="a vocabulary close to the family's"),
+        pytest.param("gpt-3.5-turbo-instruct", "openai", "cl100k", "exact", id="GPT-3.5"),
+        pytest.param("text-davinci-003", "openai", "cl100k", "stand-in", id="GPT-3"),
         pytest.param("qwen3.6-plus", "alibaba", "qwen3.5", "exact", id="the longer prefix wins"),
         pytest.param("deepseek-ai/DeepSeek-V3.2", None, "deepseek-v3", "exact", id="resold"),
         pytest.param("deepseek-r1-distill-qwen-32b", None, "qwen", "exact", id="distilled into Qwen"),
@@ -52,30 +66,30 @@ def test_an_unknown_model_is_refused_when_strict() -> None:
         tokens.count_text("hi", model="no-such-model", strict=True)
 
 
-def _billed_by_token() -> list[tuple[str, str]]:
-    """Every (provider, model) of the price book that has a rate per token, and every alias."""
-    found = set()
-    for path in sorted((ROOT / "tokenmeter/prices/data").glob("*.toml")):
-        with path.open("rb") as file:
-            book = tomllib.load(file)
-        stack: list[object] = [book]
-        while stack:
-            item = stack.pop()
-            if isinstance(item, dict):
-                names = item.get("model", item.get("models", item.get("id")))
-                if "input" in item or "output" in item or {"of", "model"} <= item.keys():
-                    listed = names if isinstance(names, list) else [names]
-                    found.update((path.stem, name) for name in listed if isinstance(name, str))
-                stack.extend(item.values())
-            elif isinstance(item, list):
-                stack.extend(item)
-    return sorted(found)
+def _names_table() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("model_families", ROOT / "tools" / "model_families.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_known_name_has_the_family_of_the_reviewed_table() -> None:
+    names = _names_table()
+    table = names.read_table()
+    wanted = names.rows(key for key, row in table.items() if row[2] == names.RECORDED)
+    assert len(wanted) > 2500
+    changed = {key: (table.get(key), row) for key, row in wanted.items() if table.get(key) != row}
+    assert not changed, "look each of these up, then run `python tools/model_families.py`"
+    assert not table.keys() - wanted.keys()
 
 
 def test_every_priced_model_is_named_in_a_family() -> None:
-    priced = _billed_by_token()
+    priced = sorted(set(_names_table().priced_models()))
     assert len(priced) > 500
-    lost = [(provider, model) for provider, model in priced if match_model(model, provider).by != "model"]
+    named = ("model", "similar")
+    lost = [(provider, model) for provider, model in priced if match_model(model, provider).by not in named]
     assert not lost, "name these in tokenizers/models.toml"
 
 

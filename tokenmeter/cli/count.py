@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from tokenmeter.usage import TokenCount
 
 _EPILOG: Final = """\
-a line of --jsonl: {"id", "provider"?, "model", "text"}
-               or: {"id", "provider"?, "model", "api"?, "request": {body as sent},
+a line of --jsonl: {"id", "provider"?, "model", "at"?, "text"}
+               or: {"id", "provider"?, "model", "at"?, "api"?, "request": {body as sent},
                     "output"?: {"text", "reasoning", "tool_calls"}}
+at is the time of the call: RFC 3339 with offset, or a day; without one it is now
 method is that of the worst part: ratio (by script), stand-in (another vocabulary), template (overhead by rule), exact
 """
 _BLOCK: Final = 1 << 20
@@ -47,6 +48,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--model", metavar="NAME", help="the model as the provider names it")
     parser.add_argument("--provider", metavar="ID", help="who serves it, where that matters")
     parser.add_argument("--api", metavar="NAME", help="the wire format of --request; guessed from the body")
+    parser.add_argument(
+        "--at", metavar="TIME", help="the time of the call (default: now); vendors change what they add"
+    )
     parser.add_argument("--explain", action="store_true", help="itemise a request's tokens")
     parser.add_argument("--strict", action="store_true", help="refuse a model no family names")
     parser.add_argument("--json", action="store_true", help="the contract's JSON instead of text")
@@ -59,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError("give one of TEXT, --file PATH, --request PATH and --jsonl FILE")
     if args.jsonl is not None:
         return answer_lines(args.jsonl, lambda line: answer(line, explain=args.explain))
+    args.at = _flag_day(args.at)
     if args.request is not None:
         return _request(args)
     if not args.model:
@@ -68,16 +73,17 @@ def run(args: argparse.Namespace) -> int:
 
         count_text("", model=args.model, provider=args.provider, strict=True)
     if args.file is not None:
-        return _show(_count_file(args.file, args.model, args.provider), as_json=args.json)
+        return _show(_count_file(args.file, args.model, args.provider, args.at), as_json=args.json)
     from tokenmeter.tokens import count_text
 
-    return _show(count_text(args.text, model=args.model, provider=args.provider), as_json=args.json)
+    return _show(count_text(args.text, model=args.model, provider=args.provider, at=args.at), as_json=args.json)
 
 
 def answer(line: Mapping[str, Any], *, explain: bool = False) -> dict[str, Any]:
     """The contract's answer to one line. Raises LineError naming the invalid field."""
     provider, api = _name(line, "provider"), _name(line, "api")
     model = _name(line, "model")
+    day = _day(line.get("at"))
     text, request, output = line.get("text"), line.get("request"), line.get("output")
     if text is not None and request is not None:
         raise LineError("a line has text or request, not both", "request")
@@ -89,24 +95,30 @@ def answer(line: Mapping[str, Any], *, explain: bool = False) -> dict[str, Any]:
             raise LineError("model must be a name such as 'qwen-plus'", "model")
         from tokenmeter.tokens import count_text
 
-        found = {"input": shown(count_text(text, model=model, provider=provider))}
+        found = {"input": shown(count_text(text, model=model, provider=provider, at=day))}
     elif isinstance(request, Mapping):
         model = model or model_of(request)
         if not model:
             raise LineError("model must be a name such as 'qwen-plus', in the line or in the request", "model")
         from tokenmeter.tokens.requests import explain_request
 
-        explained = explain_request(request, provider=provider, model=model, api=api)
+        explained = explain_request(request, provider=provider, model=model, api=api, at=day)
         found = {"input": shown(explained.count)}
         if explain:
             found["parts"] = _parts(explained)
     else:
         raise LineError('give "text", or "request" with the body as it was sent', "request" if request else "text")
-    return found | {"output": None if output is None else _output(output, model, provider, api, request)}
+    found["output"] = None if output is None else _output(output, model, provider, api, request, day)
+    return found if day is None else found | {"at": line["at"]}
 
 
 def _output(
-    output: object, model: str, provider: str | None, api: str | None, request: Mapping[str, Any] | None
+    output: object,
+    model: str,
+    provider: str | None,
+    api: str | None,
+    request: Mapping[str, Any] | None,
+    day: str | None,
 ) -> dict[str, Any]:
     from tokenmeter.tokens import count_output
 
@@ -130,6 +142,7 @@ def _output(
             reasoning=reasoning,
             tool_calls=calls,
             request=request,
+            at=day,
         )
     )
 
@@ -139,6 +152,27 @@ def _name(line: Mapping[str, Any], field: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise LineError(f"{field} must be a string", field)
     return value or None
+
+
+def _day(at: object) -> str | None:
+    """The day of a line's time. Raises LineError where it is none."""
+    from tokenmeter.tokens.days import iso_day
+
+    if at is not None and not isinstance(at, str):
+        raise LineError('at must be a time such as "2026-11-21T10:00:00+08:00" or a day', "at")
+    try:
+        return iso_day(at)
+    except ValueError as error:
+        raise LineError(f"at: {error}", "at") from None
+
+
+def _flag_day(at: str | None) -> str | None:
+    from tokenmeter.tokens.days import iso_day
+
+    try:
+        return iso_day(at)
+    except ValueError as error:
+        raise ConfigurationError(f"--at: {error}") from None
 
 
 def shown(count: TokenCount) -> dict[str, Any]:
@@ -158,14 +192,14 @@ def _parts(explained: Explained) -> list[dict[str, Any]]:
     return [{"part": item.part, "tokens": item.tokens, "note": item.note} for item in explained.items]
 
 
-def _count_file(path: str, model: str, provider: str | None) -> TokenCount:
+def _count_file(path: str, model: str, provider: str | None, day: str | None) -> TokenCount:
     """Count a file of any size in blocks; invalid UTF-8 counts as U+FFFD and is reported in `skipped`."""
     from dataclasses import replace
 
     from tokenmeter.tokens.counter import counter
     from tokenmeter.tokens.streams import TextCounter
 
-    counts = TextCounter(counter(model, provider))
+    counts = TextCounter(counter(model, provider, day))
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     bad = 0
     try:
@@ -197,7 +231,7 @@ def _request(args: argparse.Namespace) -> int:
         raise ConfigurationError(f"--request {args.request}: the body must be an object")
     if not args.model and model_of(body) is None:
         raise ConfigurationError("--model is missing, and the body names none")
-    explained = explain_request(body, provider=args.provider, model=args.model, api=args.api)
+    explained = explain_request(body, provider=args.provider, model=args.model, api=args.api, at=args.at)
     return _show(explained.count, as_json=args.json, explained=explained if args.explain else None)
 
 
@@ -218,4 +252,6 @@ def _show(count: TokenCount, *, as_json: bool, explained: Explained | None = Non
         rows = [[item.part, str(item.tokens), item.note] for item in explained.items]
         print(table(["part", "tokens", "note"], rows, right=["tokens"]))
         print(f"rule {explained.rule}: {explained.source}")
+        if not explained.proved:
+            print("its range was measured on fewer than two sources, and is wider for that")
     return 0

@@ -23,26 +23,30 @@ from tokenmeter.usage import TokenCount
 if TYPE_CHECKING:
     from threading import Thread
 
+    from tokenmeter.tokens.days import Moment
     from tokenmeter.tokens.streams import OutputCounter
 
 __all__ = ["OutputCounter", "count_output", "count_request", "count_text", "family_names", "preload", "register"]
 
 
-def count_text(text: str, *, model: str, provider: str | None = None, strict: bool = False) -> TokenCount:
-    """Tokens of a plain text, without any chat overhead.
+def count_text(
+    text: str, *, model: str, provider: str | None = None, at: Moment | None = None, strict: bool = False
+) -> TokenCount:
+    """Tokens of a plain text, without any chat overhead; `at` is the time of the call, now where absent.
 
     A model no entry names is counted with a stand-in and a wide range; `strict=True` raises ConfigurationError instead.
-    Raises UsageError for what is no text.
+    Raises UsageError for what is no text, ValueError for an `at` that is no time.
     """
     from tokenmeter.tokens.counter import counter
+    from tokenmeter.tokens.days import iso_day
 
     if not isinstance(text, str):
         raise UsageError(
             f"count takes a text, not a {type(text).__name__}; a request body is counted by "
             "tokenmeter.estimate(body, provider=…, model=…).input"
         )
-    found = counter(model, provider)
-    if strict and found.found_by != "model":
+    found = counter(model, provider, iso_day(at))
+    if strict and found.found_by not in ("model", "similar"):
         from tokenmeter.errors import ConfigurationError
 
         raise ConfigurationError(
@@ -57,21 +61,22 @@ def count_request(
     provider: str | None = None,
     model: str | None = None,
     api: str | None = None,
-    at: str | None = None,
+    at: Moment | None = None,
 ) -> TokenCount:
     """Input tokens of a whole request body as sent: messages, roles, tools, schema and media.
 
-    `model` and `api` are read from the body where they are not given; `at` is the ISO date of the call, now where
-    absent, for vendors that changed what they add.
+    `model` and `api` are read from the body where they are not given; `at` is the time of the call, now where absent,
+    for vendors that changed what they add. Raises ValueError for an `at` that is no time.
     """
     custom = sys.modules.get("tokenmeter.tokens.custom_template")  # there once the user has registered a vocabulary
     if custom is not None:
         exact: TokenCount | None = custom.count_chat(body, provider=provider, model=model)
         if exact is not None:
             return exact
+    from tokenmeter.tokens.days import iso_day
     from tokenmeter.tokens.requests import explain_request
 
-    return explain_request(body, provider=provider, model=model, api=api, at=at).count
+    return explain_request(body, provider=provider, model=model, api=api, at=iso_day(at)).count
 
 
 def count_output(
@@ -83,12 +88,14 @@ def count_output(
     reasoning: str = "",
     tool_calls: Sequence[Mapping[str, Any]] = (),
     request: Mapping[str, Any] | None = None,
-    at: str | None = None,
+    at: Moment | None = None,
 ) -> TokenCount:
     """Output tokens of an answer: its text, visible reasoning and tool calls, with end marks and wrappers.
 
-    Given the `request` it answers, what offered tools or a schema change about the answer is counted too.
+    Given the `request` it answers, what offered tools or a schema change about the answer is counted too;
+    `at` is as in `count_request`.
     """
+    from tokenmeter.tokens.days import iso_day
     from tokenmeter.tokens.requests import explain_output
 
     return explain_output(
@@ -99,7 +106,7 @@ def count_output(
         reasoning=reasoning,
         tool_calls=tool_calls,
         request=request,
-        at=at,
+        at=iso_day(at),
     ).count
 
 

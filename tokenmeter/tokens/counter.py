@@ -1,6 +1,6 @@
 """Counts the text of one model: with which vocabulary, how exactly, and in which range.
 
-`counter(model, provider)` is what request counting, streams and the command line build on. It finds the model's
+`counter(model, provider, at)` is what request counting, streams and the command line build on. It finds the model's
 family by data (`tokenizers/models.toml`), and loads a vocabulary when something is counted, not before. Where the
 family has no vocabulary another stands in, and the family's own file says how many true tokens one of the stand-in's is
 worth, by script; where a vocabulary cannot be loaded the text's script alone decides.
@@ -24,7 +24,7 @@ __all__ = ["Counter", "counter"]
 logger: Final = logging.getLogger("tokenmeter")
 
 GUESSED: Final[Scale] = (1.0, 0.85, 1.25)
-"""For a model no entry names, counted with its vendor's usual vocabulary: as far as a vendor's vocabularies differ."""
+"""For a model counted with another vocabulary of its vendor: as far as a vendor's vocabularies differ."""
 
 _PER_CUT: Final = 2
 """Tokens by which a count may be off for each place where a long word was cut; 0.8 was the most in trials."""
@@ -38,7 +38,7 @@ class Counter:
 
     `family_name` is the family the model belongs to, which chat templates are chosen by (`claude`); `family` is the one
     whose vocabulary counts (`cl100k` for Claude). `method` is `exact`, `stand-in` or, where the vocabulary cannot be
-    loaded, `ratio`. `found_by` says whether the model was named, or its provider's usual family or the default taken.
+    loaded, `ratio`. `found_by` says how the family was found, as `FamilyMatch.by`.
     """
 
     __slots__ = ("_scale", "_tokenizer", "family", "family_name", "found_by", "method", "model", "provider", "reason")
@@ -51,7 +51,7 @@ class Counter:
         self.family = family.counted_with
         self.found_by = match.by
         self.method = "exact" if self.family == family.name and match.by == "model" else "stand-in"
-        self.reason = None if match.by == "model" else f"model {model!r} is not known: counted with {self.family}"
+        self.reason = _reason(model, self.family, match)
         self._scale = _scale(family, match)
         self._tokenizer: Tokenizer | None = None
 
@@ -109,6 +109,14 @@ class Counter:
         return TokenCount(tokens, low, high, self.method, self.family_name, (), self.reason)
 
 
+def _reason(model: str, vocabulary: str, match: FamilyMatch) -> str | None:
+    if match.by == "model":
+        return None
+    if match.by == "similar":
+        return f"the vocabulary of {model!r} is not published: counted with {vocabulary}, which is similar"
+    return f"model {model!r} is not known: counted with {vocabulary}"
+
+
 def _scale(family: Family, match: FamilyMatch) -> dict[Script, Scale] | None:
     if family.counted_with != family.name:
         return dict(family.scale)
@@ -121,10 +129,22 @@ def _by_ratio(text: str) -> tuple[int, int, int]:
     return tally.ratio()
 
 
+def counter(model: str, provider: str | None = None, at: str | None = None) -> Counter:
+    """The counter of a model on an ISO day or now, cached.
+
+    Never raises on an unknown model: it gets a stated stand-in, widely ranged.
+    """
+    return _counter(model, provider, match_model(model, provider, at))
+
+
 @lru_cache(maxsize=4096)
-def counter(model: str, provider: str | None = None) -> Counter:
-    """The counter of a model, cached. Never raises on an unknown model: it gets a stated stand-in, widely ranged."""
-    return Counter(model, provider, match_model(model, provider))
+def _counter(model: str, provider: str | None, match: FamilyMatch) -> Counter:
+    return Counter(model, provider, match)
+
+
+def forget_counters() -> None:
+    """Drop the cached counters, once the families they were made of have changed."""
+    _counter.cache_clear()
 
 
 def load_for(name: str) -> None:

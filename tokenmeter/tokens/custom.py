@@ -71,9 +71,9 @@ def register(family: str, path: str | os.PathLike[str], *, models: Iterable[str]
     put_template(custom.name, _template(place))
     families.add_family(custom, tuple(models))
     engine.put_tokenizer(custom.name, tokenizer)
-    from tokenmeter.tokens.counter import counter
+    from tokenmeter.tokens.counter import forget_counters
 
-    counter.cache_clear()
+    forget_counters()
 
 
 def _hugging_face(family: families.Family, place: Path) -> HuggingFace:

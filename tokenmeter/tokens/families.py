@@ -4,14 +4,18 @@ A family is one `<family>.toml`: how text becomes tokens (pattern, normalisation
 the vendor publishes no vocabulary, which family stands in and how far off it is. `models.toml` says which model belongs
 where. Both are data: adding a family or a model adds lines there and touches no code.
 
-A model's name is looked up as it is and by its last path segment, in lower case. An entry is a whole name, `prefix*` or
-`*part*`; the whole name wins, then the longest prefix, then the longest part, and an entry of the model's own provider
-before one for all.
+A model's name is looked up in lower case, its last path segment first, then with each segment in front of it: the
+organisation (`Qwen/`, `mistralai/`) decides only where the model's own name says nothing. An entry is a whole name,
+`prefix*` or `*part*`; the whole name wins, then the longest prefix, then the longest part, and an entry of the model's
+own provider before one for all. An entry with `similar = true` names models whose vocabulary is another's than the
+family's, though close to it: their counts are never exact. An entry with `after` or `before` (ISO days) holds for calls
+from or until then: a vendor's `-latest` names change their model.
 """
 
 from __future__ import annotations
 
 import tomllib
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache, lru_cache
@@ -55,6 +59,8 @@ class Family:
     units: str = "bytes"
     source: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
+    notice: str = ""
+    """The file in `licenses/` that the vocabulary's licence asks to be passed on."""
     note: str = ""
     path: Path | None = None
 
@@ -74,7 +80,11 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class FamilyMatch:
-    """The family of a model and how it was found: `model` (stated), `provider` (its vendor's usual) or `default`."""
+    """The family of a model and how it was found.
+
+    `model` and `similar`: an entry names the model, with the family's own vocabulary or one close to it.
+    `organisation`: only whose model it is, is known. `provider` and `default`: no entry fits.
+    """
 
     family: str
     by: str
@@ -112,7 +122,7 @@ def add_family(family: Family, models: tuple[str, ...]) -> None:
     _registered[family.name] = family
     for model in models:
         _registered_models[model.lower()] = family.name
-    match_model.cache_clear()
+    _match.cache_clear()
 
 
 def load_family(name: str) -> Family:
@@ -151,56 +161,83 @@ def _models() -> dict[str, Any]:
 class _Names:
     """Entries of one provider, or of all."""
 
-    whole: dict[str, str] = field(default_factory=dict)
-    prefixes: list[tuple[str, str]] = field(default_factory=list)
-    parts: list[tuple[str, str]] = field(default_factory=list)
+    whole: dict[str, FamilyMatch] = field(default_factory=dict)
+    prefixes: list[tuple[str, FamilyMatch]] = field(default_factory=list)
+    parts: list[tuple[str, FamilyMatch]] = field(default_factory=list)
 
-    def find(self, names: tuple[str, ...]) -> str | None:
-        for name in names:
-            if name in self.whole:
-                return self.whole[name]
-        for name in names:
-            for prefix, family in self.prefixes:
-                if name.startswith(prefix):
-                    return family
-        for part, family in self.parts:
-            if part in names[0]:
-                return family
-        return None
+    def find(self, name: str) -> FamilyMatch | None:
+        """The match of one name: the whole name, then the longest prefix, then the longest part."""
+        if name in self.whole:
+            return self.whole[name]
+        for prefix, match in self.prefixes:
+            if name.startswith(prefix):
+                return match
+        return next((match for part, match in self.parts if part in name), None)
 
 
 @cache
-def _index() -> dict[str | None, _Names]:
+def _periods() -> tuple[str, ...]:
+    """The days on which an entry begins or ends, in order."""
+    entries = _models()["models"]
+    return tuple(sorted({entry[key] for entry in entries for key in ("after", "before") if key in entry}))
+
+
+def _period(at: str | None) -> int:
+    """Which of the times between those days a day lies in; now where no day is given."""
+    return len(_periods()) if at is None else bisect_right(_periods(), at)
+
+
+@cache
+def _index(period: int) -> dict[str | None, _Names]:
+    """The entries of one period, by provider."""
     index: dict[str | None, _Names] = {None: _Names()}
     for entry in _models()["models"]:
+        after, before = entry.get("after"), entry.get("before")
+        if (after is not None and period < _period(after)) or (before is not None and period >= _period(before)):
+            continue
+        match = FamilyMatch(entry["family"], "similar" if entry.get("similar") else "model")
         for provider in entry.get("providers", [None]):
             names = index.setdefault(provider, _Names())
             for name in entry["names"]:
                 if name.startswith("*"):
-                    names.parts.append((name.strip("*"), entry["family"]))
+                    names.parts.append((name.strip("*"), match))
                 elif name.endswith("*"):
-                    names.prefixes.append((name[:-1], entry["family"]))
+                    names.prefixes.append((name[:-1], match))
                 else:
-                    names.whole[name] = entry["family"]
+                    names.whole[name] = match
     for names in index.values():
         names.prefixes.sort(key=lambda item: -len(item[0]))
         names.parts.sort(key=lambda item: -len(item[0]))
     return index
 
 
+def _path_names(model: str) -> tuple[str, ...]:
+    """The last path segment of a name, then the last two, up to the whole."""
+    segments = model.lower().strip().replace("%2f", "/").split("/")
+    return tuple("/".join(segments[start:]) for start in range(len(segments) - 1, -1, -1))
+
+
+def match_model(model: str, provider: str | None = None, at: str | None = None) -> FamilyMatch:
+    """The family a model belongs to, on an ISO day or now.
+
+    An unknown model gets its provider's usual family, else the default one.
+    """
+    return _match(model, provider, _period(at))
+
+
 @lru_cache(maxsize=4096)
-def match_model(model: str, provider: str | None = None) -> FamilyMatch:
-    """The family a model belongs to. An unknown model gets its provider's usual family, else the default one."""
-    full = model.lower().strip()
-    names = tuple(dict.fromkeys((full, full.rpartition("/")[2])))
-    for name in names:
+def _match(model: str, provider: str | None, period: int) -> FamilyMatch:
+    names = _path_names(model)
+    for name in (names[-1], names[0]):
         if name in _registered_models:
             return FamilyMatch(_registered_models[name], "model")
-    index = _index()
-    for scope in (provider, None):
-        if scope in index or scope is None:
-            family = index[scope].find(names)
-            if family is not None:
-                return FamilyMatch(family, "model")
+    index = _index(period)
+    scopes = [index[scope] for scope in dict.fromkeys((provider, None)) if scope in index]
+    for number, name in enumerate(names):
+        for scope in scopes:
+            found = scope.find(name)
+            if found is not None:
+                by_organisation = number > 0 and number == len(names) - 1
+                return FamilyMatch(found.family, "organisation") if by_organisation else found
     usual = _models()["providers"].get(provider)
     return FamilyMatch(usual, "provider") if usual else FamilyMatch(_models()["default"], "default")

@@ -1,4 +1,4 @@
-"""The JSON body of a request, its model and its length: one rule for hooks, hand-made calls, counting and the CLI."""
+"""The JSON body of a request, its model, its length and its limit: for hooks, hand-made calls, counting and the CLI."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["exceeds", "json_copy", "model_of", "request_body"]
+__all__ = ["exceeds", "json_copy", "limit_of", "model_of", "request_body"]
 
 _DEEPEST: Final = 16
+_LIMITS: Final = (
+    "max_completion_tokens", "max_output_tokens", "max_tokens", "maxOutputTokens", "max_tokens_to_sample", "maxTokens",
+    "num_predict", "maxTokenCount", "max_new_tokens",
+)  # fmt: skip
+_PARTS: Final = (
+    "parameters", "generationConfig", "generation_config", "inferenceConfig", "textGenerationConfig", "options",
+)  # fmt: skip
 
 
 def request_body(request: object) -> Mapping[str, Any] | None:
@@ -66,3 +73,15 @@ def exceeds(value: object, most: int) -> bool:
             if isinstance(content, str | bytes):
                 left.append(content)
     return False
+
+
+def limit_of(body: Mapping[str, Any]) -> int | None:
+    """The most output tokens that a request's body allows, under any vendor's name; None where it sets no limit."""
+    for place in (body, *(body.get(name) for name in _PARTS)):
+        if not isinstance(place, Mapping):
+            continue
+        for name in _LIMITS:
+            value = place.get(name)
+            if type(value) is int and value >= 0:
+                return value
+    return None

@@ -9,7 +9,7 @@ import pytest
 from tokenmeter.errors import CatalogError
 from tokenmeter.tokens import count_request
 from tokenmeter.tokens.requests import rules
-from tokenmeter.tokens.requests.error_bands import KINDS, band_of, load_bands
+from tokenmeter.tokens.requests.error_bands import ANY, KINDS, OTHER_HOST, band_of, load_bands
 from tokenmeter.tokens.requests.formulas import load_formulas
 from tokenmeter.tokens.requests.options import PLAIN, read_options
 from tokenmeter.tokens.requests.rules import find_rule, load_rules
@@ -24,16 +24,36 @@ def test_every_rule_says_where_it_comes_from_and_has_a_name_of_its_own() -> None
 
 def test_every_band_belongs_to_a_rule() -> None:
     names = {rule.id for rule in load_rules()}
-    assert set(load_bands()) <= names
-    assert all(min(band) >= 0 for kinds in load_bands().values() for band in kinds.values())
+    bands = load_bands()
+    assert set(bands.kinds) <= names | {ANY, OTHER_HOST}
+    assert all(min(band) >= 0 for kinds in bands.kinds.values() for band in kinds.values())
+    assert all(band.sources > 0 for kinds in bands.kinds.values() for band in kinds.values())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_unmeasured_rule_has_a_wide_band(kind: str) -> None:
-    below, above, measured = band_of("nobody", (kind,), 1000)
-    assert not measured
-    assert below >= 30
-    assert above >= 100
+    spread = band_of("nobody", (kind,), 1000)
+    assert not spread.measured
+    assert not spread.proved
+    assert spread.below + spread.above >= 15
+    usual = load_bands().kinds[ANY].get(kind)
+    assert usual is None or spread[:2] == (
+        usual.below + 1000 * usual.below_share,
+        usual.above + 1000 * usual.above_share,
+    )
+
+
+def test_a_rule_is_less_sure_of_a_provider_it_was_not_measured_on() -> None:
+    known = band_of("openai-4-chat", ("plain",), 1000, "openai")
+    elsewhere = band_of("openai-4-chat", ("plain",), 1000, "some-gateway")
+    assert known.proved
+    assert not elsewhere.proved
+    assert elsewhere.below > known.below
+    assert elsewhere.above > known.above
+
+
+def test_a_provider_is_known_by_its_other_names() -> None:
+    assert band_of("qwen-hosted", ("plain",), 1000, "dashscope") == band_of("qwen-hosted", ("plain",), 1000, "alibaba")
 
 
 @pytest.mark.parametrize(
@@ -42,6 +62,19 @@ def test_an_unmeasured_rule_has_a_wide_band(kind: str) -> None:
         pytest.param("openai", "gpt-4o-2024-08-06", "openai.chat", "openai-4-chat", id="dated name"),
         pytest.param("openai", "gpt-5-mini", "openai.responses", "openai-5-responses", id="gpt-5"),
         pytest.param("openrouter", "openai/gpt-5", "openai.chat", "openai-5-gateway", id="gateway"),
+        pytest.param("openrouter", "openai/gpt-4.1-mini", "openai.chat", "openai-4.1-gateway", id="gpt-4.1, passed on"),
+        pytest.param("bedrock", "openai.gpt-5.6-luna", "openai.responses", "openai-5-responses", id="Bedrock's prefix"),
+        pytest.param("bedrock", "us.deepseek.r1-v1:0", "bedrock.converse", "deepseek-v3-open", id="and a region's"),
+        pytest.param("bedrock", "meta.llama3-1-70b-instruct-v1:0", "bedrock.converse", "llama-3.1", id="Llama 3.1"),
+        pytest.param("openrouter", "anthropic/claude-4.5-haiku-20251001", "openai.chat", "claude-4.5", id="returned"),
+        pytest.param("venice", "mistral-small-3-2-24b-instruct", "openai.chat", "venice-mistral", id="Venice"),
+        pytest.param("groq", "moonshotai/kimi-k2-instruct-0905", "openai.chat", "kimi-k2-groq", id="Kimi on Groq"),
+        pytest.param(
+            "together", "deepseek-ai/DeepSeek-V3.1", "openai.chat", "deepseek-v3.1-hosts", id="V3.1 on a host"
+        ),
+        pytest.param("xai", "grok-4.3", "openai.responses", "grok-4.3", id="Grok"),
+        pytest.param("azure-openai", "grok-4-1-fast-non-reasoning", "openai.chat", "grok-azure", id="Grok on Azure"),
+        pytest.param(None, "Qwen/Qwen3-Coder-480B-A35B-Instruct", "openai.chat", "qwen3-coder", id="Qwen3-Coder"),
         pytest.param("azure-openai", "my-deployment", "openai.chat", "openai-any-chat", id="a deployment's own name"),
         pytest.param("google", "gemini-2.5-pro", "gemini.generate", "gemini-2.5", id="AI Studio"),
         pytest.param("google-vertex", "gemini-2.5-pro", "gemini.generate", "gemini-words", id="Vertex AI"),
@@ -108,11 +141,11 @@ def test_every_formula_has_an_ordered_range() -> None:
     assert all(formula.unknown[1] <= formula.unknown[0] <= formula.unknown[2] for formula in load_formulas())
 
 
-def test_deepseeks_response_endpoint_writes_the_effort_text_into_every_prompt() -> None:
+def test_deepseeks_effort_text_is_in_every_thinking_prompt_of_either_endpoint() -> None:
     chat = {"messages": [{"role": "user", "content": "What is 2 + 2?"}]}
     response = {"input": chat["messages"]}
     counts = [
         count_request(body, provider="deepseek", model="deepseek-v4-flash", api=api).tokens or 0
         for body, api in ((chat, "openai.chat"), (response, "openai.responses"))
     ]
-    assert counts[1] - counts[0] == 79
+    assert counts[1] == counts[0] == 3 + 1 + 8 + 79

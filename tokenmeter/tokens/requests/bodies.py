@@ -87,9 +87,11 @@ def _read(body: Mapping[str, Any], prompt: Prompt, api: str | None) -> Prompt:
     if isinstance(given, Mapping):  # DashScope: {"model", "input": {…}, "parameters": {…}}
         body = {**body, **given, "input": None, **(parameters if isinstance(parameters, Mapping) else {})}
         given = None
+        if isinstance(body.get("prompt"), str) and "messages" not in body:  # the old form of one user message
+            body = {**body, "prompt": None, "messages": body["prompt"]}
     _read_system(body, prompt)
     _read_messages(body, given, prompt, flat=api is not None and api.endswith((".embeddings", ".completions")))
-    read_offered_tools(body, prompt)
+    read_offered_tools(body, prompt, flat=api == "openai.responses")
     read_schema(body, prompt)
     _read_switches(body, prompt)
     return prompt
@@ -174,20 +176,24 @@ def _read_switches(body: Mapping[str, Any], prompt: Prompt) -> None:
             prompt.choice = "required" if choice in ("required", "any", "ANY", "REQUIRED") else choice.lower()
         elif isinstance(choice, Mapping):
             prompt.choice = read_choice(choice)
-    prompt.single_calls = body.get("parallel_tool_calls") is False
+            prompt.single_calls |= choice.get("disable_parallel_tool_use") is True
+    prompt.single_calls |= body.get("parallel_tool_calls") is False
     thinking = body.get("enable_thinking", body.get("think"))
     if isinstance(thinking, bool):
         prompt.thinking = thinking
     extra = body.get("additionalModelRequestFields")
     switch = body.get("thinking", extra.get("thinking") if isinstance(extra, Mapping) else None)
     if isinstance(switch, Mapping) and isinstance(switch.get("type"), str):
-        prompt.thinking = switch["type"] != "disabled"
+        if switch["type"] != "adaptive":  # Claude decides itself, and carries no text about it
+            prompt.thinking = switch["type"] != "disabled"
     elif isinstance(switch, bool):
         prompt.thinking = switch
     reasoning = body.get("reasoning")
     effort = body.get("reasoning_effort", reasoning.get("effort") if isinstance(reasoning, Mapping) else None)
     if isinstance(effort, str):
         prompt.effort = effort
+        if effort == "none":
+            prompt.thinking = False
     if isinstance(reasoning, Mapping) and (reasoning.get("effort") or reasoning.get("max_tokens")):
         prompt.thinking = reasoning.get("effort") != "none"
     if isinstance(reasoning, Mapping) and isinstance(reasoning.get("mode"), str):

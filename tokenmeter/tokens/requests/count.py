@@ -17,15 +17,29 @@ from tokenmeter.tokens.ratio import script_of
 from tokenmeter.tokens.requests.bodies import guess_api, read
 from tokenmeter.tokens.requests.error_bands import band_of
 from tokenmeter.tokens.requests.itemize import SAMPLE, CounterLike, Itemizer
+from tokenmeter.tokens.requests.output_limits import most_tokens, stop_sequences
 from tokenmeter.tokens.requests.prompt import Item, Prompt
-from tokenmeter.tokens.requests.rules import Rule, find_rule
+from tokenmeter.tokens.requests.rules import Pattern, Rule, find_rule
 from tokenmeter.usage import TokenCount
 from tokenmeter.wire.request_body import model_of
 
 __all__ = ["Explained", "Item", "explain_output", "explain_request"]
 
+_UNSHOWN: Final = 20
+"""Tokens of thoughts per token of their summary, at most."""
 METHODS: Final = ("exact", "template", "stand-in", "ratio")
-_PLAIN: Final = Rule(id="none", source="no rule is known for this endpoint", message=4, start=3, method="stand-in")
+_CALL: Final = Pattern(style="sent", text="{name}{body}", each=10)
+_PLAIN: Final = Rule(
+    id="none",
+    source="no rule is known for this endpoint: frames and tools are counted as other vendors have them",
+    message=4,
+    start=3,
+    method="stand-in",
+    tools=Pattern(style="json", constant=60),
+    calls=_CALL,
+    output_calls=_CALL,
+    results=Pattern(style="json", text="{body}", each=6),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,8 @@ class Explained:
     items: tuple[Item, ...]
     rule: str
     source: str
+    proved: bool = False
+    """Recordings of two sources or more have the range; else it is wider, and nothing outside them confirms it."""
 
 
 def explain_request(
@@ -53,7 +69,7 @@ def explain_request(
     api = api or guess_api(body)
     prompt = read(body, api)
     name = model or model_of(body) or ""
-    counts: CounterLike = counter(name, provider)
+    counts: CounterLike = counter(name, provider, at)
     rule = find_rule(provider, name, api, counts.family_name, at or "9999") or _PLAIN
     itemizer = Itemizer(counts, rule)
     low, high = itemizer.request(prompt, name)
@@ -63,7 +79,7 @@ def explain_request(
         return Explained(count, (), rule.id, rule.source)
     kinds = _kinds(prompt)
     counted = tokens - itemizer.media
-    below, above = _spread(rule, kinds, counts, counted, itemizer.sample)
+    below, above, proved = _spread(rule, kinds, counts, counted, itemizer.sample, provider)
     low, high = counted - below + low, counted + above + high
     skipped = (
         *prompt.skipped,
@@ -71,7 +87,7 @@ def explain_request(
     )
     method = _worst(counts.method, _method(rule, kinds, itemizer), _engine(body))
     count = TokenCount(tokens, max(0, int(low)), math.ceil(high), method, counts.family_name, skipped)
-    return Explained(count, tuple(itemizer.items), rule.id, rule.source)
+    return Explained(count, tuple(itemizer.items), rule.id, rule.source, proved)
 
 
 def explain_output(
@@ -92,29 +108,43 @@ def explain_output(
     """
     if api is None and isinstance(request, Mapping):
         api = guess_api(request)
-    counts: CounterLike = counter(model, provider)
+    counts: CounterLike = counter(model, provider, at)
     rule = find_rule(provider, model, api, counts.family_name, at or "9999") or _PLAIN
     itemizer = Itemizer(counts, rule)
     answer = read({"messages": [{"role": "assistant", "content": None, "tool_calls": list(tool_calls)}]})
     calls = [call for message in answer.messages for call in message.calls]
     itemizer.output(text, reasoning, calls, read(request, api) if request else Prompt())
     tokens = max(0, sum(item.tokens for item in itemizer.items))
+    thoughts = sum(item.tokens for item in itemizer.items if item.part == "reasoning")
     kind = "output_calls" if calls else "output_reasoning" if reasoning else "output"
-    below, above = _spread(rule, (kind,), counts, tokens, text[:SAMPLE] or reasoning[:SAMPLE])
+    below, above, proved = _spread(rule, (kind,), counts, tokens, text[:SAMPLE] or reasoning[:SAMPLE], provider)
+    if reasoning and rule.summarized:  # of what was thought only a summary is shown: there may be many times more
+        above += _UNSHOWN * thoughts
+    low, high = max(0, int(tokens - below)), math.ceil(tokens + above)
+    if isinstance(request, Mapping):
+        high += max(map(counts.count, stop_sequences(request)), default=0)
+        most = most_tokens(request, provider, thoughts)
+        if most is not None and tokens > most:
+            itemizer.items.append(Item("limit", most - tokens, f"the request allows {most}"))
+            low, tokens = min(low, most), most
     own = rule.method if calls or rule.output.each else "exact"
     method = _worst(counts.method, own, _engine((text, reasoning, tool_calls)))
-    low, high = max(0, int(tokens - below)), math.ceil(tokens + above)
     count = TokenCount(tokens, low, high, method, counts.family_name, tuple(answer.skipped))
-    return Explained(count, tuple(itemizer.items), rule.id, rule.source)
+    return Explained(count, tuple(itemizer.items), rule.id, rule.source, proved)
 
 
-def _spread(rule: Rule, kinds: Sequence[str], counts: CounterLike, tokens: int, sample: str) -> tuple[float, float]:
-    """Below and above: the rule's measured bands, and the counter's own where those were not measured on such text."""
-    below, above, measured = band_of(rule.id, kinds, tokens)
+def _spread(
+    rule: Rule, kinds: Sequence[str], counts: CounterLike, tokens: int, sample: str, provider: str | None
+) -> tuple[float, float, bool]:
+    """Below and above, and whether two sources or more prove them.
+
+    The rule's measured bands, and the counter's own where those were not measured on such text.
+    """
+    below, above, measured, proved = band_of(rule.id, kinds, tokens, provider)
     if counts.method == "exact" or (measured and script_of(sample) == "en"):
-        return below, above
+        return below, above, proved
     low, high = counts.band(tokens, sample)
-    return below + tokens - low, above + high - tokens
+    return below + tokens - low, above + high - tokens, proved
 
 
 def _kinds(prompt: Prompt) -> tuple[str, ...]:

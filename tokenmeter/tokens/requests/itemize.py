@@ -93,6 +93,7 @@ class Itemizer:
         text = 0
         system: Message | None = None
         before: Message | None = None
+        run = 0
         frame = rule.frame
         for message in messages:
             frames += frame(message.role)
@@ -107,6 +108,9 @@ class Itemizer:
                     system = message
             if message.calls or message.results:
                 frames += self._shared_frame(message, before)
+            run = run + 1 if message.calls and not message.texts else 0
+            if run == 2:
+                frames += rule.calls.options.run
             before = message
         if self._counts.method != "exact":
             self.sample = " ".join(one[:SAMPLE] for message in messages[-4:] for one in message.texts[:2])
@@ -199,6 +203,7 @@ class Itemizer:
         """The tools that the model is shown, and what the choice among them adds."""
         pattern = self._rule.tools
         shown = _shown_tools(prompt, pattern)
+        self._added_tools(prompt, pattern)
         if not shown:
             return
         options = pattern.options
@@ -212,8 +217,17 @@ class Itemizer:
             self._add("tools", pattern.required, "a call is required")
         elif prompt.choice.startswith("="):
             self._add("tools", self._forced_tool(prompt.choice[1:], pattern), "one tool by force")
+            self._add("tools", options.forced_single if prompt.single_calls else 0, "and no call beside it")
         if prompt.single_calls:
             self._add("tools", options.single_calls, "parallel calls switched off")
+
+    def _added_tools(self, prompt: Prompt, pattern: Pattern) -> None:
+        """Tools offered later: each item is a message with a block of its own."""
+        for added in prompt.added_tools:
+            tokens = self._block("tools", pattern, added) - pattern.constant + self._rule.frame("developer")
+            self._add("tools", tokens, f"{len(added)} tools offered later")
+        if prompt.added_tools:
+            self._add("tools", pattern.options.added, "tools offered later")
 
     def _forced_tool(self, name: str, pattern: Pattern) -> int:
         if pattern.options.forced_flat is not None:
@@ -261,6 +275,8 @@ class Itemizer:
     def _switches(self, prompt: Prompt) -> None:
         rule = self._rule
         self._add("hidden", rule.hidden, "the endpoint's own prompt")
+        if prompt.json_mode or (prompt.schema is not None and rule.schema.style == "none"):
+            self._add("hidden", rule.json_mode, "the answer is to be JSON")
         # A conversation that ends with the assistant's own words is continued: no new think block is opened.
         if rule.thinking and not (prompt.messages and prompt.messages[-1].role == "assistant"):
             key = "default" if prompt.thinking is None else "on" if prompt.thinking else "off"
@@ -302,9 +318,12 @@ class Itemizer:
         if calls and asked.choice.startswith("=") and pattern.options.forced is not None and len(calls) == 1:
             body = render.arguments(pattern.style, calls[0], pattern.options)
             self._add("calls", self._marked(body) + pattern.options.forced, "the call asked for by name")
+            self._add("calls", pattern.options.forced_single if asked.single_calls else 0, "no call beside it")
         elif calls:
             if asked.choice not in ("auto", "none"):
                 self._add("calls", pattern.required, "the opening of a required call is not billed")
+            if asked.choice == "required" and len(asked.tools) == len(calls) == 1:
+                self._add("calls", pattern.options.required_one, "the name of the only tool is not billed")
             self._add("calls", self._calls(pattern, calls), f"{len(calls)} calls")
             self._add("end", extra.mixed if text else 0, "text before calls")
         else:

@@ -68,7 +68,15 @@ def read_message(given: object, prompt: Prompt, path: str) -> None:
         skip(prompt, path, given)
         return
     kind = _kind_of(given)
-    if kind == "additional_tools" or (kind == "tool_search_output" and "tools" in given):
+    if kind == "additional_tools":
+        added = Prompt()
+        read_tools(given.get("tools"), added, path)
+        if added.tools:
+            prompt.added_tools.append(added.tools)
+        prompt.builtins.extend(added.builtins)
+        prompt.skipped.extend(added.skipped)
+        return
+    if kind == "tool_search_output" and "tools" in given:
         read_tools(given.get("tools"), prompt, path)
         return
     message = Message(_role_of(given, kind))

@@ -57,11 +57,20 @@ class PatternOptions:
     """Tokens where one tool is asked for by name, instead of `forced` and the name."""
     single_calls: int = 0
     """Tokens where parallel calls are switched off."""
+    added: int = 0
+    """Tokens where tools are offered later in the conversation."""
+    # tools, and calls in an answer
+    forced_single: int = 0
+    """Tokens more where one tool is asked for by name and parallel calls are switched off."""
     # calls
     stored: int = 0
     """Tokens per call that carries the server's own id."""
+    required_one: int = 0
+    """Tokens where a call is required and there is one tool to call: its name is not billed again."""
     forced: int | None = None
     """Tokens beside the arguments of the one call asked for by name; None bills it as any other call."""
+    run: int = 0
+    """Tokens per run of calls that stand in items of their own."""
     # schema, and each described parameter of the style `slots`
     described: int | None = None
     """Tokens beside the description; None does not count the schema's description."""

@@ -96,6 +96,8 @@ class Prompt:
     token_ids: int = 0
     """Input already given as token ids."""
     tools: list[Tool] = field(default_factory=list)
+    added_tools: list[list[Tool]] = field(default_factory=list)
+    """Tools offered later in the conversation, a list for each item that does."""
     builtins: list[str] = field(default_factory=list)
     """Server-side tools: their prompt is the vendor's and cannot be seen."""
     schema: OutputSchema | None = None

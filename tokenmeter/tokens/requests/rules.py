@@ -92,12 +92,16 @@ class Rule:
     hidden: int = 0
     thinking: Mapping[str, int] = field(default_factory=dict)
     """Tokens by switch: `on`, `off`, `default`, or an effort by name."""
+    json_mode: int = 0
+    """Added where the answer is to be JSON without a schema."""
     signature: tuple[float, float] = (0, 0)
     """Tokens per character of a thinking signature sent back, and tokens less: it holds the thoughts, encrypted."""
     signature_last: bool = False
     """Only signatures since the last user message count."""
     reasoning: str = "drop"
     """What of earlier reasoning is sent to the model: `keep`, `drop`, or `last` (since the last user message)."""
+    summarized: bool = False
+    """The thoughts in an answer are a summary of those that are billed."""
     tools: Pattern = field(default_factory=Pattern)
     calls: Pattern = field(default_factory=Pattern)
     results: Pattern = field(default_factory=Pattern)
@@ -191,19 +195,29 @@ def _pattern(entry: dict[str, Any], place: str, problems: list[str]) -> Pattern:
 @lru_cache(maxsize=2048)
 def find_rule(provider: str | None, model: str, api: str | None, family: str, at: str = "9999") -> Rule | None:
     """The first rule that fits; None where nothing is known of the endpoint. `at` is an ISO date."""
-    name = model.lower().rpartition("/")[2]
+    names = _rule_names(model)
     provider = _known(provider)
     for rule in load_rules():
         if (
             (not rule.providers or provider in rule.providers)
             and (not rule.apis or api in rule.apis)
             and (not rule.families or any(fnmatchcase(family, one) for one in rule.families))
-            and (not rule.models or any(fnmatchcase(name, one) for one in rule.models))
+            and (not rule.models or any(fnmatchcase(name, one) for one in rule.models for name in names))
             and rule.after <= at
             and (not rule.before or at < rule.before)
         ):
             return rule
     return None
+
+
+def _rule_names(model: str) -> tuple[str, ...]:
+    """A model's name without its organisation, then without each of Bedrock's prefixes (`us.anthropic.claude-…`)."""
+    names = [model.lower().replace("%2f", "/").rpartition("/")[2]]
+    while True:
+        prefix, dot, rest = names[-1].partition(".")
+        if not dot or not prefix.replace("-", "").isalpha():
+            return tuple(names)
+        names.append(rest)
 
 
 def _known(provider: str | None) -> str | None:

@@ -14,7 +14,8 @@ _MOST_SKIPPED: Final = 50
 _PARAMETERS: Final = ("parameters", "input_schema", "inputSchema", "parametersJsonSchema", "parameters_json_schema")
 
 
-def read_offered_tools(body: Mapping[str, Any], prompt: Prompt) -> None:
+def read_offered_tools(body: Mapping[str, Any], prompt: Prompt, *, flat: bool = False) -> None:
+    """The tools of a body; `flat` where the format has a tool's name in the tool itself and ignores `function`."""
     config = body.get("toolConfig")
     for key, value in (
         ("tools", body.get("tools")),
@@ -23,7 +24,17 @@ def read_offered_tools(body: Mapping[str, Any], prompt: Prompt) -> None:
     ):
         if value:
             prompt.legacy_functions |= key == "functions"
-            read_tools(value, prompt, key)
+            read_tools(_flattened(value) if flat else value, prompt, key)
+
+
+def _flattened(given: object) -> list[Any]:
+    """Tools that have a name of their own, without the `function` beside it."""
+    return [
+        {key: value for key, value in one.items() if key != "function"}
+        if isinstance(one, Mapping) and isinstance(one.get("name"), str)
+        else one
+        for one in items(given)
+    ]
 
 
 def read_tools(value: object, prompt: Prompt, path: str, depth: int = 0) -> None:

@@ -17,6 +17,8 @@ __all__ = ["namespace", "uncommented"]
 
 _DEEPEST: Final = 10
 _SCALARS: Final = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean", "null": "null"}
+_BOUNDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+"""Keys written as a comment of their own above the property."""
 
 
 def namespace(offered: Iterable[Tool]) -> str:
@@ -42,7 +44,8 @@ def uncommented(tool: Tool) -> bool:
     if not isinstance(properties, Mapping) or not properties:
         return False
     return not any(
-        isinstance(one, Mapping) and (one.get("title") or one.get("description")) for one in properties.values()
+        isinstance(one, Mapping) and any(one.get(key) is not None for key in ("title", "description", *_BOUNDS))
+        for one in properties.values()
     )
 
 
@@ -68,12 +71,23 @@ class _Writer:
         required = required if isinstance(required, list) else []
         for name, one in schema["properties"].items():
             tail = ""
+            written = self.type(one, depth)
             if isinstance(one, Mapping):
-                yield from _comment(one.get("title"))
-                yield from _comment(one.get("description"))
-                if "default" in one and (one["default"] is not None):
+                named = {**self._target(one), **one}
+                yield from _comment(named.get("title"))
+                yield from _comment(named.get("description"))
+                yield from (f"// {key}: {_json(one[key])}" for key in _BOUNDS if one.get(key) is not None)
+                if "default" in one:
                     tail = f" // default: {_json(one['default'])}"
-            yield f"{name}{'' if name in required else '?'}: {self.type(one, depth)},{tail}"
+                    if one["default"] is None and "null" not in written:
+                        written += " | null"
+            yield f"{name}{'' if name in required else '?'}: {written},{tail}"
+
+    def _target(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The definition that a `$ref` names; nothing where there is none."""
+        reference = schema.get("$ref")
+        found = self._definitions.get(reference.rpartition("/")[2]) if isinstance(reference, str) else None
+        return found if isinstance(found, Mapping) else {}
 
     def type(self, schema: object, depth: int) -> str:
         if not isinstance(schema, Mapping) or depth > _DEEPEST:

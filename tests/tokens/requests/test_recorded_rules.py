@@ -1,0 +1,173 @@
+"""Rules that recordings showed: bodies in the form of those calls, and the tokens that vendors billed for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tokenmeter.tokens import count_output, count_request
+
+JSON_MODE = {"type": "json_object"}
+HI = [{"role": "user", "content": "Say hello"}]
+
+
+def tool(parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": {"name": "note", "description": "Take a note", "parameters": parameters} | more,
+    }
+
+
+def counted(
+    body: dict[str, Any], provider: str | None, model: str, api: str = "openai.chat", at: str | None = None
+) -> int:
+    tokens = count_request(body, provider=provider, model=model, api=api, at=at).tokens
+    assert tokens is not None
+    return tokens
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "api", "at", "expected"),
+    [
+        pytest.param("xai", "grok-4.3", "openai.responses", "2026-08-10", 2 + 192, id="Grok 4.3's hidden prompt"),
+        pytest.param("xai", "grok-4.3", "openai.responses", "2026-07-03", 2 + 133, id="Grok 4.3's first one"),
+        pytest.param("xai", "grok-3-mini", "openai.chat", "2026-03-12", 2 + 3 + 4, id="Grok 3 mini itself"),
+        pytest.param("xai", "grok-3-mini", "openai.responses", "2026-08-17", 2 + 192, id="served by Grok 4.3 since"),
+        pytest.param("azure-openai", "grok-4-1-fast-non-reasoning", "openai.chat", None, 2, id="none on Azure"),
+        pytest.param("perplexity", "sonar", "openai.chat", None, 2, id="Sonar bills the bare text"),
+        pytest.param("deepseek", "deepseek-v4-flash", "openai.chat", "2026-07-08", 2 + 4, id="DeepSeek V4"),
+        pytest.param("deepseek", "deepseek-v4-flash", "openai.chat", "2026-08-17", 2 + 4 + 79, id="its effort text"),
+        pytest.param("doubleword", "deepseek-ai/DeepSeek-V4-Flash", "openai.chat", None, 2 + 4, id="not on hosts"),
+        pytest.param("groq", "openai/gpt-oss-120b", "openai.chat", None, 2 + 67 + 4, id="gpt-oss on Groq"),
+    ],
+)
+def test_a_prompt_is_billed_as_recorded(provider: str, model: str, api: str, at: str | None, expected: int) -> None:
+    body = {"input": HI} if api == "openai.responses" else {"messages": HI}
+    assert counted(body, provider, model, api, at) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "change", "more"),
+    [
+        pytest.param("deepseek-v4-flash", "deepseek", {"reasoning_effort": "low"}, -79, id="low effort has no text"),
+        pytest.param("deepseek-v4-flash", "deepseek", {"thinking": {"type": "disabled"}}, -79, id="nor no thinking"),
+        pytest.param("deepseek-chat", "deepseek", {"response_format": JSON_MODE}, 20, id="JSON mode"),
+        pytest.param("mistral-small-latest", "mistral", {"response_format": JSON_MODE}, -12, id="Mistral's JSON mode"),
+        pytest.param("claude-opus-4-7", "anthropic", {"thinking": {"type": "enabled"}}, 28, id="Claude's thinking"),
+        pytest.param("claude-opus-4-7", "anthropic", {"thinking": {"type": "adaptive"}}, 0, id="adaptive has no text"),
+        pytest.param("qwen/qwen3-32b", "groq", {"reasoning_effort": "none"}, 4, id="an empty think block"),
+    ],
+)
+def test_a_switch_adds_what_it_added(model: str, provider: str, change: dict[str, Any], more: int) -> None:
+    assert counted({"messages": HI} | change, provider, model) - counted({"messages": HI}, provider, model) == more
+
+
+def test_dashscopes_old_prompt_is_a_user_message() -> None:
+    prompts = [{"input": {"prompt": "Say hello"}}, {"input": {"messages": HI}}]
+    counts = [counted(body, "alibaba", "qwen-turbo", "dashscope.generation") for body in prompts]
+    assert counts == [2 + 3 + 5 + 4] * 2
+
+
+def grown(properties: dict[str, Any], less: dict[str, Any], **more: Any) -> int:
+    """How many tokens more one form of a tool's parameters costs than another."""
+    bodies = [
+        {"messages": HI, "tools": [tool({"type": "object", "properties": one, "required": ["a"]} | more)]}
+        for one in (properties, less)
+    ]
+    first, second = (counted(body, "openai", "gpt-4o-mini") for body in bodies)
+    return first - second
+
+
+def test_bounds_are_comments_above_the_property() -> None:
+    bounded = {"a": {"type": "integer", "exclusiveMinimum": -1000, "exclusiveMaximum": 1000}}
+    assert grown(bounded, {"a": {"type": "integer"}}) == 16  # the two comments, and the token an uncommented tool saves
+
+
+def test_a_null_default_is_a_type_and_a_comment() -> None:
+    described = {"type": "string", "description": "An issue"}
+    assert grown({"a": described | {"default": None}}, {"a": described}) == 7
+
+
+def test_a_reference_shows_its_targets_title_and_description() -> None:
+    target = {"type": "object", "properties": {"b": {"type": "string", "description": "x"}}, "required": ["b"]}
+    named = target | {"title": "Author", "description": "The author of a book."}
+    body = {"a": {"$ref": "#/$defs/Author"}}
+    plain, shown = ({"$defs": {"Author": one}} for one in (target, named))
+    assert grown(body, body, **shown) == 0
+    parameters = [{"type": "object", "properties": body, "required": ["a"], **defs} for defs in (plain, shown)]
+    counts = [counted({"messages": HI, "tools": [tool(one)]}, "openai", "gpt-4o") for one in parameters]
+    assert counts[1] - counts[0] == 9  # `// Author` and `// The author of a book.`
+
+
+def test_a_function_inside_a_response_tool_is_ignored() -> None:
+    flat = {
+        "type": "function",
+        "name": "note",
+        "description": "Take a note",
+        "parameters": {"type": "object", "properties": {}},
+    }
+    nested = flat | {"function": {"name": "other", "description": "A longer description of another tool"}}
+    counts = [counted({"input": HI, "tools": [one]}, "openai", "gpt-4o", "openai.responses") for one in (flat, nested)]
+    assert counts[0] == counts[1]
+
+
+def test_tools_offered_later_cost_their_own_block() -> None:
+    later = {
+        "type": "additional_tools",
+        "role": "developer",
+        "tools": [{"type": "function", "name": "note", "parameters": {}}],
+    }
+    before = counted({"input": HI}, "openai", "gpt-5.4", "openai.responses")
+    after = counted({"input": [*HI, later]}, "openai", "gpt-5.4", "openai.responses")
+    assert 95 < after - before < 125
+
+
+def test_a_run_of_calls_costs_ten_tokens_more_than_the_calls() -> None:
+    def calls(number: int) -> int:
+        items = [
+            {"type": "function_call", "call_id": str(at), "name": "note", "arguments": "{}"} for at in range(number)
+        ]
+        return counted({"input": [*HI, *items]}, "openai", "gpt-5.4", "openai.responses")
+
+    one = calls(1) - calls(0)
+    assert calls(2) - calls(0) == 2 * one + 10
+    assert calls(3) - calls(0) == 3 * one + 10
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "choice", "less"),
+    [
+        pytest.param("gpt-4o", "openai", "required", 8, id="the name of the only tool is not billed"),
+        pytest.param("claude-sonnet-4-5", "anthropic", {"type": "any"}, 14, id="nor Claude's opening"),
+    ],
+)
+def test_a_required_call_bills_less(model: str, provider: str, choice: Any, less: int) -> None:
+    api = "openai.responses" if provider == "openai" else "anthropic.messages"
+    declared = {"type": "function", "name": "note", "input_schema": {}, "parameters": {}}
+    calls = [{"name": "note", "arguments": {"a": 1}}]
+    counts = [
+        count_output(
+            model=model, provider=provider, api=api, tool_calls=calls, request={"tools": [declared], **asked}
+        ).tokens
+        or 0
+        for asked in ({}, {"tool_choice": choice})
+    ]
+    assert counts[0] - counts[1] == less
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        pytest.param("volcengine", "doubao-seed-1.6", id="Doubao"),
+        pytest.param("baidu", "ernie-4.5-turbo-128k", id="ERNIE"),
+        pytest.param("tencent", "hunyuan-turbos-latest", id="Hunyuan"),
+    ],
+)
+def test_tools_are_estimated_where_nothing_is_recorded(provider: str, model: str) -> None:
+    parameters = {"type": "object", "properties": {"a": {"type": "string", "description": "What to note"}}}
+    body = {"messages": HI, "tools": [tool(parameters)]}
+    count = count_request(body, provider=provider, model=model, api="openai.chat")
+    assert (count.tokens or 0) > counted({"messages": HI}, provider, model) + 40
+    assert count.method == "stand-in"
+    assert (count.high or 0) - (count.low or 0) > 0.4 * (count.tokens or 0)
