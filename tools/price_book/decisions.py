@@ -99,17 +99,6 @@ def _matches(fact: Fact, name: str, want: Any) -> bool:
     return bool(value == want)
 
 
-def noted() -> list[Mapping[str, Any]]:
-    """`[[fact]]` entries: figures the notes beside the fact base state and its lines lack, as rows like theirs."""
-    rows: list[Mapping[str, Any]] = []
-    blank = dict.fromkeys(("tier", "condition", "effective_from", "effective_to", "observed_from", "source_date"))
-    for path in sorted(FOLDER.glob("*.toml")):
-        for entry in tomllib.loads(path.read_text(encoding="utf-8"), parse_float=str).get("fact", []):
-            row = {**blank, "vendor": path.stem, "unit": "per_1m_tokens", "source_kind": "third_party", **entry}
-            rows.append({**row, "price": str(row["price"])})
-    return rows
-
-
 def load() -> dict[str, list[Decision]]:
     """Every decision, by provider."""
     answer: dict[str, list[Decision]] = {}

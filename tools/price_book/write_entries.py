@@ -10,7 +10,7 @@ from typing import Any, Final
 from tools.price_book.entries import Entry, is_main
 from tools.price_book.facts import BINARY_EDGES, Conditions, Fact, Slot, Tier
 from tools.price_book.model_groups import Model
-from tools.price_book.rate_cards import TODAY, day
+from tools.price_book.rate_cards import day
 from tools.price_book.toml_text import plain, quoted, source_name
 
 _ORDER: Final = (
@@ -145,8 +145,8 @@ def _value(name: str, value: str) -> str:
 class Writer:
     """Builds the text of one file."""
 
-    def __init__(self, currency: str, last_seen: dict[str, str]) -> None:
-        self.currency, self.last_seen = currency, last_seen
+    def __init__(self, currency: str, last_seen: dict[str, str], as_of: str) -> None:
+        self.currency, self.last_seen, self.as_of = currency, last_seen, as_of
         self.lines: list[str] = []
 
     def rate(self, model: Model, rate: Entry, ends: str | None) -> None:
@@ -205,4 +205,4 @@ class Writer:
         for fact in rate.agreeing:
             seen = fact.raw.get("observed_to") or self.last_seen[fact.family]
             last = max(last, day(seen))
-        return min(last, day(ends) if ends else TODAY)
+        return min(last, day(ends) if ends else self.as_of)
