@@ -1,8 +1,8 @@
 """Turns the rows of the fact base into facts in the words the price book uses.
 
 A fact keeps its place in the base, which is its name in the coverage report. What a source calls a kind, a condition
-or a unit becomes a `Slot`: the component, its conditions, and its place in the context tiers. A fact that is no price of
-a call (a subscription, a training fee, a converted figure) gets a reason here and never reaches the rates.
+or a unit becomes a `Slot`: the component, its conditions, and its place in the context tiers. A fact that is no price
+of a call (a subscription, a training fee, a converted figure) gets a reason here and never reaches the rates.
 """
 
 from __future__ import annotations
