@@ -101,6 +101,11 @@ class Rate:
         value = self.entry.get("review_by")
         return None if value is None else as_date(value)
 
+    def announced(self) -> float:
+        """The instant from which another price was announced that no source has confirmed since."""
+        value = self.entry.get("announced")
+        return EVER if value is None else instant_of(value, self.file.zone)
+
     def prices(self) -> Prices:
         """What the entry says, read from its table."""
         if self._prices is None:
@@ -116,11 +121,14 @@ class Rate:
         review = self.review_by()
         if review is not None and instant >= instant_of(review + timedelta(days=1), self.file.zone):
             yield "past_review"
+        if instant >= self.announced():
+            yield "announced"
 
     def turns(self) -> Iterator[float]:
         """Instants at which the flags change."""
         yield self.until
         yield self.last_known
+        yield self.announced()
         review = self.review_by()
         if review is not None:
             yield instant_of(review + timedelta(days=1), self.file.zone)

@@ -26,6 +26,7 @@ class Entry:
     families: set[str] = field(default_factory=set)
     until: str | None = None
     promotion: bool = False
+    announced: str | None = None
     multipliers: list[tuple[Conditions, Any]] = field(default_factory=list)
 
 

@@ -45,7 +45,7 @@ KEYS: Final[Mapping[str, str]] = {
     "basis": "how the date is known",
 }
 _BY: Final = ("vendor_doc", "press", "news_seed", "catalog", "third_party", "gateway_table")
-_WORD: Final = re.compile(r'(?:([a-z_]+)=)?(?:"((?:[^"\\]|\\.)*)"|(\S+))(?:\s+|$)')
+_WORD: Final = re.compile(r'(?:([a-z_]+)=(?!=))?(?:"((?:[^"\\]|\\.)*)"|(\S+))(?:\s+|$)')
 _BOUND: Final = re.compile(r"(input|output)(<=|>=|<|>)(\d+)")
 _OPERATORS: Final[Mapping[str, str]] = {">": "gt", ">=": "ge", "<=": "le", "<": "lt"}
 _SIGNS: Final[Mapping[str, str]] = {name: sign for sign, name in _OPERATORS.items()}
@@ -265,5 +265,5 @@ def _keys(row: Row) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    plain = re.fullmatch(r'[^\s"]+', text) and not re.match(r"[a-z_]+=", text)
+    plain = re.fullmatch(r'[^\s"]+', text) and not re.match(r"[a-z_]+=(?!=)", text)
     return text if plain else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -164,6 +164,8 @@ class Writer:
             put(f"until = {moment(min(rate.until, ends or rate.until))}")
         if rate.promotion:
             put("promotion = true")
+        if rate.announced:
+            put(f"announced = {day(rate.announced)}")
         base, cases = cases_of(rate)
         if rate.prices and all(price == 0 for price in rate.prices.values()):
             put("free = true")

@@ -29,7 +29,7 @@ _HEAD: Final = (
 )  # fmt: skip
 _RATE: Final = (
     "model", "effective", "observed", "until", "currency", "free", "withdrawn", "per", "minimum", "step", "stand_in",
-    "assume", "k", "case", "source", "confidence", "review_by", "promotion", "note", BOTH,
+    "assume", "k", "case", "source", "confidence", "review_by", "promotion", "announced", "note", BOTH,
 )  # fmt: skip
 _CASE: Final = ("when", "multiply", "stack", "drop", "note", BOTH)
 _WINDOW: Final = ("zone", "days", "hours", "calendar", "holidays", "makeup", "note")
@@ -44,7 +44,7 @@ _SHAPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     ),
     **dict.fromkeys(("stand_in", "assume", "windows", "per", "step", "minimum", "params", "when"), Mapping),
     **dict.fromkeys(("free", "withdrawn", "promotion", "contract", "stack"), bool),
-    **dict.fromkeys(("effective", "until", "review_by", "from"), (str, date)),
+    **dict.fromkeys(("effective", "until", "review_by", "announced", "from"), (str, date)),
     "model": str,
     "observed": list,
     "days": (str, list),
