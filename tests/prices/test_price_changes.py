@@ -121,7 +121,9 @@ ALIBABA = [
     row("alibaba", "qwen-long", "2024-05-21", "0.5", None, "2"),
     row("alibaba", "qwen-max", "2023-12-17", "20", None, "20"),
     row("alibaba", "qwen-max", "2024-03-13", "120", None, "120"),
-    row("alibaba", "qwen-max", "2024-05-22", "120", None, "120"),
+    row("alibaba", "qwen-max", "2024-05-20", "120", None, "120"),
+    row("alibaba", "qwen-max", "2024-05-21", "40", None, "120"),
+    row("alibaba", "qwen-plus", "2024-05-21", "4", None, "12"),
     row("alibaba", "qwen-max", "2024-05-23", "40", None, "120"),
     row("alibaba", "qwen-max", "2024-09-20", "20", None, "60"),
     row("alibaba", "qwen-max", "2025-02-06", "2.4", "0.96", "9.6"),
@@ -427,6 +429,24 @@ WHOLE_CALLS = [
     ),
     case("Grok's batch", "xai", "grok-4.3", NOW, tokens(1_000, 1_000), "0.003", batch=True),
     case("xAI's US endpoint", "xai", "grok-4.3", NOW, tokens(1_000, 1_000), "0.004125", region="us"),
+    case(
+        "Claude served in the US alone",
+        "anthropic",
+        "claude-opus-4-6",
+        NOW,
+        tokens(10_000, 1_000),
+        "0.0825",
+        inference_geo="us",
+    ),
+    case(
+        "Claude served anywhere",
+        "anthropic",
+        "claude-opus-4-6",
+        NOW,
+        tokens(10_000, 1_000),
+        "0.075",
+        inference_geo="global",
+    ),
     case("unknown is not free", "openai", "gpt-99", NOW, tokens(1), None),
 ]
 
@@ -437,6 +457,42 @@ def test_whole_calls(
 ) -> None:
     cost = ask(provider, model, at, usage, params)
     assert amount(cost) == (None if expected is None else Decimal(expected)), cost.reason
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "model"),
+    [
+        ("azure-openai", "gpt-4o-2024-11-20", "gpt-4o-1120"),
+        ("azure-openai", "gpt-5.6-luna-2026-07-09", "gpt-5.6-luna"),
+        (
+            "aws-bedrock",
+            "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-haiku-20240307-v1:0",
+            "anthropic.claude-3-haiku-20240307-v1:0",
+        ),
+        ("aws-bedrock", "anthropic.claude-3-haiku-20240307-v1:0:48k", "anthropic.claude-3-haiku-20240307-v1:0"),
+        ("aws-bedrock", "eu.anthropic.claude-sonnet-4-20250514-v1:0", "anthropic.claude-sonnet-4-20250514-v1:0"),
+        (
+            "google-vertex",
+            "projects/p/locations/us-central1/publishers/google/models/gemini-2.5-flash",
+            "gemini-2.5-flash",
+        ),
+        ("google-vertex", "claude-sonnet-4-5", "claude-sonnet-4-5@20250929"),
+        ("fireworks", "accounts/fireworks/models/gpt-oss-120b", "gpt-oss-120b"),
+        ("iflytek", "generalv3.5", "SparkDesk-v3.5"),
+        ("alibaba", "qwen-plus-2025-07-28", "qwen-plus"),
+    ],
+)
+def test_the_names_that_vendors_return_mean_their_model(provider: str, name: str, model: str) -> None:
+    asked, own = (ask(provider, each, NOW, tokens(200_000, 1_000)) for each in (name, model))
+    assert asked.status == "priced"
+    assert amount(asked) == amount(own)
+
+
+@pytest.mark.parametrize("group", ["us", "jp", "au", "eu"])
+@pytest.mark.parametrize("model", ["claude-sonnet-4-5-20250929-v1:0", "claude-opus-4-8", "claude-sonnet-5"])
+def test_a_region_group_of_bedrock_costs_a_tenth_more_than_global(group: str, model: str) -> None:
+    near, anywhere = (per_million("aws-bedrock", f"{place}.anthropic.{model}", NOW) for place in (group, "global"))
+    assert [Decimal(price or 0) for price in near] == [Decimal(price or 0) * Decimal("1.1") for price in anywhere]
 
 
 @pytest.mark.parametrize(

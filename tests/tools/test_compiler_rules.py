@@ -75,3 +75,15 @@ def test_a_price_belongs_to_the_base_that_it_was_read_with(tmp_path: Path, line:
     assert ("cache_read" in old) == (case == "cache_read")
     assert "case" not in fresh
     assert "cache_read" not in fresh
+
+
+def test_a_flat_row_of_a_snapshot_loses_to_the_tiers_of_its_model(tmp_path: Path) -> None:
+    text = (
+        "source litellm==1 read=2026-06-30 by=catalog license=MIT\nmodel m-2026-06-01\ninput 2 USD\noutput 10 USD\n"
+        "source anomalyco/models.dev read=2026-06-30 by=catalog license=MIT\nmodel m also=m-2026-06-01\n"
+        "input 2 USD tier=input<=128000\noutput 10 USD tier=input<=128000\n"
+        "input 4 USD tier=input>128000\noutput 20 USD tier=input>128000\n"
+    )
+    book = compiled(tmp_path, text)
+    assert [rate["model"] for rate in book["rate"]] == ["m"]
+    assert [(alias["model"], alias["of"]) for alias in book["alias"]] == [("m-2026-06-01", "m")]

@@ -107,6 +107,10 @@ def provider_file(
                 if alias.name.lower() != model.id.lower():
                     named.setdefault(alias.name, (model.id, alias))
     ids = {model.id.lower() for model in models}
+    for name, target in head.get("aliases", {}).items():
+        if target.lower() not in ids:
+            raise ValueError(f"heads.toml: {provider} has no model {target!r} for the alias {name!r}")
+        named.setdefault(name, (target, Alias(name, None, None)))
     for name, (target, alias) in sorted(named.items()):
         if name.lower() not in ids:
             put(f"[[alias]]\nmodel = {quoted(name)}\nof = {quoted(target)}")

@@ -19,7 +19,7 @@ _ORDER: Final = (
     "output", "reasoning_output", "audio_output", "image_output",
 )  # fmt: skip
 _WHEN_ORDER: Final = (
-    "thinking", "cache", "endpoint", "modality", "channel", "deployment", "region", "tuned", "service_tier", "speed",
+    "thinking", "cache", "endpoint", "modality", "channel", "deployment", "region", "inference_geo", "tuned", "service_tier", "speed",
     "quality", "size", "with_audio", "batch", "window",
 )  # fmt: skip
 _YES_NO: Final = frozenset({"thinking", "batch", "tuned", "with_audio"})
