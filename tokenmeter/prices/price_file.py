@@ -211,6 +211,7 @@ class PriceFile:
         inherited = {} if below is None else below.head
         own = {key: value for key, value in data.items() if key not in _ENTRIES}
         self.head = {**inherited, **own}
+        self.head["exception"] = [*inherited.get("exception", ()), *data.get("exception", ())]
         self.head["windows"] = {**inherited.get("windows", {}), **data.get("windows", {})}
         self.provider: str = self.head["provider"]
         self.currency: str = self.head["currency"]

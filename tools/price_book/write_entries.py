@@ -19,8 +19,8 @@ _ORDER: Final = (
     "output", "reasoning_output", "audio_output", "image_output",
 )  # fmt: skip
 _WHEN_ORDER: Final = (
-    "thinking", "cache", "endpoint", "modality", "channel", "deployment", "region", "inference_geo", "tuned", "service_tier", "speed",
-    "quality", "size", "with_audio", "batch", "window",
+    "thinking", "cache", "endpoint", "modality", "channel", "deployment", "region", "inference_geo", "tuned",
+    "service_tier", "speed", "quality", "size", "with_audio", "batch", "window",
 )  # fmt: skip
 _YES_NO: Final = frozenset({"thinking", "batch", "tuned", "with_audio"})
 _BOUND: Final = re.compile(r"(input|output)_tokens_(gt|ge|le|lt)")
