@@ -101,6 +101,11 @@ class Rate:
         value = self.entry.get("review_by")
         return None if value is None else as_date(value)
 
+    def last_seen(self) -> date | None:
+        """The last day on which a source showed the entry; None if the entry does not say."""
+        observed = self.entry.get("observed")
+        return None if observed is None else as_date(observed[1])
+
     def announced(self) -> float:
         """The instant from which another price was announced that no source has confirmed since."""
         value = self.entry.get("announced")
