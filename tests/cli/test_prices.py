@@ -114,3 +114,34 @@ def test_update_takes_a_file_whose_digest_is_the_published_one(
     assert (target / "zhipu.toml").read_bytes() == source.read_bytes()
     assert main(["prices", "update", "--from", str(source)]) == 2
     assert "where to?" in capsys.readouterr().err
+
+
+OLD_AND_NEW = """provider = "acme"
+currency = "CNY"
+timezone = "Asia/Shanghai"
+[[rate]]
+model = "old"
+observed = [2024-01-01, 2024-02-01]
+input = 1
+output = 2
+[[rate]]
+model = "older"
+observed = [2023-01-01, 2023-02-01]
+input = 1
+output = 2
+[[rate]]
+model = "undated"
+effective = 2024-01-01
+input = 1
+output = 2
+"""
+
+
+def test_prices_that_no_source_has_shown_for_long_are_listed_oldest_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "acme.toml").write_text(OLD_AND_NEW, encoding="utf-8")
+    monkeypatch.setenv("TOKENMETER_PRICES", str(tmp_path))
+
+    rows = ask(capsys, "stale", "--provider", "acme")
+    assert [(row["model"], row["last_seen"]) for row in rows] == [("older", "2023-02-01"), ("old", "2024-02-01")]

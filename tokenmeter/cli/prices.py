@@ -56,6 +56,9 @@ def add_parser(subparsers: Any) -> None:
     check.add_argument("--provider", metavar="ID", help="only this provider")
     check.add_argument("--notices", action="store_true", help="show what may well be true but should be looked at")
     check.add_argument("--coverage", metavar="FACTS", help="which facts of this JSON Lines file the book reproduces")
+    stale = command("stale", "prices in force that no source has shown for long, oldest first")
+    narrow(stale)
+    stale.add_argument("--days", type=int, default=180, metavar="N", help="not seen for more than N days (default 180)")
     update = command("update", "check price files and put them where TOKENMETER_PRICES finds them")
     update.add_argument("--from", dest="source", required=True, metavar="FILE", help="a price file or a folder of them")
     update.add_argument("--to", metavar="FOLDER", help="the overlay folder (default: $TOKENMETER_PRICES)")
@@ -71,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
         return _prices_upkeep.check(args) if args.what == "check" else _prices_upkeep.update(args)
     book = load_book()
-    answers = {"list": _list, "show": _show, "history": _history, "diff": _diff}
+    answers = {"list": _list, "show": _show, "history": _history, "diff": _diff, "stale": _stale}
     return answers[args.what](args, book)
 
 
@@ -140,6 +143,27 @@ def _list(args: argparse.Namespace, book: Book) -> int:
         by_list[rate.list] = by_list.get(rate.list, 0) + 1
     counts = ", ".join(f"{count} in {name}" for name, count in sorted(by_list.items()))
     print(f"{len(rates)} models ({counts}); input, cache read, output per million; book {book.version}")
+    return 0
+
+
+def _stale(args: argparse.Namespace, book: Book) -> int:
+    from tokenmeter.prices.upkeep.price_history import in_force
+
+    now = _instant(None, book, book.providers[0], "")
+    found = []
+    for provider in providers_asked(args, book):
+        for rate in in_force(book, provider, now.timestamp()):
+            seen = rate.last_seen()
+            days = None if seen is None else (now.date() - seen).days
+            if _wanted(args, rate.list) and days is not None and days > args.days:
+                found.append({**_row(rate), "last_seen": str(seen), "days": days})
+    found.sort(key=lambda row: (-row["days"], row["provider"], row["model"]))
+    if args.json:
+        print_rows(found)
+        return 0
+    for row in found:
+        print(f"{row['last_seen']} {row['days']:>5} days  {row['provider']:<20} {row['model']} {row['list']}")
+    print(f"{len(found)} prices in force were not seen for more than {args.days} days; book {book.version}")
     return 0
 
 

@@ -104,6 +104,16 @@ class Rate:
         value = self.entry.get("review_by")
         return None if value is None else as_date(value)
 
+    def last_seen(self) -> date | None:
+        """The last day on which a source showed the entry; None if the entry does not say."""
+        observed = self.entry.get("observed")
+        return None if observed is None else as_date(observed[1])
+
+    def announced(self) -> float:
+        """The instant from which another price was announced that no source has confirmed since."""
+        value = self.entry.get("announced")
+        return EVER if value is None else instant_of(value, self.file.zone)
+
     def prices(self) -> Prices:
         """What the entry says, read from its table."""
         if self._prices is None:
@@ -119,11 +129,14 @@ class Rate:
         review = self.review_by()
         if review is not None and instant >= instant_of(review + timedelta(days=1), self.file.zone):
             yield "past_review"
+        if instant >= self.announced():
+            yield "announced"
 
     def turns(self) -> Iterator[float]:
         """Instants at which the flags change."""
         yield self.until
         yield self.last_known
+        yield self.announced()
         review = self.review_by()
         if review is not None:
             yield instant_of(review + timedelta(days=1), self.file.zone)
@@ -212,6 +225,7 @@ class PriceFile:
         inherited = {} if below is None else below.head
         own = {key: value for key, value in data.items() if key not in _ENTRIES}
         self.head = {**inherited, **own}
+        self.head["exception"] = [*inherited.get("exception", ()), *data.get("exception", ())]
         self.head["windows"] = {**inherited.get("windows", {}), **data.get("windows", {})}
         self.provider: str = self.head["provider"]
         self.currency: str = self.head["currency"]

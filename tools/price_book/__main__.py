@@ -1,4 +1,4 @@
-"""The command line of the price book's compiler: `python -m tools.price_book FACTS`, from the root of a checkout."""
+"""The command line of the price book's compiler: `python -m tools.price_book`, from the root of a checkout."""
 
 from __future__ import annotations
 
@@ -8,52 +8,71 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.price_book.build_book import compile_book, write
-from tools.price_book.decisions import decide, load, noted
-from tools.price_book.fact_coverage import coverage, summary
-from tools.price_book.facts import read_fact, read_facts
+from tools.price_book.book_changes import changes
+from tools.price_book.build_book import OUT, compile_book, write
+from tools.price_book.decisions import decide, load
+from tools.price_book.fact_coverage import coverage, summary, unused
+from tools.price_book.fact_files import FOLDER, FactError, read_rows, write_files
+from tools.price_book.facts import Fact, read_facts
 from tools.price_book.list_rules import load_list_rules
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compile, or with `--check` and `--coverage` only look."""
+    """Compile, or with a flag only look."""
     parser = argparse.ArgumentParser(prog="python -m tools.price_book", description=__doc__)
-    parser.add_argument("facts", type=Path, metavar="FACTS", help="the fact base: one sourced price a line, as JSON")
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail if the book is not what the facts give"
+        "facts",
+        type=Path,
+        nargs="?",
+        default=FOLDER,
+        metavar="FACTS",
+        help="another folder of fact files, or a JSON Lines file of the same rows",
     )
-    parser.add_argument(
-        "--coverage", action="store_true", help="write nothing; print what became of every fact, as JSON"
-    )
+    look = parser.add_mutually_exclusive_group()
+    look.add_argument("--check", action="store_true", help="write nothing; fail if the book is not what the facts give")
+    look.add_argument("--coverage", action="store_true", help="write nothing; print the fate of the facts as JSON")
+    look.add_argument("--unused", action="store_true", help="write nothing; print each fact left out, with the reason")
+    look.add_argument("--export", type=Path, metavar="FILE", help="write the facts as JSON Lines, and no book")
+    look.add_argument("--import", dest="to", type=Path, metavar="FOLDER", help="write FACTS as fact files in FOLDER")
     args = parser.parse_args(argv)
-    if not args.facts.is_file():
-        print(missing(args.facts), file=sys.stderr)
+    if not args.facts.exists():
+        print(f"{args.facts}: no such folder or file of facts", file=sys.stderr)
         return 2
-    facts = read_facts(args.facts) + [read_fact(0, row) for row in noted()]
+    try:
+        rows = read_rows(args.facts)
+    except FactError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if args.to:
+        write_files(rows, args.to)
+        return 0
+    if args.export:
+        args.export.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        return 0
+    facts = read_facts(rows)
     problems = decide(facts, load()) + load_list_rules(facts)[1]
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 1
+    return _compile(facts, args)
+
+
+def _compile(facts: list[Fact], args: argparse.Namespace) -> int:
     book = compile_book(facts)
     if args.coverage:
         print(json.dumps(coverage(facts), ensure_ascii=False, indent=1))
         return 0
+    if args.unused:
+        print("\n".join(unused(facts)))
+        return 0
+    shipped = {path.stem: path.read_text(encoding="utf-8") for path in sorted(OUT.glob("*.toml"))}
     stale = write(book, dry=args.check)
     if args.check and stale:
-        print(f"not what the facts give: {', '.join(stale)}; run python -m tools.price_book FACTS", file=sys.stderr)
+        print(f"not what the facts give: {', '.join(stale)}; run make prices", file=sys.stderr)
         return 1
     print(summary(book, coverage(facts)))
+    print("\n".join(["", "What changed:", *(list(changes(shipped, book)) or ["nothing"])]))
     return 0
-
-
-def missing(path: Path) -> str:
-    """The error for a fact base that is not there, with the way out."""
-    return (
-        f"{path}: no such file. The fact base, which the book is compiled from, is not part of the repository: give "
-        "the path of a copy. Without one, add a [[decision]] or a [[fact]] to "
-        "tools/price_book/decisions/<provider>.toml and a row to tests/prices/test_price_changes.py; a maintainer "
-        "compiles the book with your patch (tools/price_book/README.md)."
-    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from tools.price_book.list_rules import ListRule, load_list_rules
 from tools.price_book.merge_conditions import entries_of
 from tools.price_book.model_groups import Alias, Model, group
 from tools.price_book.plans import plan_lines
-from tools.price_book.rate_cards import TODAY, day
+from tools.price_book.rate_cards import day
 from tools.price_book.toml_text import quoted
 from tools.price_book.write_entries import Writer, gaps, moment
 
@@ -34,7 +34,7 @@ def last_seen(facts: Sequence[Fact]) -> dict[str, str]:
     for fact in facts:
         for at in (fact.raw["source_date"], fact.raw["observed_from"], fact.raw.get("observed_to")):
             if at:
-                seen[fact.family] = min(max(seen[fact.family], day(at)), TODAY)
+                seen[fact.family] = min(max(seen[fact.family], day(at)), fact.as_of)
     return seen
 
 
@@ -83,10 +83,11 @@ def provider_file(
         return ""
     currency = head.get("currency") or currencies.most_common(1)[0][0]
     zone = head.get("timezone") or ("Asia/Shanghai" if currency == "CNY" else "UTC")
-    writer = Writer(currency, seen)
+    as_of = facts[0].as_of
+    writer = Writer(currency, seen, as_of)
     put = writer.lines.append
     put("# Compiled by tools/price_book from the fact base and tools/price_book/decisions: do not edit by hand.")
-    put(f'provider = {quoted(provider)}\ncurrency = "{currency}"\ntimezone = "{zone}"\nread = {TODAY}')
+    put(f'provider = {quoted(provider)}\ncurrency = "{currency}"\ntimezone = "{zone}"\nread = {as_of}')
     put('match = ["case", "dots", "spaces"]')
     if head.get("head"):
         put(head["head"].strip("\n"))
@@ -106,6 +107,10 @@ def provider_file(
                 if alias.name.lower() != model.id.lower():
                     named.setdefault(alias.name, (model.id, alias))
     ids = {model.id.lower() for model in models}
+    for name, target in head.get("aliases", {}).items():
+        if target.lower() not in ids:
+            raise ValueError(f"heads.toml: {provider} has no model {target!r} for the alias {name!r}")
+        named.setdefault(name, (target, Alias(name, None, None)))
     for name, (target, alias) in sorted(named.items()):
         if name.lower() not in ids:
             put(f"[[alias]]\nmodel = {quoted(name)}\nof = {quoted(target)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tools.price_book.model_groups import Model
-from tools.price_book.rate_cards import TODAY, within
+from tools.price_book.rate_cards import within
 
 
 def date_pages(model: Model) -> None:
@@ -19,7 +19,7 @@ def date_pages(model: Model) -> None:
                 and f.price == page.price
                 and {(s.component, s.when) for s in f.slots} & {(s.component, s.when) for s in page.slots}
             ]
-            page.first, page.page = min(seen, default=TODAY), True
+            page.first, page.page = min(seen, default=page.as_of), True
 
 
 def distrust_release_dates(model: Model) -> None:

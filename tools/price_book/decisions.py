@@ -6,7 +6,7 @@
 `where` compares fields of a fact with a value or a list of values (`first`, `effective` and `until` also as
 "< 2025-01-01"); `then` may `drop` facts, `keep` them against a majority, take them as `official`, rename the `model`,
 set `effective`, `until`, `first`, the conditions (`when`), the `component`, the `tier` or its `edge`, make the edge
-`inclusive`, or give the same price to other models `also`.
+`inclusive`, `multiply` the price, or give the same price to other models `also`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,6 +66,8 @@ class Decision:
                 fact.slots = tuple(replace(slot, component=value) for slot in fact.slots)
             elif name == "aliases":
                 fact.aliases = tuple(value)
+            elif name == "multiply":
+                fact.price *= Decimal(value)
             elif name == "also":
                 pass  # the fact holds for other models too: `decide` makes the copies
             else:
@@ -97,17 +100,6 @@ def _matches(fact: Fact, name: str, want: Any) -> bool:
     if isinstance(want, str) and want[:2] in ("< ", ">="):
         return value is not None and ((value < want[2:].strip()) if want[0] == "<" else (value >= want[2:].strip()))
     return bool(value == want)
-
-
-def noted() -> list[Mapping[str, Any]]:
-    """`[[fact]]` entries: figures the notes beside the fact base state and its lines lack, as rows like theirs."""
-    rows: list[Mapping[str, Any]] = []
-    blank = dict.fromkeys(("tier", "condition", "effective_from", "effective_to", "observed_from", "source_date"))
-    for path in sorted(FOLDER.glob("*.toml")):
-        for entry in tomllib.loads(path.read_text(encoding="utf-8"), parse_float=str).get("fact", []):
-            row = {**blank, "vendor": path.stem, "unit": "per_1m_tokens", "source_kind": "third_party", **entry}
-            rows.append({**row, "price": str(row["price"])})
-    return rows
 
 
 def load() -> dict[str, list[Decision]]:

@@ -26,6 +26,7 @@ class Entry:
     families: set[str] = field(default_factory=set)
     until: str | None = None
     promotion: bool = False
+    announced: str | None = None
     multipliers: list[tuple[Conditions, Any]] = field(default_factory=list)
 
 
@@ -55,23 +56,41 @@ def merge(rates: list[Entry]) -> list[Entry]:
 
 
 OTHER_DAYS: Final = "a discount above the plain price, or a surcharge not above it: of other days"
+#: No vendor gives more than 60% for a batch, nor a share that differs so much between input and output.
+_LEAST_SHARE: Final = Decimal("0.4")
+_UNEVEN: Final = Decimal("0.1")
 _CHEAPER: Final = {("batch", "true"), ("service_tier", "flex")}
 _DEARER: Final = {("service_tier", "priority"), ("service_tier", "fast|priority"), ("speed", "fast")}
 
 
 def _true_discounts(rate: Entry) -> None:
-    """A batch or flex price above the plain one, or a priority price below it, belongs to other days."""
+    """A batch or flex price above the plain one or below its share, or a priority price below it, is of other days."""
     for slot in [s for s in rate.prices if s.component in MAIN]:
         base = [p for s, p in rate.prices.items() if s.component == slot.component and not s.when]
         if not base or slot not in rate.prices:
             continue
         price, when = rate.prices[slot], set(slot.when)
         if (when & _CHEAPER and price > max(base)) or (when & _DEARER and price <= min(base)):
-            for other in [s for s in rate.prices if s.when == slot.when]:
-                gone = rate.givers.pop(other)
-                del rate.prices[other]
-                rate.agreeing = [f for f in rate.agreeing if f is not gone]
-                gone.left_out = gone.left_out or OTHER_DAYS
+            _drop(rate, slot.when)
+    for when in {s.when for s in rate.prices if set(s.when) & _CHEAPER and len(s.when) == 1}:
+        shares = _shares(rate, when)
+        if shares and (min(shares) < _LEAST_SHARE or max(shares) - min(shares) >= _UNEVEN):
+            _drop(rate, when)
+
+
+def _shares(rate: Entry, when: Conditions) -> list[Decimal]:
+    """What a discount leaves of the plain price of text, per component and tier."""
+    plain = {(s.component, s.tier): price for s, price in rate.prices.items() if s.component in MAIN and not s.when}
+    own = {(s.component, s.tier): price for s, price in rate.prices.items() if s.component in MAIN and s.when == when}
+    return [price / plain[key] for key, price in own.items() if plain.get(key)]
+
+
+def _drop(rate: Entry, when: Conditions) -> None:
+    for slot in [s for s in rate.prices if s.when == when]:
+        gone = rate.givers.pop(slot)
+        del rate.prices[slot]
+        rate.agreeing = [f for f in rate.agreeing if f is not gone]
+        gone.left_out = gone.left_out or OTHER_DAYS
 
 
 def _plain_thoughts(rate: Entry, outputs: set[Decimal]) -> None:

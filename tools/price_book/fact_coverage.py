@@ -13,9 +13,7 @@ from tools.price_book.facts import Fact
 def coverage(facts: Sequence[Fact]) -> dict[str, dict[str, Any]]:
     """What became of every fact, by provider: used, or the reason it is left out."""
     fate: dict[int, Fact] = {}
-    for fact in facts:  # a fact copied to several models is used if one of them uses it; line 0 is no line of the base
-        if fact.line == 0:
-            continue
+    for fact in facts:  # a fact copied to several models is used if one of them uses it
         if fact.line not in fate or fact.used:
             fate[fact.line] = fact
     answer: dict[str, dict[str, Any]] = {}
@@ -55,3 +53,14 @@ def summary(book: dict[str, str], covered: dict[str, dict[str, Any]]) -> str:
     figures = [f"{count:7} {name}" for name, count in totals.items() if not name.startswith("left out")]
     reasons = [f"{count:7} {name}" for name, count in totals.most_common() if name.startswith("left out")]
     return "\n".join([*lines, "", *figures, *reasons])
+
+
+def unused(facts: Sequence[Fact]) -> list[str]:
+    """Every fact that no rate or plan carries, a line each, with the reason."""
+    used = {fact.line for fact in facts if fact.used}
+    return [
+        f"{fact.provider}/{fact.model} {fact.kind} {fact.price} {fact.currency} ({fact.source}): "
+        f"{fact.left_out or 'left without a word'}"
+        for fact in facts
+        if fact.line not in used
+    ]

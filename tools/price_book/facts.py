@@ -1,18 +1,16 @@
-"""Reads the fact base: one `Fact` per line, in the words the price book uses.
+"""Turns the rows of the fact base into facts in the words the price book uses.
 
-A fact keeps its line number, which is its name in the coverage report. What a source calls a kind, a condition or a
-unit becomes a `Slot`: the component, its conditions, and its place in the context tiers. A fact that is no price of
-a call (a subscription, a training fee, a converted figure) gets a reason here and never reaches the rates.
+A fact keeps its place in the base, which is its name in the coverage report. What a source calls a kind, a condition
+or a unit becomes a `Slot`: the component, its conditions, and its place in the context tiers. A fact that is no price
+of a call (a subscription, a training fee, a converted figure) gets a reason here and never reaches the rates.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 
 from tools.price_book.vocabulary import NOT_A_RATE, components_of, conditions_of, family_of, rank_of
@@ -35,7 +33,11 @@ class Slot:
 
 @dataclass(slots=True)
 class Fact:
-    """One line of the fact base. `left_out` is the reason it is in no rate; `used` is true once a rate carries it."""
+    """One line of the fact base.
+
+    `left_out` is the reason it is in no rate; `used` is true once a rate carries it; `as_of` is the last day on which
+    any source of the base was read.
+    """
 
     line: int
     provider: str
@@ -55,6 +57,7 @@ class Fact:
     source: str
     family: str
     primary: bool
+    as_of: str
     raw: Mapping[str, Any] = field(repr=False)
     left_out: str | None = None
     used: bool = False
@@ -167,7 +170,7 @@ def _and(raw: Mapping[str, Any], condition: str) -> str:
     return f"{raw['condition']};{condition}" if raw["condition"] else condition
 
 
-def read_fact(line: int, raw: Mapping[str, Any]) -> Fact:
+def read_fact(line: int, raw: Mapping[str, Any], as_of: str) -> Fact:
     """One fact; whatever cannot be a rate carries its reason."""
     raw = _unlabel(raw)
     reason = _reason(raw)
@@ -205,14 +208,15 @@ def read_fact(line: int, raw: Mapping[str, Any]) -> Fact:
         source=raw["source"],
         family=family_of(raw["source"]),
         primary=raw["source_kind"] in PRIMARY,
+        as_of=as_of,
         raw=raw,
         left_out=reason,
     )
 
 
-def read_facts(path: Path) -> list[Fact]:
+def read_facts(rows: Iterable[Mapping[str, Any]]) -> list[Fact]:
     """Every fact of the base, in order."""
-    with path.open(encoding="utf-8") as lines:
-        rows = [(number, json.loads(text)) for number, text in enumerate(lines, 1)]
-    geo_sold = frozenset(raw["model"] for _, raw in rows if "channel=geo" in (raw["condition"] or ""))
-    return [read_fact(number, part) for number, raw in rows for part in _apart(raw, geo_sold)]
+    numbered = list(enumerate(rows, 1))
+    as_of = max((raw["source_date"] for _, raw in numbered if raw["source_date"]), default="")
+    geo_sold = frozenset(raw["model"] for _, raw in numbered if "channel=geo" in (raw["condition"] or ""))
+    return [read_fact(number, part, as_of) for number, raw in numbered for part in _apart(raw, geo_sold)]

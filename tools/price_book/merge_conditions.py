@@ -7,10 +7,13 @@ entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from itertools import zip_longest
 
+from tools.price_book.announcements import leave_forecasts, mark
 from tools.price_book.date_evidence import date_pages, distrust_release_dates
 from tools.price_book.entries import Entry, is_main, merge
 from tools.price_book.facts import Slot
@@ -24,6 +27,7 @@ def entries_of(model: Model) -> list[Entry]:
     for fact in model.facts:
         if fact.price == 0 and not fact.vouched:
             fact.left_out = "a zero nobody calls free: a catalog's placeholder"
+    open_days = leave_forecasts([fact for fact in model.facts if fact.left_out is None])
     model.facts = [fact for fact in model.facts if fact.left_out is None]
     date_pages(model)
     distrust_release_dates(model)
@@ -32,9 +36,14 @@ def entries_of(model: Model) -> list[Entry]:
     if not cards:
         cards = [RateCard(start, False, {}, {}) for start in _starts(extras)]
     rates: list[Entry] = []
+    bases: dict[str, set[tuple[Slot, Decimal]]] = defaultdict(set)
+    for fact in model.facts:
+        bases[fact.family] |= {(slot, fact.price) for slot in fact.slots if is_main(slot)}
     for card, after in zip_longest(cards, cards[1:]):
-        rates += _fill(card, after, extras)
+        own = [[extra for extra in history if _read_with(card, extra, bases)] for history in extras]
+        rates += _fill(card, after, own)
     rates = merge([r for r in rates if r.prices])
+    mark(rates, open_days)
     for rate in rates:
         for fact in rate.agreeing:
             fact.used, fact.left_out = True, None
@@ -55,6 +64,24 @@ def _groups(model: Model) -> list[tuple[Callable[[Slot], bool], bool]]:
         *((lambda s, w=when: s.when == w and not is_main(s), True) for when in conditions),
         *((lambda s, n=name: s.component == n and not s.when, False) for name in plain),
     ]
+
+
+def _read_with(card: RateCard, extra: RateCard, bases: Mapping[str, set[tuple[Slot, Decimal]]]) -> bool:
+    """Whether a source that shows the extra shows this card's base too, or no base at all.
+
+    A price of a batch, a tier or a cache belongs to the base beside which it was read; beside another base it would
+    make a price that no source ever had.
+    """
+    if not card.prices or any(fact.primary or fact.forced for fact in extra.agreeing):
+        return True
+    if all(slot.component in _APART for slot in extra.prices):
+        return True
+    base = {(slot, price) for slot, price in card.prices.items() if is_main(slot)}
+    return any(not bases.get(fact.family) or base & bases[fact.family] for fact in extra.agreeing)
+
+
+#: What is not a price of the model's text: a tool's fee, or another medium's units.
+_APART = frozenset({"web_search", "cache_storage", "images", "input_images", "request", "video_seconds"})
 
 
 def _starts(extras: list[list[RateCard]]) -> list[str | None]:

@@ -90,6 +90,7 @@ def group(facts: Iterable[Fact]) -> list[Model]:
             continue
         place = (fact.provider, fact.currency, key_of(fact.model, fact.provider))
         models.setdefault(place, Model(*place)).facts.append(fact)
+    _leave_flat_snapshots(models)
     _merge_dated(models)
     for model in models.values():
         model.choose_id()
@@ -98,6 +99,23 @@ def group(facts: Iterable[Fact]) -> list[Model]:
 
 
 _DATED: Final = re.compile(r"(.+?)-(\d{4}-\d{2}-\d{2}|\d{6}|\d{8}|\d{4})")
+
+
+def _leave_flat_snapshots(models: dict[tuple[str, str, str], Model]) -> None:
+    """A flat row of a snapshot never beats the tiers of the model that a source calls the same."""
+    for place in sorted(models):
+        match = _DATED.fullmatch(place[2])
+        base = models.get((place[0], place[1], match[1])) if match else None
+        if base is None or place[2] not in {key_of(a, place[0]) for f in base.facts for a in f.aliases}:
+            continue
+        flat = models[place].facts
+        tiers = {(slot.component, fact.price) for fact in base.facts for slot in fact.slots if slot.tier}
+        if tiers and all(
+            not slot.tier and (slot.component, fact.price) in tiers for fact in flat for slot in fact.slots
+        ):
+            for fact in flat:
+                fact.left_out = "one tier's price shown as flat"
+            del models[place]
 
 
 def _merge_dated(models: dict[tuple[str, str, str], Model]) -> None:

@@ -20,7 +20,6 @@ MAIN: Final = ("input", "output")
 Prices = dict[Slot, Decimal]
 #: A finer card that appears this soon after a flat one was the vendor's list from the beginning.
 SOON: Final = timedelta(days=45)
-TODAY: Final = "2026-11-21"
 
 
 @dataclass(slots=True)
@@ -83,7 +82,7 @@ def _active(fact: Fact) -> tuple[str | None, str | None]:
     seen = fact.raw["observed_from"]
     if fact.effective is None and fact.until and (not fact.first or not seen or seen >= fact.until):
         return None, fact.until
-    return fact.start or TODAY, ended
+    return fact.start or fact.as_of, ended
 
 
 def runs_of(facts: Iterable[Fact], wanted: Callable[[Slot], bool]) -> list[SourceRun]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from tools.price_book.entries import Entry, is_main
 from tools.price_book.facts import BINARY_EDGES, Conditions, Fact, Slot, Tier
 from tools.price_book.model_groups import Model
-from tools.price_book.rate_cards import TODAY, day
+from tools.price_book.rate_cards import day
 from tools.price_book.toml_text import plain, quoted, source_name
 
 _ORDER: Final = (
@@ -19,8 +19,8 @@ _ORDER: Final = (
     "output", "reasoning_output", "audio_output", "image_output",
 )  # fmt: skip
 _WHEN_ORDER: Final = (
-    "thinking", "cache", "endpoint", "modality", "channel", "deployment", "region", "tuned", "service_tier", "speed",
-    "quality", "size", "with_audio", "batch", "window",
+    "thinking", "cache", "endpoint", "modality", "channel", "deployment", "region", "inference_geo", "tuned",
+    "service_tier", "speed", "quality", "size", "with_audio", "batch", "window",
 )  # fmt: skip
 _YES_NO: Final = frozenset({"thinking", "batch", "tuned", "with_audio"})
 _BOUND: Final = re.compile(r"(input|output)_tokens_(gt|ge|le|lt)")
@@ -145,8 +145,8 @@ def _value(name: str, value: str) -> str:
 class Writer:
     """Builds the text of one file."""
 
-    def __init__(self, currency: str, last_seen: dict[str, str]) -> None:
-        self.currency, self.last_seen = currency, last_seen
+    def __init__(self, currency: str, last_seen: dict[str, str], as_of: str) -> None:
+        self.currency, self.last_seen, self.as_of = currency, last_seen, as_of
         self.lines: list[str] = []
 
     def rate(self, model: Model, rate: Entry, ends: str | None) -> None:
@@ -164,6 +164,8 @@ class Writer:
             put(f"until = {moment(min(rate.until, ends or rate.until))}")
         if rate.promotion:
             put("promotion = true")
+        if rate.announced:
+            put(f"announced = {day(rate.announced)}")
         base, cases = cases_of(rate)
         if rate.prices and all(price == 0 for price in rate.prices.values()):
             put("free = true")
@@ -205,4 +207,4 @@ class Writer:
         for fact in rate.agreeing:
             seen = fact.raw.get("observed_to") or self.last_seen[fact.family]
             last = max(last, day(seen))
-        return min(last, day(ends) if ends else TODAY)
+        return min(last, day(ends) if ends else self.as_of)

@@ -53,7 +53,9 @@ def read(text: str) -> dict[str, Any]:
             "tier-gap",
             id="a gap between tiers",
         ),
-        pytest.param(RATE + "cache_read = 2\n", "notice", "cache", id="reading is dearer than sending"),
+        pytest.param(
+            RATE + "cache_read = 2\n", "problem", "cache-read-above-input", id="reading is dearer than sending"
+        ),
         pytest.param(RATE + '[[alias]]\nmodel = "a"\nof = "b"\n', "problem", "alias", id="an alias of nothing"),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Final
 
 from tokenmeter.prices.model_names import ModelNames
 from tokenmeter.prices.price_file import EVER, PriceFile, Rate
+from tokenmeter.prices.upkeep.card_rules import RULES, broken_rules, excepted
 from tokenmeter.prices.upkeep.price_history import component_prices
 
 __all__ = ["Finding", "audit"]
@@ -58,9 +59,9 @@ def _alone(rate: Rate, today: date) -> Iterator[Finding]:
         price = prices.base.get(name)
         if price is not None and price > _DEAREST:
             yield Finding("problem", "unit", rate.id, f"{name} = {price} per million tokens: a slip of the unit?")
-    read, paid = prices.base.get("cache_read"), prices.base.get("input")
-    if read is not None and paid is not None and read > paid:
-        yield Finding("notice", "cache", rate.id, f"cache_read {read} is above input {paid}")
+    for rule, figures in broken_rules(rate):
+        if not excepted(rate.file, rate, rule):
+            yield Finding("problem", rule, rate.id, f"{RULES[rule]}: {figures}")
     yield from _tier_gaps(rate)
 
 

@@ -19,32 +19,35 @@ from tokenmeter.prices.conditions import BOTH, number, read_range
 from tokenmeter.prices.model_names import form_pattern
 from tokenmeter.prices.price_file import instant_of
 from tokenmeter.prices.time_windows import as_date, read_days, read_hours, zone_of
+from tokenmeter.prices.upkeep.card_rules import RULES
 from tokenmeter.usage import TOKEN_FIELDS
 
 __all__ = ["check_data"]
 
 _HEAD: Final = (
     "provider", "currency", "timezone", "read", "k", "stand_in", "assume", "bill_decimals", "match", "contract",
-    "windows", "note", "source", "rate", "alias", "form", "plan", "discount",
+    "windows", "note", "source", "rate", "alias", "form", "plan", "discount", "exception",
 )  # fmt: skip
 _RATE: Final = (
     "model", "effective", "observed", "until", "currency", "free", "withdrawn", "per", "minimum", "step", "stand_in",
-    "assume", "k", "case", "source", "confidence", "review_by", "promotion", "note", BOTH,
+    "assume", "k", "case", "source", "confidence", "review_by", "promotion", "announced", "note", BOTH,
 )  # fmt: skip
 _CASE: Final = ("when", "multiply", "stack", "drop", "note", BOTH)
 _WINDOW: Final = ("zone", "days", "hours", "calendar", "holidays", "makeup", "note")
 _ALIAS: Final = ("model", "of", "from", "until", "source", "note", "confidence")
 _FORM: Final = ("name", "params", "note")
+_EXCEPTION: Final = ("models", "rule", "reason", "source")
 _DISCOUNT: Final = ("models", "multiply", "from", "until", "note")
 # What each key holds, wherever it stands.
 _SHAPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("provider", "currency", "timezone", "zone", "calendar", "holidays", "makeup", "of", "name"), str),
     **dict.fromkeys(
-        ("rate", "alias", "form", "plan", "discount", "case", "match", "k", "hours", "models", "drop"), list
+        ("rate", "alias", "form", "plan", "discount", "exception", "case", "match", "k", "hours", "models", "drop"),
+        list,
     ),
     **dict.fromkeys(("stand_in", "assume", "windows", "per", "step", "minimum", "params", "when"), Mapping),
     **dict.fromkeys(("free", "withdrawn", "promotion", "contract", "stack"), bool),
-    **dict.fromkeys(("effective", "until", "review_by", "from"), (str, date)),
+    **dict.fromkeys(("effective", "until", "review_by", "announced", "from"), (str, date)),
     "model": str,
     "observed": list,
     "days": (str, list),
@@ -76,7 +79,7 @@ class _Check:
             return
         readers: tuple[tuple[str, Callable[[Mapping[str, Any]], Iterator[str]]], ...] = (
             ("rate", self._rate), ("alias", self._alias), ("form", self._form),
-            ("plan", self._plan), ("discount", self._discount),
+            ("plan", self._plan), ("discount", self._discount), ("exception", self._exception),
         )  # fmt: skip
         for kind, check in readers:
             for index, entry in enumerate(self.data.get(kind, ()), 1):
@@ -309,6 +312,14 @@ class _Check:
     def _plan(self, entry: Mapping[str, Any]) -> Iterator[str]:
         if not isinstance(entry.get("id"), str):
             yield '"id" is missing'
+
+    def _exception(self, entry: Mapping[str, Any]) -> Iterator[str]:
+        yield from _unknown(entry, _EXCEPTION)
+        if entry.get("rule") not in RULES:
+            yield f"rule: {entry.get('rule')!r} is not a rule of a card ({', '.join(RULES)})"
+        for key in ("models", "reason", "source"):
+            if not entry.get(key):
+                yield f"{key} is missing: an exception says which models, why, and where that is written"
 
     def _discount(self, entry: Mapping[str, Any]) -> Iterator[str]:
         yield from _unknown(entry, _DISCOUNT)

@@ -1,0 +1,52 @@
+"""Treats an announced price as a forecast: it holds only if a reading made on its day or later confirms it.
+
+A fact is announced when its source was read before the day it starts. A later reading of the same price confirms it; a
+later reading of another price refutes it; with neither, the older price goes on, and its entry names the announced day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tools.price_book.entries import Entry
+from tools.price_book.facts import Fact
+from tools.price_book.rate_cards import day
+
+REFUTED: str = "announced, and later readings have another price"
+UNCONFIRMED: str = "announced, and not confirmed by a reading since"
+
+
+def is_announced(fact: Fact) -> bool:
+    """Whether the source was read before the day it names; a decision may say that the announcement holds."""
+    read = fact.raw["source_date"] or fact.first
+    return bool(fact.effective and read and day(fact.effective) > read) and not (fact.primary or fact.forced)
+
+
+def leave_forecasts(facts: Sequence[Fact]) -> set[str]:
+    """Leave out what no later reading confirms; the announced days that nobody has read since."""
+    open_days: set[str] = set()
+    for fact in [f for f in facts if is_announced(f)]:
+        since = day(fact.effective or "")
+        later = [f for f in facts if f is not fact and set(f.slots) & set(fact.slots) and _read_since(f, since)]
+        if any(f.price == fact.price for f in later):
+            continue
+        fact.left_out = REFUTED if later else UNCONFIRMED
+        if not later and since > fact.as_of:
+            open_days.add(fact.effective or "")
+    return open_days
+
+
+def _read_since(fact: Fact, since: str) -> bool:
+    if is_announced(fact):
+        return False
+    ended = fact.raw.get("observed_to")
+    return (fact.last or "") >= since or (fact.primary and (fact.start or "") >= since and ended is None)
+
+
+def mark(rates: Iterable[Entry], open_days: Iterable[str]) -> None:
+    """Name the announced day on the entry that goes on past it."""
+    entries = list(rates)
+    for at in sorted(open_days, reverse=True):
+        before = [rate for rate in entries if (rate.start or "") < at]
+        if before:
+            before[-1].announced = at
