@@ -85,6 +85,7 @@ families: $(READY)
 docs: $(READY)
 	$(PY) tools/api_docs.py
 	$(PY) tools/watched_page.py
+	$(PY) tools/readme_sdks.py
 	$(PY) -m tokenmeter.prices.upkeep.reference
 	$(PY) -m tokenmeter.dashboards dashboard > docs/grafana/tokenmeter.json
 	$(PY) -m tokenmeter.dashboards rules --limit '*=100:USD' --limit '*=700:CNY' > docs/prometheus/tokenmeter.rules.yml

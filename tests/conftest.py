@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+import tokenmeter
 from tokenmeter._support import guard
+from tokenmeter.default_meter import is_configured
 
 for _name in [name for name in os.environ if name.startswith(("TOKENMETER_", "OTEL_", "OPENAI_"))]:
     del os.environ[_name]
@@ -18,6 +20,19 @@ for _name in [name for name in os.environ if name.startswith(("TOKENMETER_", "OT
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 guard.raise_failures(True)
+
+
+@pytest.fixture(autouse=True)
+def settings_of_the_default_meter() -> Iterator[None]:
+    """Set back what a test configured: settings add up, and the next test would have them too."""
+    before = _given()
+    yield
+    if _given() != before:
+        tokenmeter.configure(replace=True, **before)
+
+
+def _given() -> dict[str, Any]:
+    return dict(tokenmeter.default().given) if is_configured() else {}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -35,7 +35,7 @@ def test_an_address_nobody_knows_is_metered_and_said_to_be_unpriced(
     record = records.only()
     assert (record.provider, record.usage.output_tokens) == (None, 12)
     # The line to type, as it is
-    assert f'configure(hosts={{"{server.host}": "ollama"}})' in (record.cost.reason or "")
+    assert f'configure(hosts={{"{server.host}": "local"}}, rates={{"local/*": "free"}})' in (record.cost.reason or "")
 
 
 def test_a_machine_of_the_network_is_known_once_named(server: ProviderServer) -> None:

@@ -54,6 +54,15 @@ def test_every_extra_of_an_sdk_has_a_row(extras: dict[str, list[str]]) -> None:
     assert sorted(set(extras) - NOT_SDKS) == sorted(sdk.extra for sdk in SDKS.values() if sdk.extra)
 
 
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_the_readmes_list_is_the_tables(readme: str) -> None:
+    """If not: `make docs`."""
+    rewritten = runpy.run_path(str(ROOT / "tools" / "readme_sdks.py"))["rewritten"]
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    assert "<!-- /sdks -->" in text
+    assert rewritten(text, readme) == text
+
+
 @pytest.mark.parametrize(("root", "sdk"), ROWS)
 @pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
 def test_the_readme_names_the_sdk(readme: str, root: str, sdk: SupportedSdk) -> None:

@@ -1,7 +1,7 @@
 """The ledger sink: a queue and a thread that write each settled call as a row of an SQLite file.
 
 `write` hands the immutable record to a bounded queue; one background thread, started by the first record, prices
-and serialises it and commits a batch every 0.2 s or every 500 records, whichever is sooner. That is the loss
+and serialises it and commits a batch every 0.1 s or every 500 records, whichever is sooner. That is the loss
 window: a process killed outright loses at most what it settled since. A normal exit, `flush` and `close` lose
 nothing.
 
@@ -42,7 +42,7 @@ from tokenmeter.record import Record
 
 __all__ = ["COMMIT_EVERY", "COMMIT_RECORDS", "QUEUE_SIZE", "Ledger"]
 
-COMMIT_EVERY: Final = 0.2
+COMMIT_EVERY: Final = 0.1
 """Seconds a record waits at most before it is committed, while the file can be written."""
 COMMIT_RECORDS: Final = 500
 """Records that are committed at once."""
