@@ -1,0 +1,275 @@
+"""`Enforcer`: asks the budgets of a meter before each call, and raises where the call does not fit.
+
+`admit` is written once, as a generator of steps: operations of a store, and waiting. A sync call runs the steps where
+it is; an async call runs what may wait (a file, a network) in threads of their own, so the event loop goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from tokenmeter._support.bounded import BoundedDict
+from tokenmeter._support.fork import on_fork
+from tokenmeter._support.guard import guard, logger
+from tokenmeter.budgets.bound_values import Bound
+from tokenmeter.budgets.budget import Budget, Use
+from tokenmeter.budgets.contract import BudgetStore, Refused, WindowOver
+from tokenmeter.budgets.lines import SEPARATOR, CallFacts, Convert, Counter, Line, Lines
+from tokenmeter.budgets.memory_store import MemoryStore
+from tokenmeter.budgets.outputs import Outputs
+from tokenmeter.budgets.reservation import Reservation, Watcher
+from tokenmeter.errors import BudgetExceeded
+
+__all__ = ["Enforcer"]
+
+_UNBOUNDED: Final = 1 << 53
+_POLL: Final = 0.1
+_THREADS: Final = 8
+_CLOCK_TRIES: Final = 3
+
+_Steps = Generator[Callable[[], Any] | float, Any, "Reservation | None"]
+
+
+class Enforcer:
+    """The budgets of one meter over one store. `bound` says what a call may cost, `watcher` learns what settles."""
+
+    def __init__(
+        self,
+        budgets: Iterable[Budget],
+        store: BudgetStore | None = None,
+        *,
+        bound: Callable[[CallFacts], Bound],
+        watcher: Watcher,
+        convert: Convert = lambda amount, base, to: None,
+        lease: float = 600.0,
+        refused: Callable[[BudgetExceeded, CallFacts], None] = lambda error, facts: None,
+    ) -> None:
+        self.local = MemoryStore()
+        self.store: BudgetStore = store if store is not None else self.local
+        self.outputs = Outputs()
+        self.lines = Lines(budgets, bound=bound, outputs=self.outputs, convert=convert)
+        self.lease = lease
+        self._convert = convert
+        self._watcher = watcher
+        self._refused = refused
+        self._warned: BoundedDict[tuple[str, int], None] = BoundedDict(10_000)
+        self._waiting: dict[str, deque[object]] = {}
+        self.forked()
+        on_fork(self)
+
+    def forked(self) -> None:
+        self._threads: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+        self._waiting = {}
+
+    # Two ways to run the steps ------------------------------------------------------------------------------------
+
+    def admit(self, facts: CallFacts) -> Reservation | None:
+        """Hold what the call may cost; None where no budget is for it. Raises BudgetExceeded."""
+        steps = self._steps(facts)
+        if steps is None:
+            return None
+        result: Any = None
+        try:
+            while True:
+                step = steps.send(result)
+                result = None
+                if isinstance(step, float):
+                    time.sleep(step)
+                else:
+                    result = step()
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+
+    async def admit_async(self, facts: CallFacts) -> Reservation | None:
+        """`admit` for a coroutine: the event loop goes on meanwhile."""
+        steps = self._steps(facts)
+        if steps is None:
+            return None
+        result: Any = None
+        try:
+            while True:
+                step = steps.send(result)
+                result = None
+                if isinstance(step, float):
+                    await asyncio.sleep(step)
+                elif self.store.waits:
+                    result = await asyncio.wrap_future(self._pool().submit(step))
+                else:
+                    result = step()
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        finally:
+            steps.close()  # a task that is cancelled while it waits leaves the queue
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            with self._lock:
+                if self._threads is None:
+                    self._threads = ThreadPoolExecutor(_THREADS, "tokenmeter-budgets")
+        return self._threads
+
+    # The steps ----------------------------------------------------------------------------------------------------
+
+    def _steps(self, facts: CallFacts) -> _Steps | None:
+        matching = self.lines.matching(facts)
+        return self._admit(facts, matching) if matching else None
+
+    def _admit(self, facts: CallFacts, matching: list[tuple[Counter, str]]) -> _Steps:
+        warned: set[str] = set()
+        flags: tuple[str, ...] = ()
+        ticket = _Ticket(self._waiting, self._lock)
+        try:
+            for counter, series in matching:
+                if counter.budget.wait and series in self._waiting:  # others wait already: they come first
+                    ticket.join(series, counter.budget.wait)
+            while True:
+                if not ticket.first and ticket.left > 0:
+                    yield min(_POLL, ticket.left)
+                    continue
+                answer = yield from self._reserve(facts, matching, warned, flags)
+                if isinstance(answer, Reservation):
+                    return answer
+                refused, line = answer
+                budget = line.counter.budget
+                if budget.on_exceed == "warn":
+                    self._warn(refused, line)
+                    warned.add(line.series)
+                    flags = (*flags, f"budget_exceeded={budget.name}")
+                    continue
+                if refused.kind == "held" and budget.wait:
+                    ticket.join(line.series, budget.wait)
+                if refused.kind != "held" or ticket.left <= 0:
+                    self._refuse(refused, line, facts)
+                yield min(_POLL, ticket.left)
+        finally:
+            ticket.leave()
+
+    def _reserve(
+        self, facts: CallFacts, matching: list[tuple[Counter, str]], warned: set[str], flags: tuple[str, ...]
+    ) -> Generator[Callable[[], Any] | float, Any, Reservation | tuple[BudgetExceeded, Line]]:
+        """One attempt to hold everything: the reservation, or the error and line of the budget that refuses."""
+        now = self.store.now()
+        for _ in range(_CLOCK_TRIES):
+            lines = self.lines.lines(matching, facts, now)
+            parts = self._by_store(lines)
+            held: list[BudgetStore] = []
+            answer: Refused | WindowOver | None = None
+            mine: tuple[Line, ...] = ()
+            for store, mine in parts:
+                asks = [line.ask(limit=_UNBOUNDED) if line.series in warned else line.ask() for line in mine]
+                answer = yield functools.partial(store.reserve, facts.call, asks, self.lease)
+                if answer is not None:
+                    break
+                held.append(store)
+            if answer is None:
+                return Reservation(
+                    facts.call, parts, convert=self._convert, outputs=self.outputs, watcher=self._watcher, flags=flags
+                )
+            for store in held:
+                store.withdraw(facts.call)
+            if isinstance(answer, Refused):
+                line = mine[answer.place]
+                return self._exceeded(line, answer), line
+            now = answer.now
+        raise RuntimeError("a store's clock moves faster than its windows")
+
+    def _by_store(self, lines: list[Line]) -> tuple[tuple[BudgetStore, tuple[Line, ...]], ...]:
+        if self.store is self.local:
+            return ((self.local, tuple(lines)),)
+        mine = tuple(line for line in lines if line.counter.budget.per == "scope")
+        shared = tuple(line for line in lines if line.counter.budget.per != "scope")
+        return tuple((store, some) for store, some in ((self.local, mine), (self.store, shared)) if some)
+
+    # Refusing -----------------------------------------------------------------------------------------------------
+
+    def _exceeded(self, line: Line, refused: Refused) -> BudgetExceeded:
+        limit, budget, asked = line.counter.limit, line.counter.budget, line.amount
+        kind = "held" if asked <= limit.units - refused.spent and refused.spent < limit.units else "spent"
+        resets = line.counter.windows.resets(line.window, refused.oldest)
+        after = None if resets is None else max(0.0, (resets - self.store.now()) / 1000)
+        name = line.series.replace(SEPARATOR, " ")
+        left = limit.show(max(0, limit.units - refused.spent - refused.held))
+        message = (
+            f"budget {name!r}: {limit.show(asked)} asked, {left} left of {limit.show(limit.units)}"
+            f" ({limit.show(refused.spent)} spent, {limit.show(refused.held)} held by open calls)"
+            f" in {line.window.label}"
+        )
+        if asked > limit.units:
+            message += "; the call alone is above the limit: set a lower max_tokens or a higher limit"
+        elif kind == "held":
+            message += "; it would fit once others settle: wait=… on the budget waits for that"
+        elif after is not None:
+            message += f"; the window resets in {after:.0f} s"
+        return BudgetExceeded(
+            message,
+            budget=budget.name,
+            series=name,
+            unit=limit.unit,
+            limit=limit.amount(limit.units),
+            spent=limit.amount(refused.spent),
+            held=limit.amount(refused.held),
+            asked=limit.amount(asked),
+            kind=kind,
+            resets_at_ms=resets,
+            retry_after=after,
+        )
+
+    def _refuse(self, error: BudgetExceeded, line: Line, facts: CallFacts) -> None:
+        """Raise the error, or apply what the budget's own function says. What that raises reaches the caller too."""
+        with guard("noting a refused call"):
+            self._refused(error, facts)
+        act = line.counter.budget.on_exceed
+        if callable(act):
+            chosen = act(error)
+            if isinstance(chosen, Use):
+                error.use = chosen
+        raise error
+
+    def _warn(self, error: BudgetExceeded, line: Line) -> None:
+        key = (line.series, line.window.bucket)
+        if key not in self._warned and self._warned.keep(key, None):
+            logger.warning("%s; the call goes on, since on_exceed is 'warn'", error)
+
+
+class _Ticket:
+    """A place in the queue of calls that wait for one series: only the first of them asks the store."""
+
+    def __init__(self, waiting: dict[str, deque[object]], lock: threading.Lock) -> None:
+        self._waiting = waiting
+        self._lock = lock
+        self._series: str | None = None
+        self._until = 0.0
+
+    @property
+    def first(self) -> bool:
+        queue = self._waiting.get(self._series) if self._series is not None else None
+        return queue is None or queue[0] is self
+
+    @property
+    def left(self) -> float:
+        """Seconds for which the call may still wait."""
+        return self._until - time.monotonic() if self._series is not None else 0.0
+
+    def join(self, series: str, wait: float) -> None:
+        """Take a place, unless the call has one."""
+        if self._series is None:
+            with self._lock:
+                self._series = series
+                self._until = time.monotonic() + wait
+                self._waiting.setdefault(series, deque()).append(self)
+
+    def leave(self) -> None:
+        if self._series is not None:
+            with self._lock:
+                queue = self._waiting[self._series]
+                queue.remove(self)
+                if not queue:
+                    del self._waiting[self._series]
