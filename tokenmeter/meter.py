@@ -35,10 +35,15 @@ from tokenmeter.wire.request_params import request_line
 from tokenmeter.wiring import Parts, build_parts
 
 if TYPE_CHECKING:
+    from tokenmeter.budgets.bound_values import Bound
+    from tokenmeter.budgets.budget import Budget
+    from tokenmeter.budgets.contract import BudgetStore
+    from tokenmeter.budgets.enforcer import Enforcer
     from tokenmeter.calls.opencall import ScopeNode
     from tokenmeter.clients import Adapter
     from tokenmeter.cost import Cost
     from tokenmeter.estimates import Estimate
+    from tokenmeter.money import Money
     from tokenmeter.prices.book import Book
     from tokenmeter.providers.registry import Providers
 
@@ -66,6 +71,7 @@ class Tokenmeter:
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], int] = time.perf_counter_ns,
         _ledger: Sink | None = None,
+        _store: BudgetStore | None = None,
         **settings: Any,
     ) -> None:
         self.given: Mapping[str, Any] = settings
@@ -113,6 +119,9 @@ class Tokenmeter:
             clock=clock,
             monotonic=monotonic,
         )
+        self._clock: Final = clock
+        self._budget_store: Final = _store
+        self._enforcer: Enforcer | None = self._build_enforcer() if self.settings.budgets else None
         self.is_default = False
         at_exit.register(self)
         if worker.waiting:
@@ -125,7 +134,7 @@ class Tokenmeter:
         """A meter with these arguments that goes on with the open ledger of the one before, where both name it."""
         given = {name: value for name, value in arguments.items() if value is not None}
         ledger = before._ledger if before is not None else None
-        made = cls(**given, _ledger=ledger)
+        made = cls(**given, _ledger=ledger, _store=before._open_store(given) if before is not None else None)
         made.given = given
         return made
 
@@ -158,7 +167,47 @@ class Tokenmeter:
             call.take_request(body)
         if route.batch:
             call.params = {**(call.params or {}), "batch": True}
+        if self._enforcer is not None or (call.scope is not None and call.scope.budgets):
+            self._ask_budgets(call, body)
         return call
+
+    # Budgets ------------------------------------------------------------------------------------------------
+
+    def _ask_budgets(self, call: OpenCall, body: object) -> None:
+        from tokenmeter.calls.call_budget import CallBudget
+
+        if self._enforcer is None:
+            self._enforcer = self._build_enforcer()
+        call.budget = CallBudget(self._enforcer, body, call.scope.budgets if call.scope is not None else ())
+
+    def _build_enforcer(self) -> Enforcer:
+        from tokenmeter.wiring import build_budgets
+
+        return build_budgets(self.settings, self.bound, clock=self._clock, store=self._budget_store)
+
+    def _open_store(self, given: Mapping[str, Any]) -> BudgetStore | None:
+        """The store that the meter in this one's place goes on with, where both name the same."""
+        same = given.get("budget_store", "memory") == self.given.get("budget_store", "memory")
+        return self._enforcer.store if same and self._enforcer is not None else None
+
+    def bound(
+        self, request: object, *, provider: str | None = None, model: str | None = None, api: str | None = None
+    ) -> Bound:
+        """What a request may be charged at most. Raises ConfigurationError where it cannot be told who bills it."""
+        from tokenmeter.budgets.bound import bound
+
+        named = model if model is not None else model_of(request_body(request))
+        named = self.settings.models.get(named or "", named)
+        if named is None:
+            raise ConfigurationError("bound needs a model: pass model=…, or a request that names one")
+        provider, named = seller_of(self.book, provider, named, None)
+        return bound(
+            request,
+            provider=provider,
+            model=named,
+            api=api,
+            price=lambda usage, said: self.price(usage, provider=provider, model=named, **said),
+        )
 
     # The five verbs -----------------------------------------------------------------------------------------
 
@@ -209,12 +258,20 @@ class Tokenmeter:
             )
         return adapter
 
-    def scope(self, name: str, **tags: Any) -> ScopeBlock:
-        """A named unit of work that sums the calls inside it: a context manager and a decorator."""
+    def scope(self, name: str, *, budget: str | Money | Budget | None = None, **tags: Any) -> ScopeBlock:
+        """A named unit of work that sums the calls inside it: a context manager and a decorator.
+
+        `budget` limits each run of it. Raises ConfigurationError for a limit that is none.
+        """
         if not isinstance(name, str) or not name:
             raise ConfigurationError(f'scope({name!r}): a scope has a name, such as scope("answer")')
+        limit = None
+        if budget is not None:
+            from tokenmeter.budgets.budget import Budget
+
+            limit = budget if isinstance(budget, Budget) else Budget(budget, name=f"scope {name}"[:64], per="scope")
         return ScopeBlock(
-            name, tags, lambda: self.latest()._lifecycle, lambda scope: self.latest()._start_scope_span(scope)
+            name, tags, lambda: self.latest()._lifecycle, lambda scope: self.latest()._start_scope_span(scope), limit
         )
 
     def latest(self) -> Tokenmeter:
@@ -388,7 +445,8 @@ class Tokenmeter:
     def flush(self, timeout: float = 5.0) -> bool:
         """Settle dropped streams and deliver all records taken so far; whether all were delivered in time."""
         self._lifecycle.drain()
-        return self._each_sink(timeout, lambda sink, left: sink.flush(left))
+        charged = self._enforcer is None or self._enforcer.flush(timeout)
+        return self._each_sink(timeout, lambda sink, left: sink.flush(left)) and charged
 
     def shutdown(self, timeout: float = 5.0) -> bool:
         """Flush, then close files and threads. Calls still open settle to nowhere."""

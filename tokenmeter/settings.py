@@ -18,6 +18,7 @@ from tokenmeter._support.guard import logger
 from tokenmeter.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from tokenmeter.budgets.budget import Budget
     from tokenmeter.exchange import ExchangeRates
     from tokenmeter.prices.own_rates import OwnRates
 
@@ -143,6 +144,41 @@ def _own_rates(value: Any, place: str) -> OwnRates:
     return OwnRates.of(value, place)
 
 
+def _budgets(value: Any, place: str) -> tuple[Budget, ...]:
+    from tokenmeter.budgets.budget_file import read_budgets
+
+    return read_budgets(value, place)
+
+
+def _budget_store(value: Any, place: str) -> Any:
+    if isinstance(value, str):
+        from tokenmeter.budgets.stores import check_store
+
+        check_store(value, place)
+    elif not callable(getattr(value, "reserve", None)):
+        raise ConfigurationError(f"{place}={value!r}: give memory, sqlite:PATH, redis://HOST:PORT/0, or a BudgetStore")
+    return value
+
+
+def _number(text: str, variable: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError(f"{variable}={text!r}: give a number of seconds") from None
+
+
+def _seconds(value: Any, place: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+        raise ConfigurationError(f"{place}={value!r}: give a number of seconds above 0")
+    return float(value)
+
+
+def _function(value: Any, place: str) -> Any:
+    if not callable(value):
+        raise ConfigurationError(f"{place}={value!r}: give a function")
+    return value
+
+
 class Setting(NamedTuple):
     """One setting: its argument, its variable, what it means, and how a value is read from text and checked."""
 
@@ -238,6 +274,32 @@ class Settings:
     )
     exchange: ExchangeRates | None = _row(  # noqa: RUF009 - it makes a dataclass field
         _rates, '"CNY=0.1400USD@2026-11-01" or a table: your rates, for dollar-only names'
+    )
+    budgets: tuple[Budget, ...] = _row(
+        _budgets, '"budgets.toml", or [Budget("50 CNY", per="day")]: limits that hold before a call is sent', default=()
+    )
+    budget_store: Any = _row(  # noqa: RUF009 - it makes a dataclass field
+        _budget_store,
+        "memory, sqlite:PATH or redis://HOST:PORT/0: where budgets count; one for all processes that share them",
+        default="memory",
+    )
+    budget_lease: float = _row(
+        _seconds, "seconds for which the hold of a vanished call lives (default 600)", read=_number, default=600.0
+    )
+    budget_deadline: float = _row(
+        _seconds,
+        "seconds that the store may take before a call goes on without it (default 0.05)",
+        read=_number,
+        default=0.05,
+    )
+    on_store_error: str = _row(
+        _one_of("open", "closed", rule="on_store_error is open or closed"),
+        "open or closed: whether calls go on while the budget store is away (default open)",
+        default="open",
+    )
+    budget_seed: str | None = _row(_path, "ledger whose spend a memory or empty budget store starts with")
+    on_threshold: Any = _row(  # noqa: RUF009 - it makes a dataclass field
+        _function, "function of a BudgetEvent: a threshold or a refusal", from_environment=False
     )
     models: Mapping[str, str] = _map_row('"ep-2024...=doubao-pro-32k": deployment or endpoint id to model')
 

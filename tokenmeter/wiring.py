@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tokenmeter.calls.deferred import DeferredCalls
 
 if TYPE_CHECKING:
+    from tokenmeter.budgets.bound_values import Bound
+    from tokenmeter.budgets.contract import BudgetStore
+    from tokenmeter.budgets.enforcer import Enforcer
+    from tokenmeter.budgets.lines import CallFacts
     from tokenmeter.calls.calibrator import Calibrator
     from tokenmeter.otel.metrics import Metrics
     from tokenmeter.otel.spans import CallSpans
     from tokenmeter.record import Sink
     from tokenmeter.settings import Settings
 
-__all__ = ["Parts", "build_parts"]
+__all__ = ["Parts", "build_budgets", "build_parts"]
 
 
 class Parts(NamedTuple):
@@ -65,6 +69,36 @@ def build_parts(
     ledger = _ledger(settings, ledger)
     written = (ledger,) if ledger is not None else ()
     return Parts(spans, metrics, (*written, *_log(settings), *learning, *sinks), calibrator, deferred, ledger)
+
+
+def build_budgets(
+    settings: Settings,
+    bound: Callable[..., Bound],
+    *,
+    clock: Callable[[], int],
+    store: BudgetStore | None = None,
+) -> Enforcer:
+    """The enforcer of a meter's budgets and of those of its scopes; an open `store` is used on."""
+    from tokenmeter.budgets.bound_values import Bound
+    from tokenmeter.budgets.build import build_enforcer
+    from tokenmeter.errors import ConfigurationError
+
+    def bound_of(facts: CallFacts) -> Bound:
+        try:
+            return bound(facts.body, provider=facts.provider, model=facts.model, api=facts.api)
+        except ConfigurationError as error:
+            return Bound(None, None, (), False, str(error))
+
+    return build_enforcer(
+        settings.budgets,
+        store if store is not None else settings.budget_store,
+        bound=bound_of,
+        clock=clock,
+        lease=settings.budget_lease,
+        deadline=settings.budget_deadline,
+        exchange=settings.exchange,
+        on_threshold=settings.on_threshold,
+    )
 
 
 def _ledger(settings: Settings, open_one: Sink | None) -> Sink | None:

@@ -135,6 +135,9 @@ class Budget:
             return EndlessWindow(self.per)
         return CalendarWindows(self.per, ZoneInfo(self.timezone))
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.limit))
+
     def __str__(self) -> str:
         return self.name
 

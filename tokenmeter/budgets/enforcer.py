@@ -17,15 +17,17 @@ from typing import Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.fork import on_fork
-from tokenmeter._support.guard import guard, logger
+from tokenmeter._support.guard import guard, let_through, logger
 from tokenmeter.budgets.bound_values import Bound
 from tokenmeter.budgets.budget import Budget, Use
 from tokenmeter.budgets.contract import BudgetStore, Refused, WindowOver
-from tokenmeter.budgets.lines import SEPARATOR, CallFacts, Convert, Counter, Line, Lines
+from tokenmeter.budgets.later_charges import LaterCharges
+from tokenmeter.budgets.lines import SEPARATOR, CallFacts, Convert, Counter, Line, Lines, unheld
 from tokenmeter.budgets.memory_store import MemoryStore
 from tokenmeter.budgets.outputs import Outputs
 from tokenmeter.budgets.reservation import Reservation, Watcher
 from tokenmeter.errors import BudgetExceeded
+from tokenmeter.record import End, Record
 
 __all__ = ["Enforcer"]
 
@@ -49,18 +51,18 @@ class Enforcer:
         watcher: Watcher,
         convert: Convert = lambda amount, base, to: None,
         lease: float = 600.0,
-        refused: Callable[[BudgetExceeded, CallFacts], None] = lambda error, facts: None,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.local = MemoryStore()
+        self.local = MemoryStore(clock)
         self.store: BudgetStore = store if store is not None else self.local
         self.outputs = Outputs()
         self.lines = Lines(budgets, bound=bound, outputs=self.outputs, convert=convert)
         self.lease = lease
         self._convert = convert
         self._watcher = watcher
-        self._refused = refused
         self._warned: BoundedDict[tuple[str, int], None] = BoundedDict(10_000)
         self._waiting: dict[str, deque[object]] = {}
+        self._later = LaterCharges()
         self.forked()
         on_fork(self)
 
@@ -116,6 +118,26 @@ class Enforcer:
                     self._threads = ThreadPoolExecutor(_THREADS, "tokenmeter-budgets")
         return self._threads
 
+    # The end of a call --------------------------------------------------------------------------------------------
+
+    def settle(self, reservation: Reservation, record: Record) -> None:
+        """Charge what a call cost; where the store may wait, on a thread of its own."""
+        if self.store.waits:
+            self._later.put(functools.partial(reservation.settle, record))
+        else:
+            reservation.settle(record)
+
+    def charge(self, facts: CallFacts, record: Record) -> None:
+        """Charge a call that was never asked for, such as a result of a batch, in the windows of now."""
+        matching = self.lines.matching(facts)
+        if matching and record.end not in (End.DELEGATED, End.REFUSED):
+            lines = tuple(unheld(counter, series, self.store.now()) for counter, series in matching)
+            self.settle(self._reservation(facts, self._by_store(lines), ()), record)
+
+    def flush(self, timeout: float) -> bool:
+        """Charge what is put off; whether all was in time."""
+        return self._later.flush(timeout)
+
     # The steps ----------------------------------------------------------------------------------------------------
 
     def _steps(self, facts: CallFacts) -> _Steps | None:
@@ -147,7 +169,7 @@ class Enforcer:
                 if refused.kind == "held" and budget.wait:
                     ticket.join(line.series, budget.wait)
                 if refused.kind != "held" or ticket.left <= 0:
-                    self._refuse(refused, line, facts)
+                    self._refuse(refused, line)
                 yield min(_POLL, ticket.left)
         finally:
             ticket.leave()
@@ -170,9 +192,11 @@ class Enforcer:
                     break
                 held.append(store)
             if answer is None:
-                return Reservation(
-                    facts.call, parts, convert=self._convert, outputs=self.outputs, watcher=self._watcher, flags=flags
-                )
+                reservation = self._reservation(facts, parts, flags)
+                self._watcher.opened(reservation)
+                if self.store.waits:
+                    self._later.start()
+                return reservation
             for store in held:
                 store.withdraw(facts.call)
             if isinstance(answer, Refused):
@@ -181,9 +205,17 @@ class Enforcer:
             now = answer.now
         raise RuntimeError("a store's clock moves faster than its windows")
 
-    def _by_store(self, lines: list[Line]) -> tuple[tuple[BudgetStore, tuple[Line, ...]], ...]:
+    def _reservation(
+        self, facts: CallFacts, parts: tuple[tuple[BudgetStore, tuple[Line, ...]], ...], flags: tuple[str, ...]
+    ) -> Reservation:
+        return Reservation(
+            facts.call, parts, convert=self._convert, outputs=self.outputs, watcher=self._watcher, flags=flags
+        )
+
+    def _by_store(self, lines: Iterable[Line]) -> tuple[tuple[BudgetStore, tuple[Line, ...]], ...]:
         if self.store is self.local:
             return ((self.local, tuple(lines)),)
+        lines = tuple(lines)
         mine = tuple(line for line in lines if line.counter.budget.per == "scope")
         shared = tuple(line for line in lines if line.counter.budget.per != "scope")
         return tuple((store, some) for store, some in ((self.local, mine), (self.store, shared)) if some)
@@ -222,13 +254,18 @@ class Enforcer:
             retry_after=after,
         )
 
-    def _refuse(self, error: BudgetExceeded, line: Line, facts: CallFacts) -> None:
+    def _refuse(self, error: BudgetExceeded, line: Line) -> None:
         """Raise the error, or apply what the budget's own function says. What that raises reaches the caller too."""
         with guard("noting a refused call"):
-            self._refused(error, facts)
+            self._watcher.was_refused(error, line.window.label)
         act = line.counter.budget.on_exceed
+        let_through(error)
         if callable(act):
-            chosen = act(error)
+            try:
+                chosen = act(error)
+            except BaseException as own:
+                let_through(own)
+                raise
             if isinstance(chosen, Use):
                 error.use = chosen
         raise error

@@ -17,7 +17,7 @@ from tokenmeter.budgets.windows import Window
 from tokenmeter.errors import BudgetExceeded
 from tokenmeter.money import EXACT
 
-__all__ = ["SEPARATOR", "CallFacts", "Convert", "Counter", "Line", "Lines"]
+__all__ = ["SEPARATOR", "CallFacts", "Convert", "Counter", "Line", "Lines", "unheld"]
 
 SEPARATOR: Final = "\x1f"
 _VALUES_MOST: Final = 10_000
@@ -194,6 +194,11 @@ class Lines:
                 raise refusal(counter, series, "unconvertible", reason)
             fixed, each = converted[0], converted[1]
         return limit.of(fixed, up=True), each
+
+
+def unheld(counter: Counter, series: str, now: int) -> Line:
+    """The line of a call that is charged without having been held."""
+    return Line(counter, series, counter.windows.at(now), 0, Decimal(0), 0, None)
 
 
 def refusal(counter: Counter, series: str, kind: str, reason: str) -> BudgetExceeded:

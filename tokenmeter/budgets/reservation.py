@@ -9,6 +9,7 @@ from tokenmeter.budgets.contract import Ask, BudgetStore, Charge
 from tokenmeter.budgets.limits import CALLS, TOKENS, Limit
 from tokenmeter.budgets.lines import Convert, Line
 from tokenmeter.budgets.outputs import Outputs
+from tokenmeter.errors import BudgetExceeded
 from tokenmeter.money import EXACT
 from tokenmeter.record import End, Record
 
@@ -25,8 +26,10 @@ _NOT_BILLED: Final = 400
 class Watcher(Protocol):
     """What is to know of spend that settles: thresholds, metrics, the list of open calls."""
 
+    def opened(self, reservation: Reservation) -> None: ...
     def settled(self, reservation: Reservation, line: Line, spent: int, added: int) -> None: ...
     def ended(self, reservation: Reservation) -> None: ...
+    def was_refused(self, error: BudgetExceeded, window: str) -> None: ...
 
 
 class Reservation:

@@ -93,6 +93,9 @@ def make_record(
             )
     if call.usage_override is not None:
         flags = (*flags, *(f"contradiction: {text}" for text in usage.contradictions()))
+    if call.budget is not None:
+        facts["budget_window"] = call.budget.windows
+        flags = (*flags, *call.budget.flags)
     if call.scope is not None:
         facts["scope"] = call.scope.path
     if call.parent is not None:

