@@ -167,18 +167,25 @@ class Tokenmeter:
             call.take_request(body)
         if route.batch:
             call.params = {**(call.params or {}), "batch": True}
-        if self._enforcer is not None or (call.scope is not None and call.scope.budgets):
-            self._ask_budgets(call, body)
+        self._ask_budgets(call, body)
         return call
 
     # Budgets ------------------------------------------------------------------------------------------------
 
     def _ask_budgets(self, call: OpenCall, body: object) -> None:
-        from tokenmeter.calls.call_budget import CallBudget
+        """Have the hook of a call ask the budgets that may be for it, before it sends."""
+        scoped = call.scope.budgets if call.scope is not None else ()
+        if self._enforcer is None and not scoped:
+            return
+        with guard("opening budgets"):
+            from tokenmeter.calls.call_budget import CallBudget
 
-        if self._enforcer is None:
-            self._enforcer = self._build_enforcer()
-        call.budget = CallBudget(self._enforcer, body, call.scope.budgets if call.scope is not None else ())
+            if self._enforcer is None:
+                self._enforcer = self._build_enforcer()
+            call.budget = CallBudget(self._enforcer, body, scoped)
+
+    def _ask_of_latest(self, call: OpenCall, body: object) -> None:
+        self.latest()._ask_budgets(call, body)
 
     def _build_enforcer(self) -> Enforcer:
         from tokenmeter.wiring import build_budgets
@@ -317,7 +324,7 @@ class Tokenmeter:
 
         body = request_body(request)
         named = model if model is not None else model_of((request_line(body) if body is not None else None) or body)
-        return CallBlock(lambda: self.latest()._lifecycle, route, named, stream, request)
+        return CallBlock(lambda: self.latest()._lifecycle, route, named, stream, request, self._ask_of_latest)
 
     def observe_batch(
         self,

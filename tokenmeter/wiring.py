@@ -96,6 +96,7 @@ def build_budgets(
         clock=clock,
         lease=settings.budget_lease,
         deadline=settings.budget_deadline,
+        opens=settings.on_store_error == "open",
         exchange=settings.exchange,
         on_threshold=settings.on_threshold,
     )

@@ -29,6 +29,7 @@ def build_enforcer(
     clock: Callable[[], int],
     lease: float,
     deadline: float,
+    opens: bool,
     exchange: ExchangeRates | None,
     on_threshold: Callable[[Any], object] | None,
 ) -> Enforcer:
@@ -49,9 +50,7 @@ def build_enforcer(
             with guard("sending a budget event"):
                 on_threshold(event)
 
-    opened: BudgetStore | None = None
-    if store != "memory":
-        opened = open_store(store, clock, deadline=deadline) if isinstance(store, str) else store
+    opened = open_store(store, clock, deadline=deadline, opens=opens) if isinstance(store, str) else store
     return Enforcer(
         budgets, opened, bound=bound, watcher=BudgetWatch(lease, send), convert=convert, lease=lease, clock=clock
     )

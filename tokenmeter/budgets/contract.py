@@ -14,7 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["Ask", "BudgetStore", "Charge", "Counter", "Refused", "WindowOver"]
+__all__ = ["Ask", "BudgetStore", "Charge", "Counter", "Refused", "StoreError", "WindowOver"]
+
+
+class StoreError(Exception):
+    """A store cannot be reached or used now. Caught where budgets decide what happens then."""
 
 
 class Ask(NamedTuple):

@@ -20,7 +20,8 @@ from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard, let_through, logger
 from tokenmeter.budgets.bound_values import Bound
 from tokenmeter.budgets.budget import Budget, Use
-from tokenmeter.budgets.contract import BudgetStore, Refused, WindowOver
+from tokenmeter.budgets.contract import Ask, BudgetStore, Refused, WindowOver
+from tokenmeter.budgets.fallback import StoreAway
 from tokenmeter.budgets.later_charges import LaterCharges
 from tokenmeter.budgets.lines import SEPARATOR, CallFacts, Convert, Counter, Line, Lines, unheld
 from tokenmeter.budgets.memory_store import MemoryStore
@@ -78,34 +79,34 @@ class Enforcer:
         steps = self._steps(facts)
         if steps is None:
             return None
-        result: Any = None
         try:
+            step = next(steps)
             while True:
-                step = steps.send(result)
-                result = None
                 if isinstance(step, float):
                     time.sleep(step)
+                    step = next(steps)
                 else:
-                    result = step()
+                    step = steps.send(step())
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
+        finally:
+            steps.close()
 
     async def admit_async(self, facts: CallFacts) -> Reservation | None:
         """`admit` for a coroutine: the event loop goes on meanwhile."""
         steps = self._steps(facts)
         if steps is None:
             return None
-        result: Any = None
         try:
+            step = next(steps)
             while True:
-                step = steps.send(result)
-                result = None
                 if isinstance(step, float):
                     await asyncio.sleep(step)
+                    step = next(steps)
                 elif self.store.waits:
-                    result = await asyncio.wrap_future(self._pool().submit(step))
+                    step = steps.send(await asyncio.wrap_future(self._pool().submit(step)))
                 else:
-                    result = step()
+                    step = steps.send(step())
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
         finally:
@@ -183,11 +184,15 @@ class Enforcer:
             lines = self.lines.lines(matching, facts, now)
             parts = self._by_store(lines)
             held: list[BudgetStore] = []
-            answer: Refused | WindowOver | None = None
+            answer: Refused | WindowOver | StoreAway | None = None
             mine: tuple[Line, ...] = ()
             for store, mine in parts:
                 asks = [line.ask(limit=_UNBOUNDED) if line.series in warned else line.ask() for line in mine]
-                answer = yield functools.partial(store.reserve, facts.call, asks, self.lease)
+                answer = yield functools.partial(_reserved, store, facts.call, asks, self.lease)
+                if isinstance(answer, StoreAway):
+                    for other in held:
+                        other.withdraw(facts.call)
+                    raise _closed(mine[0], str(answer))
                 if answer is not None:
                     break
                 held.append(store)
@@ -202,7 +207,8 @@ class Enforcer:
             if isinstance(answer, Refused):
                 line = mine[answer.place]
                 return self._exceeded(line, answer), line
-            now = answer.now
+            if isinstance(answer, WindowOver):
+                now = answer.now
         raise RuntimeError("a store's clock moves faster than its windows")
 
     def _reservation(
@@ -274,6 +280,29 @@ class Enforcer:
         key = (line.series, line.window.bucket)
         if key not in self._warned and self._warned.keep(key, None):
             logger.warning("%s; the call goes on, since on_exceed is 'warn'", error)
+
+
+def _reserved(store: BudgetStore, call: str, asks: list[Ask], lease: float) -> Refused | WindowOver | StoreAway | None:
+    try:
+        return store.reserve(call, asks, lease)
+    except StoreAway as away:
+        return away
+
+
+def _closed(line: Line, reason: str) -> BudgetExceeded:
+    limit, budget = line.counter.limit, line.counter.budget
+    message = (
+        f"budget {budget.name!r}: the budget store is away ({reason}), and on_store_error is 'closed':"
+        " calls are refused until it is back; 'open' lets them through"
+    )
+    return BudgetExceeded(
+        message,
+        budget=budget.name,
+        series=line.series.replace(SEPARATOR, " "),
+        unit=limit.unit,
+        limit=limit.amount(limit.units),
+        kind="store",
+    )
 
 
 class _Ticket:

@@ -21,11 +21,21 @@ def check_store(address: str, place: str) -> None:
     raise ConfigurationError(f"{place}={address!r}: give {_FORMS}")
 
 
-def open_store(address: str, clock: Callable[[], int], *, deadline: float) -> BudgetStore:
-    """The store at an address. `deadline` is how long one operation may take, in seconds.
+def open_store(address: str, clock: Callable[[], int], *, deadline: float, opens: bool) -> BudgetStore | None:
+    """The store at an address; None for memory, which each enforcer has. With `opens` calls go on while it is away.
 
-    Raises MissingExtra where the client library is not installed.
+    `deadline` is how long one operation may take, in seconds. Raises ConfigurationError for a file that cannot be used,
+    MissingExtra where the client library is not installed.
     """
-    from tokenmeter.budgets.memory_store import MemoryStore
+    kind, _, rest = address.partition(":")
+    if kind == "memory":
+        return None
+    from tokenmeter.budgets.fallback import FallbackStore
 
-    return MemoryStore(clock)
+    if kind == "sqlite":
+        from tokenmeter.budgets.sqlite_store import SqliteStore
+
+        return FallbackStore(SqliteStore(rest.removeprefix("//"), clock, deadline=deadline), opens=opens)
+    from tokenmeter.budgets.redis_store import RedisStore
+
+    return FallbackStore(RedisStore(address, clock, deadline=deadline), opens=opens)

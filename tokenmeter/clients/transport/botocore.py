@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.call_budget import admit
 from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
@@ -54,6 +55,7 @@ def _send(send: Callable[..., Any]) -> Callable[..., Any]:
                 call, owns = attempt_of(self, RequestView("POST", request.url, request.body, request.headers))
         if call is None:
             return send(self, request)
+        admit(call)
         with RequestInFlight(call, owns) as sending:
             response = send(self, request)
         with guard("noting an attempt"):

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.call_budget import admit
 from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
@@ -92,6 +93,7 @@ class _Request:
         """Open the call, or join the one that this request is an attempt of; once."""
         if self.call is None:
             self.call, self.owns = attempt_of(connection, RequestView(self.method, self.url, content, self.headers))
+            admit(self.call)
 
     def sent(self, connection: Any, data: object) -> None:
         """Note what the connection is about to send. The first piece is the head."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.call_budget import admit
 from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
@@ -72,6 +73,7 @@ def _send(send: Callable[..., Any]) -> Callable[..., Any]:
         call, owns = _attempt_of(self, request)
         if call is None:
             return send(self, request, *args, **kwargs)
+        admit(call)
         with RequestInFlight(call, owns) as sending:
             response = send(self, request, *args, **kwargs)
         with guard("noting an attempt"):
