@@ -65,7 +65,7 @@ class RedisStore:
         self._clock = clock
         self._ahead = 0
 
-    def _run(self, script: str, *args: object) -> Any:
+    def _run(self, script: str, *args: str | int) -> Any:
         try:
             # The key names the slot to a cluster; the scripts make the others from the prefix.
             return self._scripts[script](keys=[self._prefix + "clock"], args=[self._prefix, *args])
@@ -142,11 +142,11 @@ def _namespace(url: str, namespace: str) -> tuple[str, str]:
     return urlunsplit(parts._replace(query=urlencode(query))), namespace
 
 
-def _flat(asks: Sequence[Ask]) -> list[object]:
+def _flat(asks: Sequence[Ask]) -> list[str | int]:
     return [value for ask in asks for value in ask]
 
 
-def _flat_charges(charges: Sequence[Charge]) -> list[object]:
+def _flat_charges(charges: Sequence[Charge]) -> list[str | int]:
     return [value for charge in charges for value in charge]
 
 
