@@ -190,7 +190,7 @@ class Tokenmeter:
     def _build_enforcer(self) -> Enforcer:
         from tokenmeter.wiring import build_budgets
 
-        return build_budgets(self.settings, self.bound, clock=self._clock, store=self._budget_store)
+        return build_budgets(self.settings, lambda: self.book, clock=self._clock, store=self._budget_store)
 
     def _open_store(self, given: Mapping[str, Any]) -> BudgetStore | None:
         """The store that the meter in this one's place goes on with, where both name the same."""
@@ -198,9 +198,17 @@ class Tokenmeter:
         return self._enforcer.store if same and self._enforcer is not None else None
 
     def bound(
-        self, request: object, *, provider: str | None = None, model: str | None = None, api: str | None = None
+        self,
+        request: object,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        api: str | None = None,
     ) -> Bound:
-        """What a request may be charged at most. Raises ConfigurationError where it cannot be told who bills it."""
+        """What a request may be charged at most.
+
+        Raises ConfigurationError where no model is named, or no provider and not exactly one sells it.
+        """
         from tokenmeter.budgets.bound import bound
 
         named = model if model is not None else model_of(request_body(request))
@@ -213,7 +221,7 @@ class Tokenmeter:
             provider=provider,
             model=named,
             api=api,
-            price=lambda usage, said: self.price(usage, provider=provider, model=named, **said),
+            price=lambda usage, said: self.book.price(usage, provider=provider, model=named, params=said),
         )
 
     # The five verbs -----------------------------------------------------------------------------------------

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tokenmeter.calls.deferred import DeferredCalls
 
 if TYPE_CHECKING:
-    from tokenmeter.budgets.bound_values import Bound
     from tokenmeter.budgets.contract import BudgetStore
     from tokenmeter.budgets.enforcer import Enforcer
-    from tokenmeter.budgets.lines import CallFacts
     from tokenmeter.calls.calibrator import Calibrator
     from tokenmeter.otel.metrics import Metrics
     from tokenmeter.otel.spans import CallSpans
+    from tokenmeter.prices.book import Book
     from tokenmeter.record import Sink
     from tokenmeter.settings import Settings
 
@@ -73,26 +72,19 @@ def build_parts(
 
 def build_budgets(
     settings: Settings,
-    bound: Callable[..., Bound],
+    book: Callable[[], Book],
     *,
     clock: Callable[[], int],
     store: BudgetStore | None = None,
 ) -> Enforcer:
     """The enforcer of a meter's budgets and of those of its scopes; an open `store` is used on."""
-    from tokenmeter.budgets.bound_values import Bound
+    from tokenmeter.budgets.bounds import Bounds
     from tokenmeter.budgets.build import build_enforcer
-    from tokenmeter.errors import ConfigurationError
-
-    def bound_of(facts: CallFacts) -> Bound:
-        try:
-            return bound(facts.body, provider=facts.provider, model=facts.model, api=facts.api)
-        except ConfigurationError as error:
-            return Bound(None, None, (), False, str(error))
 
     return build_enforcer(
         settings.budgets,
         store if store is not None else settings.budget_store,
-        bound=bound_of,
+        bound=Bounds(book, settings.models, clock).of,
         clock=clock,
         lease=settings.budget_lease,
         deadline=settings.budget_deadline,

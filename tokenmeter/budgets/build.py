@@ -25,7 +25,7 @@ def build_enforcer(
     budgets: tuple[Budget, ...],
     store: str | BudgetStore,
     *,
-    bound: Callable[[CallFacts], Bound],
+    bound: Callable[[CallFacts, bool], Bound],
     clock: Callable[[], int],
     lease: float,
     deadline: float,

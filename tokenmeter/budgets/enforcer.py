@@ -23,6 +23,7 @@ from tokenmeter.budgets.budget import Budget, Use
 from tokenmeter.budgets.contract import Ask, BudgetStore, Refused, WindowOver
 from tokenmeter.budgets.fallback import StoreAway
 from tokenmeter.budgets.later_charges import LaterCharges
+from tokenmeter.budgets.limits import CALLS
 from tokenmeter.budgets.lines import SEPARATOR, CallFacts, Convert, Counter, Line, Lines, unheld
 from tokenmeter.budgets.memory_store import MemoryStore
 from tokenmeter.budgets.outputs import Outputs
@@ -34,8 +35,9 @@ __all__ = ["Enforcer"]
 
 _UNBOUNDED: Final = 1 << 53
 _POLL: Final = 0.1
+_EASILY: Final = 50
 _THREADS: Final = 8
-_CLOCK_TRIES: Final = 3
+_TRIES: Final = 4
 
 _Steps = Generator[Callable[[], Any] | float, Any, "Reservation | None"]
 
@@ -48,7 +50,7 @@ class Enforcer:
         budgets: Iterable[Budget],
         store: BudgetStore | None = None,
         *,
-        bound: Callable[[CallFacts], Bound],
+        bound: Callable[[CallFacts, bool], Bound],
         watcher: Watcher,
         convert: Convert = lambda amount, base, to: None,
         lease: float = 600.0,
@@ -180,8 +182,9 @@ class Enforcer:
     ) -> Generator[Callable[[], Any] | float, Any, Reservation | tuple[BudgetExceeded, Line]]:
         """One attempt to hold everything: the reservation, or the error and line of the budget that refuses."""
         now = self.store.now()
-        for _ in range(_CLOCK_TRIES):
-            lines = self.lines.lines(matching, facts, now)
+        exact = False
+        for _ in range(_TRIES):
+            lines, exact = self._lines(matching, facts, now, exact=exact)
             parts = self._by_store(lines)
             held: list[BudgetStore] = []
             answer: Refused | WindowOver | StoreAway | None = None
@@ -205,6 +208,9 @@ class Enforcer:
             for store in held:
                 store.withdraw(facts.call)
             if isinstance(answer, Refused):
+                if not exact:  # others have spent meanwhile: the call may fit when it is counted
+                    exact = True
+                    continue
                 line = mine[answer.place]
                 return self._exceeded(line, answer), line
             if isinstance(answer, WindowOver):
@@ -217,6 +223,19 @@ class Enforcer:
         return Reservation(
             facts.call, parts, convert=self._convert, outputs=self.outputs, watcher=self._watcher, flags=flags
         )
+
+    def _lines(
+        self, matching: list[tuple[Counter, str]], facts: CallFacts, now: int, *, exact: bool
+    ) -> tuple[list[Line], bool]:
+        """What the call asks: bounded in microseconds while that fits many times into what is left, else counted."""
+        lines = [] if exact else self.lines.lines(matching, facts, now, exact=False)
+        if not exact and all(
+            line.counter.limit.unit == CALLS
+            or line.amount * _EASILY <= line.counter.limit.units - self._watcher.spent(line)
+            for line in lines
+        ):
+            return lines, all(line.counter.limit.unit == CALLS for line in lines)
+        return self.lines.lines(matching, facts, now, exact=True), True
 
     def _by_store(self, lines: Iterable[Line]) -> tuple[tuple[BudgetStore, tuple[Line, ...]], ...]:
         if self.store is self.local:

@@ -116,10 +116,15 @@ def _fact(facts: CallFacts, key: str) -> str | None:
 
 
 class Lines:
-    """Makes the lines of a call. `bound` computes what the call may cost, at most once a call."""
+    """Makes the lines of a call. `bound(facts, exact)` computes what the call may cost, exactly or in microseconds."""
 
     def __init__(
-        self, budgets: Iterable[Budget], *, bound: Callable[[CallFacts], Bound], outputs: Outputs, convert: Convert
+        self,
+        budgets: Iterable[Budget],
+        *,
+        bound: Callable[[CallFacts, bool], Bound],
+        outputs: Outputs,
+        convert: Convert,
     ) -> None:
         self.counters = tuple(Counter(budget) for budget in budgets)
         self._scoped: BoundedDict[Budget, Counter] = BoundedDict(1_000)
@@ -135,7 +140,7 @@ class Lines:
             found.append((counter, f"{budget.name}{SEPARATOR}{run}"))
         return found
 
-    def lines(self, matching: list[tuple[Counter, str]], facts: CallFacts, now: int) -> list[Line]:
+    def lines(self, matching: list[tuple[Counter, str]], facts: CallFacts, now: int, *, exact: bool) -> list[Line]:
         """What the call asks of each. Raises BudgetExceeded where a budget blocks calls that it cannot bound."""
         bound: Bound | None = None
         lines = []
@@ -145,7 +150,7 @@ class Lines:
                 lines.append(Line(counter, series, window, 1, Decimal(0), 0, None))
                 continue
             if bound is None:
-                bound = self._bound(facts)
+                bound = self._bound(facts, exact)
             lines.append(self._line(counter, series, window, facts, bound))
         return lines
 

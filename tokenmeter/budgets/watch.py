@@ -49,6 +49,7 @@ class BudgetWatch:
         self._send = send
         self._announced: BoundedDict[tuple[str, int, Decimal], None] = BoundedDict(10_000)
         self._refused_windows: BoundedDict[tuple[str, str], None] = BoundedDict(10_000)
+        self._spent: BoundedDict[tuple[str, int], int] = BoundedDict(10_000)
         self.refused: dict[str, int] = {}
         """Refused calls by budget."""
         self.forked()
@@ -59,6 +60,10 @@ class BudgetWatch:
         self._open: dict[str, Reservation] = {}
         self._beating = False
         self._lock = threading.Lock()
+
+    def spent(self, line: Line) -> int:
+        """What the window had spent when this process last saw it."""
+        return self._spent.get((line.series, line.window.bucket), 0)
 
     # Leases -----------------------------------------------------------------------------------------------------
 
@@ -87,7 +92,8 @@ class BudgetWatch:
     # Events -----------------------------------------------------------------------------------------------------
 
     def settled(self, reservation: Reservation, line: Line, spent: int, added: int) -> None:
-        """Send an event for each threshold that spend has reached for the first time in the window."""
+        """Note what is spent, and send an event for each threshold that it has reached for the first time."""
+        self._spent.put((line.series, line.window.bucket), spent)
         limit = line.counter.limit
         for share in line.counter.budget.at:
             if Decimal(spent) < share * limit.units:
