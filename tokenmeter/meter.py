@@ -159,7 +159,7 @@ class Tokenmeter:
             model,
             stream=stream,
             scope=SCOPE.get(),
-            tags=TAGS.get(),
+            tags=self._tags(),
             parent=HAND.get(),
             span_later=span_later,
         )
@@ -169,6 +169,16 @@ class Tokenmeter:
             call.params = {**(call.params or {}), "batch": True}
         self._ask_budgets(call, body)
         return call
+
+    def _tags(self) -> Mapping[str, str]:
+        """The current tags, with those of the trace's baggage that the user allows."""
+        tags = TAGS.get()
+        if self.settings.baggage_tags:
+            with guard("reading baggage"):
+                from tokenmeter.otel.baggage import baggage_tags
+
+                return baggage_tags(self.settings.baggage_tags, tags)
+        return tags
 
     # Budgets ------------------------------------------------------------------------------------------------
 
@@ -185,7 +195,9 @@ class Tokenmeter:
             call.budget = CallBudget(self._enforcer, body, scoped)
 
     def _ask_of_latest(self, call: OpenCall, body: object) -> None:
-        self.latest()._ask_budgets(call, body)
+        latest = self.latest()
+        call.tags = latest._tags()
+        latest._ask_budgets(call, body)
 
     def _build_enforcer(self) -> Enforcer:
         from tokenmeter.wiring import build_budgets

@@ -112,6 +112,13 @@ def _tag_names(value: Any, place: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _baggage_keys(value: Any, place: str) -> tuple[str, ...]:
+    keys = _tag_names(value, place)
+    if len(keys) > 8 or any(len(key) > 64 for key in keys):
+        raise ConfigurationError(f"{place}={value!r}: name at most 8 keys of at most 64 characters")
+    return keys
+
+
 def _dialects(value: Any, place: str) -> tuple[str, ...]:
     from tokenmeter.otel.dialects import DIALECTS
 
@@ -274,6 +281,9 @@ class Settings:
     )
     exchange: ExchangeRates | None = _row(  # noqa: RUF009 - it makes a dataclass field
         _rates, '"CNY=0.1400USD@2026-11-01" or a table: your rates, for dollar-only names'
+    )
+    baggage_tags: tuple[str, ...] = _row(
+        _baggage_keys, '"tenant,user": keys of the trace\'s baggage that are tags too', read=_list, default=()
     )
     budgets: tuple[Budget, ...] = _row(
         _budgets, '"budgets.toml", or [Budget("50 CNY", per="day")]: limits that hold before a call is sent', default=()
