@@ -167,6 +167,15 @@ def _budget_store(value: Any, place: str) -> Any:
     return value
 
 
+def _alerts(value: Any, place: str) -> tuple[str, ...]:
+    if isinstance(value, str) or not all(isinstance(one, str) for one in value):
+        raise ConfigurationError(f'{place}: give a list of addresses, such as ["dingtalk://TOKEN"]')
+    from tokenmeter.budgets.alerts import check_addresses
+
+    check_addresses(tuple(value), place)
+    return tuple(value)
+
+
 def _number(text: str, variable: str) -> Any:
     try:
         return float(text)
@@ -308,6 +317,15 @@ class Settings:
         default="open",
     )
     budget_seed: str | None = _row(_path, "ledger whose spend a memory or empty budget store starts with")
+    alerts: tuple[str, ...] = _row(
+        _alerts,
+        '"dingtalk://…,mailto://…": addresses of Apprise that budget events are sent to',
+        read=_list,
+        default=(),
+    )
+    alert_language: str = _row(
+        _one_of("en", "zh", rule="alert_language is en or zh"), "en or zh (default en)", default="en"
+    )
     on_threshold: Any = _row(  # noqa: RUF009 - it makes a dataclass field
         _function, "function of a BudgetEvent: a threshold or a refusal", from_environment=False
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tokenmeter._support.guard import guard
 from tokenmeter.calls.deferred import DeferredCalls
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def build_budgets(
     from tokenmeter.budgets.bounds import Bounds
     from tokenmeter.budgets.build import build_enforcer
 
-    return build_enforcer(
+    enforcer = build_enforcer(
         settings.budgets,
         store if store is not None else settings.budget_store,
         bound=Bounds(book, settings.models, clock).of,
@@ -91,7 +92,26 @@ def build_budgets(
         opens=settings.on_store_error == "open",
         exchange=settings.exchange,
         on_threshold=settings.on_threshold,
+        alerts=settings.alerts,
+        language=settings.alert_language,
     )
+    if settings.budget_seed is not None and store is None:
+        with guard("seeding budgets"):
+            _seed(enforcer, settings.budget_seed)
+    return enforcer
+
+
+def _seed(enforcer: Enforcer, path: str) -> None:
+    """Start empty counters with what a ledger says; a ledger that is not there yet has nothing to say."""
+    from pathlib import Path
+
+    from tokenmeter.budgets.seed import earliest, seed
+    from tokenmeter.ledger.past_calls import past_calls
+
+    counters, store = enforcer.lines.counters, enforcer.store
+    since = earliest(counters, store.now())
+    if since is not None and Path(path).exists():
+        seed(counters, store, past_calls(path, max(0, since)))
 
 
 def _ledger(settings: Settings, open_one: Sink | None) -> Sink | None:

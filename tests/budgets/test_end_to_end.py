@@ -39,7 +39,9 @@ def test_a_refused_call_is_not_sent_and_has_a_record(server: ProviderServer) -> 
     assert len(server.requests) == 2
     assert [record.end for record in records] == [End.COMPLETE, End.COMPLETE, End.REFUSED]
     refused = records[-1]
-    assert refused.cost.total is not None and refused.cost.total.amount == 0 and not refused.attempts
+    assert refused.cost.total is not None
+    assert refused.cost.total.amount == 0
+    assert not refused.attempts
     assert (caught.value.kind, caught.value.left, caught.value.resets_at) == ("spent", 0, None)
     assert records[0].budget_window == {"few": "total"}
 
@@ -57,7 +59,8 @@ def test_the_budget_and_the_records_agree_to_the_digit(server: ProviderServer) -
     window = meter._enforcer.lines.counters[0].windows.at(meter._enforcer.store.now())
     counter = meter._enforcer.store.read("day", window.bucket, 1)
     total = sum((record.cost.total.amount for record in records if record.cost.total), Decimal(0))
-    assert len(records) == 6 and counter.held == 0
+    assert len(records) == 6
+    assert counter.held == 0
     assert Decimal(counter.spent).scaleb(-9) == total > 0
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
+from tokenmeter.budgets.alerts import Alerts
 from tokenmeter.budgets.bound_values import Bound
 from tokenmeter.budgets.budget import Budget
 from tokenmeter.budgets.contract import BudgetStore
@@ -32,8 +33,12 @@ def build_enforcer(
     opens: bool,
     exchange: ExchangeRates | None,
     on_threshold: Callable[[Any], object] | None,
+    alerts: Sequence[str] = (),
+    language: str = "en",
 ) -> Enforcer:
     """An enforcer of these budgets; its watch sends events to `on_threshold`."""
+
+    alert = Alerts(alerts, language) if alerts else None
 
     def convert(amount: Decimal, base: str, to: str) -> Decimal | None:
         if exchange is None:
@@ -49,6 +54,8 @@ def build_enforcer(
         if on_threshold is not None:
             with guard("sending a budget event"):
                 on_threshold(event)
+        if alert is not None:
+            alert(event)
 
     opened = open_store(store, clock, deadline=deadline, opens=opens) if isinstance(store, str) else store
     return Enforcer(

@@ -149,6 +149,9 @@ class Lines:
             if counter.limit.unit == CALLS:
                 lines.append(Line(counter, series, window, 1, Decimal(0), 0, None))
                 continue
+            if facts.body is None:  # a call by hand that states no request: it is let through while anything is left
+                lines.append(unheld(counter, series, now))
+                continue
             if bound is None:
                 bound = self._bound(facts, exact)
             lines.append(self._line(counter, series, window, facts, bound))

@@ -45,6 +45,13 @@ def add_parser(subparsers: Any) -> None:
     check = actions.add_parser("check", help="whether a call of an amount would fit now; exit status 1 if not")
     charge = actions.add_parser("charge", help="charge spend of a program that does not use this library")
     reset = actions.add_parser("reset", help="forget what a budget has spent")
+    digest = actions.add_parser("digest", help="a day's spend by tag and what is unpriced, printed or sent; for cron")
+    digest.add_argument("--ledger", required=True, metavar="FILE")
+    digest.add_argument("--by", default="provider", metavar="KEY", help="a tag, provider, model ... (default provider)")
+    digest.add_argument("--day", metavar="DATE", help="default: yesterday")
+    digest.add_argument("--tz", metavar="ZONE", help="the clock of the day, such as Asia/Shanghai (default: UTC)")
+    digest.add_argument("--to", action="append", default=[], metavar="URL", help="an address of Apprise; several times")
+    digest.add_argument("--lang", choices=("en", "zh"), default="en")
     for one in (show, check, charge, reset):
         one.add_argument("--budgets", metavar="FILE", help="TOML file of budgets")
         one.add_argument("--store", metavar="URL", help="sqlite:PATH or redis://HOST:PORT/0")
@@ -69,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
     """Run one action. Raises ConfigurationError for invalid flags and where the store cannot be reached."""
     from tokenmeter.budgets.contract import StoreError
 
+    if args.action == "digest":
+        return _digest(args)
     opened = _open(args)
     try:
         return {"show": _show, "check": _check, "charge": _charge, "reset": _reset}[args.action](args, opened)
@@ -228,3 +237,27 @@ def _reset(args: argparse.Namespace, opened: _Open) -> int:
     else:
         print(f"reset: {len(series)} counter{'s' if len(series) != 1 else ''} of {args.name}", file=sys.stdout)
     return 0
+
+
+def _digest(args: argparse.Namespace) -> int:
+    """Print the digest of a day, or send it; exit status 1 where an address did not take it."""
+    from datetime import UTC, datetime, timedelta
+
+    from tokenmeter.budgets.alerts import check_addresses, send
+    from tokenmeter.ledger.report.digest import digest
+    from tokenmeter.ledger.report.periods import Zone, parse_instant
+    from tokenmeter.ledger.report.query import Question, ask
+
+    zone = Zone.named(args.tz or "UTC")
+    now = datetime.now(UTC)
+    day = args.day or zone.local(now - timedelta(days=1)).date().isoformat()
+    since = parse_instant(day, zone, now, flag="--day")
+    after = (zone.local(since + timedelta(hours=26)).date()).isoformat()
+    until = parse_instant(after, zone, now, flag="--day")
+    report = ask(args.ledger, Question(by=(args.by,), zone=zone, since=since, until=until))
+    title, text = digest(report, day, args.lang)
+    if not args.to:
+        print(title, text, sep="\n")
+        return 0
+    check_addresses(args.to, "--to")
+    return 0 if send(args.to, title, text) else 1
