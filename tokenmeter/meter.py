@@ -19,6 +19,7 @@ from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
 from tokenmeter.calls import marks
 from tokenmeter.calls.billing import Billing
+from tokenmeter.calls.budget_gate import BudgetGate
 from tokenmeter.calls.by_hand import CallBlock, check_call
 from tokenmeter.calls.context import HAND, TAGS, handing_on
 from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
@@ -32,13 +33,12 @@ from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
 from tokenmeter.wire.request_body import model_of, request_body
 from tokenmeter.wire.request_params import request_line
-from tokenmeter.wiring import Parts, build_parts
+from tokenmeter.wiring import Parts, build_budgets, build_parts
 
 if TYPE_CHECKING:
     from tokenmeter.budgets.bound_values import Bound
     from tokenmeter.budgets.budget import Budget
     from tokenmeter.budgets.contract import BudgetStore
-    from tokenmeter.budgets.enforcer import Enforcer
     from tokenmeter.calls.opencall import ScopeNode
     from tokenmeter.clients import Adapter
     from tokenmeter.cost import Cost
@@ -119,9 +119,13 @@ class Tokenmeter:
             clock=clock,
             monotonic=monotonic,
         )
-        self._clock: Final = clock
-        self._budget_store: Final = _store
-        self._enforcer: Enforcer | None = self._build_enforcer() if self.settings.budgets else None
+        self._gate: Final = BudgetGate(
+            lambda store: build_budgets(
+                self.settings, lambda: self.book, clock=clock, store=store, meter_provider=meter_provider
+            ),
+            always=bool(self.settings.budgets),
+            store=_store,
+        )
         self.is_default = False
         at_exit.register(self)
         if worker.waiting:
@@ -134,7 +138,8 @@ class Tokenmeter:
         """A meter with these arguments that goes on with the open ledger of the one before, where both name it."""
         given = {name: value for name, value in arguments.items() if value is not None}
         ledger = before._ledger if before is not None else None
-        made = cls(**given, _ledger=ledger, _store=before._open_store(given) if before is not None else None)
+        same = before is not None and given.get("budget_store") == before.given.get("budget_store")
+        made = cls(**given, _ledger=ledger, _store=before._gate.store if before is not None and same else None)
         made.given = given
         return made
 
@@ -167,7 +172,7 @@ class Tokenmeter:
             call.take_request(body)
         if route.batch:
             call.params = {**(call.params or {}), "batch": True}
-        self._ask_budgets(call, body)
+        self._gate.ask(call, body)
         return call
 
     def _tags(self) -> Mapping[str, str]:
@@ -182,32 +187,10 @@ class Tokenmeter:
 
     # Budgets ------------------------------------------------------------------------------------------------
 
-    def _ask_budgets(self, call: OpenCall, body: object) -> None:
-        """Have the hook of a call ask the budgets that may be for it, before it sends."""
-        scoped = call.scope.budgets if call.scope is not None else ()
-        if self._enforcer is None and not scoped:
-            return
-        with guard("opening budgets"):
-            from tokenmeter.calls.call_budget import CallBudget
-
-            if self._enforcer is None:
-                self._enforcer = self._build_enforcer()
-            call.budget = CallBudget(self._enforcer, body, scoped)
-
     def _ask_of_latest(self, call: OpenCall, body: object) -> None:
         latest = self.latest()
         call.tags = latest._tags()
-        latest._ask_budgets(call, body)
-
-    def _build_enforcer(self) -> Enforcer:
-        from tokenmeter.wiring import build_budgets
-
-        return build_budgets(self.settings, lambda: self.book, clock=self._clock, store=self._budget_store)
-
-    def _open_store(self, given: Mapping[str, Any]) -> BudgetStore | None:
-        """The store that the meter in this one's place goes on with, where both name the same."""
-        same = given.get("budget_store", "memory") == self.given.get("budget_store", "memory")
-        return self._enforcer.store if same and self._enforcer is not None else None
+        latest._gate.ask(call, body)
 
     def bound(
         self,
@@ -472,7 +455,7 @@ class Tokenmeter:
     def flush(self, timeout: float = 5.0) -> bool:
         """Settle dropped streams and deliver all records taken so far; whether all were delivered in time."""
         self._lifecycle.drain()
-        charged = self._enforcer is None or self._enforcer.flush(timeout)
+        charged = self._gate.flush(timeout)
         return self._each_sink(timeout, lambda sink, left: sink.flush(left)) and charged
 
     def shutdown(self, timeout: float = 5.0) -> bool:

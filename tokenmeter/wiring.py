@@ -77,6 +77,7 @@ def build_budgets(
     *,
     clock: Callable[[], int],
     store: BudgetStore | None = None,
+    meter_provider: Any = None,
 ) -> Enforcer:
     """The enforcer of a meter's budgets and of those of its scopes; an open `store` is used on."""
     from tokenmeter.budgets.bounds import Bounds
@@ -95,6 +96,10 @@ def build_budgets(
         alerts=settings.alerts,
         language=settings.alert_language,
     )
+    with guard("registering the metrics of budgets"):
+        from tokenmeter.otel.budget_metrics import watch_budgets
+
+        watch_budgets(enforcer, meter_provider)
     if settings.budget_seed is not None and store is None:
         with guard("seeding budgets"):
             _seed(enforcer, settings.budget_seed)

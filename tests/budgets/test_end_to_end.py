@@ -55,9 +55,10 @@ def test_the_budget_and_the_records_agree_to_the_digit(server: ProviderServer) -
         for _ in sdk.chat.completions.create(model="deepseek-chat", messages=MESSAGES, max_tokens=20, stream=True):
             pass
         meter.flush()
-    assert meter._enforcer is not None
-    window = meter._enforcer.lines.counters[0].windows.at(meter._enforcer.store.now())
-    counter = meter._enforcer.store.read("day", window.bucket, 1)
+    enforcer = meter._gate.enforcer
+    assert enforcer is not None
+    window = enforcer.lines.counters[0].windows.at(enforcer.store.now())
+    counter = enforcer.store.read("day", window.bucket, 1)
     total = sum((record.cost.total.amount for record in records if record.cost.total), Decimal(0))
     assert len(records) == 6
     assert counter.held == 0

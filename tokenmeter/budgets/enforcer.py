@@ -11,7 +11,7 @@ import functools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -73,6 +73,11 @@ class Enforcer:
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._waiting = {}
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Refused calls by budget, in this process."""
+        return self._watcher.refused
 
     # Two ways to run the steps ------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
 from tokenmeter.calls.block import Block
-from tokenmeter.calls.call_budget import admit, admit_async
+from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.calls.context import HAND, TAGS, leave
 from tokenmeter.calls.hints import observed_late
 from tokenmeter.calls.scope import SCOPE

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tokenmeter.budgets.reservation import Reservation
     from tokenmeter.calls.opencall import OpenCall
 
-__all__ = ["CallBudget", "admit", "admit_async"]
+__all__ = ["CallBudget"]
 
 
 class CallBudget:
@@ -106,15 +106,3 @@ class CallBudget:
             self._enforcer.settle(self._reservation, record)
         elif not self._asked:
             self._enforcer.charge(self._facts(call), record)
-
-
-def admit(call: OpenCall | None) -> None:
-    """Ask the budgets of a call that is about to be sent. Raises BudgetExceeded. For hooks."""
-    if call is not None and call.budget is not None:
-        call.budget.admit(call)
-
-
-async def admit_async(call: OpenCall | None) -> None:
-    """`admit` for coroutines."""
-    if call is not None and call.budget is not None:
-        await call.budget.admit_async(call)

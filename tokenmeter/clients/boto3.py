@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.call_budget import admit
+from tokenmeter.calls.budget_gate import admit
 from tokenmeter.calls.context import leave
 from tokenmeter.calls.response import BodyReading, ObjectReading, StreamReading
 from tokenmeter.clients.support import hooks

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.call_budget import admit, admit_async
+from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.calls.context import CALL
 from tokenmeter.clients.support import hide_usage, hooks
 from tokenmeter.clients.support.batches import download_of

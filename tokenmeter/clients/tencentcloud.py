@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.call_budget import admit, admit_async
+from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.calls.opencall import OpenCall, Route
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.current_call import CurrentCallBlock

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.budget_gate import admit_async
 from tokenmeter.calls.by_hand import end_of
-from tokenmeter.calls.call_budget import admit_async
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
     RequestInFlight,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.call_budget import admit
+from tokenmeter.calls.budget_gate import admit
 from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.call_budget import admit
+from tokenmeter.calls.budget_gate import admit
 from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (

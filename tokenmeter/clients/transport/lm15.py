@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.call_budget import admit, admit_async
+from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import RequestInFlight, RequestView, attempt_of, is_relevant, reading_of
 from tokenmeter.clients.transport.attempts import request_id as id_of
