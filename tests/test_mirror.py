@@ -15,6 +15,7 @@ LOGIC = 60
 ELSEWHERE = {
     # Seen only through the calls of a real SDK or HTTP library.
     "calls/calibrator": "tokens/calibration/test_sampler",
+    "calls/kept_stream": "calls/test_stream_response",
     "calls/marks": "clients/test_adapters",
     "calls/opencall": "calls/test_lifecycle",
     "calls/response": "traps/test_ends",
