@@ -34,6 +34,7 @@ ELSEWHERE = {
     # Parts of one answer, which only the whole shows.
     "ledger/schema": "ledger/test_rows",
     "otel/attributes": "otel/test_spans",
+    "otel/call_span": "otel/test_spans",
     "otel/external/batches": "collector/test_price_spans",
     "otel/external/records": "otel/external/test_processor",
     "prices/conditions": "prices/test_charges",
