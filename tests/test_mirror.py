@@ -15,6 +15,7 @@ LOGIC = 60
 ELSEWHERE = {
     # Seen only through the calls of a real SDK or HTTP library.
     "calls/calibrator": "tokens/calibration/test_sampler",
+    "calls/kept_stream": "calls/test_stream_response",
     "calls/marks": "clients/test_adapters",
     "calls/opencall": "calls/test_lifecycle",
     "calls/response": "traps/test_ends",
@@ -33,6 +34,7 @@ ELSEWHERE = {
     # Parts of one answer, which only the whole shows.
     "ledger/schema": "ledger/test_rows",
     "otel/attributes": "otel/test_spans",
+    "otel/call_span": "otel/test_spans",
     "otel/external/batches": "collector/test_price_spans",
     "otel/external/records": "otel/external/test_processor",
     "prices/conditions": "prices/test_charges",

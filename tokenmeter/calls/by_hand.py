@@ -64,7 +64,7 @@ class Call:
 
     def observe_event(self, event: object) -> None:
         """Read one event of a stream: a mapping, a `data:` string or an SDK's chunk."""
-        from tokenmeter.calls.response import StreamReading
+        from tokenmeter.calls.stream_response import StreamReading
 
         self._in_time("observe_event")
         with guard("observing an event"):

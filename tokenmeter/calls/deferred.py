@@ -24,7 +24,7 @@ from tokenmeter.record import End
 
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import OpenCall
-    from tokenmeter.calls.response import StreamReading
+    from tokenmeter.calls.stream_response import StreamReading
 
 __all__ = ["PATIENCE", "DeferredCalls"]
 

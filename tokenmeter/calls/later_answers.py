@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.opencall import OpenCall, Route
-from tokenmeter.calls.response import BodyReading, ObjectReading, StreamReading
+from tokenmeter.calls.response import BodyReading, ObjectReading
+from tokenmeter.calls.stream_response import StreamReading
 from tokenmeter.record import End
 from tokenmeter.wire.later import LaterForm, later_forms
 from tokenmeter.wire.request_body import request_body

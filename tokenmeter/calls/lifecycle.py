@@ -33,8 +33,9 @@ from tokenmeter.calls.deferred import DeferredCalls
 from tokenmeter.calls.hints import outside_scopes
 from tokenmeter.calls.later_answers import forget_announcement, keep
 from tokenmeter.calls.opencall import Calibrates, OpenCall, Route, ScopeNode, Spans
-from tokenmeter.calls.response import BodyReading, StreamReading
+from tokenmeter.calls.response import BodyReading
 from tokenmeter.calls.settle import LongCount, make_record
+from tokenmeter.calls.stream_response import StreamReading
 from tokenmeter.record import End, Record, Sink
 from tokenmeter.wire.request_body import json_copy
 
@@ -185,9 +186,11 @@ class Lifecycle:
             self.drain()  # no thread takes the streams that were collected
 
     def body_grew(self, call: OpenCall) -> None:
-        """Read what has come of a long body: that of a stream in the background, since its text is counted."""
+        """Pack what has come of a long body; a stream too long for that is read, in the background."""
         reading = call.reading
         if isinstance(reading, StreamReading):
+            if reading.pack():
+                return
             call.long = True
             self._latest()._deferred.fold(reading, reading.take())
         elif isinstance(reading, BodyReading):

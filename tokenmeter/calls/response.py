@@ -1,36 +1,28 @@
 """Readings: the response of a call, kept as it came and read once, at settle.
 
-Four forms, one interface: an object given by hand, text given by hand, a whole body, a streamed body. A streamed body
-is kept as the chunks that went by, unread until settle. Then only the events that can carry usage, an error or the end
-are decoded; the text is read, and counted, only where no usage is found.
-
-Past 64 KB a stream is folded: its events so far are read in full, their text goes to an incremental counter and is
-discarded, so a stream of any length takes bounded memory.
+Four forms, one interface: an object given by hand, text given by hand, a whole body, and a streamed body
+(`calls/stream_response.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
 from tokenmeter.record import NOT_REPORTED, End
-from tokenmeter.usage import Source, Usage
-from tokenmeter.wire.events import EventSplitter
+from tokenmeter.usage import Usage
 from tokenmeter.wire.extract import Extracted, extract, reader_for
 from tokenmeter.wire.extracted import RUNNING, added_up
 from tokenmeter.wire.request_body import exceeds
-from tokenmeter.wire.stream_reader import StreamReader
 
 if TYPE_CHECKING:
     from tokenmeter.tokens import OutputCounter
     from tokenmeter.usage import TokenCount
 
-__all__ = ["BodyReading", "ObjectReading", "Reading", "StreamReading", "TextReading"]
+__all__ = ["FOLD_BYTES", "BodyReading", "ObjectReading", "Reading", "TextReading", "as_plain", "counter_for"]
 
 FOLD_BYTES: Final = 64 * 1024
 _BIG_BODY: Final = 256 * 1024
@@ -46,6 +38,8 @@ class Reading:
     flags: tuple[str, ...] = ()
     whole = False
     """Whether it is one answer, not the events of a stream."""
+    packed = False
+    """Whether there is so much of it that it is kept packed."""
     _counter: OutputCounter | None = None
 
     @property
@@ -57,6 +51,11 @@ class Reading:
     def short(self) -> bool:
         """Whether what is left to count is so little that it may be counted on the caller's thread."""
         return True
+
+    @property
+    def lengthy(self) -> bool:
+        """Whether finding the usage takes so much reading that the caller must not wait for it."""
+        return False
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
         """The usage as reported, and why nothing was."""
@@ -235,144 +234,6 @@ class BodyReading(Reading):
         return self._answer_count()
 
 
-class StreamReading(Reading):
-    """A streamed body. The hot path: the tee appends to `chunks`; past `FOLD_BYTES` they are taken and folded."""
-
-    def __init__(
-        self,
-        provider: str | None,
-        api: str | None,
-        model: str | None,
-        content_type: str,
-        decoder: Callable[[bytes], bytes] | None = None,
-    ) -> None:
-        self._provider = provider
-        self._api = api
-        self._model = model
-        self.chunks: list[bytes] = []
-        self._decode = decoder
-        self._splitter = EventSplitter(content_type)
-        self._server_sent = content_type.startswith("text/event-stream")
-        self._reader: StreamReader | None = None
-        self._hand_fed = False
-        self._unread = b""
-
-    @property
-    def small(self) -> bool:
-        return self._reader is None and len(self.chunks) < 1000
-
-    def take(self) -> bytes:
-        """The chunks so far, as they came; they are kept no longer. For `fold`, in the same order."""
-        data = b"".join(self.chunks)
-        self.chunks.clear()
-        return data
-
-    def fold(self, data: bytes) -> None:
-        """Read a piece of the stream in full and count its text."""
-        self._read_in_full(self._splitter.feed(self._decoded(data)))
-
-    def feed_event(self, event: object) -> None:
-        """One event given by hand: a mapping, a `data:` string or an SDK's chunk object."""
-        self._hand_fed = True
-        self._read_in_full([(None, event if isinstance(event, str) else as_plain(event))])
-
-    def usage(self, end: End) -> tuple[Usage, str | None]:
-        data = self._decoded(self.take())
-        if self._reader is None:
-            quick = StreamReader(provider=self._provider, api=self._api)
-            splitter = EventSplitter("text/event-stream" if self._server_sent else None)
-            for name, event in (*splitter.feed(self._relevant(data)), *splitter.close()):
-                quick.feed(event, name)
-            extracted = quick.result()
-            if _whole(extracted.usage) or not data:
-                self._reader = quick
-                self._unread = data
-                self.error = quick.error
-                return self._took(extracted)
-        self._read_in_full((*self._splitter.feed(data), *self._splitter.close()))
-        assert self._reader is not None
-        self.error = self._reader.error
-        return self._took(self._reader.result())
-
-    def end(self, end: End) -> End:
-        reader = self._reader
-        if self.error is not None and end in (End.COMPLETE, End.CLOSED_EARLY, End.DROPPED):
-            return End.ERROR
-        if reader is None:
-            return end
-        if end in (End.CLOSED_EARLY, End.DROPPED) and (reader.terminal or self._is_whole()):
-            return End.COMPLETE  # SDKs stop at the terminator, some at the finish reason: the answer was whole
-        if end is End.COMPLETE and not reader.terminal and not self._hand_fed:
-            extracted = self.extracted
-            if extracted is None or not extracted.finish_reasons:
-                self.flags = (*self.flags, "the stream ended without its terminator")
-                return End.CLOSED_EARLY
-        return end
-
-    def output(self) -> TokenCount | None:
-        if self._unread:  # asked for although usage was reported: the text has not been read yet
-            data, self._unread, self._reader = self._unread, b"", None
-            self._read_in_full((*self._splitter.feed(data), *self._splitter.close()))
-        return super().output()
-
-    def begun(self, end: End) -> str | None:
-        """The id of an answer whose stream stopped before its end; None where it ended or named none."""
-        self.usage(end)
-        if self._reader is None or self._reader.terminal or self.error is not None or self.extracted is None:
-            return None
-        return self.extracted.response_id
-
-    def ended(self, end: End) -> bool:
-        """Whether the stream went on to its last event, or to an error of the vendor's."""
-        self.usage(end)
-        return self.error is not None or (self._reader is not None and self._reader.terminal)
-
-    def _is_whole(self) -> bool:
-        extracted = self.extracted
-        return extracted is not None and bool(extracted.finish_reasons) and _whole(extracted.usage)
-
-    def _decoded(self, data: bytes) -> bytes:
-        return self._decode(data) if self._decode is not None and data else data
-
-    def _relevant(self, data: bytes) -> bytes:
-        """The events that can carry usage, an error, the model or the end, found without parsing the others."""
-        reader = reader_for(self._provider, self._api)
-        if not self._server_sent or reader is None or reader.needles is None or b"\r" in data:
-            return data
-        needles = _in_bytes(reader.needles)
-        first = data.find(b"\n\n")
-        last = data.rfind(b"\n\n", 0, data.rfind(b"\n\n", 0, max(0, len(data) - 2)))
-        if first < 0 or last <= first:
-            return data
-        kept = [data[: first + 2]]
-        at = first + 2
-        while (found := needles.search(data, at, last)) is not None:
-            start = data.rfind(b"\n\n", 0, found.start()) + 2
-            stop = data.find(b"\n\n", found.end())
-            at = len(data) if stop < 0 else stop + 2
-            kept.append(data[max(start, first + 2) : at])
-        kept.append(data[max(at, last + 2) :])
-        return b"".join(kept)
-
-    def _read_in_full(self, events: Iterable[tuple[str | None, Any]]) -> None:
-        if self._reader is None:
-            self._counter = _counter(self._provider, self._api, self._model)
-            self._reader = StreamReader(provider=self._provider, api=self._api, on_text=self._counter.feed)
-        for name, data in events:
-            self._reader.feed(data, name)
-
-
-@functools.cache
-def _in_bytes(pattern: re.Pattern[str]) -> re.Pattern[bytes]:
-    return re.compile(pattern.pattern.encode())
-
-
-def _whole(usage: Usage | None) -> bool:
-    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
-        return False
-    return usage.worst_source is Source.REPORTED
-
-
 def _tail_usage(body: bytes) -> object:
     """The usage of a body of megabytes (embeddings) without parsing its vectors; None if it is not at the end."""
     decoder = json.JSONDecoder()
@@ -401,13 +262,13 @@ def _counter_of(body: object, provider: str | None, api: str | None, model: str 
     reader = reader_for(provider, api, body)
     if reader is None or not reader.api.text:
         return None
-    counter = _counter(provider, api, model)
+    counter = counter_for(provider, api, model)
     for kind, text in reader.api.texts(body):
         counter.feed(kind, text)
     return counter
 
 
-def _counter(provider: str | None, api: str | None, model: str | None) -> OutputCounter:
+def counter_for(provider: str | None, api: str | None, model: str | None) -> OutputCounter:
     from tokenmeter.tokens import OutputCounter
 
     return OutputCounter(model=model or "", provider=provider, api=api)

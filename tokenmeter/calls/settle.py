@@ -122,6 +122,8 @@ def _usage(
         return call.usage_override, None
     if reading is None:
         return NOT_REPORTED, _no_answer(call)
+    if not long and reading.packed and _is_lengthy(reading):
+        raise LongCount
     usage: Usage = NOT_REPORTED
     reason: str | None = "what came back could not be read"
     with guard("reading usage"):
@@ -142,6 +144,12 @@ def _usage(
         with guard("counting what was not reported"):
             usage = _with_counts(call, usage, reading, calibrator)
     return usage, reason
+
+
+def _is_lengthy(reading: Reading) -> bool:
+    with guard("reading usage"):
+        return reading.lengthy
+    return False
 
 
 def _by_the_piece(usage: Usage, reading: Reading, call: OpenCall) -> bool:

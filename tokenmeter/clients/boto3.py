@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.budget_gate import admit
 from tokenmeter.calls.context import leave
-from tokenmeter.calls.response import BodyReading, ObjectReading, StreamReading
+from tokenmeter.calls.response import BodyReading, ObjectReading
+from tokenmeter.calls.stream_response import StreamReading
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.support.stream_errors import watching

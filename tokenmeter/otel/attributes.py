@@ -76,7 +76,7 @@ def settled_attributes(answer: Attributes, record: Record, *, names: Mapping[str
     if record.response_id is not None:
         answer[semconv.RESPONSE_ID] = text(record.response_id)
     if record.finish_reasons:
-        answer[semconv.FINISH_REASONS] = [text(reason) for reason in record.finish_reasons]
+        answer[semconv.FINISH_REASONS] = tuple([text(reason) for reason in record.finish_reasons])
     if record.time_to_first_chunk is not None:
         answer[semconv.TIME_TO_FIRST_CHUNK] = record.time_to_first_chunk
     if record.end is End.ERROR:
@@ -84,7 +84,7 @@ def settled_attributes(answer: Attributes, record: Record, *, names: Mapping[str
     if record.scope:
         answer[semconv.SCOPE] = text(record.scope[-1])
         if len(record.scope) > 1:
-            answer[semconv.SCOPE_PATH] = [text(part) for part in record.scope]
+            answer[semconv.SCOPE_PATH] = tuple([text(part) for part in record.scope])
     usage_attributes(answer, record.usage, record.operation, names, export_estimates)
 
 
@@ -125,7 +125,7 @@ def end_attributes(answer: Attributes, record: Record) -> None:
     if record.service_tier is not None:
         answer[semconv.SERVICE_TIER] = text(record.service_tier)
     if record.flags:
-        answer[semconv.FLAGS] = [text(flag) for flag in record.flags]
+        answer[semconv.FLAGS] = tuple([text(flag) for flag in record.flags])
     if record.reason is not None:
         answer[semconv.REASON] = text(record.reason)
     if record.vendor_cost is not None:

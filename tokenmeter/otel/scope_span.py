@@ -55,10 +55,13 @@ class Attachable:
 
     def attach(self) -> None:
         """Make the span current, so that what happens on the wire becomes its child."""
-        if self._span is None:
-            return
+        if self._span is not None:
+            self.make_current(self._span)
+
+    def make_current(self, span: Span) -> None:
+        """Make a span current until `detach`."""
         self._before = contexts.get_current()
-        self._mine = trace.set_span_in_context(self._span, self._before)
+        self._mine = trace.set_span_in_context(span, self._before)
         contexts.attach(self._mine)
 
     def detach(self) -> None:

@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
-from opentelemetry.trace import NoOpTracer, ProxyTracer, Span, SpanKind, StatusCode, Tracer, TracerProvider
+from opentelemetry.trace import NoOpTracer, ProxyTracer, SpanKind, Tracer, TracerProvider
 
 from tokenmeter._support.guard import guard
 from tokenmeter.otel import semconv
 from tokenmeter.otel.attributes import (
-    TEXT_MOST,
     Attributes,
     converted_attributes,
     cost_attributes,
@@ -35,16 +34,16 @@ from tokenmeter.otel.attributes import (
     settled_attributes,
     text,
 )
+from tokenmeter.otel.call_span import SUPPRESSED, Began, CallSpan, EnrichingSpan, LateSpan, LiveSpan, add_tags
 from tokenmeter.otel.dialects import chosen, in_dollars, speak, steps, usage_names
 from tokenmeter.otel.external.span_data import attributes_of, inference_span
+from tokenmeter.otel.late_span import SpanHandover
 from tokenmeter.otel.providers import tracer_provider
-from tokenmeter.otel.scope_span import Attachable, OpenScopeSpan, ScopeSums, set_all
+from tokenmeter.otel.scope_span import OpenScopeSpan, ScopeSums
 from tokenmeter.record import End, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from opentelemetry.context import Context
 
     from tokenmeter.exchange import Converted, ExchangeRates
 
@@ -106,6 +105,7 @@ class CallSpans:
         self._mode = "none" if semconv.sdk_disabled() else mode
         self._provider: object = None
         self._tracer: Tracer | None = None
+        self._handover: SpanHandover | None = None
         self._starts: dict[tuple[Any, ...], tuple[str, Attributes]] = {}
         self.dialects = chosen(dialects)
         self.names = usage_names(self.dialects)
@@ -115,11 +115,11 @@ class CallSpans:
 
     # Calls --------------------------------------------------------------------------------------------------
 
-    def start(self, call: MeteredCall) -> CallSpan | None:
+    def start(self, call: MeteredCall) -> CallSpan | LateSpan | None:
         """Begin the span of a call that opens, below whatever span is current."""
         mode = self._mode
         if mode == "none":
-            return _SUPPRESSED if semconv.sdk_disabled() else None
+            return SUPPRESSED if semconv.sdk_disabled() else None
         current = contexts.get_current()
         if current:
             if mode != "own":
@@ -129,35 +129,46 @@ class CallSpans:
                         foreign
                     ):  # or a processor would price it by its tokens as well
                         foreign.set_attribute(semconv.CALL_ID, call.id)
-                    return _Enriching(self, foreign, current)
+                    return EnrichingSpan(self, foreign, current)
             for key in _SUPPRESSING:
                 if current.get(key):
-                    return _SUPPRESSED
+                    return SUPPRESSED
             if mode != "own" and semconv.INFERENCE_CONTEXT in current:
-                return _Enriching(self, None, current)  # foreign, and out of reach: sampled out, or above another span
+                return EnrichingSpan(
+                    self, None, current
+                )  # foreign, and out of reach: sampled out, or above another span
         if mode == "enrich":
             return None
-        tracer = self._tracing()
+        tracer = self.tracer()
         if tracer is None:
             return None
         name, attributes = self._start_of(call)
         if call.tags:
             attributes = attributes.copy()
-            _add_tags(attributes, call.tags)
-        span = tracer.start_span(
-            name, current, SpanKind.CLIENT, attributes, (), call.started_ns, record_exception=False
-        )
-        return _Own(self, span, current)
+            add_tags(attributes, call.tags)
+        began = Began(tracer, name, attributes, call.started_ns)
+        if self._handover is not None and self._handover.possible:
+            return LateSpan(self, began, current, self._handover)
+        return LiveSpan(self, began.span(current), current)
 
     def enriching(self, record: Record) -> Attributes:
         """The attributes added to a call's span that another instrumentation made."""
         attributes: Attributes = {}
         if record.provider is not None:
             attributes[semconv.SITE] = text(record.provider)
-        _add_tags(attributes, record.tags)
+        add_tags(attributes, record.tags)
         with guard("describing how a call ended"):
             end_attributes(attributes, record)
         self.add_cost(attributes, record, foreign=True)
+        return attributes
+
+    def settled(self, record: Record) -> Attributes:
+        """The attributes that a span of ours gets when its call has settled."""
+        attributes: Attributes = {}
+        with guard("describing a call"):
+            end_attributes(attributes, record)
+            settled_attributes(attributes, record, names=self.names, export_estimates=self.export_estimates)
+        self.add_cost(attributes, record, foreign=False)
         return attributes
 
     def add_cost(self, attributes: Attributes, record: Record, *, foreign: bool) -> None:
@@ -207,7 +218,7 @@ class CallSpans:
             self._starts[key] = (name, attributes)
         return name, attributes
 
-    def _tracing(self) -> Tracer | None:
+    def tracer(self) -> Tracer | None:
         """A tracer that records somewhere, or None."""
         provider = self._given if self._given is not None else tracer_provider()
         if provider is None:
@@ -216,6 +227,7 @@ class CallSpans:
             tracer = provider.get_tracer(semconv.SCOPE_NAME, semconv.scope_version(), semconv.SCHEMA_URL)
             # The API's own tracers do nothing. A proxy's provider is replaced when a real one is set.
             self._tracer = None if isinstance(tracer, NoOpTracer | ProxyTracer) else tracer
+            self._handover = SpanHandover.of(tracer, provider)
             self._provider = provider
         return self._tracer
 
@@ -228,97 +240,13 @@ class CallSpans:
         if self._mode in ("none", "enrich"):
             return None
         current = contexts.get_current()
-        tracer = self._tracing()
+        tracer = self.tracer()
         if tracer is None or any(current.get(key) for key in _SUPPRESSING):
             return None
         attributes: Attributes = {semconv.SCOPE: text(name)}
         path = [text(part) for part in path]
         if len(path) > 1:
             attributes[semconv.SCOPE_PATH] = path
-        _add_tags(attributes, tags)
+        add_tags(attributes, tags)
         span = tracer.start_span(text(name), current, SpanKind.INTERNAL, attributes, (), started_ns)
         return OpenScopeSpan(span, current)
-
-
-class CallSpan(Attachable):
-    """The open span of one call. `trace_id` and `span_id` are hex, None where nothing is recorded."""
-
-    __slots__ = ("span_id", "telemetry", "trace_id")
-
-    def __init__(self, span: Span | None, before: Context, telemetry: str) -> None:
-        super().__init__(span, before)
-        self.telemetry = telemetry
-        self.trace_id: str | None = None
-        self.span_id: str | None = None
-        if span is not None and span.is_recording():
-            where = span.get_span_context()
-            self.trace_id = f"{where.trace_id:032x}"
-            self.span_id = f"{where.span_id:016x}"
-
-    def finish(self, record: Record) -> None:
-        """Say on the span how the call went, and end it if it is ours."""
-
-
-class _Own(CallSpan):
-    __slots__ = ("_spans",)
-
-    def __init__(self, spans: CallSpans, span: Span, before: Context) -> None:
-        super().__init__(span, before, "own")
-        self._spans = spans
-
-    def finish(self, record: Record) -> None:
-        span = self._span
-        if span is None or self.trace_id is None:  # sampled out: nothing to say, nothing to end
-            return
-        attributes: Attributes = {}
-        try:
-            with guard("describing a call"):
-                end_attributes(attributes, record)
-                settled_attributes(
-                    attributes, record, names=self._spans.names, export_estimates=self._spans.export_estimates
-                )
-            self._spans.add_cost(attributes, record, foreign=False)
-            set_all(span, attributes)
-            if record.end is End.ERROR:
-                span.set_status(StatusCode.ERROR)  # no description: an exception's message may quote the prompt
-        finally:
-            span.end(record.ended_ns)
-
-
-class _Enriching(CallSpan):
-    __slots__ = ("_spans",)
-
-    def __init__(self, spans: CallSpans, span: Span | None, before: Context) -> None:
-        super().__init__(span, before, "enriched")
-        self._spans = spans
-
-    def attach(self) -> None:
-        """Nothing to do: the foreign span is current already."""
-
-    def finish(self, record: Record) -> None:
-        attributes = self._spans.enriching(record)
-        span = self._span
-        if span is not None and span.is_recording() and semconv.COST_STATUS not in attributes_of(span):
-            set_all(span, attributes)
-            return
-        # Their span has ended, carries another call's cost or cannot be reached. No tokens on ours: they count them.
-        tracer = self._spans._tracing()
-        if tracer is not None and record.end is not End.DELEGATED:
-            parent = self._before if span is None else trace.set_span_in_context(span, self._before)
-            late = tracer.start_span(
-                "tokenmeter.cost", parent, SpanKind.INTERNAL, {semconv.CALL_ID: record.id}, (), record.started_ns
-            )
-            set_all(late, attributes)
-            late.end(record.ended_ns)
-
-
-_SUPPRESSED: Final = CallSpan(None, contexts.Context(), "suppressed")
-
-
-def _add_tags(attributes: Attributes, tags: Mapping[str, str]) -> None:
-    for key, value in tags.items():
-        if type(value) is str and value.isascii() and len(value) <= TEXT_MOST and key.isascii():
-            attributes[semconv.TAG + key] = value
-        else:
-            with guard("reading a tag"):
-                attributes[text(semconv.TAG + key)] = text(value)

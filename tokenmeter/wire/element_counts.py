@@ -13,14 +13,18 @@ elements of all events, and `gathered` counts those.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.wire.json_paths import collector, number
 
-__all__ = ["ElementCounts", "Gathered"]
+if TYPE_CHECKING:
+    from tokenmeter.wire.formats import Api
+
+__all__ = ["ElementCounts", "Gathered", "elements_of_model"]
 
 Number = int | Decimal
 Gathered = dict[tuple[str, str], dict[str, Number]]
@@ -125,6 +129,21 @@ class ElementCounts:
             if count := sum(held.values()):
                 counts[component] = counts.get(component, 0) + count
         return counts
+
+
+def elements_of_model(api: Api, general: ElementCounts, model: str) -> tuple[ElementCounts, dict[str, int]]:
+    """What is counted in the answers of a model, and what each answer of it is one of, as its format declares."""
+    elements = general
+    for pattern, declared in api.elements_of.items():
+        if fnmatch.fnmatchcase(model, pattern):
+            elements = ElementCounts({**api.elements, **declared})
+            break
+    each = {
+        component: 1
+        for component, patterns in api.per_answer.items()
+        if any(fnmatch.fnmatchcase(model, pattern) for pattern in patterns)
+    }
+    return elements, each
 
 
 def _head(path: str) -> str:

@@ -14,7 +14,6 @@ output a lower bound, and `Usage.sources` says `partial` for the latter.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from tokenmeter.wire.element_counts import Gathered
 from tokenmeter.wire.extract import Extracted, as_dict, reader_for
 from tokenmeter.wire.extracted import RUNNING, added_up
 from tokenmeter.wire.growing_usage import GrowingUsage
+from tokenmeter.wire.telling_words import TellingWords
 from tokenmeter.wire.usage_reader import Facts, UsageReader
 from tokenmeter.wire.vendor_errors import refusal
 
@@ -45,8 +45,8 @@ class StreamReader:
     """
 
     __slots__ = (
-        "_answers", "_api", "_begun", "_complete", "_facts", "_found", "_needles", "_on_text", "_over", "_provider",
-        "_reader", "_root", "_said", "_spare", "_spoke", "_turned", "_two_ids", "_unread", "_usage", "_waiting",
+        "_answers", "_api", "_begun", "_complete", "_facts", "_found", "_on_text", "_over", "_provider", "_reader",
+        "_root", "_said", "_spare", "_spoke", "_turned", "_two_ids", "_unread", "_usage", "_waiting", "_words",
         "error", "terminal",
     )  # fmt: skip
 
@@ -55,7 +55,7 @@ class StreamReader:
         self._api = api
         self._on_text = on_text
         self._reader: UsageReader | None = None
-        self._needles: re.Pattern[str] | None = None
+        self._words: TellingWords | None = None
         self._waiting: list[tuple[dict[str, Any], str | None]] = []
         self._answers: list[Extracted] = []
         self._said: dict[str, str] = {}
@@ -86,7 +86,7 @@ class StreamReader:
             if text == "[DONE]":
                 self.terminal = self._over = True
                 return
-            if self._needles is not None and self._facts.model is not None and not self._needles.search(text):
+            if self._words is not None and self._facts.model is not None and not self._words.in_text.search(text):
                 return
         body = event if type(event) is dict else as_dict(event)
         if type(body) is list:
@@ -178,7 +178,7 @@ class StreamReader:
     def _use(self, reader: UsageReader | None) -> None:
         self._reader = reader
         if reader is not None and self._on_text is None:
-            self._needles = reader.needles
+            self._words = reader.words
 
     def _recognise(self, body: dict[str, Any], name: str | None) -> None:
         """Find the wire format from an event; those before the first telling one are read after it."""

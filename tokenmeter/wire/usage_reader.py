@@ -10,18 +10,19 @@ implies (`fixed`, `zero_if_absent`). Pieces that no field counts (searches, imag
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from tokenmeter._support.bounded import NAME_MOST
 from tokenmeter.usage import Source, checked_usage
-from tokenmeter.wire.element_counts import ElementCounts
+from tokenmeter.wire.answer_places import direct, first_key, first_object, first_text, places_beside
+from tokenmeter.wire.element_counts import ElementCounts, elements_of_model
 from tokenmeter.wire.extracted import EMPTY, Extracted
 from tokenmeter.wire.formats import Api, load_apis, sign
 from tokenmeter.wire.json_paths import Fields, Found, collector, getter
+from tokenmeter.wire.telling_words import TellingWords
 from tokenmeter.wire.totals import Totals
 from tokenmeter.wire.usage_values import PARTIAL_OUTPUT, make_usage, read_odd, shown, suspicious, with_upstream
 from tokenmeter.wire.vendor_errors import error_code, refusal
@@ -58,15 +59,15 @@ class UsageReader:
         # An answer may be cut down to `usage` and `model`, whatever its format calls the former.
         places = api.usage if "usage" in api.usage else (*api.usage, "usage")
         places = tuple(sorted(places, key=lambda place: place == "."))  # the answer itself is always there: last
-        self._usage = _direct(places)
-        self._spare = _direct(api.spare)
-        self._beside = _beside(api.beside)
-        self._model_key, self._model = _first_key(api.model)
-        self._id_key, self._id = _first_key(api.response_id)
-        self._tier_key, self._tier = _first_key(api.tier)
+        self._usage = direct(places)
+        self._spare = direct(api.spare)
+        self._beside = places_beside(api.beside)
+        self._model_key, self._model = first_key(api.model)
+        self._id_key, self._id = first_key(api.response_id)
+        self._tier_key, self._tier = first_key(api.tier)
         # An error object without a code is called by its place: Bedrock's `throttlingException`.
-        self._error = tuple(zip((path.split(".")[-1] for path in api.error), _direct(api.error), strict=True))
-        self._error_key, more = _first_key(api.error)
+        self._error = tuple(zip((path.split(".")[-1] for path in api.error), direct(api.error), strict=True))
+        self._error_key, more = first_key(api.error)
         self._more_errors = bool(more)
         self._tiers = api.known.get("tier")
         self._success = load_apis().success | frozenset(word.lower() for word in api.success)
@@ -85,7 +86,7 @@ class UsageReader:
         self._upstream = sorted({name for name in api.counts.values() if name.startswith("upstream_cost.")})
         self.counted = frozenset(re.sub(r"\[[^\]]*\]", "[]", path) for path in api.counts)
         self.answer_heads = _answer_heads(api)
-        self.needles = _needles(api, self._elements)
+        self.words = TellingWords(api)
 
     def usage_object(self, root: dict[str, Any]) -> dict[str, Any] | None:
         """The usage object of an answer already out of its envelope, wherever this format puts it."""
@@ -97,7 +98,7 @@ class UsageReader:
 
     def spare_object(self, root: dict[str, Any]) -> dict[str, Any] | None:
         """The second usage object of an answer: a host's own count beside the model vendor's."""
-        return _first_object(self._spare, root) if self._spare else None
+        return first_object(self._spare, root) if self._spare else None
 
     def read(self, body: dict[str, Any]) -> Extracted:
         """Read one whole answer."""
@@ -118,11 +119,11 @@ class UsageReader:
         get = root.get
         model, name, tier = get(self._model_key), get(self._id_key), get(self._tier_key)
         if type(model) is not str:
-            model = _text(self._model, root) if self._model else None
+            model = first_text(self._model, root) if self._model else None
         if type(name) is not str:
-            name = _text(self._id, root) if self._id else None
+            name = first_text(self._id, root) if self._id else None
         if type(tier) is not str:
-            tier = _text(self._tier, root) if self._tier else None
+            tier = first_text(self._tier, root) if self._tier else None
         error = self.error(root) if self._more_errors or get(self._error_key) is not None else None
         return Facts(model, name, tier, self._finished(root), error)
 
@@ -155,7 +156,7 @@ class UsageReader:
         """What is counted in the answers of a model, and what each answer of it is one of."""
         known = self._of_models.get(model if self._by_model else None)
         if known is None:
-            known = _of_model(self.api, self._elements, model or "")
+            known = elements_of_model(self.api, self._elements, model or "")
             if len(self._of_models) >= _MODELS_MOST:
                 self._of_models.clear()
             if len(model or "") <= NAME_MOST:
@@ -336,86 +337,8 @@ class UsageReader:
         return f"usage is {shown(usage)}, which says nothing" if usage is not None else "the answer has no usage"
 
 
-# A name at the top of the answer, or the reader of a longer path: most are the former, and cost one dict probe.
-_Place = str | Callable[[Any], Any]
-
-
-def _first_object(places: tuple[_Place, ...], root: dict[str, Any]) -> dict[str, Any] | None:
-    for get in places:
-        usage = root.get(get) if type(get) is str else get(root)  # type: ignore[operator]
-        if type(usage) is dict and usage:
-            return usage
-    return None
-
-
-def _beside(declared: Mapping[str, str]) -> tuple[tuple[str, tuple[tuple[str, str, Callable[[Any], Any]], ...]], ...]:
-    """The places beside the usage by their first name, which most answers do not have."""
-    heads: dict[str, list[tuple[str, str, Callable[[Any], Any]]]] = {}
-    for path, component in declared.items():
-        heads.setdefault(path.split(".")[0], []).append((path, component, getter(path)))
-    return tuple((head, tuple(places)) for head, places in heads.items())
-
-
-def _of_model(api: Api, general: ElementCounts, model: str) -> tuple[ElementCounts, dict[str, int]]:
-    elements = general
-    for pattern, declared in api.elements_of.items():
-        if fnmatch.fnmatchcase(model, pattern):
-            elements = ElementCounts({**api.elements, **declared})
-            break
-    each = {
-        component: 1
-        for component, patterns in api.per_answer.items()
-        if any(fnmatch.fnmatchcase(model, pattern) for pattern in patterns)
-    }
-    return elements, each
-
-
 def _answer_heads(api: Api) -> frozenset[str]:
     """Top-level names that an answer or an event of this format has, and a refusal has not."""
     places = (*api.usage, *api.finish, *api.text_places)
     heads = {place.split(".")[0].split("[")[0] for place in places}
     return frozenset(heads - {"", "type", "status", "message", "error", "code"})
-
-
-def _direct(paths: Iterable[str]) -> tuple[_Place, ...]:
-    def itself(root: Any) -> Any:
-        return root
-
-    return tuple(path if "." not in path else itself if path == "." else getter(path) for path in paths)
-
-
-def _first_key(paths: tuple[str, ...]) -> tuple[str, tuple[_Place, ...]]:
-    """The first place, where it is a name at the top of the answer, and the places to try after it."""
-    places = _direct(paths)
-    if places and isinstance(places[0], str):
-        return places[0], places[1:]
-    return "", places
-
-
-def _text(places: tuple[_Place, ...], root: dict[str, Any]) -> str | None:
-    for place in places:
-        value = root.get(place) if type(place) is str else place(root)  # type: ignore[operator]
-        if type(value) is str and value:
-            return value
-    return None
-
-
-def _needles(api: Api, elements: ElementCounts) -> re.Pattern[str]:
-    """What the text of an event must hold to be worth decoding where nobody wants its text.
-
-    The names of the usage object with an object after them, of a finish reason with a word after it, of errors and
-    of last events; most events of a stream have none of these.
-    """
-    needles = {r'"error', r'"code"', r'"type"\s*:\s*"error', '"Error', '"base_resp"', '"detail"'}
-    for place in api.usage:
-        if place == ".":
-            needles.update(f'"{re.escape(path.split(".")[0].split("[")[0])}"' for path in api.counts)
-        else:
-            needles.add(rf'"{re.escape(place.split(".")[-1])}"\s*:\s*\{{')
-    needles.update(rf'"{re.escape(path.split(".")[-1])}"\s*:\s*"' for path in api.finish)
-    needles.update(rf'"{re.escape(place.split(".")[-1])}"\s*:\s*\{{' for place in api.spare)
-    signs = (*api.ends, *api.begins, *api.turns, *api.error)
-    needles.update(re.escape(path.split("=")[-1].split(".")[-1]) for path in signs)
-    counted = (elements, *(ElementCounts(declared) for declared in api.elements_of.values()))
-    needles.update(re.escape(word) for declared in counted for word in declared.needles)
-    return re.compile("|".join(sorted(needles)))

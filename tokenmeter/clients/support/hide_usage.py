@@ -10,8 +10,9 @@ raw responses for their headers alone and reads all its streams by `parse()`: th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from itertools import filterfalse
 from typing import Any, Final
 
 from tokenmeter._support.guard import guard
@@ -102,14 +103,27 @@ def hide_usage(stream: Any, *, nulls: bool) -> None:
     stream._iterator = _AsyncHiddenUsage(inner, nulls) if hasattr(inner, "__anext__") else _HiddenUsage(inner, nulls)
 
 
-def _only_usage(chunk: Any, finished: bool) -> bool:
-    """Whether a chunk is only there because usage was asked for; after the finish, some gateways send it as null."""
-    if getattr(chunk, "choices", None) != []:
-        return False
-    if getattr(chunk, "usage", None) is not None:
-        return True
-    said = _fields_set(chunk)
-    return finished and "usage" in said and said <= _HEAD and not getattr(chunk, "model_extra", None)
+class _OnlyUsage:
+    """Tells the chunks that are only there because usage was asked for. Called for every chunk, in order."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: Any = None
+
+    def __call__(self, chunk: Any) -> bool:
+        choices = getattr(chunk, "choices", None)
+        if choices:
+            self._last = chunk
+            return False
+        if choices is None:
+            return False
+        if getattr(chunk, "usage", None) is not None:
+            return True
+        # After the finish, some gateways send it as null.
+        said = _fields_set(chunk)
+        null = "usage" in said and said <= _HEAD and not getattr(chunk, "model_extra", None)
+        return null and _finishes(self._last)
 
 
 def _finishes(chunk: Any) -> bool:
@@ -132,22 +146,18 @@ class _HiddenUsage:
     """The SDK's own iterator, without what only we asked for."""
 
     # No generator: it would add a finalizer, and with it another moment at which a dropped stream ends.
-    __slots__ = ("_finished", "_inner", "_nulls")
+    __slots__ = ("_inner", "_shown")
 
     def __init__(self, inner: Any, nulls: bool) -> None:
         self._inner = inner
-        self._nulls = nulls
-        self._finished = False
+        shown: Iterator[Any] = filterfalse(_OnlyUsage(), inner)
+        self._shown = map(_unsay, shown) if nulls else shown
 
-    def __iter__(self) -> _HiddenUsage:
-        return self
+    def __iter__(self) -> Iterator[Any]:
+        return self._shown  # a `for` loop then runs one function of ours per chunk
 
     def __next__(self) -> Any:
-        chunk = next(self._inner)
-        while _only_usage(chunk, self._finished):
-            chunk = next(self._inner)
-        self._finished = self._finished or _finishes(chunk)
-        return _unsay(chunk) if self._nulls else chunk
+        return next(self._shown)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -156,21 +166,20 @@ class _HiddenUsage:
 class _AsyncHiddenUsage:
     """The same for an async stream."""
 
-    __slots__ = ("_finished", "_inner", "_nulls")
+    __slots__ = ("_inner", "_nulls", "_only_usage")
 
     def __init__(self, inner: Any, nulls: bool) -> None:
         self._inner = inner
         self._nulls = nulls
-        self._finished = False
+        self._only_usage = _OnlyUsage()
 
     def __aiter__(self) -> _AsyncHiddenUsage:
         return self
 
     async def __anext__(self) -> Any:
         chunk = await self._inner.__anext__()
-        while _only_usage(chunk, self._finished):
+        while self._only_usage(chunk):
             chunk = await self._inner.__anext__()
-        self._finished = self._finished or _finishes(chunk)
         return _unsay(chunk) if self._nulls else chunk
 
     def __getattr__(self, name: str) -> Any:

@@ -33,7 +33,8 @@ from tokenmeter.record import End
 
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import OpenCall
-    from tokenmeter.calls.response import BodyReading, StreamReading
+    from tokenmeter.calls.response import BodyReading
+    from tokenmeter.calls.stream_response import StreamReading
 
 __all__ = ["install", "mark"]
 

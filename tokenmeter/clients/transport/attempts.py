@@ -27,7 +27,8 @@ from tokenmeter.calls.by_hand import end_of
 from tokenmeter.calls.context import CALL
 from tokenmeter.calls.later_answers import any_wait, poll_of
 from tokenmeter.calls.opencall import OpenCall
-from tokenmeter.calls.response import BodyReading, StreamReading
+from tokenmeter.calls.response import BodyReading
+from tokenmeter.calls.stream_response import StreamReading
 from tokenmeter.clients.support import batches, hooks
 from tokenmeter.clients.support.group import Group
 from tokenmeter.record import Attempt, End

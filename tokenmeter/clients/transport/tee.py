@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tokenmeter.calls.opencall import OpenCall
-    from tokenmeter.calls.response import BodyReading, StreamReading
+    from tokenmeter.calls.response import BodyReading
+    from tokenmeter.calls.stream_response import StreamReading
 
 __all__ = ["BodyTee", "call_of_body", "make_tees"]
 

@@ -1,0 +1,219 @@
+"""The open span of one call, from its start to the attributes that it gets at the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from opentelemetry import context as contexts
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode, Tracer
+
+from tokenmeter._support.fork import on_fork
+from tokenmeter._support.guard import guard
+from tokenmeter.otel import semconv
+from tokenmeter.otel.attributes import TEXT_MOST, Attributes, text
+from tokenmeter.otel.external.span_data import attributes_of
+from tokenmeter.otel.late_span import Identity, SpanHandover, StandIn
+from tokenmeter.otel.scope_span import Attachable, set_all
+from tokenmeter.record import End, Record
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+    from tokenmeter.otel.spans import CallSpans
+
+__all__ = ["SUPPRESSED", "Began", "CallSpan", "EnrichingSpan", "LateSpan", "LiveSpan", "add_tags"]
+
+
+class CallSpan(Attachable):
+    """The open span of one call. `trace_id` and `span_id` are hex, None where nothing is recorded."""
+
+    __slots__ = ("span_id", "telemetry", "trace_id")
+
+    def __init__(self, span: Span | None, before: Context, telemetry: str) -> None:
+        super().__init__(span, before)
+        self.telemetry = telemetry
+        self.trace_id: str | None = None
+        self.span_id: str | None = None
+        if span is not None and span.is_recording():
+            where = span.get_span_context()
+            self.trace_id = f"{where.trace_id:032x}"
+            self.span_id = f"{where.span_id:016x}"
+
+    def finish(self, record: Record) -> None:
+        """Say on the span how the call went, and end it if it is ours."""
+
+
+class Began(NamedTuple):
+    """What the SDK is told when a span of ours starts."""
+
+    tracer: Tracer
+    name: str
+    attributes: Attributes
+    started_ns: int
+
+    def span(self, parent: Context) -> Span:
+        """The span, started below what is current in `parent`."""
+        return self.tracer.start_span(
+            self.name, parent, SpanKind.CLIENT, self.attributes, (), self.started_ns, record_exception=False
+        )
+
+
+class LiveSpan(CallSpan):
+    """A span of ours that started with its call."""
+
+    __slots__ = ("_spans",)
+
+    def __init__(self, spans: CallSpans, span: Span, before: Context) -> None:
+        super().__init__(span, before, "own")
+        self._spans = spans
+
+    def finish(self, record: Record) -> None:
+        if self._span is not None and self.trace_id is not None:  # sampled out: nothing to say, nothing to end
+            _end(self._span, record, self._spans)
+
+
+class LateSpan(Attachable):
+    """A span of ours that is made when its call is over, or before if anything asks for it (`late_span.py`)."""
+
+    __slots__ = ("_began", "_handover", "_identity", "_ids", "_parent", "_spans")
+    telemetry: Final = "own"
+
+    def __init__(self, spans: CallSpans, began: Began, parent: Context, handover: SpanHandover) -> None:
+        super().__init__(None, parent)
+        self._spans = spans
+        self._began = began
+        self._parent = parent
+        self._handover = handover
+        self._identity: Identity | None = None
+        self._ids: tuple[str | None, str | None] | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """Hex; None where nothing is recorded. Asked for when the call is over: now the sampler decides."""
+        return (self._ids or self._decided())[0]
+
+    @property
+    def span_id(self) -> str | None:
+        return (self._ids or self._decided())[1]
+
+    def attach(self) -> None:
+        self.make_current(StandIn(self._live))
+
+    def finish(self, record: Record) -> None:
+        _ = self._ids or self._decided()
+        identity = self._identity
+        if identity is None:
+            assert self._span is not None
+            if self._span.is_recording():
+                _end(self._span, record, self._spans)
+        elif identity.attributes is not None:
+            spans, began = self._spans, self._began
+            attributes = {**identity.attributes, **spans.settled(record)}
+            self._handover.hand_over(
+                began.name,
+                identity,
+                attributes,
+                (began.started_ns, record.ended_ns),
+                failed=record.end is End.ERROR,
+                clean=not spans.dialects and len(identity.attributes) == len(began.attributes),
+            )
+
+    def _live(self) -> Span:
+        """The span as others see it."""
+        span = self._span
+        if span is None:
+            with _making:
+                span = self._span
+                if span is None:
+                    span = self._span = self._began.span(self._parent)
+        return span
+
+    def _decided(self) -> tuple[str | None, str | None]:
+        with _making:
+            if self._span is None and self._handover.possible:
+                began = self._began
+                self._identity = identity = self._handover.identity(began.name, self._parent, began.attributes)
+                self._span = NonRecordingSpan(identity.context)  # whoever asks for it later finds it ended
+                where, recorded = identity.context, identity.attributes is not None
+            else:
+                if self._span is None:
+                    self._span = self._began.span(self._parent)
+                where, recorded = self._span.get_span_context(), self._span.is_recording()
+        ids = (f"{where.trace_id:032x}", f"{where.span_id:016x}") if recorded else (None, None)
+        self._ids = ids
+        return ids
+
+
+class _Making:
+    """The lock under which late spans are made: threads may ask for one at the same time."""
+
+    def __init__(self) -> None:
+        self.forked()
+        on_fork(self)
+
+    def forked(self) -> None:
+        self._lock = threading.RLock()  # processors and samplers run under it, and may meter a call
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *raised: object) -> None:
+        self._lock.release()
+
+
+_making: Final = _Making()
+
+
+def _end(span: Span, record: Record, spans: CallSpans) -> None:
+    """Say on a live span of ours how its call went, and end it."""
+    try:
+        set_all(span, spans.settled(record))
+        if record.end is End.ERROR:
+            span.set_status(StatusCode.ERROR)  # no description: an exception's message may quote the prompt
+    finally:
+        span.end(record.ended_ns)
+
+
+class EnrichingSpan(CallSpan):
+    """The span of another instrumentation for this call, or one below it that carries the cost alone."""
+
+    __slots__ = ("_spans",)
+
+    def __init__(self, spans: CallSpans, span: Span | None, before: Context) -> None:
+        super().__init__(span, before, "enriched")
+        self._spans = spans
+
+    def attach(self) -> None:
+        """Nothing to do: the foreign span is current already."""
+
+    def finish(self, record: Record) -> None:
+        attributes = self._spans.enriching(record)
+        span = self._span
+        if span is not None and span.is_recording() and semconv.COST_STATUS not in attributes_of(span):
+            set_all(span, attributes)
+            return
+        # Their span has ended, carries another call's cost or cannot be reached. No tokens on ours: they count them.
+        tracer = self._spans.tracer()
+        if tracer is not None and record.end is not End.DELEGATED:
+            parent = self._before if span is None else trace.set_span_in_context(span, self._before)
+            late = tracer.start_span(
+                "tokenmeter.cost", parent, SpanKind.INTERNAL, {semconv.CALL_ID: record.id}, (), record.started_ns
+            )
+            set_all(late, attributes)
+            late.end(record.ended_ns)
+
+
+SUPPRESSED: Final = CallSpan(None, contexts.Context(), "suppressed")
+
+
+def add_tags(attributes: Attributes, tags: Mapping[str, str]) -> None:
+    """Add whose spend it is."""
+    for key, value in tags.items():
+        if type(value) is str and value.isascii() and len(value) <= TEXT_MOST and key.isascii():
+            attributes[semconv.TAG + key] = value
+        else:
+            with guard("reading a tag"):
+                attributes[text(semconv.TAG + key)] = text(value)

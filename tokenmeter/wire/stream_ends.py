@@ -1,0 +1,66 @@
+"""Finds the events of a stream that say what it was billed for, without reading the others.
+
+`telling_events` searches the whole stream for them. `end_events` takes its first and last events alone, if nothing
+between them tells anything: nearly every vendor says all that counts in the last three.
+
+Both read server-sent events parted by line feeds; they give None for what is framed otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tokenmeter.wire.telling_words import TellingWords
+
+__all__ = ["LAST_EVENTS", "end_events", "telling_events", "tells"]
+
+LAST_EVENTS: Final = 3
+"""The finish reason, the usage, and the terminator, each in an event of its own."""
+_GAP: Final = b"\n\n"
+_LINE_FEED: Final = 10
+
+
+def telling_events(data: bytes, words: TellingWords) -> bytes | None:
+    """The first event of a stream, its last ones, and those between that hold a telling word."""
+    first, last = data.find(_GAP) + 2, _start_of_last(data, 0)
+    if first < 2 or last < first or b"\r" in data:
+        return None
+    kept = [data[:first]]
+    at = first
+    search = words.in_bytes.search
+    while (found := search(data, at, last)) is not None:
+        start = data.rfind(_GAP, 0, found.start()) + 2
+        stop = data.find(_GAP, found.end())
+        at = len(data) if stop < 0 else stop + 2
+        kept.append(data[max(start, first) : at])
+    kept.append(data[max(at, last) :])
+    return b"".join(kept)
+
+
+def end_events(data: bytes, words: TellingWords, *, since: int) -> bytes | None:
+    """The last events of a stream; None where an event between `since` and them tells something."""
+    start = _start_of_last(data, since)
+    if start < 0:
+        return None
+    last = data[start:]
+    if b"\r" in last or (words.objects and not any(word in last for word in words.objects)):
+        return None
+    return None if tells(data, words, since, start) else last
+
+
+def tells(data: bytes, words: TellingWords, start: int, stop: int) -> bool:
+    """Whether a part of a stream holds a telling word other than a reason to end."""
+    find = data.rfind  # four times as fast as `find`, which compares the words' last characters: quotation marks
+    return any(find(word, start, stop) >= 0 for word in words.between)
+
+
+def _start_of_last(data: bytes, since: int) -> int:
+    """Where the last events begin; below zero where there are not so many after `since`."""
+    at = len(data)
+    while at and data[at - 1] == _LINE_FEED:
+        at -= 1
+    for _ in range(LAST_EVENTS):
+        at = data.rfind(_GAP, since, at)
+        if at < 0:
+            return -1
+    return at + 2
