@@ -89,3 +89,47 @@ def test_each_run_of_a_scope_has_its_own_budget(server: ProviderServer) -> None:
                 sdk.chat.completions.create(model="deepseek-chat", messages=MESSAGES)
     sdk.chat.completions.create(model="deepseek-chat", messages=MESSAGES)
     assert len(server.requests) == 3
+
+
+def test_a_stream_holds_more_as_it_runs_and_is_charged_what_came(server: ProviderServer) -> None:
+    """The answer is longer than what is held at first: the stream goes on while the budget has room."""
+    meter = Tokenmeter(budgets=[Budget("100000 tokens", name="t", per="total")], spans="none")
+    sdk = meter.wrap(client(server), provider="deepseek")
+    stream = sdk.chat.completions.create(
+        model="deepseek-chat;chunks=3000;tokens_out=3000", messages=MESSAGES, max_tokens=8000, stream=True
+    )
+    enforcer = meter._gate.enforcer
+    assert enforcer is not None
+    held = [enforcer.store.read("t", 0, 1).held for _ in stream]
+    assert held[0] < 2_000 < held[-1] <= 9_000
+    meter.flush()
+    after = enforcer.store.read("t", 0, 1)
+    assert (after.spent, after.held) == (3_024, 0)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_stream_that_does_not_fit_is_cut_or_overruns(server: ProviderServer, cut: bool) -> None:
+    meter = Tokenmeter(budgets=[Budget("1500 tokens", name="t", per="total", cut_streams=cut)], spans="none")
+    sdk = meter.wrap(client(server), provider="deepseek")
+    came = 0
+    with capture(meter) as records:
+        stream = sdk.chat.completions.create(
+            model="deepseek-chat;chunks=3000;tokens_out=3000", messages=MESSAGES, max_tokens=8000, stream=True
+        )
+        try:
+            for _ in stream:
+                came += 1
+        except BudgetExceeded as error:
+            assert cut
+            assert error.budget == "t"
+    (record,) = records
+    assert (record.end, record.flags[-1]) == (
+        (End.CLOSED_EARLY, "budget_cut") if cut else (End.COMPLETE, "budget_overrun")
+    )
+    assert (came < 3000) is cut
+    enforcer = meter._gate.enforcer
+    assert enforcer is not None
+    after = enforcer.store.read("t", 0, 1)
+    assert after.held == 0
+    assert after.spent == (record.usage.input_tokens or 0) + (record.usage.output_tokens or 0)
+    assert (after.spent < 3000) is cut

@@ -142,6 +142,25 @@ class Enforcer:
             lines = tuple(unheld(counter, series, self.store.now()) for counter, series in matching)
             self.settle(self._reservation(facts, self._by_store(lines), ()), record)
 
+    def grow(self, reservation: Reservation, tokens: int) -> BudgetExceeded | None:
+        """Hold more for a stream that is so long by now; the error where a budget ends the stream.
+
+        Where the store may wait, it is asked on a thread of its own, and its answer is known at a later piece.
+        """
+        if not self.store.waits:
+            refused = reservation.grow(tokens)
+            return None if refused is None else self._exceeded(*refused)
+        if reservation.cut is None and not reservation.growing and reservation.due(tokens):
+            reservation.growing = True
+            self._later.put(functools.partial(self._grow_later, reservation, tokens))
+        return reservation.cut
+
+    def _grow_later(self, reservation: Reservation, tokens: int) -> None:
+        refused = reservation.grow(tokens)
+        if refused is not None:
+            reservation.cut = self._exceeded(*refused)
+        reservation.growing = False
+
     def flush(self, timeout: float) -> bool:
         """Charge what is put off; whether all was in time."""
         return self._later.flush(timeout)

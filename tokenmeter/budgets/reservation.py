@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tokenmeter.budgets.contract import Ask, BudgetStore, Charge
+from tokenmeter.budgets.contract import Ask, BudgetStore, Charge, Refused
 from tokenmeter.budgets.limits import CALLS, TOKENS, Limit
 from tokenmeter.budgets.lines import Convert, Line
 from tokenmeter.budgets.outputs import Outputs
@@ -38,7 +38,18 @@ class Watcher(Protocol):
 class Reservation:
     """The holds of one call, in the process's own store (budgets of scopes) and in the shared one."""
 
-    __slots__ = ("_convert", "_grown", "_outputs", "_watcher", "call", "flags", "held_output", "parts")
+    __slots__ = (
+        "_convert",
+        "_grows",
+        "_outputs",
+        "_watcher",
+        "call",
+        "cut",
+        "flags",
+        "growing",
+        "held_output",
+        "parts",
+    )
 
     def __init__(
         self,
@@ -56,7 +67,10 @@ class Reservation:
         self._convert = convert
         self._outputs = outputs
         self._watcher = watcher
-        self._grown = True
+        self._grows = True
+        self.growing = False
+        self.cut: BudgetExceeded | None = None
+        """What ends the stream, once that is known."""
         outputs_held = [line.output for _, lines in parts for line in lines if line.per_output]
         self.held_output = min(outputs_held, default=1 << 62)
         """The length of answer, in tokens, that is held in every budget."""
@@ -68,23 +82,29 @@ class Reservation:
 
     # A stream ---------------------------------------------------------------------------------------------------
 
-    def grow(self, tokens: int) -> bool:
-        """Hold more, since the answer is `tokens` long by now and goes on; False where a budget cuts the stream.
+    def grow(self, tokens: int) -> tuple[Line, Refused] | None:
+        """Hold more, since the answer is `tokens` long by now and goes on; the refusal of a budget that cuts streams.
 
         What cannot be held is overrun: the call goes on, and is charged in full when it settles.
         """
-        if tokens < self.held_output or not self._grown:
-            return True
+        if not self.due(tokens):
+            return None
         target = tokens + max(_STEP, tokens // 4)
         for store, lines in self.parts:
-            asks = [ask for line in lines if (ask := _more(line, self.held_output, target)) is not None]
-            refused = store.extend(self.call, asks) if asks else None
+            more = [(line, ask) for line in lines if (ask := _more(line, self.held_output, target)) is not None]
+            refused = store.extend(self.call, [ask for _, ask in more]) if more else None
             if refused is not None:
-                self._grown = False
-                self.flags = (*self.flags, "budget_overrun")
-                return not any(line.counter.budget.cut_streams for line in lines)
+                self._grows = False
+                line = more[refused.place][0]
+                cuts = line.counter.budget.cut_streams
+                self.flags = (*self.flags, "budget_cut" if cuts else "budget_overrun")
+                return (line, refused) if cuts else None
         self.held_output = target
-        return True
+        return None
+
+    def due(self, tokens: int) -> bool:
+        """Whether an answer of this length needs more to be held."""
+        return self._grows and tokens >= self.held_output
 
     # The end ----------------------------------------------------------------------------------------------------
 
@@ -148,6 +168,8 @@ def _more(line: Line, held: int, target: int) -> Ask | None:
     if line.counter.limit.unit == CALLS or not line.per_output:
         return None
     limit = line.counter.limit
+    if line.output_limit is not None:
+        target = min(target, line.output_limit)
     more = line._replace(output=target).amount - line._replace(output=max(held, line.output)).amount
     return line.ask()._replace(amount=more, lost=0) if more > 0 and limit.units else None
 

@@ -7,11 +7,12 @@ never asked for, such as one result of a batch, is charged when it settles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.guard import guard, let_through
+from tokenmeter.budgets.answer_length import AnswerLength
 from tokenmeter.budgets.lines import CallFacts
 from tokenmeter.errors import BudgetExceeded
 from tokenmeter.record import End, Record
@@ -28,13 +29,14 @@ __all__ = ["CallBudget"]
 class CallBudget:
     """The budgets of one call: asked once, settled once."""
 
-    __slots__ = ("_asked", "_body", "_enforcer", "_reservation", "_scopes")
+    __slots__ = ("_asked", "_body", "_enforcer", "_length", "_reservation", "_scopes")
 
     def __init__(self, enforcer: Enforcer, body: object, scopes: tuple[tuple[Budget, str], ...]) -> None:
         self._enforcer = enforcer
         self._body = body
         self._scopes = scopes
         self._asked = False
+        self._length = AnswerLength()
         self._reservation: Reservation | None = None
 
     @property
@@ -96,9 +98,15 @@ class CallBudget:
         end = End.REFUSED if isinstance(error, BudgetExceeded) else End.CANCELLED
         call.lifecycle.settle(call, end, error)
 
-    def grow(self, tokens: int) -> bool:
-        """Hold more for an answer that is so long by now; False where a budget ends the stream."""
-        return self._reservation is None or self._reservation.grow(tokens)
+    def grow(self, chunks: Iterable[bytes]) -> BaseException | None:
+        """Hold more for an answer of which these pieces have come; the error where a budget ends the stream."""
+        if self._reservation is None:
+            return None
+        self._length.add(chunks)
+        error = self._enforcer.grow(self._reservation, self._length.tokens)
+        if error is not None:
+            let_through(error)
+        return error
 
     def settle(self, call: OpenCall, record: Record) -> None:
         """Charge what the call cost; for the lifecycle, once."""

@@ -7,7 +7,7 @@ the same for all calls to an address is said once, in a `Route`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tokenmeter._support.empty import EMPTY
@@ -92,8 +92,8 @@ class AsksBudgets(Protocol):
     async def admit_async(self, call: OpenCall) -> None:
         """`admit` for a coroutine."""
 
-    def grow(self, tokens: int) -> bool:
-        """Hold more for a stream; False where it is to end."""
+    def grow(self, chunks: Iterable[bytes]) -> BaseException | None:
+        """Hold more for a stream of which these pieces have come; the error where it is to end."""
 
     def settle(self, call: OpenCall, record: Record) -> None:
         """Charge what it cost."""

@@ -12,7 +12,6 @@ from typing import Any
 
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.budget_gate import admit
-from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
     RequestInFlight,
@@ -142,5 +141,5 @@ class Tee(BodyTee):
         if data:
             self._reading.chunks.append(data)
             self._bytes += len(data)
-            if self._call.first_chunk_ns is None or self._bytes > FOLD_BYTES:
+            if self._call.first_chunk_ns is None or self._bytes > self._step:
                 self._bytes = self._pause(self._bytes)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.budget_gate import admit
-from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
     RequestInFlight,
@@ -118,7 +117,7 @@ class _Tee(BodyTee):
                 # With decode_unicode the library hands out text, in the encoding that it took the bytes for.
                 kept.append(chunk if isinstance(chunk, bytes) else chunk.encode(encoding or "utf-8", "replace"))
                 size += len(chunk)
-                if size > FOLD_BYTES or call.first_chunk_ns is None:
+                if size > self._step or call.first_chunk_ns is None:
                     size = self._pause(size)
                 yield chunk
         except GeneratorExit:  # one reading is over, the body is not: another may go on where this one stopped
