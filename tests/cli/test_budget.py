@@ -48,7 +48,8 @@ def test_what_is_charged_is_shown_and_checked(flags: list[str], capsys: pytest.C
         ("few", None, "1", "2"),
     ]
     status, checked = answer(capsys, "check", *call, *flags)
-    assert status == 1 and isinstance(checked, list)
+    assert status == 1
+    assert isinstance(checked, list)
     assert [(one["budget"], one["fits"]) for one in checked] == [("day", True), ("users", False), ("few", True)]
     assert answer(capsys, "check", "--amount", "0.7 CNY", *flags)[0] == 0
     assert answer(capsys, "reset", "users", "--value", "u1", *flags) == (0, {"reset": ["users u1"]})

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from tokenmeter.budgets.limits import Limit
+from tokenmeter.budgets.limits import BudgetLimit
 from tokenmeter.budgets.windows import CALENDAR, ENDLESS, CalendarWindows, EndlessWindow, RollingWindows, Windows
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import Money
@@ -61,7 +61,7 @@ class Budget:
     Raises ConfigurationError naming the budget.
     """
 
-    limit: Limit
+    limit: BudgetLimit
     name: str = ""
     per: str | timedelta = "day"
     timezone: str = "UTC"
@@ -71,14 +71,14 @@ class Budget:
     at: tuple[Decimal, ...] = (Decimal("0.5"), Decimal("0.8"), Decimal(1))
     wait: float = 0.0
     unlimited: str | int = "p99"
-    unpriced: str | Limit = "allow"
+    unpriced: str | BudgetLimit = "allow"
     unconvertible: str = "block"
     cut_streams: bool = False
     on_lost: str = "input"
 
     def __init__(
         self,
-        limit: str | Money | Limit,
+        limit: str | Money | BudgetLimit,
         *,
         name: str = "",
         per: str | timedelta = "day",
@@ -95,7 +95,7 @@ class Budget:
         on_lost: str = "input",
     ) -> None:
         place = f"budget {name!r}" if name else f"budget of {limit!r}"
-        made = limit if isinstance(limit, Limit) else Limit.read(limit, place)
+        made = limit if isinstance(limit, BudgetLimit) else BudgetLimit.read(limit, place)
         if not isinstance(name, str) or (name and not _NAME.fullmatch(name)):
             raise ConfigurationError(
                 f"{place}: a name is up to 64 letters, digits and any of ' .:/@+-', such as 'search'"
@@ -216,10 +216,10 @@ def _unlimited(value: Any, place: str) -> str | int:
     raise ConfigurationError(f"{place}: unlimited={value!r} is none of p99, block, nor a number of tokens")
 
 
-def _unpriced(value: object, limit: Limit, place: str) -> str | Limit:
+def _unpriced(value: object, limit: BudgetLimit, place: str) -> str | BudgetLimit:
     if value in ("allow", "block"):
         return str(value)
-    rate = Limit.read(value, f"{place}: unpriced")
+    rate = BudgetLimit.read(value, f"{place}: unpriced")
     if rate.unit != limit.unit or not limit.is_money:
         raise ConfigurationError(f"{place}: unpriced={value!r} is not in the budget's currency, {limit.unit}")
     return rate

@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["Ask", "BudgetStore", "Charge", "Counter", "Refused", "StoreError", "WindowOver"]
+__all__ = ["BudgetAsk", "BudgetCharge", "BudgetRefusal", "BudgetStore", "StoreError", "WindowOver", "WindowSpend"]
 
 
 class StoreError(Exception):
     """A store cannot be reached or used now. Caught where budgets decide what happens then."""
 
 
-class Ask(NamedTuple):
+class BudgetAsk(NamedTuple):
     """`amount` units of a series, whose window allows `limit`. `lost` is charged if the call vanishes.
 
     The window holds for `start <= now < end`; its bucket counts until `until` (ms since the epoch).
@@ -38,7 +38,7 @@ class Ask(NamedTuple):
     lost: int = 0
 
 
-class Charge(NamedTuple):
+class BudgetCharge(NamedTuple):
     """What a settled call costs one series, in the bucket in which it was reserved."""
 
     series: str
@@ -48,7 +48,7 @@ class Charge(NamedTuple):
     amount: int
 
 
-class Refused(NamedTuple):
+class BudgetRefusal(NamedTuple):
     """The first ask that does not fit, by its `place` among the asks, and what its window holds.
 
     `oldest` is the window's first bucket with spend.
@@ -66,7 +66,7 @@ class WindowOver(NamedTuple):
     now: int
 
 
-class Counter(NamedTuple):
+class WindowSpend(NamedTuple):
     """One window of one series: units spent and held, and of the spent those of calls that vanished, with their
     number."""
 
@@ -85,19 +85,19 @@ class BudgetStore(Protocol):
     def now(self) -> int:
         """Milliseconds since the epoch by the store's clock, as last seen, for choosing windows."""
 
-    def reserve(self, call: str, asks: Sequence[Ask], lease: float) -> Refused | WindowOver | None:
+    def reserve(self, call: str, asks: Sequence[BudgetAsk], lease: float) -> BudgetRefusal | WindowOver | None:
         """Hold every ask for `lease` seconds, or none of them and say which does not fit.
 
         An ask does not fit if its amount is above what is left, or nothing is left.
         """
 
-    def extend(self, call: str, asks: Sequence[Ask]) -> Refused | None:
+    def extend(self, call: str, asks: Sequence[BudgetAsk]) -> BudgetRefusal | None:
         """Add each ask's amount to the hold of an open call, or none of them.
 
         The asks name the buckets of the reservation; their windows may be over by now.
         """
 
-    def settle(self, call: str, charges: Sequence[Charge]) -> tuple[int, ...] | None:
+    def settle(self, call: str, charges: Sequence[BudgetCharge]) -> tuple[int, ...] | None:
         """End the hold and charge the actual amounts; None where the call has been settled or released before.
 
         Returns what each charge's window has spent now, this charge included.
@@ -115,10 +115,10 @@ class BudgetStore(Protocol):
     def renew(self, calls: Iterable[str], lease: float) -> None:
         """Let the holds of open calls live for another `lease` seconds."""
 
-    def read(self, series: str, bucket: int, span: int) -> Counter:
+    def read(self, series: str, bucket: int, span: int) -> WindowSpend:
         """What a window of a series holds, holds whose lease is over left out."""
 
-    def charge(self, charges: Sequence[Charge]) -> None:
+    def charge(self, charges: Sequence[BudgetCharge]) -> None:
         """Charge amounts that were never reserved, such as those of other programs."""
 
     def reset(self, series: str) -> None:

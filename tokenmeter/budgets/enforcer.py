@@ -20,14 +20,14 @@ from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard, let_through, logger
 from tokenmeter.budgets.bound_values import Bound
 from tokenmeter.budgets.budget import Budget, Use
-from tokenmeter.budgets.contract import Ask, BudgetStore, Refused, WindowOver
+from tokenmeter.budgets.contract import BudgetAsk, BudgetRefusal, BudgetStore, WindowOver
 from tokenmeter.budgets.fallback import StoreAway
 from tokenmeter.budgets.later_charges import LaterCharges
 from tokenmeter.budgets.limits import CALLS
-from tokenmeter.budgets.lines import SEPARATOR, CallFacts, Convert, Counter, Line, Lines, unheld
-from tokenmeter.budgets.memory_store import MemoryStore
+from tokenmeter.budgets.lines import SEPARATOR, BudgetCounter, BudgetLine, BudgetLines, CallFacts, Convert, unheld
+from tokenmeter.budgets.memory_store import MemoryBudgetStore
 from tokenmeter.budgets.outputs import Outputs
-from tokenmeter.budgets.reservation import Reservation, Watcher
+from tokenmeter.budgets.reservation import BudgetReservation, Watcher
 from tokenmeter.errors import BudgetExceeded
 from tokenmeter.record import End, Record
 
@@ -39,7 +39,7 @@ _EASILY: Final = 50
 _THREADS: Final = 8
 _TRIES: Final = 4
 
-_Steps = Generator[Callable[[], Any] | float, Any, "Reservation | None"]
+_Steps = Generator[Callable[[], Any] | float, Any, "BudgetReservation | None"]
 
 
 class Enforcer:
@@ -56,10 +56,10 @@ class Enforcer:
         lease: float = 600.0,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.local = MemoryStore(clock)
+        self.local = MemoryBudgetStore(clock)
         self.store: BudgetStore = store if store is not None else self.local
         self.outputs = Outputs()
-        self.lines = Lines(budgets, bound=bound, outputs=self.outputs, convert=convert)
+        self.lines = BudgetLines(budgets, bound=bound, outputs=self.outputs, convert=convert)
         self.lease = lease
         self._convert = convert
         self._watcher = watcher
@@ -81,7 +81,7 @@ class Enforcer:
 
     # Two ways to run the steps ------------------------------------------------------------------------------------
 
-    def admit(self, facts: CallFacts) -> Reservation | None:
+    def admit(self, facts: CallFacts) -> BudgetReservation | None:
         """Hold what the call may cost; None where no budget is for it. Raises BudgetExceeded."""
         steps = self._steps(facts)
         if steps is None:
@@ -99,7 +99,7 @@ class Enforcer:
         finally:
             steps.close()
 
-    async def admit_async(self, facts: CallFacts) -> Reservation | None:
+    async def admit_async(self, facts: CallFacts) -> BudgetReservation | None:
         """`admit` for a coroutine: the event loop goes on meanwhile."""
         steps = self._steps(facts)
         if steps is None:
@@ -128,7 +128,7 @@ class Enforcer:
 
     # The end of a call --------------------------------------------------------------------------------------------
 
-    def settle(self, reservation: Reservation, record: Record) -> None:
+    def settle(self, reservation: BudgetReservation, record: Record) -> None:
         """Charge what a call cost; where the store may wait, on a thread of its own."""
         if self.store.waits:
             self._later.put(functools.partial(reservation.settle, record))
@@ -142,7 +142,7 @@ class Enforcer:
             lines = tuple(unheld(counter, series, self.store.now()) for counter, series in matching)
             self.settle(self._reservation(facts, self._by_store(lines), ()), record)
 
-    def grow(self, reservation: Reservation, tokens: int) -> BudgetExceeded | None:
+    def grow(self, reservation: BudgetReservation, tokens: int) -> BudgetExceeded | None:
         """Hold more for a stream that is so long by now; the error where a budget ends the stream.
 
         Where the store may wait, it is asked on a thread of its own, and its answer is known at a later piece.
@@ -155,7 +155,7 @@ class Enforcer:
             self._later.put(functools.partial(self._grow_later, reservation, tokens))
         return reservation.cut
 
-    def _grow_later(self, reservation: Reservation, tokens: int) -> None:
+    def _grow_later(self, reservation: BudgetReservation, tokens: int) -> None:
         refused = reservation.grow(tokens)
         if refused is not None:
             reservation.cut = self._exceeded(*refused)
@@ -171,7 +171,7 @@ class Enforcer:
         matching = self.lines.matching(facts)
         return self._admit(facts, matching) if matching else None
 
-    def _admit(self, facts: CallFacts, matching: list[tuple[Counter, str]]) -> _Steps:
+    def _admit(self, facts: CallFacts, matching: list[tuple[BudgetCounter, str]]) -> _Steps:
         warned: set[str] = set()
         flags: tuple[str, ...] = ()
         ticket = _Ticket(self._waiting, self._lock)
@@ -184,7 +184,7 @@ class Enforcer:
                     yield min(_POLL, ticket.left)
                     continue
                 answer = yield from self._reserve(facts, matching, warned, flags)
-                if isinstance(answer, Reservation):
+                if isinstance(answer, BudgetReservation):
                     return answer
                 refused, line = answer
                 budget = line.counter.budget
@@ -202,8 +202,8 @@ class Enforcer:
             ticket.leave()
 
     def _reserve(
-        self, facts: CallFacts, matching: list[tuple[Counter, str]], warned: set[str], flags: tuple[str, ...]
-    ) -> Generator[Callable[[], Any] | float, Any, Reservation | tuple[BudgetExceeded, Line]]:
+        self, facts: CallFacts, matching: list[tuple[BudgetCounter, str]], warned: set[str], flags: tuple[str, ...]
+    ) -> Generator[Callable[[], Any] | float, Any, BudgetReservation | tuple[BudgetExceeded, BudgetLine]]:
         """One attempt to hold everything: the reservation, or the error and line of the budget that refuses."""
         now = self.store.now()
         exact = False
@@ -211,8 +211,8 @@ class Enforcer:
             lines, exact = self._lines(matching, facts, now, exact=exact)
             parts = self._by_store(lines)
             held: list[BudgetStore] = []
-            answer: Refused | WindowOver | StoreAway | None = None
-            mine: tuple[Line, ...] = ()
+            answer: BudgetRefusal | WindowOver | StoreAway | None = None
+            mine: tuple[BudgetLine, ...] = ()
             for store, mine in parts:
                 asks = [line.ask(limit=_UNBOUNDED) if line.series in warned else line.ask() for line in mine]
                 answer = yield functools.partial(_reserved, store, facts.call, asks, self.lease)
@@ -231,7 +231,7 @@ class Enforcer:
                 return reservation
             for store in held:
                 store.withdraw(facts.call)
-            if isinstance(answer, Refused):
+            if isinstance(answer, BudgetRefusal):
                 if not exact:  # others have spent meanwhile: the call may fit when it is counted
                     exact = True
                     continue
@@ -242,15 +242,15 @@ class Enforcer:
         raise RuntimeError("a store's clock moves faster than its windows")
 
     def _reservation(
-        self, facts: CallFacts, parts: tuple[tuple[BudgetStore, tuple[Line, ...]], ...], flags: tuple[str, ...]
-    ) -> Reservation:
-        return Reservation(
+        self, facts: CallFacts, parts: tuple[tuple[BudgetStore, tuple[BudgetLine, ...]], ...], flags: tuple[str, ...]
+    ) -> BudgetReservation:
+        return BudgetReservation(
             facts.call, parts, convert=self._convert, outputs=self.outputs, watcher=self._watcher, flags=flags
         )
 
     def _lines(
-        self, matching: list[tuple[Counter, str]], facts: CallFacts, now: int, *, exact: bool
-    ) -> tuple[list[Line], bool]:
+        self, matching: list[tuple[BudgetCounter, str]], facts: CallFacts, now: int, *, exact: bool
+    ) -> tuple[list[BudgetLine], bool]:
         """What the call asks: bounded in microseconds while that fits many times into what is left, else counted."""
         lines = [] if exact else self.lines.lines(matching, facts, now, exact=False)
         if not exact and all(
@@ -261,7 +261,7 @@ class Enforcer:
             return lines, all(line.counter.limit.unit == CALLS for line in lines)
         return self.lines.lines(matching, facts, now, exact=True), True
 
-    def _by_store(self, lines: Iterable[Line]) -> tuple[tuple[BudgetStore, tuple[Line, ...]], ...]:
+    def _by_store(self, lines: Iterable[BudgetLine]) -> tuple[tuple[BudgetStore, tuple[BudgetLine, ...]], ...]:
         if self.store is self.local:
             return ((self.local, tuple(lines)),)
         lines = tuple(lines)
@@ -271,7 +271,7 @@ class Enforcer:
 
     # Refusing -----------------------------------------------------------------------------------------------------
 
-    def _exceeded(self, line: Line, refused: Refused) -> BudgetExceeded:
+    def _exceeded(self, line: BudgetLine, refused: BudgetRefusal) -> BudgetExceeded:
         limit, budget, asked = line.counter.limit, line.counter.budget, line.amount
         kind = "held" if asked <= limit.units - refused.spent and refused.spent < limit.units else "spent"
         resets = line.counter.windows.resets(line.window, refused.oldest)
@@ -303,7 +303,7 @@ class Enforcer:
             retry_after=after,
         )
 
-    def _refuse(self, error: BudgetExceeded, line: Line) -> None:
+    def _refuse(self, error: BudgetExceeded, line: BudgetLine) -> None:
         """Raise the error, or apply what the budget's own function says. What that raises reaches the caller too."""
         with guard("noting a refused call"):
             self._watcher.was_refused(error, line.window.label)
@@ -319,20 +319,22 @@ class Enforcer:
                 error.use = chosen
         raise error
 
-    def _warn(self, error: BudgetExceeded, line: Line) -> None:
+    def _warn(self, error: BudgetExceeded, line: BudgetLine) -> None:
         key = (line.series, line.window.bucket)
         if key not in self._warned and self._warned.keep(key, None):
             logger.warning("%s; the call goes on, since on_exceed is 'warn'", error)
 
 
-def _reserved(store: BudgetStore, call: str, asks: list[Ask], lease: float) -> Refused | WindowOver | StoreAway | None:
+def _reserved(
+    store: BudgetStore, call: str, asks: list[BudgetAsk], lease: float
+) -> BudgetRefusal | WindowOver | StoreAway | None:
     try:
         return store.reserve(call, asks, lease)
     except StoreAway as away:
         return away
 
 
-def _closed(line: Line, reason: str) -> BudgetExceeded:
+def _closed(line: BudgetLine, reason: str) -> BudgetExceeded:
     limit, budget = line.counter.limit, line.counter.budget
     message = (
         f"budget {budget.name!r}: the budget store is away ({reason}), and on_store_error is 'closed':"

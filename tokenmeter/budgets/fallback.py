@@ -17,7 +17,15 @@ from typing import Final, TypeVar
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import logger
 from tokenmeter._support.worker import worker
-from tokenmeter.budgets.contract import Ask, BudgetStore, Charge, Counter, Refused, StoreError, WindowOver
+from tokenmeter.budgets.contract import (
+    BudgetAsk,
+    BudgetCharge,
+    BudgetRefusal,
+    BudgetStore,
+    StoreError,
+    WindowOver,
+    WindowSpend,
+)
 
 __all__ = ["FallbackStore", "StoreAway"]
 
@@ -46,7 +54,7 @@ class FallbackStore:
         self._lock = threading.RLock()
         self._away_until = 0.0
         self._wait = _FIRST_WAIT
-        self._kept: deque[tuple[str | None, tuple[Charge, ...]]] = deque()
+        self._kept: deque[tuple[str | None, tuple[BudgetCharge, ...]]] = deque()
         self._looking = False
         self.lost = 0
         """Charges that were dropped because too many waited."""
@@ -96,7 +104,7 @@ class FallbackStore:
     def now(self) -> int:
         return self.store.now()
 
-    def reserve(self, call: str, asks: Sequence[Ask], lease: float) -> Refused | WindowOver | None:
+    def reserve(self, call: str, asks: Sequence[BudgetAsk], lease: float) -> BudgetRefusal | WindowOver | None:
         try:
             return self._try(lambda: self.store.reserve(call, asks, lease))
         except StoreError as error:
@@ -104,13 +112,13 @@ class FallbackStore:
                 return None
             raise StoreAway(str(error)) from None
 
-    def extend(self, call: str, asks: Sequence[Ask]) -> Refused | None:
+    def extend(self, call: str, asks: Sequence[BudgetAsk]) -> BudgetRefusal | None:
         try:
             return self._try(lambda: self.store.extend(call, asks))
         except StoreError:
             return None
 
-    def settle(self, call: str, charges: Sequence[Charge]) -> tuple[int, ...] | None:
+    def settle(self, call: str, charges: Sequence[BudgetCharge]) -> tuple[int, ...] | None:
         try:
             return self._try(lambda: self.store.settle(call, charges))
         except StoreError:
@@ -120,13 +128,13 @@ class FallbackStore:
     def release(self, call: str) -> bool:
         return self.settle(call, ()) is not None
 
-    def charge(self, charges: Sequence[Charge]) -> None:
+    def charge(self, charges: Sequence[BudgetCharge]) -> None:
         try:
             self._try(lambda: self.store.charge(charges))
         except StoreError:
             self._keep(None, charges)
 
-    def _keep(self, call: str | None, charges: Sequence[Charge]) -> None:
+    def _keep(self, call: str | None, charges: Sequence[BudgetCharge]) -> None:
         with self._lock:
             if len(self._kept) >= _KEPT:
                 self._kept.popleft()
@@ -155,7 +163,7 @@ class FallbackStore:
                 return False
         return True
 
-    def _push(self, call: str | None, charges: tuple[Charge, ...]) -> None:
+    def _push(self, call: str | None, charges: tuple[BudgetCharge, ...]) -> None:
         if call is None:
             self.store.charge(charges)
         else:
@@ -179,7 +187,7 @@ class FallbackStore:
         except StoreError:
             return
 
-    def read(self, series: str, bucket: int, span: int) -> Counter:
+    def read(self, series: str, bucket: int, span: int) -> WindowSpend:
         return self._try(lambda: self.store.read(series, bucket, span))
 
     def reset(self, series: str) -> None:

@@ -1,4 +1,4 @@
-"""`Limit`: the limit of a budget as an integer of a unit, and amounts in that unit.
+"""`BudgetLimit`: the limit of a budget as an integer of a unit, and amounts in that unit.
 
 Money is counted in billionths of its currency, tokens and calls in ones. Stores add and compare integers only; the
 ledger keeps the exact cost, so the two differ by half a billionth a call at most.
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import EXACT, Money, exact_decimal, plain
 
-__all__ = ["CALLS", "TOKENS", "Limit"]
+__all__ = ["CALLS", "TOKENS", "BudgetLimit"]
 
 TOKENS: Final = "tokens"
 CALLS: Final = "calls"
@@ -25,7 +25,7 @@ _ROUNDING: Final = decimal.Context(prec=120, rounding=decimal.ROUND_HALF_EVEN)
 _TEXT: Final = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*")
 
 
-class Limit(NamedTuple):
+class BudgetLimit(NamedTuple):
     """`units` of `10 ** -places` of `unit`, which is a currency (ISO 4217), `tokens` or `calls`."""
 
     units: int
@@ -33,7 +33,7 @@ class Limit(NamedTuple):
     places: int
 
     @classmethod
-    def read(cls, value: object, place: str) -> Limit:
+    def read(cls, value: object, place: str) -> BudgetLimit:
         """The limit that `"50 CNY"`, `"2000000 tokens"`, `"500 calls"` or a `Money` says.
 
         Raises ConfigurationError naming `place` for a limit of zero, a negative one, NaN, a float, more digits than

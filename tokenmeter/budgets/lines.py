@@ -10,14 +10,14 @@ from typing import Any, Final, NamedTuple
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter.budgets.bound_values import Bound
 from tokenmeter.budgets.budget import Budget
-from tokenmeter.budgets.contract import Ask
-from tokenmeter.budgets.limits import CALLS, TOKENS, Limit
+from tokenmeter.budgets.contract import BudgetAsk
+from tokenmeter.budgets.limits import CALLS, TOKENS, BudgetLimit
 from tokenmeter.budgets.outputs import Outputs
-from tokenmeter.budgets.windows import Window
+from tokenmeter.budgets.windows import BudgetWindow
 from tokenmeter.errors import BudgetExceeded
 from tokenmeter.money import EXACT
 
-__all__ = ["SEPARATOR", "CallFacts", "Convert", "Counter", "Line", "Lines", "unheld"]
+__all__ = ["SEPARATOR", "BudgetCounter", "BudgetLine", "BudgetLines", "CallFacts", "Convert", "unheld"]
 
 SEPARATOR: Final = "\x1f"
 _VALUES_MOST: Final = 10_000
@@ -47,16 +47,16 @@ class CallFacts:
     region: str | None = None
 
 
-class Line(NamedTuple):
+class BudgetLine(NamedTuple):
     """What one call asks of one budget. Amounts are units of the budget's limit.
 
     `input` does not depend on the answer, `per_output` is what a token of the answer adds at most, `output` is the
     length of answer that is held.
     """
 
-    counter: Counter
+    counter: BudgetCounter
     series: str
-    window: Window
+    window: BudgetWindow
     input: int
     per_output: Decimal
     output: int
@@ -66,10 +66,10 @@ class Line(NamedTuple):
     def amount(self) -> int:
         return self.input + self.counter.limit.of(EXACT.multiply(self.per_output, Decimal(self.output)), up=True)
 
-    def ask(self, *, limit: int | None = None) -> Ask:
+    def ask(self, *, limit: int | None = None) -> BudgetAsk:
         window, budget = self.window, self.counter.budget
         lost = {"input": self.input, "bound": self.amount, "nothing": 0}[budget.on_lost]
-        return Ask(
+        return BudgetAsk(
             self.series,
             window.bucket,
             window.span,
@@ -82,12 +82,12 @@ class Line(NamedTuple):
         )
 
 
-class Counter:
+class BudgetCounter:
     """A budget with its windows and the values of its `each` that have a series of their own."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.limit: Limit = budget.limit
+        self.limit: BudgetLimit = budget.limit
         self.windows = budget.windows()
         self._where = tuple(budget.where.items())
         self._values: BoundedDict[str, None] = BoundedDict(_VALUES_MOST)
@@ -115,7 +115,7 @@ def _fact(facts: CallFacts, key: str) -> str | None:
     return found
 
 
-class Lines:
+class BudgetLines:
     """Makes the lines of a call. `bound(facts, exact)` computes what the call may cost, exactly or in microseconds."""
 
     def __init__(
@@ -126,28 +126,30 @@ class Lines:
         outputs: Outputs,
         convert: Convert,
     ) -> None:
-        self.counters = tuple(Counter(budget) for budget in budgets)
-        self._scoped: BoundedDict[Budget, Counter] = BoundedDict(1_000)
+        self.counters = tuple(BudgetCounter(budget) for budget in budgets)
+        self._scoped: BoundedDict[Budget, BudgetCounter] = BoundedDict(1_000)
         self._bound = bound
         self._outputs = outputs
         self._convert = convert
 
-    def matching(self, facts: CallFacts) -> list[tuple[Counter, str]]:
+    def matching(self, facts: CallFacts) -> list[tuple[BudgetCounter, str]]:
         """The counters of the budgets that a call falls under, each with its series."""
         found = [(counter, series) for counter in self.counters if (series := counter.series(facts)) is not None]
         for budget, run in facts.scopes:
-            counter = self._scoped.get(budget) or self._scoped.put(budget, Counter(budget))
+            counter = self._scoped.get(budget) or self._scoped.put(budget, BudgetCounter(budget))
             found.append((counter, f"{budget.name}{SEPARATOR}{run}"))
         return found
 
-    def lines(self, matching: list[tuple[Counter, str]], facts: CallFacts, now: int, *, exact: bool) -> list[Line]:
+    def lines(
+        self, matching: list[tuple[BudgetCounter, str]], facts: CallFacts, now: int, *, exact: bool
+    ) -> list[BudgetLine]:
         """What the call asks of each. Raises BudgetExceeded where a budget blocks calls that it cannot bound."""
         bound: Bound | None = None
         lines = []
         for counter, series in matching:
             window = counter.windows.at(now)
             if counter.limit.unit == CALLS:
-                lines.append(Line(counter, series, window, 1, Decimal(0), 0, None))
+                lines.append(BudgetLine(counter, series, window, 1, Decimal(0), 0, None))
                 continue
             if facts.body is None:  # a call by hand that states no request: it is let through while anything is left
                 lines.append(unheld(counter, series, now))
@@ -157,16 +159,18 @@ class Lines:
             lines.append(self._line(counter, series, window, facts, bound))
         return lines
 
-    def _line(self, counter: Counter, series: str, window: Window, facts: CallFacts, bound: Bound) -> Line:
+    def _line(
+        self, counter: BudgetCounter, series: str, window: BudgetWindow, facts: CallFacts, bound: Bound
+    ) -> BudgetLine:
         if counter.limit.unit == TOKENS:
             fixed, each = bound.input_tokens or 0, Decimal(bound.choices)
         else:
             fixed, each = self._money(counter, series, facts, bound)
-        return Line(
+        return BudgetLine(
             counter, series, window, fixed, each, self._output(counter, series, facts, bound), bound.output_tokens
         )
 
-    def _output(self, counter: Counter, series: str, facts: CallFacts, bound: Bound) -> int:
+    def _output(self, counter: BudgetCounter, series: str, facts: CallFacts, bound: Bound) -> int:
         """How long an answer is held: what its limit allows; of a stream, what is usual, since its hold grows."""
         limit = bound.output_tokens
         if limit is None:
@@ -180,13 +184,13 @@ class Lines:
             return min(limit, max(usual, _STREAM_LEAST) if usual is not None else _LEAST_UNLIMITED)
         return limit
 
-    def _money(self, counter: Counter, series: str, facts: CallFacts, bound: Bound) -> tuple[int, Decimal]:
+    def _money(self, counter: BudgetCounter, series: str, facts: CallFacts, bound: Bound) -> tuple[int, Decimal]:
         """The fixed part in units of the limit, and the amount of one token of the answer in the limit's currency."""
         limit, budget = counter.limit, counter.budget
         if bound.input_amount is None or bound.per_output_token is None or bound.currency is None:
             if budget.unpriced == "block":
                 raise refusal(counter, series, "unpriced", bound.reason or "no price is known")
-            if isinstance(budget.unpriced, Limit):
+            if isinstance(budget.unpriced, BudgetLimit):
                 rate = EXACT.divide(budget.unpriced.amount(budget.unpriced.units), _MILLION)
                 return limit.of(EXACT.multiply(rate, Decimal(bound.input_tokens or 0)), up=True), EXACT.multiply(
                     rate, Decimal(bound.choices)
@@ -204,12 +208,12 @@ class Lines:
         return limit.of(fixed, up=True), each
 
 
-def unheld(counter: Counter, series: str, now: int) -> Line:
+def unheld(counter: BudgetCounter, series: str, now: int) -> BudgetLine:
     """The line of a call that is charged without having been held."""
-    return Line(counter, series, counter.windows.at(now), 0, Decimal(0), 0, None)
+    return BudgetLine(counter, series, counter.windows.at(now), 0, Decimal(0), 0, None)
 
 
-def refusal(counter: Counter, series: str, kind: str, reason: str) -> BudgetExceeded:
+def refusal(counter: BudgetCounter, series: str, kind: str, reason: str) -> BudgetExceeded:
     """The error of a call that a budget blocks because it cannot be bounded."""
     remedy = {
         "unlimited": 'set one (max_tokens), or unlimited="p99" or a number of tokens on the budget',

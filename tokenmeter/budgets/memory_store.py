@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from tokenmeter._support.fork import on_fork
-from tokenmeter.budgets.contract import Ask, Charge, Counter, Refused, WindowOver
+from tokenmeter.budgets.contract import BudgetAsk, BudgetCharge, BudgetRefusal, WindowOver, WindowSpend
 
-__all__ = ["KEEP", "MemoryStore"]
+__all__ = ["KEEP", "MemoryBudgetStore"]
 
 KEEP: Final = 3_600_000
 """For how many ms a counter is kept after its window's end, for calls that settle late."""
@@ -32,7 +32,7 @@ class _Hold:
         self.until = until
 
 
-class MemoryStore:
+class MemoryBudgetStore:
     """Counters of this process. A forked child begins with the parent's counters and none of its holds."""
 
     waits = False
@@ -61,7 +61,7 @@ class MemoryStore:
             self._latest = now
         return self._latest
 
-    def reserve(self, call: str, asks: Sequence[Ask], lease: float) -> Refused | WindowOver | None:
+    def reserve(self, call: str, asks: Sequence[BudgetAsk], lease: float) -> BudgetRefusal | WindowOver | None:
         with self._lock:
             now = self.now()
             if self._leases and self._leases[0][0] <= now:
@@ -78,14 +78,14 @@ class MemoryStore:
                 self._prune(now)
         return None
 
-    def _misfit(self, asks: Sequence[Ask], now: int | None) -> Refused | WindowOver | None:
+    def _misfit(self, asks: Sequence[BudgetAsk], now: int | None) -> BudgetRefusal | WindowOver | None:
         for index, ask in enumerate(asks):
             if now is not None and not ask.start <= now < ask.end:
                 return WindowOver(now)
             spent, held, oldest = self._sums(ask.series, ask.bucket, ask.span)
             left = ask.limit - spent - held
             if ask.amount > left or left <= 0:
-                return Refused(index, spent, held, oldest)
+                return BudgetRefusal(index, spent, held, oldest)
         return None
 
     def _sums(self, series: str, bucket: int, span: int) -> tuple[int, int, int | None]:
@@ -99,12 +99,12 @@ class MemoryStore:
         oldest = min((at for at, one in inside if one[_SPENT] or one[_HELD]), default=None)
         return sum(one[_SPENT] for _, one in inside), sum(one[_HELD] for _, one in inside), oldest
 
-    def extend(self, call: str, asks: Sequence[Ask]) -> Refused | None:
+    def extend(self, call: str, asks: Sequence[BudgetAsk]) -> BudgetRefusal | None:
         with self._lock:
             if self._done.get(call) == {}:
                 return None
             refused = self._misfit(asks, None)
-            if isinstance(refused, Refused):
+            if isinstance(refused, BudgetRefusal):
                 return refused
             hold = self._holds.get(call)
             if hold is None:
@@ -115,7 +115,7 @@ class MemoryStore:
                 hold.asks.append((ask.series, ask.bucket, ask.amount, ask.lost))
         return None
 
-    def settle(self, call: str, charges: Sequence[Charge]) -> tuple[int, ...] | None:
+    def settle(self, call: str, charges: Sequence[BudgetCharge]) -> tuple[int, ...] | None:
         with self._lock:
             lost = self._done.get(call)
             if lost == {}:
@@ -158,13 +158,13 @@ class MemoryStore:
                 if hold is not None:
                     hold.until = until  # the heap's entry finds out when it is due
 
-    def read(self, series: str, bucket: int, span: int) -> Counter:
+    def read(self, series: str, bucket: int, span: int) -> WindowSpend:
         with self._lock:
             self._sweep(self.now())
             inside = [one for at, one in self._counters.get(series, {}).items() if bucket - span < at <= bucket]
-            return Counter(*(sum(one[field] for one in inside) for field in (_SPENT, _HELD, _LOST, _LOST_CALLS)))
+            return WindowSpend(*(sum(one[field] for one in inside) for field in (_SPENT, _HELD, _LOST, _LOST_CALLS)))
 
-    def charge(self, charges: Sequence[Charge]) -> None:
+    def charge(self, charges: Sequence[BudgetCharge]) -> None:
         with self._lock:
             self._add(charges)
 
@@ -191,7 +191,7 @@ class MemoryStore:
             counter = counters[bucket] = [0, 0, 0, 0, until]
         return counter
 
-    def _add(self, charges: Sequence[Charge]) -> None:
+    def _add(self, charges: Sequence[BudgetCharge]) -> None:
         for charge in charges:
             self._counter(charge.series, charge.bucket, charge.until)[_SPENT] += charge.amount
 

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from tokenmeter.budgets.contract import Ask, Charge, Counter, Refused, StoreError, WindowOver
+from tokenmeter.budgets.contract import BudgetAsk, BudgetCharge, BudgetRefusal, StoreError, WindowOver, WindowSpend
 from tokenmeter.errors import MissingExtra
 
-__all__ = ["RedisStore"]
+__all__ = ["RedisBudgetStore"]
 
 _SCRIPTS: Final = Path(__file__).parent / "redis_scripts"
 _ONCE_MOST: Final = 400 * 86_400_000
 
 
-class RedisStore:
+class RedisBudgetStore:
     """Counters in Redis. `namespace` (in the URL: `redis://host/0?namespace=prod`) keeps programs apart.
 
     `deadline` is how long an operation may take, in seconds; nothing is tried again. Operations raise StoreError where
@@ -79,7 +79,7 @@ class RedisStore:
         self._ahead = now - self._clock() // 1_000_000
         return now
 
-    def reserve(self, call: str, asks: Sequence[Ask], lease: float) -> Refused | WindowOver | None:
+    def reserve(self, call: str, asks: Sequence[BudgetAsk], lease: float) -> BudgetRefusal | WindowOver | None:
         answer = self._run("reserve", call, round(lease * 1000), *_flat(asks))
         if answer[0] == "held":
             self._saw(int(answer[1]))
@@ -88,11 +88,11 @@ class RedisStore:
             return WindowOver(self._saw(int(answer[1])))
         return _refused(answer)
 
-    def extend(self, call: str, asks: Sequence[Ask]) -> Refused | None:
+    def extend(self, call: str, asks: Sequence[BudgetAsk]) -> BudgetRefusal | None:
         answer = self._run("extend", call, *_flat(asks))
         return None if answer[0] == "held" else _refused(answer)
 
-    def settle(self, call: str, charges: Sequence[Charge]) -> tuple[int, ...] | None:
+    def settle(self, call: str, charges: Sequence[BudgetCharge]) -> tuple[int, ...] | None:
         answer = self._run("settle", call, *_flat_charges(charges))
         return None if answer[0] == "settled" else tuple(map(int, answer[1]))
 
@@ -112,10 +112,10 @@ class RedisStore:
     def renew(self, calls: Iterable[str], lease: float) -> None:
         self._run("renew", round(lease * 1000), *calls)
 
-    def read(self, series: str, bucket: int, span: int) -> Counter:
-        return Counter(*map(int, self._run("read", series, bucket, span)))
+    def read(self, series: str, bucket: int, span: int) -> WindowSpend:
+        return WindowSpend(*map(int, self._run("read", series, bucket, span)))
 
-    def charge(self, charges: Sequence[Charge]) -> None:
+    def charge(self, charges: Sequence[BudgetCharge]) -> None:
         self._run("charge", *_flat_charges(charges))
 
     def reset(self, series: str) -> None:
@@ -142,13 +142,13 @@ def _namespace(url: str, namespace: str) -> tuple[str, str]:
     return urlunsplit(parts._replace(query=urlencode(query))), namespace
 
 
-def _flat(asks: Sequence[Ask]) -> list[str | int]:
+def _flat(asks: Sequence[BudgetAsk]) -> list[str | int]:
     return [value for ask in asks for value in ask]
 
 
-def _flat_charges(charges: Sequence[Charge]) -> list[str | int]:
+def _flat_charges(charges: Sequence[BudgetCharge]) -> list[str | int]:
     return [value for charge in charges for value in charge]
 
 
-def _refused(answer: list[Any]) -> Refused:
-    return Refused(int(answer[1]), int(answer[2]), int(answer[3]), int(answer[4]) if answer[4] else None)
+def _refused(answer: list[Any]) -> BudgetRefusal:
+    return BudgetRefusal(int(answer[1]), int(answer[2]), int(answer[3]), int(answer[4]) if answer[4] else None)

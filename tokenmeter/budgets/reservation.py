@@ -1,13 +1,13 @@
-"""`Reservation`: what one open call holds of its budgets; grown while its stream runs, settled by its record."""
+"""`BudgetReservation`: what one open call holds of its budgets; grown while its stream runs, settled by its record."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tokenmeter.budgets.contract import Ask, BudgetStore, Charge, Refused
-from tokenmeter.budgets.limits import CALLS, TOKENS, Limit
-from tokenmeter.budgets.lines import Convert, Line
+from tokenmeter.budgets.contract import BudgetAsk, BudgetCharge, BudgetRefusal, BudgetStore
+from tokenmeter.budgets.limits import CALLS, TOKENS, BudgetLimit
+from tokenmeter.budgets.lines import BudgetLine, Convert
 from tokenmeter.budgets.outputs import Outputs
 from tokenmeter.errors import BudgetExceeded
 from tokenmeter.money import EXACT
@@ -16,7 +16,7 @@ from tokenmeter.record import End, Record
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Reservation", "Watcher"]
+__all__ = ["BudgetReservation", "Watcher"]
 
 _STEP: Final = 256
 _MILLION: Final = Decimal(1_000_000)
@@ -28,14 +28,14 @@ class Watcher(Protocol):
 
     refused: dict[str, int]
 
-    def spent(self, line: Line) -> int: ...
-    def opened(self, reservation: Reservation) -> None: ...
-    def settled(self, reservation: Reservation, line: Line, spent: int, added: int) -> None: ...
-    def ended(self, reservation: Reservation) -> None: ...
+    def spent(self, line: BudgetLine) -> int: ...
+    def opened(self, reservation: BudgetReservation) -> None: ...
+    def settled(self, reservation: BudgetReservation, line: BudgetLine, spent: int, added: int) -> None: ...
+    def ended(self, reservation: BudgetReservation) -> None: ...
     def was_refused(self, error: BudgetExceeded, window: str) -> None: ...
 
 
-class Reservation:
+class BudgetReservation:
     """The holds of one call, in the process's own store (budgets of scopes) and in the shared one."""
 
     __slots__ = (
@@ -54,7 +54,7 @@ class Reservation:
     def __init__(
         self,
         call: str,
-        parts: tuple[tuple[BudgetStore, tuple[Line, ...]], ...],
+        parts: tuple[tuple[BudgetStore, tuple[BudgetLine, ...]], ...],
         *,
         convert: Convert,
         outputs: Outputs,
@@ -82,7 +82,7 @@ class Reservation:
 
     # A stream ---------------------------------------------------------------------------------------------------
 
-    def grow(self, tokens: int) -> tuple[Line, Refused] | None:
+    def grow(self, tokens: int) -> tuple[BudgetLine, BudgetRefusal] | None:
         """Hold more, since the answer is `tokens` long by now and goes on; the refusal of a budget that cuts streams.
 
         What cannot be held is overrun: the call goes on, and is charged in full when it settles.
@@ -128,7 +128,7 @@ class Reservation:
             store.release(self.call)
         self._watcher.ended(self)
 
-    def _actual(self, line: Line, record: Record) -> int:
+    def _actual(self, line: BudgetLine, record: Record) -> int:
         """What the call is charged in one budget, in units of its limit."""
         if record.end in (End.DELEGATED, End.REFUSED) or not _sent(record):
             return 0
@@ -148,7 +148,7 @@ class Reservation:
             )
             return 0 if amount is None else limit.of(amount)
         rate = line.counter.budget.unpriced
-        if known and isinstance(rate, Limit):
+        if known and isinstance(rate, BudgetLimit):
             tokens = Decimal((usage.input_tokens or 0) + (usage.output_tokens or 0))
             return limit.of(EXACT.divide(EXACT.multiply(rate.amount(rate.units), tokens), _MILLION))
         # A request that was sent and has no usage is charged its input, as vendors do.
@@ -163,7 +163,7 @@ def _not_billed(record: Record) -> bool:
     return record.end is End.ERROR and record.status_code is not None and record.status_code >= _NOT_BILLED
 
 
-def _more(line: Line, held: int, target: int) -> Ask | None:
+def _more(line: BudgetLine, held: int, target: int) -> BudgetAsk | None:
     """What is missing between two lengths of answer in one budget; None where nothing is."""
     if line.counter.limit.unit == CALLS or not line.per_output:
         return None
@@ -174,6 +174,6 @@ def _more(line: Line, held: int, target: int) -> Ask | None:
     return line.ask()._replace(amount=more, lost=0) if more > 0 and limit.units else None
 
 
-def _charge(line: Line, amount: int) -> Charge:
+def _charge(line: BudgetLine, amount: int) -> BudgetCharge:
     window = line.window
-    return Charge(line.series, window.bucket, window.span, window.until, amount)
+    return BudgetCharge(line.series, window.bucket, window.span, window.until, amount)

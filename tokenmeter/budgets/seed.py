@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from tokenmeter.budgets.contract import BudgetStore, Charge
+from tokenmeter.budgets.contract import BudgetCharge, BudgetStore
 from tokenmeter.budgets.limits import CALLS, TOKENS
-from tokenmeter.budgets.lines import CallFacts, Counter
-from tokenmeter.budgets.windows import Window
+from tokenmeter.budgets.lines import BudgetCounter, CallFacts
+from tokenmeter.budgets.windows import BudgetWindow
 
 __all__ = ["PastCall", "earliest", "seed"]
 
@@ -26,20 +26,20 @@ class PastCall(NamedTuple):
     tokens: int
 
 
-def earliest(counters: Iterable[Counter], now: int) -> int | None:
+def earliest(counters: Iterable[BudgetCounter], now: int) -> int | None:
     """From when on calls count in any current window, ms since the epoch; None where no budget looks back."""
     starts = [window.start - (window.span - 1) * (window.end - window.start) for window in _current(counters, now)]
     return min(starts, default=None)
 
 
-def _current(counters: Iterable[Counter], now: int) -> list[Window]:
+def _current(counters: Iterable[BudgetCounter], now: int) -> list[BudgetWindow]:
     return [counter.windows.at(now) for counter in counters if counter.budget.per != "scope"]
 
 
-def seed(counters: Iterable[Counter], store: BudgetStore, calls: Iterable[PastCall]) -> int:
+def seed(counters: Iterable[BudgetCounter], store: BudgetStore, calls: Iterable[PastCall]) -> int:
     """Charge past calls to the counters that have no spend yet; how many counters were seeded."""
     sums: dict[tuple[str, int], int] = {}
-    windows: dict[tuple[str, int], Window] = {}
+    windows: dict[tuple[str, int], BudgetWindow] = {}
     kept = [counter for counter in counters if counter.budget.per != "scope"]
     for call in calls:
         facts = CallFacts("", call.provider, call.model, None, call.tags, None, stream=False)
@@ -55,12 +55,12 @@ def seed(counters: Iterable[Counter], store: BudgetStore, calls: Iterable[PastCa
     charges = []
     for key in empty:
         window = windows[key]
-        charges.append(Charge(key[0], window.bucket, window.span, window.until, sums[key]))
+        charges.append(BudgetCharge(key[0], window.bucket, window.span, window.until, sums[key]))
     store.charge(charges)
     return len(empty)
 
 
-def _amount(counter: Counter, call: PastCall) -> int:
+def _amount(counter: BudgetCounter, call: PastCall) -> int:
     limit = counter.limit
     if limit.unit == CALLS:
         return 1

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.private_file import create_private
-from tokenmeter.budgets.contract import Ask, Charge, Counter, Refused, StoreError, WindowOver
+from tokenmeter.budgets.contract import BudgetAsk, BudgetCharge, BudgetRefusal, StoreError, WindowOver, WindowSpend
 from tokenmeter.errors import ConfigurationError
 
-__all__ = ["SqliteStore"]
+__all__ = ["SqliteBudgetStore"]
 
 VERSION: Final = 1
 _KEEP: Final = 40 * 86_400_000
@@ -51,7 +51,7 @@ INSERT INTO clock SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM clock);
 """
 
 
-class SqliteStore:
+class SqliteBudgetStore:
     """Counters in a file that several processes share.
 
     `deadline` is how long an operation may wait for the lock of another process, in seconds. Operations raise
@@ -133,7 +133,7 @@ class SqliteStore:
 
     # The contract -----------------------------------------------------------------------------------------------
 
-    def reserve(self, call: str, asks: Sequence[Ask], lease: float) -> Refused | WindowOver | None:
+    def reserve(self, call: str, asks: Sequence[BudgetAsk], lease: float) -> BudgetRefusal | WindowOver | None:
         with self._transaction() as db:
             now = self._tick(db)
             self._sweep(db, now)
@@ -143,18 +143,18 @@ class SqliteStore:
                 db.execute("INSERT OR REPLACE INTO leases VALUES (?, ?)", (call, now + round(lease * 1000)))
             return refused
 
-    def extend(self, call: str, asks: Sequence[Ask]) -> Refused | None:
+    def extend(self, call: str, asks: Sequence[BudgetAsk]) -> BudgetRefusal | None:
         with self._transaction() as db:
             if _settled(db, call):
                 return None
             refused = _misfit(db, asks, None)
-            if isinstance(refused, Refused):
+            if isinstance(refused, BudgetRefusal):
                 return refused
             _hold(db, call, asks)
             db.execute("INSERT OR IGNORE INTO leases VALUES (?, ?)", (call, self.now() + _DONE_FOR // 24))
         return None
 
-    def settle(self, call: str, charges: Sequence[Charge]) -> tuple[int, ...] | None:
+    def settle(self, call: str, charges: Sequence[BudgetCharge]) -> tuple[int, ...] | None:
         with self._transaction() as db:
             if _settled(db, call):
                 return None
@@ -188,7 +188,7 @@ class SqliteStore:
             until = self.now() + round(lease * 1000)
             db.executemany("UPDATE leases SET until = ? WHERE call = ?", [(until, call) for call in calls])
 
-    def read(self, series: str, bucket: int, span: int) -> Counter:
+    def read(self, series: str, bucket: int, span: int) -> WindowSpend:
         with self._transaction() as db:
             self._sweep(db, self._tick(db))
             row = db.execute(
@@ -196,9 +196,9 @@ class SqliteStore:
                 " WHERE series = ? AND bucket > ? AND bucket <= ?",
                 (series, bucket - span, bucket),
             ).fetchone()
-            return Counter(*map(int, row))
+            return WindowSpend(*map(int, row))
 
-    def charge(self, charges: Sequence[Charge]) -> None:
+    def charge(self, charges: Sequence[BudgetCharge]) -> None:
         with self._transaction() as db:
             _add(db, charges)
 
@@ -245,18 +245,18 @@ def _sums(db: sqlite3.Connection, series: str, bucket: int, span: int) -> tuple[
     return row[0], row[1], row[2]
 
 
-def _misfit(db: sqlite3.Connection, asks: Sequence[Ask], now: int | None) -> Refused | WindowOver | None:
+def _misfit(db: sqlite3.Connection, asks: Sequence[BudgetAsk], now: int | None) -> BudgetRefusal | WindowOver | None:
     for place, ask in enumerate(asks):
         if now is not None and not ask.start <= now < ask.end:
             return WindowOver(now)
         spent, held, oldest = _sums(db, ask.series, ask.bucket, ask.span)
         left = ask.limit - spent - held
         if ask.amount > left or left <= 0:
-            return Refused(place, spent, held, oldest)
+            return BudgetRefusal(place, spent, held, oldest)
     return None
 
 
-def _hold(db: sqlite3.Connection, call: str, asks: Sequence[Ask]) -> None:
+def _hold(db: sqlite3.Connection, call: str, asks: Sequence[BudgetAsk]) -> None:
     for ask in asks:
         db.execute(
             "INSERT INTO counters(series, bucket, until, held) VALUES (?, ?, ?, ?)"
@@ -283,7 +283,7 @@ def _settled(db: sqlite3.Connection, call: str) -> bool:
     return db.execute("SELECT 1 FROM done WHERE call = ?", (call,)).fetchone() is not None
 
 
-def _add(db: sqlite3.Connection, charges: Sequence[Charge]) -> None:
+def _add(db: sqlite3.Connection, charges: Sequence[BudgetCharge]) -> None:
     db.executemany(
         "INSERT INTO counters(series, bucket, until, spent) VALUES (?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET spent = spent + excluded.spent",

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from tokenmeter.budgets.contract import BudgetStore, Charge
+from tokenmeter.budgets.contract import BudgetCharge, BudgetStore
 from tokenmeter.budgets.limits import CALLS, TOKENS
-from tokenmeter.budgets.lines import SEPARATOR, CallFacts, Counter
+from tokenmeter.budgets.lines import SEPARATOR, BudgetCounter, CallFacts
 from tokenmeter.money import Money, plain
 
 __all__ = ["BudgetStatus", "charge_by_hand", "status_of", "statuses"]
@@ -50,7 +50,7 @@ class BudgetStatus(NamedTuple):
         }
 
 
-def statuses(counters: Iterable[Counter], store: BudgetStore) -> list[BudgetStatus]:
+def statuses(counters: Iterable[BudgetCounter], store: BudgetStore) -> list[BudgetStatus]:
     """The current windows of budgets, each value of an `each` apart. Raises StoreError where the store is away."""
     found: list[BudgetStatus] = []
     for counter in counters:
@@ -60,7 +60,7 @@ def statuses(counters: Iterable[Counter], store: BudgetStore) -> list[BudgetStat
     return found
 
 
-def status_of(counter: Counter, series: str, store: BudgetStore) -> BudgetStatus:
+def status_of(counter: BudgetCounter, series: str, store: BudgetStore) -> BudgetStatus:
     """The current window of one series."""
     window = counter.windows.at(store.now())
     limit = counter.limit
@@ -81,7 +81,7 @@ def status_of(counter: Counter, series: str, store: BudgetStore) -> BudgetStatus
 
 
 def charge_by_hand(
-    counters: Iterable[Counter],
+    counters: Iterable[BudgetCounter],
     store: BudgetStore,
     facts: CallFacts,
     *,
@@ -105,6 +105,6 @@ def charge_by_hand(
         amount = known.get(limit.unit)
         if series is not None and amount is not None:
             window = counter.windows.at(store.now())
-            charges.append(Charge(series, window.bucket, window.span, window.until, limit.of(amount)))
+            charges.append(BudgetCharge(series, window.bucket, window.span, window.until, limit.of(amount)))
     store.charge(charges)
     return [charge.series.replace(SEPARATOR, " ") for charge in charges]

@@ -33,9 +33,9 @@ def open_store(address: str, clock: Callable[[], int], *, deadline: float, opens
     from tokenmeter.budgets.fallback import FallbackStore
 
     if kind == "sqlite":
-        from tokenmeter.budgets.sqlite_store import SqliteStore
+        from tokenmeter.budgets.sqlite_store import SqliteBudgetStore
 
-        return FallbackStore(SqliteStore(rest.removeprefix("//"), clock, deadline=deadline), opens=opens)
-    from tokenmeter.budgets.redis_store import RedisStore
+        return FallbackStore(SqliteBudgetStore(rest.removeprefix("//"), clock, deadline=deadline), opens=opens)
+    from tokenmeter.budgets.redis_store import RedisBudgetStore
 
-    return FallbackStore(RedisStore(address, clock, deadline=deadline), opens=opens)
+    return FallbackStore(RedisBudgetStore(address, clock, deadline=deadline), opens=opens)

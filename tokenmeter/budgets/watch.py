@@ -13,8 +13,8 @@ from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
 from tokenmeter.budgets.contract import BudgetStore
-from tokenmeter.budgets.lines import SEPARATOR, Line
-from tokenmeter.budgets.reservation import Reservation
+from tokenmeter.budgets.lines import SEPARATOR, BudgetLine
+from tokenmeter.budgets.reservation import BudgetReservation
 from tokenmeter.errors import BudgetExceeded
 
 __all__ = ["BudgetEvent", "BudgetWatch"]
@@ -57,17 +57,17 @@ class BudgetWatch:
 
     def forked(self) -> None:
         """In a child process: the parent renews what it holds."""
-        self._open: dict[str, Reservation] = {}
+        self._open: dict[str, BudgetReservation] = {}
         self._beating = False
         self._lock = threading.Lock()
 
-    def spent(self, line: Line) -> int:
+    def spent(self, line: BudgetLine) -> int:
         """What the window had spent when this process last saw it."""
         return self._spent.get((line.series, line.window.bucket), 0)
 
     # Leases -----------------------------------------------------------------------------------------------------
 
-    def opened(self, reservation: Reservation) -> None:
+    def opened(self, reservation: BudgetReservation) -> None:
         """Renew these holds from now on, until they end."""
         self._open[reservation.call] = reservation
         if not self._beating:
@@ -76,7 +76,7 @@ class BudgetWatch:
                     self._beating = worker.start()
                     worker.after(self._lease / 3, self._beat)
 
-    def ended(self, reservation: Reservation) -> None:
+    def ended(self, reservation: BudgetReservation) -> None:
         self._open.pop(reservation.call, None)
 
     def _beat(self) -> None:
@@ -91,7 +91,7 @@ class BudgetWatch:
 
     # Events -----------------------------------------------------------------------------------------------------
 
-    def settled(self, reservation: Reservation, line: Line, spent: int, added: int) -> None:
+    def settled(self, reservation: BudgetReservation, line: BudgetLine, spent: int, added: int) -> None:
         """Note what is spent, and send an event for each threshold that it has reached for the first time."""
         self._spent.put((line.series, line.window.bucket), spent)
         limit = line.counter.limit
@@ -118,7 +118,7 @@ class BudgetWatch:
             self._send(event)
 
 
-def _event(line: Line, spent: int, share: Decimal) -> BudgetEvent:
+def _event(line: BudgetLine, spent: int, share: Decimal) -> BudgetEvent:
     limit, budget = line.counter.limit, line.counter.budget
     series = line.series.replace(SEPARATOR, " ")
     message = f"budget {series!r}: {limit.show(spent)} of {limit.show(limit.units)} spent in {line.window.label}"

@@ -13,7 +13,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, NamedTuple, Protocol
 
-__all__ = ["BUCKETS", "CALENDAR", "ENDLESS", "CalendarWindows", "EndlessWindow", "RollingWindows", "Window", "Windows"]
+__all__ = [
+    "BUCKETS",
+    "CALENDAR",
+    "ENDLESS",
+    "BudgetWindow",
+    "CalendarWindows",
+    "EndlessWindow",
+    "RollingWindows",
+    "Windows",
+]
 
 BUCKETS: Final = 60
 CALENDAR: Final = ("hour", "day", "week", "month")
@@ -21,7 +30,7 @@ ENDLESS: Final = ("total", "scope")
 _NEVER: Final = 1 << 62
 
 
-class Window(NamedTuple):
+class BudgetWindow(NamedTuple):
     """One window. Instants are milliseconds since the epoch; the window holds for `start <= now < end`.
 
     Spend is counted by `bucket`; the window's spend is that of its last `span` buckets. What is counted in this bucket
@@ -39,10 +48,10 @@ class Window(NamedTuple):
 class Windows(Protocol):
     """The windows of one budget, one after another."""
 
-    def at(self, now: int) -> Window:
+    def at(self, now: int) -> BudgetWindow:
         """The window that an instant belongs to."""
 
-    def resets(self, window: Window, oldest: int | None) -> int | None:
+    def resets(self, window: BudgetWindow, oldest: int | None) -> int | None:
         """When spend leaves the window, in ms; None where it never does. `oldest`: its first bucket with spend."""
 
 
@@ -50,12 +59,12 @@ class EndlessWindow:
     """The one window of `total` and `scope`."""
 
     def __init__(self, label: str) -> None:
-        self._window = Window(0, 1, 0, _NEVER, _NEVER, label)
+        self._window = BudgetWindow(0, 1, 0, _NEVER, _NEVER, label)
 
-    def at(self, now: int) -> Window:
+    def at(self, now: int) -> BudgetWindow:
         return self._window
 
-    def resets(self, window: Window, oldest: int | None) -> int | None:
+    def resets(self, window: BudgetWindow, oldest: int | None) -> int | None:
         return None
 
 
@@ -65,19 +74,19 @@ class RollingWindows:
     def __init__(self, length: timedelta) -> None:
         self._width = max(1, round(length.total_seconds() * 1000) // BUCKETS)
         self._label = f"last {length}"
-        self._latest = Window(0, 1, 0, 0, 0, "")
+        self._latest = BudgetWindow(0, 1, 0, 0, 0, "")
 
-    def at(self, now: int) -> Window:
+    def at(self, now: int) -> BudgetWindow:
         latest = self._latest
         if latest.start <= now < latest.end:
             return latest
         bucket = now // self._width
         start, end = bucket * self._width, (bucket + 1) * self._width
-        latest = Window(bucket, BUCKETS + 1, start, end, end + BUCKETS * self._width, self._label)
+        latest = BudgetWindow(bucket, BUCKETS + 1, start, end, end + BUCKETS * self._width, self._label)
         self._latest = latest
         return latest
 
-    def resets(self, window: Window, oldest: int | None) -> int | None:
+    def resets(self, window: BudgetWindow, oldest: int | None) -> int | None:
         return ((window.bucket if oldest is None else oldest) + window.span) * self._width
 
 
@@ -87,9 +96,9 @@ class CalendarWindows:
     def __init__(self, per: str, zone: tzinfo) -> None:
         self._begin, self._next, self._form = _KINDS[per]
         self._zone = zone
-        self._latest = Window(0, 1, 0, 0, 0, "")
+        self._latest = BudgetWindow(0, 1, 0, 0, 0, "")
 
-    def at(self, now: int) -> Window:
+    def at(self, now: int) -> BudgetWindow:
         latest = self._latest
         if latest.start <= now < latest.end:
             return latest
@@ -101,10 +110,10 @@ class CalendarWindows:
             if now < end:
                 break
             begin = after
-        self._latest = Window(start, 1, start, end, end, begin.strftime(self._form))
+        self._latest = BudgetWindow(start, 1, start, end, end, begin.strftime(self._form))
         return self._latest
 
-    def resets(self, window: Window, oldest: int | None) -> int | None:
+    def resets(self, window: BudgetWindow, oldest: int | None) -> int | None:
         return window.end
 
 

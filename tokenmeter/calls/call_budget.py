@@ -20,7 +20,7 @@ from tokenmeter.record import End, Record
 if TYPE_CHECKING:
     from tokenmeter.budgets.budget import Budget
     from tokenmeter.budgets.enforcer import Enforcer
-    from tokenmeter.budgets.reservation import Reservation
+    from tokenmeter.budgets.reservation import BudgetReservation
     from tokenmeter.calls.opencall import OpenCall
 
 __all__ = ["CallBudget"]
@@ -37,7 +37,7 @@ class CallBudget:
         self._scopes = scopes
         self._asked = False
         self._length = AnswerLength()
-        self._reservation: Reservation | None = None
+        self._reservation: BudgetReservation | None = None
 
     @property
     def windows(self) -> Mapping[str, str]:

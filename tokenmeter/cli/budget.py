@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import argparse
 
     from tokenmeter.budgets.contract import BudgetStore
-    from tokenmeter.budgets.lines import CallFacts, Counter
+    from tokenmeter.budgets.lines import BudgetCounter, CallFacts
     from tokenmeter.budgets.status import BudgetStatus
     from tokenmeter.money import Money
 
@@ -68,7 +68,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 class _Open(NamedTuple):
-    counters: tuple[Counter, ...]
+    counters: tuple[BudgetCounter, ...]
     store: BudgetStore
 
 
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 def _open(args: argparse.Namespace) -> _Open:
     from tokenmeter.budgets.budget_file import read_budgets
     from tokenmeter.budgets.fallback import FallbackStore
-    from tokenmeter.budgets.lines import Counter
+    from tokenmeter.budgets.lines import BudgetCounter
     from tokenmeter.budgets.stores import check_store, open_store
 
     path = args.budgets or os.environ.get("TOKENMETER_BUDGETS")
@@ -102,7 +102,7 @@ def _open(args: argparse.Namespace) -> _Open:
             "budgets in memory are known to their process alone: give --store sqlite:PATH or redis://HOST:PORT/0"
         )
     check_store(address, "--store")
-    counters = tuple(Counter(budget) for budget in read_budgets(path, "--budgets") if budget.per != "scope")
+    counters = tuple(BudgetCounter(budget) for budget in read_budgets(path, "--budgets") if budget.per != "scope")
     store = open_store(address, time.time_ns, deadline=_DEADLINE, opens=False)
     assert isinstance(store, FallbackStore)
     return _Open(counters, store.store)
@@ -120,12 +120,12 @@ def _facts(args: argparse.Namespace) -> CallFacts:
 
 
 def _money(args: argparse.Namespace) -> Money | None:
-    from tokenmeter.budgets.limits import Limit
+    from tokenmeter.budgets.limits import BudgetLimit
     from tokenmeter.money import Money
 
     if args.amount is None:
         return None
-    limit = Limit.read(args.amount, "--amount")
+    limit = BudgetLimit.read(args.amount, "--amount")
     if not limit.is_money:
         raise ConfigurationError(f'--amount {args.amount!r}: give money, such as "0.5 CNY"; tokens go under --tokens')
     return Money(limit.amount(limit.units), limit.unit)
