@@ -24,10 +24,12 @@ from tokenmeter.budgets.contract import BudgetAsk, BudgetRefusal, BudgetStore, W
 from tokenmeter.budgets.fallback import StoreAway
 from tokenmeter.budgets.later_charges import LaterCharges
 from tokenmeter.budgets.limits import CALLS
-from tokenmeter.budgets.lines import SEPARATOR, BudgetCounter, BudgetLine, BudgetLines, CallFacts, Convert, unheld
+from tokenmeter.budgets.lines import BudgetCounter, BudgetLine, BudgetLines, CallFacts, Convert, unheld
 from tokenmeter.budgets.memory_store import MemoryBudgetStore
 from tokenmeter.budgets.outputs import Outputs
+from tokenmeter.budgets.refusals import away, exceeded
 from tokenmeter.budgets.reservation import BudgetReservation, Watcher
+from tokenmeter.budgets.waiting import Ticket
 from tokenmeter.errors import BudgetExceeded
 from tokenmeter.record import End, Record
 
@@ -149,7 +151,7 @@ class Enforcer:
         """
         if not self.store.waits:
             refused = reservation.grow(tokens)
-            return None if refused is None else self._exceeded(*refused)
+            return None if refused is None else exceeded(self.store.now(), *refused)
         if reservation.cut is None and not reservation.growing and reservation.due(tokens):
             reservation.growing = True
             self._later.put(functools.partial(self._grow_later, reservation, tokens))
@@ -158,7 +160,7 @@ class Enforcer:
     def _grow_later(self, reservation: BudgetReservation, tokens: int) -> None:
         refused = reservation.grow(tokens)
         if refused is not None:
-            reservation.cut = self._exceeded(*refused)
+            reservation.cut = exceeded(self.store.now(), *refused)
         reservation.growing = False
 
     def flush(self, timeout: float) -> bool:
@@ -174,7 +176,7 @@ class Enforcer:
     def _admit(self, facts: CallFacts, matching: list[tuple[BudgetCounter, str]]) -> _Steps:
         warned: set[str] = set()
         flags: tuple[str, ...] = ()
-        ticket = _Ticket(self._waiting, self._lock)
+        ticket = Ticket(self._waiting, self._lock)
         try:
             for counter, series in matching:
                 if counter.budget.wait and series in self._waiting:  # others wait already: they come first
@@ -219,7 +221,7 @@ class Enforcer:
                 if isinstance(answer, StoreAway):
                     for other in held:
                         other.withdraw(facts.call)
-                    raise _closed(mine[0], str(answer))
+                    raise away(mine[0], str(answer))
                 if answer is not None:
                     break
                 held.append(store)
@@ -236,7 +238,7 @@ class Enforcer:
                     exact = True
                     continue
                 line = mine[answer.place]
-                return self._exceeded(line, answer), line
+                return exceeded(self.store.now(), line, answer), line
             if isinstance(answer, WindowOver):
                 now = answer.now
         raise RuntimeError("a store's clock moves faster than its windows")
@@ -271,38 +273,6 @@ class Enforcer:
 
     # Refusing -----------------------------------------------------------------------------------------------------
 
-    def _exceeded(self, line: BudgetLine, refused: BudgetRefusal) -> BudgetExceeded:
-        limit, budget, asked = line.counter.limit, line.counter.budget, line.amount
-        kind = "held" if asked <= limit.units - refused.spent and refused.spent < limit.units else "spent"
-        resets = line.counter.windows.resets(line.window, refused.oldest)
-        after = None if resets is None else max(0.0, (resets - self.store.now()) / 1000)
-        name = line.series.replace(SEPARATOR, " ")
-        left = limit.show(max(0, limit.units - refused.spent - refused.held))
-        message = (
-            f"budget {name!r}: {limit.show(asked)} asked, {left} left of {limit.show(limit.units)}"
-            f" ({limit.show(refused.spent)} spent, {limit.show(refused.held)} held by open calls)"
-            f" in {line.window.label}"
-        )
-        if asked > limit.units:
-            message += "; the call alone is above the limit: set a lower max_tokens or a higher limit"
-        elif kind == "held":
-            message += "; it would fit once others settle: wait=… on the budget waits for that"
-        elif after is not None:
-            message += f"; the window resets in {after:.0f} s"
-        return BudgetExceeded(
-            message,
-            budget=budget.name,
-            series=name,
-            unit=limit.unit,
-            limit=limit.amount(limit.units),
-            spent=limit.amount(refused.spent),
-            held=limit.amount(refused.held),
-            asked=limit.amount(asked),
-            kind=kind,
-            resets_at_ms=resets,
-            retry_after=after,
-        )
-
     def _refuse(self, error: BudgetExceeded, line: BudgetLine) -> None:
         """Raise the error, or apply what the budget's own function says. What that raises reaches the caller too."""
         with guard("noting a refused call"):
@@ -332,55 +302,3 @@ def _reserved(
         return store.reserve(call, asks, lease)
     except StoreAway as away:
         return away
-
-
-def _closed(line: BudgetLine, reason: str) -> BudgetExceeded:
-    limit, budget = line.counter.limit, line.counter.budget
-    message = (
-        f"budget {budget.name!r}: the budget store is away ({reason}), and on_store_error is 'closed':"
-        " calls are refused until it is back; 'open' lets them through"
-    )
-    return BudgetExceeded(
-        message,
-        budget=budget.name,
-        series=line.series.replace(SEPARATOR, " "),
-        unit=limit.unit,
-        limit=limit.amount(limit.units),
-        kind="store",
-    )
-
-
-class _Ticket:
-    """A place in the queue of calls that wait for one series: only the first of them asks the store."""
-
-    def __init__(self, waiting: dict[str, deque[object]], lock: threading.Lock) -> None:
-        self._waiting = waiting
-        self._lock = lock
-        self._series: str | None = None
-        self._until = 0.0
-
-    @property
-    def first(self) -> bool:
-        queue = self._waiting.get(self._series) if self._series is not None else None
-        return queue is None or queue[0] is self
-
-    @property
-    def left(self) -> float:
-        """Seconds for which the call may still wait."""
-        return self._until - time.monotonic() if self._series is not None else 0.0
-
-    def join(self, series: str, wait: float) -> None:
-        """Take a place, unless the call has one."""
-        if self._series is None:
-            with self._lock:
-                self._series = series
-                self._until = time.monotonic() + wait
-                self._waiting.setdefault(series, deque()).append(self)
-
-    def leave(self) -> None:
-        if self._series is not None:
-            with self._lock:
-                queue = self._waiting[self._series]
-                queue.remove(self)
-                if not queue:
-                    del self._waiting[self._series]
