@@ -79,7 +79,7 @@ def _conversion(args: argparse.Namespace) -> Conversion | None:
 
 def run(args: argparse.Namespace) -> int:
     """Query the ledger, also while it is written. Raises ConfigurationError or LedgerError with the remedy."""
-    from tokenmeter.ledger.report import periods, query, render
+    from tokenmeter.ledger.report import periods, query, render, screen
 
     path = args.ledger or os.environ.get("TOKENMETER_LEDGER")
     if not path:
@@ -110,5 +110,5 @@ def run(args: argparse.Namespace) -> int:
     else:
         import shutil
 
-        print(render.as_text(answer, shutil.get_terminal_size().columns))
+        print(screen.as_text(answer, shutil.get_terminal_size().columns))
     return 0
