@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tokenmeter.cli import COMMANDS
+from tokenmeter.cli import COMMANDS, _terminal
 from tokenmeter.cli._output import print_json
 from tokenmeter.errors import ConfigurationError
 
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from tokenmeter.ledger.report.conversion import Conversion
 
 _EXCHANGE = "TOKENMETER_EXCHANGE"
+_STYLES = {
+    r"^(?=.*  cost  ).*$": "bold",  # the heads
+    r"^total.*$": "bold",
+    r"\bunpriced\b(?!:)|(?<= )\?(?= |$)|(?<=[0-9])\+": "yellow",
+    r"^unpriced calls, by reason:$": "yellow",
+    r"^(left out|names are cut) .*$": "dim",
+}
 _EPILOG = """\
 group by provider, model, request_model, response_model, api, operation, host, region, service_tier, status,
 source, end, currency, scope, hour, day, week, month, or any tag by its name (tag:NAME for one named like these).
@@ -102,13 +109,12 @@ def run(args: argparse.Namespace) -> int:
         tags=tuple(map(_tag, args.tag)),
         conversion=_conversion(args),
     )
-    answer = query.ask(path, question)
+    with _terminal.progress(f"adding up {path}"):
+        answer = query.ask(path, question)
     if args.json:
         print_json(render.as_json(answer))
     elif args.csv:
         sys.stdout.write(render.as_csv(answer))
     else:
-        import shutil
-
-        print(screen.as_text(answer, shutil.get_terminal_size().columns))
+        _terminal.show(screen.as_text(answer, _terminal.columns()), _STYLES)
     return 0
