@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter.cli import COMMANDS
-from tokenmeter.cli._flags import whole
+from tokenmeter.cli._flags import Paragraphs, whole
 from tokenmeter.cli._output import print_json
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.wire.request_body import model_of
@@ -46,14 +46,13 @@ class _Row(NamedTuple):
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command."""
-    import argparse
 
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "estimate",
         help=COMMANDS["estimate"],
         description="The range in which a request's cost will lie, in each provider's currency.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("--model", action="append", default=[], metavar="NAME", help="may be given several times")
     parser.add_argument("--provider", metavar="ID", help="who sells the models named without a provider")

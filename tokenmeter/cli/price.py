@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.cli import COMMANDS
-from tokenmeter.cli._flags import whole
+from tokenmeter.cli._flags import Paragraphs, whole
 from tokenmeter.cli._jsonl import LineError, answer_lines
 from tokenmeter.cli._output import print_json
 from tokenmeter.components import FIELDS, component_of
@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
         help=COMMANDS["price"],
         description="What a usage costs by the price book, in the provider's currency.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("--jsonl", metavar="FILE", help="answer each line of FILE (- is standard input)")
     parser.add_argument("--provider", metavar="ID", help="who bills: an id or alias, such as deepseek or dashscope")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter.cli import COMMANDS, _terminal
+from tokenmeter.cli._flags import Paragraphs
 from tokenmeter.cli._output import print_json
 from tokenmeter.errors import ConfigurationError
 
@@ -26,23 +27,22 @@ _STYLES = {
 }
 _EPILOG = """\
 group by provider, model, request_model, response_model, api, operation, host, region, service_tier, status,
-source, end, currency, scope, hour, day, week, month, or any tag by its name (tag:NAME for one named like these).
+ source, end, currency, scope, hour, day, week, month, or any tag by its name (tag:NAME for one named like these).
 a call belongs to the period in which it ended. costs are exact in --json and --csv, rounded in the table.
 --convert shows sums in one more currency, at your own dated rates, beside the original: each call at the last rate
-on or before the day, by UTC, on which it ended.
+ on or before the day, by UTC, on which it ended.
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command."""
-    import argparse
 
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "report",
         help=COMMANDS["report"],
         description="Who spent what, from a ledger.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("ledger", nargs="?", help="the ledger file (default: $TOKENMETER_LEDGER)")
     parser.add_argument("--by", default="provider,model", metavar="KEYS", help="group keys, such as model,team,day")
