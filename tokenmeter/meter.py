@@ -87,7 +87,7 @@ class Tokenmeter:
         # For hooks, on the path of every request
         self.watches: Final = self._routing.watches
         self.route: Final = self._routing.route
-        if self.settings.prices is not None or self.settings.price_lists:
+        if self.settings.prices is not None or self.settings.price_lists or self.settings.models:
             _ = self.book  # what is wrong with them is raised here, and not at the first call
         self._successor: Tokenmeter | None = None
         parts = build_parts(

@@ -38,8 +38,9 @@ class Billing:
 
     `cost_from` says whose cost counts where the vendor reports one and the book prices the call too: by provider, `*`
     for all others. `models` gives the catalog's name for names of the user's own; `prices`, `price_lists` and `rates`
-    are the user's price files, the lists in force and the user's own prices, as in `Settings`. When the book is first
-    read: raises CatalogError for a broken price file, ConfigurationError for a list of an unknown provider or currency.
+    are the user's price files, the lists in force and the user's own prices, as in `Settings`. Raises
+    ConfigurationError for an unknown provider of `cost_from`. When the book is first read: raises CatalogError for a
+    broken price file, ConfigurationError for a list of an unknown provider or currency and for an unknown model.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Billing:
         self._prices = prices
         self._price_lists = price_lists
         self._rates = rates
-        self._cost_from = cost_from
+        self._cost_from = _known_providers(cost_from, routing) if cost_from.keys() - {"*"} else cost_from
         self._lock = threading.Lock()
         self._book: Book | None = None
         self._warned: BoundedDict[tuple[str | None, str | None], None] = BoundedDict(1000)
@@ -83,6 +84,10 @@ class Billing:
                         book = book.with_lists(_known_lists(self._price_lists, book, self._routing.providers))
                     if self._rates is not None:
                         book = book.with_rates(self._rates)
+                    if self._models:
+                        from tokenmeter.prices.arguments import check_models
+
+                        check_models(self._models, book)
                     self._book = book
         return self._book
 
@@ -201,6 +206,18 @@ def _price_params(record: Record) -> Mapping[str, Any]:
     if record.service_tier is None:
         return record.params
     return {**record.params, "service_tier": record.service_tier}
+
+
+def _known_providers(cost_from: Mapping[str, str], routing: Routing) -> dict[str, str]:
+    """The choices by provider id. Raises ConfigurationError for an unknown provider."""
+    chosen: dict[str, str] = {}
+    for name, whose in cost_from.items():
+        known = routing.providers.get(name) if name != "*" else None
+        if known is None and name != "*":
+            near = _near(name, routing.providers.by_id)
+            raise ConfigurationError(f"cost_from: there is no provider {name!r}{near}; '*' stands for all others")
+        chosen[name if known is None else known.id] = whose
+    return chosen
 
 
 def _known_lists(given: Mapping[str, str], book: Book, providers: Providers) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from tokenmeter.usage import Usage
 if TYPE_CHECKING:
     from tokenmeter.prices.book import Book
 
-__all__ = ["check_usage", "seller_of"]
+__all__ = ["check_models", "check_usage", "seller_of"]
 
 
 def check_usage(usage: object) -> None:
@@ -22,6 +23,18 @@ def check_usage(usage: object) -> None:
             "Usage.from_dict(usage) reads" if isinstance(usage, dict) else "Usage(input_tokens=…, output_tokens=…) is"
         )
         raise UsageError(f"a usage is a tokenmeter.Usage, not a {type(usage).__name__}: {hint} one")
+
+
+def check_models(models: Mapping[str, str], book: Book) -> None:
+    """Raise ConfigurationError for a name of the user's own that stands for a model without any price."""
+    for name, model in models.items():
+        if not book.ever_sold(model):
+            import difflib
+
+            known = (prices for one in book.providers if not isinstance(prices := book.provider_prices(one), str))
+            near = difflib.get_close_matches(model, {every for prices in known for every in prices.names.all()}, n=3)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`tokenmeter prices list` has the names"
+            raise ConfigurationError(f"models: {name!r} stands for {model!r}, which no provider sells: {hint}")
 
 
 def seller_of(book: Book, provider: str | None, model: str, at: datetime | date | str | None = None) -> tuple[str, str]:
