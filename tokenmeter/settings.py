@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tokenmeter._support.arguments import check_items
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import logger
 from tokenmeter.errors import ConfigurationError
@@ -106,9 +107,11 @@ def _cost_from(value: Any, place: str) -> dict[str, str]:
 
 
 def _tag_names(value: Any, place: str) -> tuple[str, ...]:
-    if isinstance(value, str) or not all(isinstance(one, str) for one in value):
-        raise ConfigurationError(f"{place}={value!r}: give the names of tags, such as ['team', 'feature']")
-    return tuple(value)
+    what = "the names of tags, such as ['team', 'feature']"
+    names = check_items(value, place, what)
+    if not all(isinstance(one, str) for one in names):
+        raise ConfigurationError(f"{place}={value!r}: give {what}")
+    return names
 
 
 def _dialects(value: Any, place: str) -> tuple[str, ...]:
@@ -124,9 +127,11 @@ def _histograms(value: Any, place: str) -> tuple[str, ...]:
 
 
 def _named(value: Any, place: str, what: str, known: Mapping[str, Any]) -> tuple[str, ...]:
-    if isinstance(value, str) or any(one not in known for one in value):
-        raise ConfigurationError(f"{place}={value!r}: {what} are {', '.join(known)}")
-    return tuple(value)
+    listed = isinstance(value, Iterable) and not isinstance(value, str)
+    names = tuple(value) if listed else ()
+    if not listed or not all(isinstance(one, str) and one in known for one in names):
+        raise ConfigurationError(f"{place}={value!r:.200}: {what} are {', '.join(known)}")
+    return names
 
 
 def _rates(value: Any, place: str) -> ExchangeRates:

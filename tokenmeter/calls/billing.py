@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -79,6 +80,8 @@ class Billing:
 
                     book = load_book()
                     if self._prices is not None:
+                        if not os.path.exists(self._prices):
+                            raise ConfigurationError(f"prices={self._prices!r}: there is no such file or folder")
                         book = book.with_overlay(self._prices)
                     if self._price_lists:
                         book = book.with_lists(_known_lists(self._price_lists, book, self._routing.providers))

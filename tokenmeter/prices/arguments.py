@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from tokenmeter._support.arguments import check_text
 from tokenmeter.errors import ConfigurationError, UsageError
 from tokenmeter.prices.provider_prices import read_moment
 from tokenmeter.usage import Usage
@@ -42,8 +43,8 @@ def seller_of(book: Book, provider: str | None, model: str, at: datetime | date 
 
     Raises ConfigurationError where none is named and not exactly one sells the model at `at`.
     """
-    if not isinstance(model, str):
-        raise ConfigurationError(f"model={model!r}: a model is named by its text, such as 'deepseek-chat'")
+    check_text(model, "model", "deepseek-chat", needed=True)
+    check_text(provider, "provider", "deepseek")
     if provider is not None:
         return provider, model
     head, slash, rest = model.partition("/")
