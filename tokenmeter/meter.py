@@ -7,6 +7,7 @@ their own and change nothing global. The constructor builds the parts first (`Ro
 
 from __future__ import annotations
 
+import difflib
 import functools
 import time
 import weakref
@@ -189,8 +190,11 @@ class Tokenmeter:
         check_text(provider, "provider", "deepseek")
         check_text(region, "region", "cn-beijing")
         if provider is not None and self.providers.get(provider) is None:
+            known = sorted(self.providers.by_id)
+            near = difflib.get_close_matches(provider, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the catalog has {', '.join(known)}."
             raise ConfigurationError(
-                f"there is no provider {provider!r}; the catalog has {', '.join(sorted(self.providers.by_id))}. "
+                f"there is no provider {provider!r}; {hint} "
                 f'A server of your own has a price too: configure(rates={{"{provider}/*": "free"}})'
             )
         if not hasattr(client, "__dict__") or isinstance(client, type):

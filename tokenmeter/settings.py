@@ -70,6 +70,15 @@ def _path(value: Any, place: str) -> str:
     return os.fspath(value)
 
 
+def _file(value: Any, place: str) -> str:
+    path = _path(value, place)
+    if os.path.isdir(path):
+        raise ConfigurationError(
+            f"{place}={path!r}: is a folder; name a file in it, such as {path.rstrip('/')}/spend.db"
+        )
+    return path
+
+
 def _path_or_store(value: Any, place: str) -> Any:
     if callable(getattr(value, "load", None)):
         return value
@@ -186,7 +195,7 @@ def _map_row(
 class Settings:
     """Checked settings. Raises ConfigurationError naming the argument or variable and what it may be."""
 
-    ledger: str | None = _row(_path, "file to which every record is appended")
+    ledger: str | None = _row(_file, "file to which every record is appended")
     ledger_sync: bool = _row(
         _yes_or_no, "a call returns when its record is in the ledger (default off)", read=_switch, default=False
     )
