@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tokenmeter.money import Money
     from tokenmeter.prices.book import Book
     from tokenmeter.prices.own_rates import OwnRates
-    from tokenmeter.providers.registry import Providers
 
 __all__ = ["Billing"]
 
@@ -76,6 +75,7 @@ class Billing:
         if self._book is None:
             with self._lock:
                 if self._book is None:
+                    from tokenmeter.prices.arguments import check_models, known_lists
                     from tokenmeter.prices.book import load_book
 
                     book = load_book()
@@ -84,12 +84,10 @@ class Billing:
                             raise ConfigurationError(f"prices={self._prices!r}: there is no such file or folder")
                         book = book.with_overlay(self._prices)
                     if self._price_lists:
-                        book = book.with_lists(_known_lists(self._price_lists, book, self._routing.providers))
+                        book = book.with_lists(known_lists(self._price_lists, book))
                     if self._rates is not None:
                         book = book.with_rates(self._rates)
                     if self._models:
-                        from tokenmeter.prices.arguments import check_models
-
                         check_models(self._models, book)
                     self._book = book
         return self._book
@@ -221,24 +219,6 @@ def _known_providers(cost_from: Mapping[str, str], routing: Routing) -> dict[str
             raise ConfigurationError(f"cost_from: there is no provider {name!r}{near}; '*' stands for all others")
         chosen[name if known is None else known.id] = whose
     return chosen
-
-
-def _known_lists(given: Mapping[str, str], book: Book, providers: Providers) -> dict[str, str]:
-    """The price lists in force, by provider id. Raises ConfigurationError for an unknown provider or list."""
-    lists: dict[str, str] = {}
-    for name, currency in given.items():
-        known = providers.get(name)
-        provider = known.id if known is not None else name
-        if provider not in book.providers:
-            raise ConfigurationError(f"price_lists: there are no prices of {name!r}{_near(name, book.providers)}")
-        sold = {one for file in book.files(provider) for lists in file.entries.values() for one in lists}
-        if currency.upper() not in sold:
-            raise ConfigurationError(
-                f"price_lists: {provider} has no list in {currency!r}; it has {', '.join(sorted(sold))}. "
-                "Nothing is converted"
-            )
-        lists[provider] = currency.upper()
-    return lists
 
 
 def _near(name: str, known: Iterable[str]) -> str:

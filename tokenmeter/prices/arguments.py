@@ -14,7 +14,7 @@ from tokenmeter.usage import Usage
 if TYPE_CHECKING:
     from tokenmeter.prices.book import Book
 
-__all__ = ["check_models", "check_usage", "seller_of"]
+__all__ = ["check_models", "check_usage", "known_lists", "seller_of"]
 
 
 def check_usage(usage: object) -> None:
@@ -36,6 +36,30 @@ def check_models(models: Mapping[str, str], book: Book) -> None:
             near = difflib.get_close_matches(model, {every for prices in known for every in prices.names.all()}, n=3)
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`tokenmeter prices list` has the names"
             raise ConfigurationError(f"models: {name!r} stands for {model!r}, which no provider sells: {hint}")
+
+
+def known_lists(given: Mapping[str, str], book: Book) -> dict[str, str]:
+    """The price lists in force, by provider id. Raises ConfigurationError for an unknown provider or list."""
+    import difflib
+
+    from tokenmeter.providers.registry import load_providers
+
+    lists: dict[str, str] = {}
+    for name, currency in given.items():
+        known = load_providers().get(name)
+        provider = known.id if known is not None else name
+        if provider not in book.providers:
+            near = difflib.get_close_matches(name, book.providers, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ConfigurationError(f"price_lists: there are no prices of {name!r}{hint}")
+        sold = {one for file in book.files(provider) for lists in file.entries.values() for one in lists}
+        if currency.upper() not in sold:
+            raise ConfigurationError(
+                f"price_lists: {provider} has no list in {currency!r}; it has {', '.join(sorted(sold))}. "
+                "Nothing is converted"
+            )
+        lists[provider] = currency.upper()
+    return lists
 
 
 def seller_of(book: Book, provider: str | None, model: str, at: datetime | date | str | None = None) -> tuple[str, str]:

@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     """Sync or remove, and print a report; 1 if Phoenix refused a row. Raises ConfigurationError with the remedy."""
     from tokenmeter.cli.phoenix.client import PhoenixTable
     from tokenmeter.cli.phoenix.prices import SyncPlan, plan
+    from tokenmeter.prices.arguments import known_lists
     from tokenmeter.prices.book import load_book
 
     book = load_book()
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
         at = _instant(args.at)
         wanted = plan(
-            book.with_lists(_setting(_LISTS, args.price_list).price_lists),
+            book.with_lists(known_lists(_setting(_LISTS, args.price_list).price_lists, book)),
             providers or book.providers,
             at,
             exchange=_exchange(args.rates),
