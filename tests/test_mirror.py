@@ -26,6 +26,7 @@ ELSEWHERE = {
     "clients/transport/botocore": "clients/test_boto3",
     "clients/transport/tee": "traps/test_ends",
     # Parts of a command, seen through it.
+    "cli/doctor_text": "cli/test_doctor",
     "cli/prices_upkeep": "cli/test_prices",
     "cli/probe": "cli/test_calibration",
     "collector/options": "cli/test_collector",

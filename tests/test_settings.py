@@ -44,6 +44,9 @@ def test_a_variable_is_read_and_an_argument_wins(name: str, text: str, value: An
     [
         pytest.param({"ledgr": "x"}, {}, "'ledgr' is not a setting; did you mean ledger? the settings are", id="name"),
         pytest.param({"ledger": 1}, {}, "ledger=1: give a path", id="path"),
+        pytest.param(
+            {"ledger": "."}, {}, "ledger='.': is a folder; name a file in it, such as ./spend.db", id="folder"
+        ),
         pytest.param({"calibration": 1}, {}, "calibration=1: give a path, or a store with load, add", id="store"),
         pytest.param({"log": "text"}, {}, "log='text': the format of log lines is json", id="log"),
         pytest.param({}, {"TOKENMETER_SPANS": "x"}, "TOKENMETER_SPANS='x': spans is one of auto, own,", id="spans"),

@@ -28,6 +28,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from tokenmeter._support.arguments import check_items, check_text
 from tokenmeter.errors import CatalogError, ConfigurationError
 from tokenmeter.money import EXACT, Money, exact_decimal, plain
 
@@ -96,9 +97,12 @@ class ExchangeRates:
     """A user's table of dated rates. Raises CatalogError where two of them contradict each other."""
 
     def __init__(self, rates: Iterable[ExchangeRate]) -> None:
+        rates = check_items(rates, "rates", "ExchangeRate objects; ExchangeRates.of reads text and files")
         pairs: dict[tuple[str, str], dict[date, ExchangeRate]] = {}
         problems = []
         for rate in rates:
+            if not isinstance(rate, ExchangeRate):
+                raise ConfigurationError(f"rates: {rate!r:.200} is no ExchangeRate; ExchangeRates.of reads text")
             before = pairs.setdefault((rate.base, rate.quote), {}).setdefault(rate.day, rate)
             if before.rate != rate.rate:
                 problems.append(f"exchange rates: {rate.pair} of {rate.day} is {before.rate} and {rate.rate}: keep one")
@@ -116,6 +120,8 @@ class ExchangeRates:
         """
         if isinstance(given, ExchangeRates):
             return given
+        if not isinstance(given, str | Path):
+            raise ConfigurationError(f"{place}={given!r:.200}: give ExchangeRates, a path, or CNY=0.1400USD@2026-11-01")
         text = os.fspath(given).strip()
         if isinstance(given, Path) or "=" not in text:
             return cls.read(text)
@@ -158,12 +164,17 @@ class ExchangeRates:
     def convert(self, money: Money, to: str, at: datetime | date) -> Converted | None:
         """The amount in `to` by the last rate on or before the day; None if the table has none so early.
 
-        Raises TypeError for an instant without a zone.
+        Raises ConfigurationError for arguments of other kinds and for an instant without a zone.
         """
+        if not isinstance(money, Money):
+            raise ConfigurationError(f"money={money!r:.200}: give Money, such as Money(Decimal('1.50'), 'CNY')")
+        check_text(to, "to", "USD", needed=True)
         if isinstance(at, datetime):
             if at.tzinfo is None:
-                raise TypeError(f"{at} has no zone")
+                raise ConfigurationError(f"at={at}: has no zone")
             at = at.date()
+        if not isinstance(at, date):
+            raise ConfigurationError(f"at={at!r:.200}: give a date, or an instant with a zone")
         rate = self.rate(money.currency, to, at)
         if rate is None:
             return None

@@ -7,6 +7,7 @@ their own and change nothing global. The constructor builds the parts first (`Ro
 
 from __future__ import annotations
 
+import difflib
 import functools
 import time
 import weakref
@@ -15,12 +16,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tokenmeter._support import at_exit
+from tokenmeter._support.arguments import check_seconds, check_text
 from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
 from tokenmeter.calls import marks
 from tokenmeter.calls.billing import Billing
 from tokenmeter.calls.budget_gate import BudgetGate
-from tokenmeter.calls.by_hand import CallBlock, check_call
+from tokenmeter.calls.by_hand import CallBlock, check_api, check_call
 from tokenmeter.calls.context import HAND, TAGS, handing_on
 from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
 from tokenmeter.calls.routing import Routing
@@ -33,7 +35,7 @@ from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
 from tokenmeter.wire.request_body import model_of, request_body
 from tokenmeter.wire.request_params import request_line
-from tokenmeter.wiring import Parts, build_budgets, build_parts
+from tokenmeter.wiring import Parts, build_budgets, build_parts, check_sink
 
 if TYPE_CHECKING:
     from tokenmeter.budgets.bound_values import Bound
@@ -93,7 +95,7 @@ class Tokenmeter:
         # For hooks, on the path of every request
         self.watches: Final = self._routing.watches
         self.route: Final = self._routing.route
-        if self.settings.prices is not None or self.settings.price_lists:
+        if self.settings.prices is not None or self.settings.price_lists or self.settings.models:
             _ = self.book  # what is wrong with them is raised here, and not at the first call
         self._successor: Tokenmeter | None = None
         parts = build_parts(
@@ -134,11 +136,16 @@ class Tokenmeter:
         self._forgotten.atexit = False  # the end of the program flushes each meter
 
     @classmethod
-    def in_place_of(cls, before: Tokenmeter | None, arguments: Mapping[str, Any]) -> Tokenmeter:
-        """A meter with these arguments that goes on with the open ledger of the one before, where both name it."""
+    def in_place_of(
+        cls, before: Tokenmeter | None, arguments: Mapping[str, Any], *, afresh: bool = False
+    ) -> Tokenmeter:
+        """A meter with these arguments that goes on with the open ledger of the one before, where both name it.
+
+        It goes on with what budgets have spent, too, unless it starts `afresh`.
+        """
         given = {name: value for name, value in arguments.items() if value is not None}
         ledger = before._ledger if before is not None else None
-        same = before is not None and given.get("budget_store") == before.given.get("budget_store")
+        same = not afresh and before is not None and given.get("budget_store") == before.given.get("budget_store")
         made = cls(**given, _ledger=ledger, _store=before._gate.store if before is not None and same else None)
         made.given = given
         return made
@@ -206,6 +213,9 @@ class Tokenmeter:
         """
         from tokenmeter.budgets.bound import bound
 
+        check_text(provider, "provider", "deepseek")
+        check_text(model, "model", "deepseek-chat")
+        check_api(api, "bound")
         named = model if model is not None else model_of(request_body(request))
         named = self.settings.models.get(named or "", named)
         if named is None:
@@ -244,9 +254,14 @@ class Tokenmeter:
         `with_options()`, `copy()` and `copy.copy`. Raises ConfigurationError for an unknown provider or an object
         that is not a client we know.
         """
+        check_text(provider, "provider", "deepseek")
+        check_text(region, "region", "cn-beijing")
         if provider is not None and self.providers.get(provider) is None:
+            known = sorted(self.providers.by_id)
+            near = difflib.get_close_matches(provider, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the catalog has {', '.join(known)}."
             raise ConfigurationError(
-                f"there is no provider {provider!r}; the catalog has {', '.join(sorted(self.providers.by_id))}. "
+                f"there is no provider {provider!r}; {hint} "
                 f'A server of your own has a price too: configure(rates={{"{provider}/*": "free"}})'
             )
         if not hasattr(client, "__dict__") or isinstance(client, type):
@@ -320,7 +335,7 @@ class Tokenmeter:
         `request` is the body as sent: what its price depends on is read from it, and it is counted where usage is not
         reported. Raises ConfigurationError for a provider that is no name and for an unknown `api`.
         """
-        check_call(provider, model, api)
+        check_call(provider, model, api, region, operation)
 
         def route() -> Route:
             return self.latest()._route_by_hand(provider, region, api, operation)
@@ -346,6 +361,7 @@ class Tokenmeter:
         """
         from tokenmeter.calls.batch_results import observe_batch
 
+        check_call(provider, model, api, region)
         route = self._route_by_hand(provider, region, api, None)
 
         def open_call() -> OpenCall:
@@ -401,6 +417,10 @@ class Tokenmeter:
         """
         from tokenmeter.estimates import estimate
 
+        check_text(model, "model", "deepseek-chat")
+        check_api(api, "estimate")
+        if output_limit is not None and type(output_limit) is not int:
+            raise ConfigurationError(f"output_limit={output_limit!r:.200}: give a number of tokens, such as 1000")
         named = model if model is not None else model_of(request_body(request))
         named = self.settings.models.get(named or "", named)
         if named is None:
@@ -438,6 +458,7 @@ class Tokenmeter:
         """
         check_usage(usage)
         check_params(params)
+        check_text(model, "model", "deepseek-chat", needed=True)
         model = self.settings.models.get(model, model)
         provider, model = seller_of(self.book, provider, model, at)
         return self.book.price(usage, provider=provider, model=model, at=at, params=params)
@@ -446,6 +467,7 @@ class Tokenmeter:
 
     def add_sink(self, sink: Sink) -> None:
         """Hand every later record to this object too."""
+        check_sink(sink, "sink")
         self.latest()._lifecycle.add_sink(sink)
 
     def remove_sink(self, sink: Sink) -> None:
@@ -454,6 +476,7 @@ class Tokenmeter:
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Settle dropped streams and deliver all records taken so far; whether all were delivered in time."""
+        check_seconds(timeout, "timeout")
         self._lifecycle.drain()
         charged = self._gate.flush(timeout)
         return self._each_sink(timeout, lambda sink, left: sink.flush(left)) and charged

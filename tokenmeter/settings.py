@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tokenmeter._support.arguments import check_items
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import logger
 from tokenmeter.errors import ConfigurationError
@@ -70,6 +71,15 @@ def _path(value: Any, place: str) -> str:
     return os.fspath(value)
 
 
+def _file(value: Any, place: str) -> str:
+    path = _path(value, place)
+    if os.path.isdir(path):
+        raise ConfigurationError(
+            f"{place}={path!r}: is a folder; name a file in it, such as {path.rstrip('/')}/spend.db"
+        )
+    return path
+
+
 def _path_or_store(value: Any, place: str) -> Any:
     if callable(getattr(value, "load", None)):
         return value
@@ -107,9 +117,11 @@ def _cost_from(value: Any, place: str) -> dict[str, str]:
 
 
 def _tag_names(value: Any, place: str) -> tuple[str, ...]:
-    if isinstance(value, str) or not all(isinstance(one, str) for one in value):
-        raise ConfigurationError(f"{place}={value!r}: give the names of tags, such as ['team', 'feature']")
-    return tuple(value)
+    what = "the names of tags, such as ['team', 'feature']"
+    names = check_items(value, place, what)
+    if not all(isinstance(one, str) for one in names):
+        raise ConfigurationError(f"{place}={value!r}: give {what}")
+    return names
 
 
 def _baggage_keys(value: Any, place: str) -> tuple[str, ...]:
@@ -132,9 +144,11 @@ def _histograms(value: Any, place: str) -> tuple[str, ...]:
 
 
 def _named(value: Any, place: str, what: str, known: Mapping[str, Any]) -> tuple[str, ...]:
-    if isinstance(value, str) or any(one not in known for one in value):
-        raise ConfigurationError(f"{place}={value!r}: {what} are {', '.join(known)}")
-    return tuple(value)
+    listed = isinstance(value, Iterable) and not isinstance(value, str)
+    names = tuple(value) if listed else ()
+    if not listed or not all(isinstance(one, str) and one in known for one in names):
+        raise ConfigurationError(f"{place}={value!r:.200}: {what} are {', '.join(known)}")
+    return names
 
 
 def _rates(value: Any, place: str) -> ExchangeRates:
@@ -168,8 +182,9 @@ def _budget_store(value: Any, place: str) -> Any:
 
 
 def _alerts(value: Any, place: str) -> tuple[str, ...]:
-    if isinstance(value, str) or not all(isinstance(one, str) for one in value):
-        raise ConfigurationError(f'{place}: give a list of addresses, such as ["dingtalk://TOKEN"]')
+    what = 'a list of addresses, such as ["dingtalk://TOKEN"]'
+    if not all(isinstance(one, str) for one in check_items(value, place, what)):
+        raise ConfigurationError(f"{place}: give {what}")
     from tokenmeter.budgets.alerts import check_addresses
 
     check_addresses(tuple(value), place)
@@ -233,7 +248,7 @@ def _map_row(
 class Settings:
     """Checked settings. Raises ConfigurationError naming the argument or variable and what it may be."""
 
-    ledger: str | None = _row(_path, "file to which every record is appended")
+    ledger: str | None = _row(_file, "file to which every record is appended")
     ledger_sync: bool = _row(
         _yes_or_no, "a call returns when its record is in the ledger (default off)", read=_switch, default=False
     )

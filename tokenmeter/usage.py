@@ -29,6 +29,7 @@ _TOTALS: Final = tuple(total.usage for total in TOTALS)
 INPUT_SUBSETS: Final = tuple(part.usage for part in FIELDS if part.inside == "input")
 OUTPUT_SUBSETS: Final = tuple(part.usage for part in FIELDS if part.inside == "output")
 TOKEN_FIELDS: Final = (*_TOTALS, *INPUT_SUBSETS, *OUTPUT_SUBSETS)
+_MAPPINGS: Final = ("cache_writes", "cached_media", "quantities", "sources", "ranges")
 _LIFETIME: Final = re.compile(r"cache_write_([0-9]+[a-z]+)_input_tokens")
 _CACHED: Final = {part.usage: part.modality for part in COMPONENTS if part.inside == "cache_read"}
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -71,6 +72,9 @@ class Usage:
                 raise UsageError(
                     f"usage.{name}: {value!r} is a {type(value).__name__}; a token count is an int or None"
                 )
+        for name in _MAPPINGS:
+            if not isinstance(getattr(self, name), Mapping):
+                raise UsageError(f"usage.{name}: {getattr(self, name)!r:.200} is no mapping of names to numbers")
         for name in ("cache_writes", "cached_media"):
             for key, value in getattr(self, name).items():
                 if type(value) is not int:
@@ -118,10 +122,14 @@ class Usage:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, source: Source = Source.REPORTED) -> Usage:
         """Read the JSON form. Raises UsageError naming the field that is unknown or has the wrong type."""
+        if not isinstance(data, Mapping):
+            raise UsageError(f'a usage is a mapping such as {{"input_tokens": 1000}}, not {data!r:.200}')
         known: dict[str, Any] = {}
         writes: dict[str, int] = {}
         media: dict[str, int] = {}
         for name, value in data.items():
+            if not isinstance(name, str):
+                raise UsageError(f"usage: {name!r:.200} is no name of a component, such as 'input_tokens'")
             if name in TOKEN_FIELDS:
                 known[name] = value
             elif match := _LIFETIME.fullmatch(name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tokenmeter._support.arguments import check_callable, check_items, check_methods
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.deferred import DeferredCalls
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tokenmeter.record import Sink
     from tokenmeter.settings import Settings
 
-__all__ = ["Parts", "build_budgets", "build_parts"]
+__all__ = ["Parts", "build_budgets", "build_parts", "check_sink"]
 
 
 class Parts(NamedTuple):
@@ -45,8 +46,19 @@ def build_parts(
 ) -> Parts:
     """The parts that these settings ask for; an open `ledger` is used on if it is the one they ask for.
 
-    Raises ConfigurationError for a ledger's path that cannot be a file.
+    Raises ConfigurationError for a ledger's path that cannot be a file, and for parts of another kind.
     """
+    sinks = check_items(sinks, "sinks", "a list of sinks")
+    for sink in sinks:
+        check_sink(sink, "sinks")
+    for name, method, provider in (
+        ("tracer_provider", "get_tracer", tracer_provider),
+        ("meter_provider", "get_meter", meter_provider),
+    ):
+        if provider is not None:
+            check_methods(provider, name, [method], f"an OpenTelemetry provider, which has {method}()")
+    for name, source in (("clock", clock), ("monotonic", monotonic)):
+        check_callable(source, name, "a function that returns nanoseconds, such as time.time_ns")
     from tokenmeter.otel.metrics import DEFAULT_HISTOGRAMS, Metrics
     from tokenmeter.otel.spans import CallSpans
 
@@ -117,6 +129,12 @@ def _seed(enforcer: Enforcer, path: str) -> None:
     since = earliest(counters, store.now())
     if since is not None and Path(path).exists():
         seed(counters, store, past_calls(path, max(0, since)))
+
+
+def check_sink(sink: object, name: str) -> None:
+    """Raise ConfigurationError for what is no `Sink`."""
+    what = "an object with write(record), flush(timeout) and close(timeout)"
+    check_methods(sink, name, ("write", "flush", "close"), what)
 
 
 def _ledger(settings: Settings, open_one: Sink | None) -> Sink | None:

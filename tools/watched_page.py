@@ -19,7 +19,7 @@ TARGET: Final = Path(__file__).parents[1] / "docs" / "watched.md"
 HEAD: Final = """# What is watched
 
 `instrument()` and `wrap()` see the requests below, whichever SDK sends them; `make docs` writes this page from the
-tables that the hooks read. `tokenmeter doctor` prints what is billed and not watched.
+tables that the hooks read. `tokenmeter doctor --verbose` prints what is billed and not watched.
 """
 LATER: Final = """
 ## Answers that come later

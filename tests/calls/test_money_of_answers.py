@@ -22,7 +22,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tokenmeter import End, Record, Source, Tokenmeter
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.query import Question, ask
-from tokenmeter.ledger.report.render import as_csv, as_json, as_text
+from tokenmeter.ledger.report.render import as_csv, as_json
+from tokenmeter.ledger.report.screen import as_text
 from tokenmeter.otel import semconv
 from tokenmeter.testing import FixedClock, capture, json_reply, provider_server
 from tokenmeter.testing.reply import sse_reply

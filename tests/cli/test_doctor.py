@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.rigs.made_records import record, unpriced
+from tokenmeter._support.text_tables import width
 from tokenmeter.cli import _sdks
 from tokenmeter.cli.doctor import examine
 from tokenmeter.clients import SDKS, known_roots
@@ -164,7 +165,7 @@ def test_it_knocks_at_the_endpoints_that_the_environment_names(doctor: Doctor) -
             "--json", OTEL_EXPORTER_OTLP_ENDPOINT=there, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=f"{away}/v1/metrics"
         ).answer
     assert answer["opentelemetry"]["endpoints"] == {there: True, f"{away}/v1/metrics": False}
-    (said,) = [one for one in answer["problems"] if "nobody listens" in one]
+    (said,) = [one for one in answer["problems"] if "no server listens" in one]
     assert f"at {away}/v1/metrics" in said
 
 
@@ -181,10 +182,27 @@ def test_untested_versions_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"openai {version} is untested: tested are major versions 0" in problems
 
 
-def test_the_text_says_the_same(doctor: Doctor, tmp_path: Path) -> None:
-    printed = doctor("--ledger", str(tmp_path / "none.db")).out
-    assert f"openai                       {importlib.metadata.version('openai')} (tested)" in printed
+def test_every_fact_is_printed_on_demand(doctor: Doctor, tmp_path: Path) -> None:
+    printed = doctor("--verbose", "--ledger", str(tmp_path / "none.db")).out
+    assert f"openai                       {importlib.metadata.version('openai')} (tested), hooked at" in printed
+    assert "realtime sessions" in printed
     assert "problem: ledger: there is no ledger at" in printed
+
+
+def test_the_text_begins_with_what_is_wrong_and_fits_a_screen(doctor: Doctor, tmp_path: Path) -> None:
+    path = tmp_path / "spend.db"
+    whole(path)
+    lines = doctor("--ledger", str(path), TOKENMETER_LEGER="x.db", COLUMNS="80").out.splitlines()
+    assert max(map(width, lines)) <= 80
+    assert len(lines) <= 40
+    assert lines[0].endswith(" problems")
+    text = " ".join(line.strip() for line in lines)
+    assert "problem: TOKENMETER_LEGER is not a variable of tokenmeter; did you mean TOKENMETER_LEDGER?" in text
+    assert "problem: ledger: 1 of 2 calls are unpriced: no rate for this model" in text
+    assert f"openai {importlib.metadata.version('openai')}" in text
+    assert "2 calls, 1 unpriced" in text
+    facts = lines.index("")
+    assert not any(line.startswith("problem") for line in lines[facts:])
 
 
 def installed(folder: Path, name: str, version: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
-from tokenmeter.cli import COMMANDS, main
+from tokenmeter._support.text_tables import width
+from tokenmeter.cli import COMMANDS, _parser, main
 
 
 def test_help_lists_the_commands_there_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,3 +48,23 @@ def test_bad_flags_end_with_2(arguments: list[str], words: str, capsys: pytest.C
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert words in printed.err + printed.out
+
+
+def subcommands(parser: argparse.ArgumentParser, names: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield names
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, one in action.choices.items():
+                yield from subcommands(one, (*names, name))
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_every_help_fits_the_terminal(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    parser, _ = _parser(None, whole=True)
+    for names in subcommands(parser):
+        assert main([*names, "--help"]) == 0
+        printed = capsys.readouterr().out
+        assert [line for line in printed.splitlines() if width(line) > columns] == [], names

@@ -191,3 +191,31 @@ def test_strict_ends_with_1_where_something_is_unpriced(
     file.write_text(json.dumps(line) + "\n")
     assert main(["price", "--jsonl", str(file)]) == 0
     assert main(["price", "--jsonl", str(file), "--strict"]) == status
+
+
+@pytest.mark.parametrize("command", ["price", "estimate"])
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        pytest.param("TOKENMETER_PRICE_LISTS", "deep-seek=usd", "USD", id="another name of the provider"),
+        pytest.param("TOKENMETER_PRICE_LISTS", "deepsek=USD", "did you mean 'deepseek'?", id="unknown provider"),
+        pytest.param("TOKENMETER_PRICE_LISTS", "deepseek=EUR", "has no list in 'EUR'", id="unknown list"),
+        pytest.param("TOKENMETER_MODELS", "mine=deepsek-chat", "did you mean 'deepseek-chat'", id="unknown model"),
+        pytest.param("TOKENMETER_MODELS", "mine=deepseek-chat", "0.", id="a name of one's own"),
+    ],
+)
+def test_what_the_environment_chooses_is_checked_as_the_sdk_checks_it(
+    command: str,
+    variable: str,
+    value: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(variable, value)
+    model = "mine" if variable == "TOKENMETER_MODELS" else "deepseek-chat"
+    given = ["--input", "10", "--output", "10"] if command == "price" else ["--text", "hi", "--max-output", "10"]
+    status = main([command, "--provider", "deepseek", "--model", model, *given])
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
+    assert status == (2 if printed.err else 0)

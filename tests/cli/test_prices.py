@@ -76,9 +76,10 @@ def test_an_unknown_model_offers_near_names(capsys: pytest.CaptureFixture[str]) 
 
 def test_the_list_has_a_head_above_its_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prices", "list", "--provider", "zhipu"]) == 0
-    head, first, *_ = capsys.readouterr().out.splitlines()
+    head, rule, first, *_ = capsys.readouterr().out.splitlines()
     assert head.split() == ["provider", "model", "in", "input", "cached", "output"]
-    assert head.index("input") + len("input") == first.index("CNY") + len("CNY ") + 9
+    assert set(rule) == {"─", " "}
+    assert head.index("input") > first.index("CNY") == head.index("in ")
 
 
 def test_check_tells_every_problem_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/processes.md").read_text(encoding="utf-8")
+CHINESE = (Path(__file__).resolve().parents[2] / "docs/zh/processes.md").read_text(encoding="utf-8")
 SECONDS = 30
 PRELUDE = """
 import os, signal, sys, time
@@ -37,6 +38,16 @@ def recipe(heading: str) -> str:
     found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
     assert found is not None, heading
     return found[1]
+
+
+def test_the_chinese_page_has_the_same_recipes_and_numbers() -> None:
+    for found in (
+        re.compile(r"```python\n.*?```", re.DOTALL),
+        re.compile(r"`[^`\n]+`"),
+        re.compile(r"[0-9]+(?:\.[0-9]+)?"),
+    ):
+        assert sorted(found.findall(CHINESE.replace("[English](../processes.md)", ""))) == sorted(found.findall(PAGE))
+    assert CHINESE.count("\n## ") == PAGE.count("\n## ")
 
 
 def rows(path: Path) -> list[tuple[str, str | None]]:

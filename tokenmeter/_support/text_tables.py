@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
 from tokenmeter._support.logs import printable
 
-__all__ = ["table", "width"]
+__all__ = ["cut", "table", "width", "wrapped"]
 
 
 def width(text: str) -> int:
     """Columns the text takes on a terminal."""
     if text.isascii():
         return len(text)
-    return sum(
-        0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
-        for character in text
-    )
+    return sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):  # drawn over the character before, or not drawn
+        return 0
+    return 1 + (unicodedata.east_asian_width(character) in "WF")
+
+
+def cut(text: str, columns: int) -> str:
+    """The text in at most so many columns: where it is longer, `…` stands for its middle."""
+    if width(text) <= columns:
+        return text
+    tail = _first(text[::-1], (columns - 1) // 2)[::-1]
+    return f"{_first(text, columns - 1 - width(tail))}…{tail}"
+
+
+def _first(text: str, columns: int) -> str:
+    taken = 0
+    for number, character in enumerate(text):
+        taken += _columns(character)
+        if taken > columns:
+            return text[:number]
+    return text
+
+
+def wrapped(text: str, columns: int | None, indent: str = "") -> list[str]:
+    """The text in lines of at most so many columns; lines after the first begin with `indent`.
+
+    Breaks at spaces, and inside a word that is longer than a line.
+    """
+    if columns is None or width(text) <= columns:
+        return [text]
+    lines, line = [], ""
+    for word in re.findall(r" *[^ ]+", text):
+        if width(line + word) > columns and line.strip():
+            lines.append(line)
+            line, word = "", indent + word.lstrip(" ")
+        line += word
+        while width(line) > columns:
+            part = _first(line, columns)
+            least = len(indent) + 1 if lines else 1  # characters: a line is never empty
+            part = part if len(part) >= least else line[:least]
+            lines.append(part)
+            line = indent + line[len(part) :]
+    return [*lines, line] if line.strip() else lines
 
 
 def _padded(text: str, columns: int, *, right: bool) -> str:

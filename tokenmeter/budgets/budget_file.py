@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tokenmeter._support.arguments import check_items
 from tokenmeter.budgets.budget import Budget
+from tokenmeter.budgets.limits import BudgetLimit
 from tokenmeter.errors import ConfigurationError
 
 __all__ = ["KEYS", "read_budgets"]
@@ -33,10 +35,10 @@ def read_budgets(value: object, place: str) -> tuple[Budget, ...]:
         budgets = _from_file(Path(value), place)
     elif isinstance(value, Budget | str):
         budgets = [_one(value, place)]
-    elif isinstance(value, Iterable) and not isinstance(value, Mapping):
-        budgets = [_one(one, place) for one in value]
     else:
-        raise ConfigurationError(f'{place}={value!r}: give a list of Budget("50 CNY", name=…, per=…), or a TOML file')
+        what = 'a list of Budget("50 CNY", name=…, per=…), or a TOML file'
+        given = check_items(value if not isinstance(value, Mapping) else None, place, what)
+        budgets = [_one(one, place) for one in given]
     names = [budget.name for budget in budgets]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -53,7 +55,9 @@ def _one(value: object, place: str) -> Budget:
         return value
     if isinstance(value, Mapping):
         return _from_table(dict(value), str(value.get("name", "")), place)
-    return Budget(value)  # type: ignore[arg-type]
+    if isinstance(value, str):
+        return Budget(BudgetLimit.read(value, place))
+    raise ConfigurationError(f'{place}: {value!r:.200} is no budget; write Budget("50 CNY", name=…, per=…)')
 
 
 def _from_file(path: Path, place: str) -> list[Budget]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from tokenmeter.money import Money
     from tokenmeter.prices.book import Book
     from tokenmeter.prices.own_rates import OwnRates
-    from tokenmeter.providers.registry import Providers
 
 __all__ = ["Billing"]
 
@@ -39,8 +39,9 @@ class Billing:
 
     `cost_from` says whose cost counts where the vendor reports one and the book prices the call too: by provider, `*`
     for all others. `models` gives the catalog's name for names of the user's own; `prices`, `price_lists` and `rates`
-    are the user's price files, the lists in force and the user's own prices, as in `Settings`. When the book is first
-    read: raises CatalogError for a broken price file, ConfigurationError for a list of an unknown provider or currency.
+    are the user's price files, the lists in force and the user's own prices, as in `Settings`. Raises
+    ConfigurationError for an unknown provider of `cost_from`. When the book is first read: raises CatalogError for a
+    broken price file, ConfigurationError for a list of an unknown provider or currency and for an unknown model.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Billing:
         self._prices = prices
         self._price_lists = price_lists
         self._rates = rates
-        self._cost_from = cost_from
+        self._cost_from = _known_providers(cost_from, routing) if cost_from.keys() - {"*"} else cost_from
         self._lock = threading.Lock()
         self._book: Book | None = None
         self._warned: BoundedDict[tuple[str | None, str | None], None] = BoundedDict(1000)
@@ -75,15 +76,20 @@ class Billing:
         if self._book is None:
             with self._lock:
                 if self._book is None:
+                    from tokenmeter.prices.arguments import check_models, known_lists
                     from tokenmeter.prices.book import load_book
 
                     book = load_book()
                     if self._prices is not None:
+                        if not os.path.exists(self._prices):
+                            raise ConfigurationError(f"prices={self._prices!r}: there is no such file or folder")
                         book = book.with_overlay(self._prices)
                     if self._price_lists:
-                        book = book.with_lists(_known_lists(self._price_lists, book, self._routing.providers))
+                        book = book.with_lists(known_lists(self._price_lists, book))
                     if self._rates is not None:
                         book = book.with_rates(self._rates)
+                    if self._models:
+                        check_models(self._models, book)
                     self._book = book
         return self._book
 
@@ -208,22 +214,16 @@ def _price_params(record: Record) -> Mapping[str, Any]:
     return {**record.params, "service_tier": record.service_tier}
 
 
-def _known_lists(given: Mapping[str, str], book: Book, providers: Providers) -> dict[str, str]:
-    """The price lists in force, by provider id. Raises ConfigurationError for an unknown provider or list."""
-    lists: dict[str, str] = {}
-    for name, currency in given.items():
-        known = providers.get(name)
-        provider = known.id if known is not None else name
-        if provider not in book.providers:
-            raise ConfigurationError(f"price_lists: there are no prices of {name!r}{_near(name, book.providers)}")
-        sold = {one for file in book.files(provider) for lists in file.entries.values() for one in lists}
-        if currency.upper() not in sold:
-            raise ConfigurationError(
-                f"price_lists: {provider} has no list in {currency!r}; it has {', '.join(sorted(sold))}. "
-                "Nothing is converted"
-            )
-        lists[provider] = currency.upper()
-    return lists
+def _known_providers(cost_from: Mapping[str, str], routing: Routing) -> dict[str, str]:
+    """The choices by provider id. Raises ConfigurationError for an unknown provider."""
+    chosen: dict[str, str] = {}
+    for name, whose in cost_from.items():
+        known = routing.providers.get(name) if name != "*" else None
+        if known is None and name != "*":
+            near = _near(name, routing.providers.by_id)
+            raise ConfigurationError(f"cost_from: there is no provider {name!r}{near}; '*' stands for all others")
+        chosen[name if known is None else known.id] = whose
+    return chosen
 
 
 def _near(name: str, known: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tokenmeter._support.arguments import check_text
 from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
 from tokenmeter.calls.block import Block
@@ -209,17 +210,25 @@ class CallBlock(Block[Call]):
             call.lifecycle.settle(call, end_of(error), error)
 
 
-def check_call(provider: object, model: object, api: str | None) -> None:
+def check_call(provider: object, model: object, api: object, region: object = None, operation: object = None) -> None:
     """Raise ConfigurationError for arguments of `call` that no call can have."""
     if not isinstance(provider, str) or not provider:
         raise ConfigurationError(f'call({provider!r}): name who bills and the model: call("deepseek", "deepseek-chat")')
     if model is not None and not isinstance(model, str):
         raise ConfigurationError(f"call(model={model!r}): a model is named by its text, such as 'deepseek-chat'")
-    if api is not None and api not in load_apis().by_id:
+    check_text(region, "region", "cn-beijing")
+    check_text(operation, "operation", "chat")
+    check_api(api, "call")
+
+
+def check_api(api: object, function: str) -> None:
+    """Raise ConfigurationError for what is no wire format."""
+    check_text(api, "api", "openai.chat")
+    if isinstance(api, str) and api not in load_apis().by_id:
         known = sorted(load_apis().by_id)
         near = difflib.get_close_matches(api, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(known)}"
-        raise ConfigurationError(f"call(api={api!r}): there is no such wire format; {hint}")
+        raise ConfigurationError(f"{function}(api={api!r}): there is no such wire format; {hint}")
 
 
 def end_of(error: BaseException | None) -> End:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+from tokenmeter._support.arguments import check_callable
 from tokenmeter._support.bounded import short_name
 from tokenmeter._support.empty import EMPTY
 from tokenmeter.errors import ConfigurationError
@@ -87,6 +88,7 @@ def carry(function: Callable[_P, _R]) -> Callable[_P, _R]:
     `pool.submit(tokenmeter.carry(work), item)`: thread pools start their threads without the caller's context.
     Each call runs in a copy of its own, so one function may be carried to many threads.
     """
+    check_callable(function, "function", "a function, as in pool.submit(tokenmeter.carry(work), item)")
     context = contextvars.copy_context()
 
     @functools.wraps(function)

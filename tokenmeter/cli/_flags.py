@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-__all__ = ["Parser", "whole"]
+__all__ = ["Paragraphs", "Parser", "whole"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,6 +17,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with status 2 and one line on standard error."""
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+class Paragraphs(argparse.HelpFormatter):
+    """Wraps a description or an epilogue by paragraph: a line is one, and a line that begins with a space goes on."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        from tokenmeter._support.text_tables import wrapped
+
+        paragraphs = text.strip().replace("\n ", " ").splitlines()
+        lines = [line for paragraph in paragraphs for line in wrapped(paragraph, width, "  ") or [""]]
+        return "\n".join(indent + line for line in lines)
 
 
 def whole(text: str) -> int:

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +27,7 @@ from decimal import Decimal
 from typing import Any, BinaryIO, Final
 
 from tokenmeter._support.guard import guard
-from tokenmeter.cli import _output
+from tokenmeter.cli import _output, _terminal
 from tokenmeter.errors import TokenmeterError
 
 __all__ = ["LONGEST_LINE", "Handler", "LineError", "answer_lines", "parse_object"]
@@ -141,19 +143,23 @@ def _joined(held: list[bytes], size: int) -> bytes | LineError:
 class _Answers:
     """Writes answers in order; `failed` is True once one of them was an error."""
 
-    def __init__(self, handler: Handler, target: BinaryIO) -> None:
+    def __init__(self, handler: Handler, target: BinaryIO, progress: Callable[[int], None]) -> None:
         self._handler = handler
         self._target = target
+        self._progress = progress
         self._waiting: list[str] = []
         self._number = 0
+        self._bytes = 0
         self.failed = False
 
     def take(self, lines: list[bytes | LineError]) -> None:
         due = time.monotonic() + _PATIENCE
         for raw in lines:
             self._number += 1
-            if type(raw) is bytes and (not raw or raw.isspace()):
-                continue
+            if type(raw) is bytes:
+                self._bytes += len(raw) + 1
+                if not raw or raw.isspace():
+                    continue
             self._waiting.append(self._answer(raw))
             if time.monotonic() > due:
                 self.write()
@@ -191,6 +197,7 @@ class _Answers:
         self._waiting.clear()
         self._target.write(text.encode())
         self._target.flush()
+        self._progress(self._bytes)
 
 
 def _echo(identity: Any) -> Any:
@@ -212,17 +219,17 @@ def answer_lines(path: str, handler: Handler) -> int:
         opened = _open(path)
     except OSError as error:
         return _output.fail(f"cannot read {path}: {error.strerror or error}")
-    answers = _Answers(handler, sys.stdout.buffer)
-    try:
-        with opened as source:
+    with opened as source, _terminal.progress(path, _size(source), prints=True) as progress:
+        answers = _Answers(handler, sys.stdout.buffer, progress)
+        try:
             return _run(path, source, answers)
-    except KeyboardInterrupt:
-        with guard("writing the last answers"):
-            answers.write()
-        return 130
-    except BrokenPipeError:
-        _output.abandon()
-    return 1 if answers.failed else 0
+        except KeyboardInterrupt:
+            with guard("writing the last answers"):
+                answers.write()
+            return 130
+        except BrokenPipeError:
+            _output.abandon()
+        return 1 if answers.failed else 0
 
 
 def _open(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
@@ -231,6 +238,15 @@ def _open(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     if sys.stdin is None:
         raise OSError("there is no standard input")
     return contextlib.nullcontext(sys.stdin.buffer)  # standard input stays open
+
+
+def _size(source: BinaryIO) -> int | None:
+    """Bytes of a file; None of a pipe."""
+    try:
+        found = os.fstat(source.fileno())
+    except (OSError, ValueError):  # a stream without a descriptor
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _run(path: str, source: BinaryIO, answers: _Answers) -> int:

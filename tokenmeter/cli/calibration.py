@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.cli import COMMANDS
+from tokenmeter.cli._flags import Paragraphs
 from tokenmeter.cli._output import print_json
 
 if TYPE_CHECKING:
@@ -19,20 +20,19 @@ if TYPE_CHECKING:
 
 _EPILOG: Final = """\
 our count x factor + overhead = what the vendor reports, for 95% of calls within the range shown. A line is used for
-counts made by this version where enough recent calls stand behind it; numbers a vendor reports are never changed.
+ counts made by this version where enough recent calls stand behind it; numbers a vendor reports are never changed.
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command."""
-    import argparse
 
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "calibration",
         help=COMMANDS["calibration"],
         description="What was learnt from usage reported in your own traffic.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     show = actions.add_parser("show", help="what is known, by model, part and script")

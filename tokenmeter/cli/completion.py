@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter.cli import COMMANDS, _parser
+from tokenmeter.cli._flags import Paragraphs
 from tokenmeter.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -15,21 +16,20 @@ __all__ = ["add_parser", "run"]
 
 _SHELLS = ("bash", "zsh", "tcsh")
 _EPILOG = """\
-bash:  tokenmeter completion bash > ~/.local/share/bash-completion/completions/tokenmeter
+bash:  source <(tokenmeter completion bash), as a line of ~/.bashrc
 zsh:   tokenmeter completion zsh > DIR/_tokenmeter, where DIR is in $fpath
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command."""
-    import argparse
 
     parser = subparsers.add_parser(
         "completion",
         help=COMMANDS["completion"],
         description="Print a script that completes commands, flags and files in a shell.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("shell", choices=_SHELLS, help="which shell")
 

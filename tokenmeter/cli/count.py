@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.cli import COMMANDS
+from tokenmeter.cli._flags import Paragraphs
 from tokenmeter.cli._jsonl import LineError, answer_lines
 from tokenmeter.cli._output import print_json
 from tokenmeter.errors import ConfigurationError
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 _EPILOG: Final = """\
 a line of --jsonl: {"id", "provider"?, "model", "at"?, "text"}
-               or: {"id", "provider"?, "model", "at"?, "api"?, "request": {body as sent},
-                    "output"?: {"text", "reasoning", "tool_calls"}}
+or: {"id", "provider"?, "model", "at"?, "api"?, "request": {body as sent},
+ "output"?: {"text", "reasoning", "tool_calls"}}
 at is the time of the call: RFC 3339 with offset, or a day; without one it is now
 method is that of the worst part: ratio (by script), stand-in (another vocabulary), template (overhead by rule), exact
 """
@@ -32,14 +33,13 @@ _BLOCK: Final = 1 << 20
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command."""
-    import argparse
 
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "count",
         help=COMMANDS["count"],
         description="Tokens as the vendor bills them, counted offline, with the range they lie in.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("text", nargs="?", metavar="TEXT", help="the text to count")
     parser.add_argument("--file", metavar="PATH", help="count a file's text (- is standard input)")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter.cli import COMMANDS
+from tokenmeter.cli import COMMANDS, _terminal
 from tokenmeter.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         ledger = args.ledger or str(Path(folder, "spend.db"))
         spans = _demo(ledger)
-        print("\nThe spans, as any OpenTelemetry backend gets them\n")
+        _heading("The spans, as any OpenTelemetry backend gets them")
         for line in tree(spans, _line):
             print(line)
-        print("\nThe ledger: tokenmeter report spend.db --by model,team\n")
+        _heading("The ledger: tokenmeter report spend.db --by model,team")
         from tokenmeter.cli import main
 
         status = main(["report", ledger, "--by", "model,team"])
@@ -119,13 +119,17 @@ def _calls(client: Any, meter: Tokenmeter) -> None:
         answer = deepseek.chat.completions.create(model="deepseek-chat;fail=2", messages=english)
         print(f"  {answer.choices[0].message.content}")
 
-        print("a model nobody has a price for:")
+        print("a model without a price in the book:")
         deepseek.chat.completions.create(model="deepseek-next-week", messages=english)
         print("  recorded with its tokens, and not priced")
 
 
+def _heading(text: str) -> None:
+    _terminal.show(f"\n{text}\n", {"^.+$": "bold"})
+
+
 def _show_scope(scope: Scope) -> None:
-    print("\nThe scope, with everything inside it\n")
+    _heading("The scope, with everything inside it")
     for name, value in scope._rows():
         print(f"  {name:<26} {value}")
 

@@ -1,4 +1,4 @@
-"""`tokenmeter doctor`: report what is installed, hooked, configured and out of date, with remedies.
+"""`tokenmeter doctor`: report what is wrong, with remedies, and what is installed, hooked and configured.
 
 Each part checks the real thing: it imports SDKs and installs their hooks, loads the price book, opens and checks the
 ledger. A check that fails becomes a problem with its remedy and does not end the command. Exit status: 0 without
@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter.cli import COMMANDS
+from tokenmeter.cli import COMMANDS, _doctor_text, _terminal
 from tokenmeter.cli._output import print_json
 from tokenmeter.errors import TokenmeterError
 
@@ -38,7 +38,9 @@ def add_parser(subparsers: Any) -> None:
         "doctor", help=COMMANDS["doctor"], description="What is installed, hooked, configured and out of date."
     )
     parser.add_argument("--ledger", metavar="FILE", help="the ledger to check (default: $TOKENMETER_LEDGER)")
-    parser.add_argument("--json", action="store_true", help="JSON instead of text")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--verbose", action="store_true", help="every fact: hooks, variables, what is not watched")
+    form.add_argument("--json", action="store_true", help="every fact, as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(answer)
     else:
-        print(_text(answer))
+        text = _doctor_text.as_text(answer, verbose=args.verbose, columns=_terminal.columns())
+        _terminal.show(text, _doctor_text.STYLES)
     return 1 if answer["problems"] else 0
 
 
@@ -147,7 +150,7 @@ def _opentelemetry() -> Finding:
             answers = found["endpoints"][endpoint] = _listens(endpoint)
             if not answers:
                 problems.append(
-                    f"nobody listens at {endpoint}: until somebody does spans are lost; the ledger and the metrics, "
+                    f"no server listens at {endpoint}: until one does spans are lost; the ledger and the metrics, "
                     "which are running sums, lose nothing"
                 )
     return found, problems
@@ -225,30 +228,3 @@ def _ledger(path: str | None) -> Finding:
             f"ledger: calls are unpriced for {len(reasons) - _REASONS_MOST} more reasons: tokenmeter report"
         )
     return found, problems
-
-
-def _text(answer: Mapping[str, Any]) -> str:
-    lines = []
-    for name, found in answer.items():
-        if name == "problems":
-            continue
-        lines.append(name)
-        lines += [f"  {key:<28} {_value(value)}" for key, value in found.items()]
-    problems = answer["problems"]
-    lines += ["", *(f"problem: {problem}" for problem in problems)] if problems else ["", "no problems found"]
-    return "\n".join(lines)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping) and "hooks" in value:  # an SDK
-        if value["version"] is None:
-            return "not installed"
-        tested = "tested" if value["tested"] else "untested"
-        return f"{value['version']} ({tested}), hooked at {', '.join(value['hooks']) or 'nothing'}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}={item}" for key, item in value.items()) or "-"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "-" if value is None else str(value)

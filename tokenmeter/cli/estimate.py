@@ -14,7 +14,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter.cli import COMMANDS
-from tokenmeter.cli._flags import whole
+from tokenmeter.cli._configured import configured_book
+from tokenmeter.cli._flags import Paragraphs, whole
 from tokenmeter.cli._output import print_json
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.wire.request_body import model_of
@@ -46,14 +47,13 @@ class _Row(NamedTuple):
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command."""
-    import argparse
 
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "estimate",
         help=COMMANDS["estimate"],
         description="The range in which a request's cost will lie, in each provider's currency.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("--model", action="append", default=[], metavar="NAME", help="may be given several times")
     parser.add_argument("--provider", metavar="ID", help="who sells the models named without a provider")
@@ -69,8 +69,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Estimate one request on each model. Raises ConfigurationError for invalid flags."""
-    from tokenmeter.prices.book import load_book
-
     body = _body(args)
     named = model_of(body)
     models = args.model or ([named] if named is not None else [])
@@ -79,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     if args.max_output is not None and args.max_output < 0:
         raise ConfigurationError(f"--max-output {args.max_output}: tokens of output cannot be negative")
     _check_time(args.at)
-    book = load_book()
+    book, own_names = configured_book()
+    models = [own_names.get(name, name) for name in models]
     calibrator = _calibrator(args.calibration)
     pairs = dict.fromkeys(pair for name in models for pair in _sellers(name, args, book))
     rows = sorted((_estimate(provider, model, body, args, book, calibrator) for provider, model in pairs), key=_order)

@@ -1,6 +1,5 @@
 """`tokenmeter extract`: read the usage out of vendors' responses; of one by a file, of many by `--jsonl`.
 
-FILE holds one response, as the vendor sent it: a JSON object, or the lines of a stream.
 In:  `{"id", "provider"?, "host"?, "api"?, "model"?, "response": {…} | "stream_events": […]}`
 Out: `{"id", "line", "usage", "source", "model", "service_tier", "vendor_cost", "unknown_fields", "flags", "reason"}`,
 and, beside the contract, `sources` (components whose source differs), `provider`, `api`, `params` (what the vendor
@@ -20,6 +19,7 @@ from typing import Any, Final
 
 from tokenmeter._support.logs import printable
 from tokenmeter.cli import COMMANDS
+from tokenmeter.cli._flags import Paragraphs
 from tokenmeter.cli._jsonl import LineError, answer_lines
 from tokenmeter.cli._output import print_json
 from tokenmeter.errors import ConfigurationError
@@ -31,6 +31,14 @@ from tokenmeter.wire.stream_reader import StreamReader
 
 __all__ = ["add_parser", "answer", "run"]
 
+_DESCRIPTION: Final = """\
+FILE holds one response, as the vendor sent it: a JSON object, or the lines of a stream.
+a line of --jsonl: {"id", "provider"?, "host"?, "api"?, "model"?, "response": {...} or "stream_events": [...]}
+its answer: {"id", "line", "usage", "source", "model", "service_tier", "vendor_cost", "unknown_fields", "flags",
+ "reason"} and sources (components whose source differs), provider, api, params (what of the answer chooses a price)
+ and error (the vendor's code, where the answer is an error under whatever HTTP status).
+missing or unreadable usage is an answer with a reason; only a line that asks for nothing readable is an error.
+"""
 _FIELDS: Final = ("id", "provider", "host", "api", "model", "response", "stream_events")
 
 
@@ -39,8 +47,8 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "extract",
         help=COMMANDS["extract"],
-        description=(__doc__ or "").partition("\n\n")[2],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=_DESCRIPTION,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("file", nargs="?", metavar="FILE", help="one response to read; - is standard input")
     parser.add_argument("--jsonl", metavar="FILE", help="JSON Lines to answer; - is standard input")

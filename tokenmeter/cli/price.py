@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.cli import COMMANDS
-from tokenmeter.cli._flags import whole
+from tokenmeter.cli._configured import configured_book
+from tokenmeter.cli._flags import Paragraphs, whole
 from tokenmeter.cli._jsonl import LineError, answer_lines
 from tokenmeter.cli._output import print_json
 from tokenmeter.components import FIELDS, component_of
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _LIFETIMES: Final = ("cache_write_5m", "cache_write_1h")
 _TOKENS: Final = {part.short: part.usage for part in (*FIELDS, *filter(None, map(component_of, _LIFETIMES)))}
 _PARAMS: Final = ("service_tier", "region", "deployment", "cache", "cache_ttl", "currency", "plan", "speed")
-_ENVIRONMENT: Final = ("TOKENMETER_MODELS", "TOKENMETER_PRICE_LISTS")
 _EPILOG: Final = """\
 a line of --jsonl: {"id", "provider", "model", "at"?, "response_model"?, "usage": {"input_tokens", ...}, "params"?}
 an instant is RFC 3339 with offset; a bare day is midnight where the provider is; without one it is now.
@@ -43,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
         help=COMMANDS["price"],
         description="What a usage costs by the price book, in the provider's currency.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("--jsonl", metavar="FILE", help="answer each line of FILE (- is standard input)")
     parser.add_argument("--provider", metavar="ID", help="who bills: an id or alias, such as deepseek or dashscope")
@@ -64,7 +63,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Price one call, or each line of a file. Raises ConfigurationError for flags that cannot be understood."""
-    book, own_names = _configured()
+    book, own_names = configured_book()
     if args.jsonl:
         handler = line_handler(book, own_names)
         if not args.strict:
@@ -85,16 +84,6 @@ class _Strict:
         answer = self._handler(line)
         self.unpriced = self.unpriced or json.loads(f"{{{answer}}}")["status"] == "unpriced"
         return answer
-
-
-def _configured() -> tuple[Book, Mapping[str, str]]:
-    """The book with the lists, and the user's own names of models, that the environment names for the SDK too."""
-    from tokenmeter.prices.book import load_book
-    from tokenmeter.settings import Settings
-
-    settings = Settings.read({}, {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ})
-    book = load_book()
-    return (book.with_lists(settings.price_lists) if settings.price_lists else book), settings.models
 
 
 def line_handler(book: Book, own_names: Mapping[str, str] = MappingProxyType({})) -> Callable[[dict[str, Any]], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
@@ -130,20 +131,37 @@ def _list(args: argparse.Namespace, book: Book) -> int:
     if args.json:
         print_rows(map(_row, rates))
         return 0
-    if rates:
-        print(f"{'provider':<20} {'model':<44} {'in':<3} {'input':>9} {'cached':>9} {'output':>9}")
-    for rate in rates:
-        row = _row(rate)
-        prices = row["prices"]
-        shown = " ".join(f"{prices.get(name, '-'):>9}" for name in ("input", "cache_read", "output"))
-        more = "" if len(prices.keys() - {"input", "cache_read", "output"}) == 0 else " +"
-        print(f"{row['provider']:<20} {rate.model:<44} {rate.list} {shown}{more}")
+    for line in _listed(rates):
+        print(line)
     by_list: dict[str, int] = {}
     for rate in rates:
         by_list[rate.list] = by_list.get(rate.list, 0) + 1
     counts = ", ".join(f"{count} in {name}" for name, count in sorted(by_list.items()))
     print(f"{len(rates)} models ({counts}); input, cache read, output per million; book {book.version}")
     return 0
+
+
+def _listed(rates: list[Rate]) -> list[str]:
+    """A table of rates; on a terminal names of models are cut to its width, elsewhere they are whole."""
+    from tokenmeter._support.text_tables import cut, table
+    from tokenmeter.cli import _terminal
+
+    if not rates:
+        return []
+    shown = ("input", "cache_read", "output")
+    rows = []
+    for rate in rates:
+        row = _row(rate)
+        prices = row["prices"]
+        more = "+" if prices.keys() - set(shown) else ""
+        rows.append([row["provider"], rate.model, rate.list, *(prices.get(name, "-") for name in shown), more])
+    heads = ("provider", "model", "in", "input", "cached", "output", "")
+    lines = table(heads, rows, right=("input", "cached", "output")).splitlines()
+    too_wide = max(map(len, lines)) - _terminal.columns()
+    if too_wide <= 0 or not _terminal.is_terminal(sys.stdout):
+        return lines
+    most = max(len(row[1]) for row in rows) - too_wide
+    return table(heads, [[row[0], cut(row[1], most), *row[2:]] for row in rows], right=heads[3:6]).splitlines()
 
 
 def _stale(args: argparse.Namespace, book: Book) -> int:

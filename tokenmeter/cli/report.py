@@ -7,7 +7,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tokenmeter.cli import COMMANDS
+from tokenmeter.cli import COMMANDS, _terminal
+from tokenmeter.cli._flags import Paragraphs
 from tokenmeter.cli._output import print_json
 from tokenmeter.errors import ConfigurationError
 
@@ -17,25 +18,31 @@ if TYPE_CHECKING:
     from tokenmeter.ledger.report.conversion import Conversion
 
 _EXCHANGE = "TOKENMETER_EXCHANGE"
+_STYLES = {
+    r"^(?=.*  cost  ).*$": "bold",  # the heads
+    r"^total.*$": "bold",
+    r"\bunpriced\b(?!:)|(?<= )\?(?= |$)|(?<=[0-9])\+": "yellow",
+    r"^unpriced calls, by reason:$": "yellow",
+    r"^(left out|names are cut) .*$": "dim",
+}
 _EPILOG = """\
 group by provider, model, request_model, response_model, api, operation, host, region, service_tier, status,
-source, end, currency, scope, hour, day, week, month, or any tag by its name (tag:NAME for one named like these).
+ source, end, currency, scope, hour, day, week, month, or any tag by its name (tag:NAME for one named like these).
 a call belongs to the period in which it ended. costs are exact in --json and --csv, rounded in the table.
 --convert shows sums in one more currency, at your own dated rates, beside the original: each call at the last rate
-on or before the day, by UTC, on which it ended.
+ on or before the day, by UTC, on which it ended.
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command."""
-    import argparse
 
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "report",
         help=COMMANDS["report"],
         description="Who spent what, from a ledger.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("ledger", nargs="?", help="the ledger file (default: $TOKENMETER_LEDGER)")
     parser.add_argument("--by", default="provider,model", metavar="KEYS", help="group keys, such as model,team,day")
@@ -79,7 +86,7 @@ def _conversion(args: argparse.Namespace) -> Conversion | None:
 
 def run(args: argparse.Namespace) -> int:
     """Query the ledger, also while it is written. Raises ConfigurationError or LedgerError with the remedy."""
-    from tokenmeter.ledger.report import periods, query, render
+    from tokenmeter.ledger.report import periods, query, render, screen
 
     path = args.ledger or os.environ.get("TOKENMETER_LEDGER")
     if not path:
@@ -102,13 +109,12 @@ def run(args: argparse.Namespace) -> int:
         tags=tuple(map(_tag, args.tag)),
         conversion=_conversion(args),
     )
-    answer = query.ask(path, question)
+    with _terminal.progress(f"adding up {path}"):
+        answer = query.ask(path, question)
     if args.json:
         print_json(render.as_json(answer))
     elif args.csv:
         sys.stdout.write(render.as_csv(answer))
     else:
-        import shutil
-
-        print(render.as_text(answer, shutil.get_terminal_size().columns))
+        _terminal.show(screen.as_text(answer, _terminal.columns()), _STYLES)
     return 0

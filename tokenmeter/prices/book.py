@@ -16,7 +16,16 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tokenmeter._support.data_files import CATALOG, SCHEMA, data_names, read_data, read_toml, source_of, to_json
+from tokenmeter._support.data_files import (
+    CATALOG,
+    SCHEMA,
+    data_names,
+    mentions,
+    read_data,
+    read_toml,
+    source_of,
+    to_json,
+)
 from tokenmeter._support.fork import on_fork
 from tokenmeter.components import COMPONENTS
 from tokenmeter.cost import Cost, Offer
@@ -160,6 +169,17 @@ class Book:
     def sellers(self, model: str, at: datetime | date | str | None = None) -> tuple[str, ...]:
         """The providers with a rate for a model (or a name of it) at an instant. Reads every price file."""
         return tuple(provider for provider in self.providers if self.knows(provider, model, at))
+
+    def ever_sold(self, model: str) -> bool:
+        """Whether any provider has or had a rate for a model or a name of it. Reads likely price files first."""
+        likely = {
+            one for one in self.providers if self._root is not None and mentions(f"prices/{one}", model, self._root)
+        }
+        for provider in sorted(self.providers, key=lambda one: one not in likely):
+            prices = self.provider_prices(provider)
+            if not isinstance(prices, str) and (model in prices.names.all() or self.knows(provider, model)):
+                return True
+        return False
 
     def check(self) -> None:
         """Read every price file in full. Raises CatalogError with every problem there is."""

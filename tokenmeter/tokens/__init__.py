@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tokenmeter._support.arguments import check_text
 from tokenmeter.errors import UsageError
 from tokenmeter.usage import TokenCount
 
@@ -45,6 +46,8 @@ def count_text(
             f"count takes a text, not a {type(text).__name__}; a request body is counted by "
             "tokenmeter.estimate(body, provider=…, model=…).input"
         )
+    check_text(model, "model", "gpt-4o", needed=True)
+    check_text(provider, "provider", "openai")
     found = counter(model, provider, iso_day(at))
     if strict and found.found_by not in ("model", "similar"):
         from tokenmeter.errors import ConfigurationError
@@ -123,6 +126,9 @@ def register(family: str, path: str | os.PathLike[str], *, models: Iterable[str]
 def preload(*names: str) -> Thread:
     """Load the vocabularies of families or models (`"qwen"`, `"gpt-4o"`) in the background; join the thread to wait."""
     import threading
+
+    for name in names:
+        check_text(name, "name", "qwen", needed=True)
 
     def load() -> None:
         from tokenmeter._support.guard import guard

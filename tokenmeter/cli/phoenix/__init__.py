@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter.cli import COMMANDS
+from tokenmeter.cli._flags import Paragraphs
 from tokenmeter.cli._output import print_json
 from tokenmeter.errors import ConfigurationError
 
@@ -38,14 +39,12 @@ _BARE_RATE: Final = re.compile(r"(=\s*[0-9.]+)\s*@")
 _EPILOG: Final = """\
 prices in dollars are written as they are; others only at a rate of yours, named with its day in the row's name.
 left out is what has no one price per token: by the time of day, by the length of the request, per image. Phoenix
-tells who bills by the span's llm.provider: let programs send it with TOKENMETER_DIALECTS=openinference.
+ tells who bills by the span's llm.provider: let programs send it with TOKENMETER_DIALECTS=openinference.
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command and its own commands."""
-    import argparse
-
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "phoenix", help=COMMANDS["phoenix"], description="Our prices in Phoenix's table of models."
     )
@@ -53,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
         added: argparse.ArgumentParser = commands.add_parser(
-            name, help=text, description=text, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+            name, help=text, description=text, epilog=_EPILOG, formatter_class=Paragraphs
         )
         added.add_argument(
             "--endpoint", metavar="URL", help=f"Phoenix's root (default: ${_ENDPOINT}, else http://127.0.0.1:6006)"
@@ -84,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     """Sync or remove, and print a report; 1 if Phoenix refused a row. Raises ConfigurationError with the remedy."""
     from tokenmeter.cli.phoenix.client import PhoenixTable
     from tokenmeter.cli.phoenix.prices import SyncPlan, plan
+    from tokenmeter.prices.arguments import known_lists
     from tokenmeter.prices.book import load_book
 
     book = load_book()
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
         at = _instant(args.at)
         wanted = plan(
-            book.with_lists(_setting(_LISTS, args.price_list).price_lists),
+            book.with_lists(known_lists(_setting(_LISTS, args.price_list).price_lists, book)),
             providers or book.providers,
             at,
             exchange=_exchange(args.rates),
