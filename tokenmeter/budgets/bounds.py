@@ -30,6 +30,7 @@ class Bounds:
         self._book = book
         self._models = models
         self._clock = clock
+        self._seen: BoundedDict[str, None] = BoundedDict(1_000)
         self._quick: BoundedDict[tuple[Any, ...], QuickRates | None] = BoundedDict(1_000)
 
     def of(self, facts: CallFacts, exact: bool) -> Bound:
@@ -38,10 +39,19 @@ class Bounds:
         if provider is None or model is None:
             return Bound(None, None, (), False, "neither a provider nor a model is known")
         model = self._models.get(model, model)
+        if model not in self._seen:
+            self._warm(model)
         body = request_body(facts.body)
         price = functools.partial(self._price, provider, model)
         quick = None if exact else functools.partial(self._rates, provider, model)
         return bound(body or {}, provider=provider, model=model, api=facts.api, price=price, quick=quick)
+
+    def _warm(self, model: str) -> None:
+        """Load a model's vocabulary in the background, before a call has to be counted: that takes up to a second."""
+        self._seen.put(model, None)
+        from tokenmeter.tokens import preload
+
+        preload(model)
 
     def _price(self, provider: str, model: str, usage: Usage, params: Mapping[str, Any]) -> Cost:
         return self._book().price(usage, provider=provider, model=model, at=None, params=params)
