@@ -26,6 +26,7 @@ FAMILIES: Final[Mapping[str, tuple[str, int]]] = {
     "litellm": ("litellm", 66),
     "mlflow==": ("litellm", 65),
     "npm @earendil-works/pi-ai": ("models.dev", 73),
+    "npm @oh-my-pi/pi-catalog": ("models.dev", 71),
     "genai-prices==": ("genai-prices", 66),
     "openai-cost-calculator": ("cost-calculator", 78),
     "AgentOps-AI/tokencost": ("litellm", 58),
