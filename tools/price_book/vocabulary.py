@@ -161,7 +161,7 @@ def _one_condition(part: str, answer: dict[str, str], raw: Mapping[str, Any]) ->
         answer["speed"] = "fast"
     elif part == "thinking=false":
         pass  # the base price
-    elif name in ("thinking", "ttl", "quality", "size", "resolution", "tuned") or name in (
+    elif name in ("thinking", "ttl", "quality", "size", "resolution", "search_context_size", "tuned") or name in (
         "audio_input_tokens",
         "image_input_tokens",
         "video_input_tokens",
