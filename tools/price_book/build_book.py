@@ -107,6 +107,12 @@ def provider_file(
                 if alias.name.lower() != model.id.lower():
                     named.setdefault(alias.name, (model.id, alias))
     ids = {model.id.lower() for model in models}
+    for retired in head.get("withdrawn", []):
+        for name in retired["models"]:
+            if name.lower() not in ids:
+                raise ValueError(f"heads.toml: {provider} has no model {name!r} to withdraw")
+            put(f"[[rate]]\nmodel = {quoted(name)}\neffective = {moment(str(retired['on']))}\nwithdrawn = true")
+            put(f'source = {quoted(retired["source"])}\nconfidence = "official"\n')
     for name, target in head.get("aliases", {}).items():
         if target.lower() not in ids:
             raise ValueError(f"heads.toml: {provider} has no model {target!r} for the alias {name!r}")
