@@ -43,6 +43,7 @@ _OWNED: Final = frozenset(
         "vercel",
         "cloudflare",
         "watsonx",
+        "venice",
     }
 )
 _LABEL: Final = re.compile(r"[\s≤≥<>()（）]|新品")
