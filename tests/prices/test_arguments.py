@@ -23,7 +23,7 @@ WAYS = [pytest.param(tokenmeter, id="function"), pytest.param(Tokenmeter(spans="
         pytest.param("price", {"input_tokens": 5}, HERE, UsageError, "not a dict: Usage.from_dict(usage) reads one",
                      id="price of a dict"),
         pytest.param("price", None, HERE, UsageError, "not a NoneType: Usage(input_tokens=…", id="price of None"),
-        pytest.param("price", USAGE, {"model": None}, ConfigurationError, "model=None: a model is named by its text",
+        pytest.param("price", USAGE, {"model": None}, ConfigurationError, "model=None: give a text",
                      id="price of no model"),
         pytest.param("price", USAGE, {"model": "deepseek-v3"}, ConfigurationError, "'deepseek-v3' is sold by ",
                      id="several sellers"),

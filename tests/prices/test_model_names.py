@@ -24,6 +24,11 @@ of = "one-2"
 from = 2026-03-01
 [[form]]
 name = "us.{{model}}"
+[[form]]
+name = "arn:{{region}}:{{model}}"
+[[form]]
+name = "{{model}}:gratis"
+of = "one-1"
 """
 RATE = """
 [[rate]]
@@ -49,6 +54,8 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
         pytest.param("one-1", "2026-06-01", "one-1", id="exact id"),
         pytest.param("ONE-1", "2026-06-01", "one-1", id="letter case, declared safe"),
         pytest.param("us.one-2", "2026-06-01", "one-2", id="a form of the file"),
+        pytest.param("arn:eu-west-2:one-2", "2026-06-01", "one-2", id="a form that names a region"),
+        pytest.param("else:gratis", "2026-06-01", "one-1", id="a form of one model, whatever it is put on"),
         pytest.param("latest", "2026-02-28", "one-1", id="an alias before it moves"),
         pytest.param("latest", "2026-03-01", "one-2", id="an alias from the day it moves"),
         pytest.param("one-1", "2025-12-31", None, id="before its first rate"),

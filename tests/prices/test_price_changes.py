@@ -238,6 +238,43 @@ OTHERS = [
     row("zai", "glm-5.1", "2026-11-01", "1.4", "0.26", "4.4"),
     row("alibaba-intl", "qwen-plus", "2026-11-01", "0.4", None, "1.2"),
     row("alibaba-intl", "qwen-plus", "2026-11-01", "0.4", None, "4", thinking=True),
+    # Two conditions at once: a batch of a tuned model is half the tuned price.
+    row("openai", "ft:gpt-4o-2024-08-06:acme::x", "2026-11-01", "1.875", None, "7.5", batch=True),
+    row("openai", "ft:davinci-002:acme::x", "2026-11-01", "6", None, "6", batch=True),
+    # A batch has no discount for cached tokens at Alibaba; at Ark one costs what it costs online.
+    row("alibaba", "qwen3-max", "2026-11-01", "1.25", "1.25", "5", batch=True),
+    row("alibaba", "qwen3.8-max", "2026-09-20", "6", "6", "18", batch=True),
+    row("alibaba-intl", "qwen-plus", "2026-11-01", "0.2", None, "0.6", batch=True),
+    row("volcengine", "doubao-seed-1-6-250615", "2026-11-01", "0.4", "0.16", "4", batch=True),
+    row("alibaba-intl", "qwen3.7-max", "2026-11-01", "2.5", "0.5", "7.5"),
+    row("alibaba-intl", "qwen3.7-max", "2026-11-01", "2.5", "0.25", "7.5", cache="explicit"),
+    row("alibaba-intl", "qwen3.8-max", "2026-11-28", "2", "0.25", "6"),
+    # One announcement dates all its rows.
+    row("alibaba", "qwen3-235b-a22b", "2025-07-12", "4", None, "12"),
+    row("alibaba", "qwen3-235b-a22b", "2025-07-13", "2", None, "8"),
+    row("tencent", "hunyuan-pro", "2024-05-22", "30", None, "100"),
+    row("google", "gemini-2.5-flash", "2025-11-06", "0.3", "0.075", "2.5"),
+    row("google", "gemini-2.5-flash", "2025-11-07", "0.3", "0.03", "2.5"),
+    # iFlytek's `general` was V1.5; Spark Lite, free, answers there since 2024-05-22.
+    row("iflytek", "general", "2024-05-21", "18", None, "18"),
+    row("iflytek", "general", "2024-05-22", "0", None, "0"),
+    # A region with a price of its own.
+    row("aws-bedrock", "nvidia.nemotron-super-3-120b", "2026-11-22", "0.15", None, "0.65"),
+    row("aws-bedrock", "nvidia.nemotron-super-3-120b", "2026-11-22", "0.23", None, "1.01", region="eu-west-2"),
+    row("aws-bedrock", "anthropic.claude-opus-4-8", "2026-11-22", "5.5", "0.55", "27.5", region="us-east-1"),
+    # What answers under the name of a retired model bills.
+    row("xai", "grok-code-fast-1", "2026-04-01", "0.2", "0.02", "1.5"),
+    row("xai", "grok-code-fast-1", "2026-11-22", "1", "0.2", "2"),
+    row("google-vertex", "claude-opus-4-6", "2026-11-22", "5", "0.5", "25"),
+    row("cohere", "command-r7b-12-2024", "2026-11-22", "0.0375", None, "0.15"),
+    # Gateways and hosts; a free variant costs nothing, known or not.
+    row("openrouter", "openai/gpt-4o", "2026-11-22", "2.5", "1.25", "10"),
+    row("openrouter", "who/ever-8b:free", "2026-11-30", "0", None, "0"),
+    row("openrouter", "who/ever-8b", "2026-11-30", None, None, None),
+    row("vercel", "anthropic/claude-sonnet-4.5", "2026-11-22", "3", "0.3", "15"),
+    row("github-copilot", "gpt-5.4", "2026-11-22", "2.5", "0.25", "15"),
+    row("azure-openai", "gpt-4o-mini-2024-07-18.ft-0123456789abcdef", "2026-11-22", "0.15", "0.075", "0.6"),
+    row("azure-ai-foundry", "gpt-4o-mini", "2026-11-22", "0.15", "0.075", "0.6"),
 ]
 
 
@@ -264,6 +301,7 @@ def tokens(input_tokens: int, output_tokens: int = 0, **rest: Any) -> dict[str, 
     return {"input_tokens": input_tokens, "output_tokens": output_tokens, **rest}
 
 
+REGIONAL_ARN = "arn:aws:bedrock:eu-west-2::foundation-model/nvidia.nemotron-super-3-120b"
 WHOLE_CALLS = [
     # What other libraries get wrong, and what it should be.
     case(
@@ -448,6 +486,45 @@ WHOLE_CALLS = [
         inference_geo="global",
     ),
     case("unknown is not free", "openai", "gpt-99", NOW, tokens(1), None),
+    case(
+        "audio of an alias at its snapshot's price",
+        "openai",
+        "gpt-4o-audio-preview",
+        NOW,
+        tokens(100, 50, audio_input_tokens=60, audio_output_tokens=40),
+        "0.0058",
+    ),
+    case(
+        "images apart from the text beside them",
+        "google",
+        "gemini-3-pro-image",
+        NOW,
+        tokens(0, 1_100, image_output_tokens=1_000),
+        "0.1212",
+    ),
+    case(
+        "DeepSeek's search", "deepseek", "deepseek-flash", NOW, tokens(0, 0, quantities={"web_search_calls": 2}), "0.01"
+    ),
+    case("pages of DeepSeek's OCR", "deepseek", "deepseek-flash", NOW, tokens(0, 0, quantities={"pages": 100}), "0.15"),
+    case("DashScope's search", "alibaba", "qwen3-max", NOW, tokens(0, 0, quantities={"web_search_calls": 2}), "0.008"),
+    *(
+        case(
+            f"Sonar's request, {size}",
+            "perplexity",
+            "sonar",
+            NOW,
+            tokens(0, 0, quantities={"requests": 1}),
+            fee,
+            **asked,
+        )
+        for size, fee, asked in [
+            ("unasked", "0.005", {}),
+            ("low", "0.005", {"search_context_size": "low"}),
+            ("medium", "0.008", {"search_context_size": "medium"}),
+            ("high", "0.012", {"search_context_size": "high"}),
+        ]
+    ),
+    case("the region that an ARN names", "aws-bedrock", REGIONAL_ARN, NOW, tokens(10_000, 1_000), "0.00331"),
 ]
 
 
@@ -478,6 +555,14 @@ def test_whole_calls(
         ),
         ("google-vertex", "claude-sonnet-4-5", "claude-sonnet-4-5@20250929"),
         ("fireworks", "accounts/fireworks/models/gpt-oss-120b", "gpt-oss-120b"),
+        (
+            "google-vertex",
+            "projects/p/locations/us-central1/publishers/anthropic/models/claude-sonnet-4-5@20250929",
+            "claude-sonnet-4-5@20250929",
+        ),
+        ("volcengine", "Doubao-lite", "Doubao-lite-32k"),
+        ("baidu", "eb-instant", "ERNIE-Bot-turbo"),
+        ("siliconflow", "ft:LoRA/Qwen/Qwen2.5-7B-Instruct:a:b:c", "LoRA/Qwen/Qwen2.5-7B-Instruct"),
         ("iflytek", "generalv3.5", "SparkDesk-v3.5"),
         ("alibaba", "qwen-plus-2025-07-28", "qwen-plus"),
     ],

@@ -95,6 +95,11 @@ api.x.ai /v1/chat/completions xai - openai.chat
 eu-west-1.api.x.ai /v1/chat/completions xai eu openai.chat
 api.together.xyz /v1/chat/completions together - openai.chat
 api.together.ai /v1/chat/completions together - openai.chat
+api.deepinfra.com /v1/openai/chat/completions deepinfra - openai.chat
+api.novita.ai /v3/openai/chat/completions novita - openai.chat
+api.tokenfactory.nebius.com /v1/chat/completions nebius - openai.chat
+api.sambanova.ai /v1/chat/completions sambanova - openai.chat
+inference.baseten.co /v1/chat/completions baseten - openai.chat
 api.fireworks.ai /inference/v1/chat/completions fireworks - openai.chat
 api.mistral.ai /v1/chat/completions mistral - openai.chat
 api.mistral.ai /v1/fim/completions mistral - openai.chat

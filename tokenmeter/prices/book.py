@@ -207,6 +207,8 @@ class Book:
     def _open(self, provider: str) -> ProviderPrices | str:
         name = provider if provider in self.providers else _canonical(provider)
         if name not in self.providers:
+            name = _list_of(name)
+        if name not in self.providers:
             return f"no prices for provider {provider!r} in this book{self._hint(provider)}"
         try:
             files = list(self.files(name))
@@ -379,3 +381,11 @@ def load_book() -> Book:
     Raises ConfigurationError or CatalogError if one of these is missing or broken.
     """
     return _shipped(os.environ.get(ENVIRONMENT), os.environ.get(OWN_RATES))
+
+
+def _list_of(provider: str) -> str:
+    """The provider whose price list this one bills by (Azure AI Foundry is billed by the list of Azure)."""
+    from tokenmeter.providers.registry import load_providers
+
+    found = load_providers().get(provider)
+    return provider if found is None or found.prices is None else found.prices

@@ -36,14 +36,14 @@ class ModelNames:
         self._files = files
         self._aliases: dict[str, list[tuple[float, float, str]]] = {}
         self._rules: tuple[str, ...] = tuple({rule: None for file in files for rule in file.head.get("match", ())})
-        self._forms: list[tuple[re.Pattern[str], Mapping[str, Any]]] = []
+        self._forms: list[tuple[re.Pattern[str], str | None, Mapping[str, Any]]] = []
         for file in files:
             for entry in file.data.get("alias", ()):
                 since = instant_of(entry["from"], file.zone) if "from" in entry else -EVER
                 until = instant_of(entry["until"], file.zone) if "until" in entry else EVER
                 self._aliases.setdefault(entry["model"], []).append((since, until, entry["of"]))
             for entry in file.data.get("form", ()):
-                self._forms.append((form_pattern(entry["name"]), entry.get("params", {})))
+                self._forms.append((form_pattern(entry["name"]), entry.get("of"), entry.get("params", {})))
         self._folded: dict[str, set[str]] | None = None
         self._hints_left = _HINTS
 
@@ -85,12 +85,13 @@ class ModelNames:
             found = self._known(next(iter(candidates)), instant, validity)
             if found is not None:
                 return ModelMatch(found.model, found.params, ("matched_spelling",))
-        for pattern, params in self._forms:
+        for pattern, target, params in self._forms:
             match = pattern.fullmatch(name)
-            if match is not None and (inner := match["model"]) != name:
+            if match is not None and (inner := target or match["model"]) != name:
                 found = self._known(inner, instant, validity) or self._spelled(inner, instant, validity)
                 if found is not None:
-                    return ModelMatch(found.model, {**params, **found.params}, ("matched_form", *found.flags))
+                    said = {key: value for key, value in match.groupdict().items() if key != "model"}
+                    return ModelMatch(found.model, {**params, **said, **found.params}, ("matched_form", *found.flags))
         return None
 
     def _fold(self, name: str) -> str:
@@ -129,8 +130,12 @@ class ModelNames:
 
 
 def form_pattern(text: str) -> re.Pattern[str]:
-    """The pattern of a `[[form]]`: `{model}` stands for a name, `*` for any text. Raises ValueError."""
-    if text.count("{model}") != 1 or text == "{model}":
+    """The pattern of a `[[form]]`. Raises ValueError.
+
+    `{model}` stands for a name, `{region}` for the region that the name says, `*` for any text.
+    """
+    if text.count("{model}") != 1 or text == "{model}" or text.count("{region}") > 1:
         raise ValueError(f'{text!r} is not a form such as "us.{{model}}" or "ft:{{model}}:*": it needs {{model}} once')
-    parts = (re.escape(part).replace(r"\*", ".*") for part in text.split("{model}"))
-    return re.compile("(?P<model>.+?)".join(parts), re.DOTALL)
+    pattern = re.escape(text).replace(r"\*", ".*")
+    pattern = pattern.replace(re.escape("{model}"), "(?P<model>.+?)")
+    return re.compile(pattern.replace(re.escape("{region}"), "(?P<region>[a-z0-9-]+)"), re.DOTALL)

@@ -13,6 +13,7 @@ of the host program, so a host we do not know costs one dict probe and a known o
     apis                         wire formats, the most likely first
     [models]                     end of a request path -> the model asked for, where the body names none; `*` is any
                                  word, as a model the word that stands there; the first that fits wins
+    prices                       the provider whose price list it bills by, where it has none of its own
     sites                        region -> the provider that bills it (`ap-southeast-1` of alibaba is alibaba-intl)
     [[endpoint]]                 host (`*` any labels, `{region}` the region), region, currency, stream_usage, paths;
                                  `action`: the header that says what a request is, where every one is posted to `/`
@@ -43,7 +44,7 @@ _HOST_V6: Final = re.compile(r"\[(?P<address>[0-9a-f:.]*:[0-9a-f:.]*)\](?P<port>
 _SCHEMA: Final[dict[str, type]] = {
     "id": str, "name": str, "aliases": list, "otel_name": str, "timezone": str, "clock": str, "stream_usage": str,
     "stream_usage_since": str, "null_usage_if_asked": bool,
-    "apis": list, "sites": dict, "paths": dict, "models": dict, "endpoint": list, "usage": dict,
+    "apis": list, "prices": str, "sites": dict, "paths": dict, "models": dict, "endpoint": list, "usage": dict,
 }  # fmt: skip
 _ENDPOINT: Final[dict[str, type]] = {
     "host": str, "region": str, "currency": str, "stream_usage": str, "paths": dict, "action": str, "note": str,
@@ -94,6 +95,7 @@ class Provider:
     null_usage_if_asked: bool = False
     at: str = "end"
     apis: tuple[str, ...] = ()
+    prices: str | None = None
     sites: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
@@ -300,6 +302,7 @@ def _provider(place: str, entry: dict[str, Any], apis: Apis, problems: Problems)
         null_usage_if_asked=entry.get("null_usage_if_asked", False),
         at=entry.get("clock", "end"),
         apis=tuple(entry.get("apis", ("openai.chat", "openai.embeddings"))),
+        prices=entry.get("prices"),
         sites=entry.get("sites", {}),
         paths=entry.get("paths", {}),
         models=entry.get("models", {}),

@@ -93,7 +93,7 @@ def provider_file(
         put(head["head"].strip("\n"))
     put("")
     for form in head.get("forms", []):
-        put(f"[[form]]\nname = {quoted(form)}\n" + ("params = { tuned = true }\n" if form.startswith("ft:") else ""))
+        put(form_lines({"name": form} if isinstance(form, str) else form))
     head_lines = len(writer.lines)
     named: dict[str, tuple[str, Alias]] = {}
     for model in models:
@@ -107,6 +107,12 @@ def provider_file(
                 if alias.name.lower() != model.id.lower():
                     named.setdefault(alias.name, (model.id, alias))
     ids = {model.id.lower() for model in models}
+    for retired in head.get("withdrawn", []):
+        for name in retired["models"]:
+            if name.lower() not in ids:
+                raise ValueError(f"heads.toml: {provider} has no model {name!r} to withdraw")
+            put(f"[[rate]]\nmodel = {quoted(name)}\neffective = {moment(str(retired['on']))}\nwithdrawn = true")
+            put(f'source = {quoted(retired["source"])}\nconfidence = "official"\n')
     for name, target in head.get("aliases", {}).items():
         if target.lower() not in ids:
             raise ValueError(f"heads.toml: {provider} has no model {target!r} for the alias {name!r}")
@@ -121,6 +127,20 @@ def provider_file(
             put("")
     writer.lines += plan_lines(facts, currency)
     return "\n".join(writer.lines).rstrip("\n") + "\n" if len(writer.lines) > head_lines else ""
+
+
+def form_lines(form: dict[str, Any]) -> str:
+    """One `[[form]]`."""
+    lines = ["[[form]]", f"name = {quoted(form['name'])}"]
+    if "of" in form:
+        lines.append(f"of = {quoted(form['of'])}")
+    if "params" in form:
+        said = (
+            f"{name} = {str(value).lower() if isinstance(value, bool) else quoted(value)}"
+            for name, value in form["params"].items()
+        )
+        lines.append(f"params = {{ {', '.join(said)} }}")
+    return "\n".join(lines) + "\n"
 
 
 def write(book: dict[str, str], dry: bool) -> list[str]:

@@ -88,6 +88,8 @@ def _matches(fact: Fact, name: str, want: Any) -> bool:
         return fact.question is want
     if name == "plain":
         return all(not slot.when for slot in fact.slots) is want
+    if name == "condition_lacks":
+        return want not in fact.condition
     if name == "model_has":
         return want in key_of(fact.model, fact.provider)
     if name == "not_model":

@@ -9,6 +9,7 @@
     when       the condition
     multiply   a number, or one per component
     shares     the price as a share of input, per component: written out as prices, tier by tier
+    of         with `multiply`: the factor is on the prices under this condition, and they are written out
     plain      the same for the price without the condition, where the list shows the conditional one
     add        instead of a case: prices of components the entries lack
 """
@@ -61,6 +62,8 @@ class ListRule:
         if "add" in self.entry:
             return self._add(rate)
         when = tuple(sorted((name, str(value).lower()) for name, value in self.entry.get("when", {}).items()))
+        if "of" in self.entry:
+            return self._of_case(rate, when)
         if "plain" not in self.entry and "shares" in self.entry:
             return self._of_input(rate, when)
         if any(set(when) <= set(slot.when) for slot in rate.prices):
@@ -75,6 +78,15 @@ class ListRule:
         for name, price in lacking.items():
             rate.prices[Slot(name)] = Decimal(price)
             rate.givers[Slot(name)] = self.facts[0]
+        return bool(lacking)
+
+    def _of_case(self, rate: Entry, when: tuple[tuple[str, str], ...]) -> bool:
+        """Write out what two conditions at once cost: the prices under one of them, times the factor."""
+        known = tuple(sorted((name, str(value).lower()) for name, value in self.entry["of"].items()))
+        lacking = {s: p for s, p in rate.prices.items() if s.when == known and replace(s, when=when) not in rate.prices}
+        for slot, price in lacking.items():
+            rate.prices[replace(slot, when=when)] = price * Decimal(str(self.entry["multiply"]))
+            rate.givers[replace(slot, when=when)] = self.facts[0]
         return bool(lacking)
 
     def _of_input(self, rate: Entry, when: tuple[tuple[str, str], ...]) -> bool:

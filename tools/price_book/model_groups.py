@@ -33,6 +33,17 @@ _OWNED: Final = frozenset(
         "jdcloud",
         "moorethreads",
         "cerebras",
+        "openrouter",
+        "together",
+        "deepinfra",
+        "novita",
+        "nebius",
+        "sambanova",
+        "baseten",
+        "vercel",
+        "cloudflare",
+        "watsonx",
+        "venice",
     }
 )
 _LABEL: Final = re.compile(r"[\s≤≥<>()（）]|新品")

@@ -26,6 +26,7 @@ FAMILIES: Final[Mapping[str, tuple[str, int]]] = {
     "litellm": ("litellm", 66),
     "mlflow==": ("litellm", 65),
     "npm @earendil-works/pi-ai": ("models.dev", 73),
+    "npm @oh-my-pi/pi-catalog": ("models.dev", 71),
     "genai-prices==": ("genai-prices", 66),
     "openai-cost-calculator": ("cost-calculator", 78),
     "AgentOps-AI/tokencost": ("litellm", 58),
@@ -81,6 +82,7 @@ _QUANTITIES: Final[Mapping[tuple[str, str], tuple[str, int | Decimal]]] = {
     ("web_search", "per_1k_calls"): ("web_search", 1),
     ("request", "per_1k_requests"): ("request", 1),
     ("rerank_query", "per_call"): ("rerank", 1_000),
+    ("ocr", "per_1k_pages"): ("pages", 1),
     ("cache_call", "per_call"): ("cache_hit", 1),
     ("cache_storage", "per_1m_tokens_hour"): ("cache_storage", 1),
     ("cache_storage", "per_1m_tokens_minute"): ("cache_storage_minutes", 1),
@@ -159,7 +161,7 @@ def _one_condition(part: str, answer: dict[str, str], raw: Mapping[str, Any]) ->
         answer["speed"] = "fast"
     elif part == "thinking=false":
         pass  # the base price
-    elif name in ("thinking", "ttl", "quality", "size", "tuned") or name in (
+    elif name in ("thinking", "ttl", "quality", "size", "resolution", "search_context_size", "tuned") or name in (
         "audio_input_tokens",
         "image_input_tokens",
         "video_input_tokens",

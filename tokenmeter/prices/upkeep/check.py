@@ -35,7 +35,7 @@ _RATE: Final = (
 _CASE: Final = ("when", "multiply", "stack", "drop", "note", BOTH)
 _WINDOW: Final = ("zone", "days", "hours", "calendar", "holidays", "makeup", "note")
 _ALIAS: Final = ("model", "of", "from", "until", "source", "note", "confidence")
-_FORM: Final = ("name", "params", "note")
+_FORM: Final = ("name", "of", "params", "note")
 _EXCEPTION: Final = ("models", "rule", "reason", "source")
 _DISCOUNT: Final = ("models", "multiply", "from", "until", "note")
 # What each key holds, wherever it stands.
