@@ -104,6 +104,7 @@ kill: $(READY)
 
 # One row for each hostile setting: what was lost, doubled, changed or kept.
 attacks: $(READY)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --group attacks
 	$(PY) -m tests.real.attacks $(ARGS)
 
 # The price book from its facts and decisions: what changed, by model. ARGS=--check writes nothing; ARGS=--unused lists
