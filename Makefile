@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 FIND := for one in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; exit; }; done
 
-.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer span-trees differential soak kill attacks check format bench docs prices clean
+.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer span-trees differential soak kill attacks check format bench docs prices prices-read clean
 
 $(READY): pyproject.toml
 	@found=$$($(FIND)); test -n "$$found" || { echo "tokenmeter needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }; \
@@ -104,12 +104,18 @@ kill: $(READY)
 
 # One row for each hostile setting: what was lost, doubled, changed or kept.
 attacks: $(READY)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --group attacks
 	$(PY) -m tests.real.attacks $(ARGS)
 
 # The price book from its facts and decisions: what changed, by model. ARGS=--check writes nothing; ARGS=--unused lists
 # the facts in no rate, each with the reason.
 prices: $(READY)
 	$(PY) -m tools.price_book $(ARGS)
+
+# Read the newest packages of the sources (pip download, npm pack), append what is new to the facts, compile. ARGS="litellm
+# mlflow" reads some; ARGS="--given litellm=FILE.whl" takes a package that is here.
+prices-read: $(READY)
+	$(PY) -m tools.price_book --read $(ARGS)
 
 bench: $(READY)
 	$(PY) benchmarks/overhead.py

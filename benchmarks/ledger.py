@@ -21,7 +21,7 @@ from typing import Any
 
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.query import Question, ask
-from tokenmeter.ledger.rows import INSERT, row
+from tokenmeter.ledger.rows import insert, row
 from tokenmeter.ledger.schema import open_for_writing
 from tokenmeter.ledger.writer import COMMIT_RECORDS, Ledger
 from tokenmeter.prices.book import load_book
@@ -81,7 +81,7 @@ def caller(folder: Path, count: int) -> None:
 
     def direct(record: Record) -> None:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(INSERT, row(record))
+        connection.execute(insert(1), row(record))
         connection.execute("COMMIT")
 
     fresh = [made(number) for number in range(count)]
@@ -111,7 +111,7 @@ def writer(folder: Path, count: int) -> Path:
     start = time.perf_counter()
     for first in range(0, count, COMMIT_RECORDS):
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(INSERT, rows[first : first + COMMIT_RECORDS])
+        connection.executemany(insert(1), rows[first : first + COMMIT_RECORDS])
         connection.execute("COMMIT")
     bare = time.perf_counter() - start
     connection.close()

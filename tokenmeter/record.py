@@ -181,7 +181,8 @@ class Sink(Protocol):
     """Where records go. A sink that fails is logged and never starves the next one.
 
     Calls to a model that a sink makes while it writes are summed and go to the ledger, but to no sink that may make
-    calls itself: every sink may, unless its `makes_calls` is False.
+    calls itself: every sink may, unless its `makes_calls` is False. The same holds on a thread that begins in one of
+    its methods; give a thread that begins elsewhere the context, by `tokenmeter.carry(function)` inside `write`.
     """
 
     def write(self, record: Record) -> None:

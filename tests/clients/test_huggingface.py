@@ -30,4 +30,6 @@ class TestHuggingFace(Matrix):
         stream=lambda client, model: client.chat_completion(MESSAGES, model=model, **ASKED),
         astream=lambda client, model: client.chat_completion(MESSAGES, model=model, **ASKED),
         closed=(End.CLOSED_EARLY, End.DROPPED),
+        # Raised by functions that read what `_inner_post` gives; the body below them is left to the collector.
+        unseen=("bad=1", "bad=null", "async bad=1", "async bad=null"),
     )

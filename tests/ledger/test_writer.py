@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from tests.rigs.ledger_rows import rows
 from tests.rigs.made_records import record
 from tokenmeter._support import guard
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.ledger.file import LedgerFile
+from tokenmeter.ledger.rows import row
 from tokenmeter.ledger.writer import Ledger
 
 
@@ -46,10 +51,10 @@ def test_a_record_that_cannot_be_stored_does_not_take_its_neighbours_with_it(led
     ledger.write(record(id="unreadable", started_ns="yesterday"))
     ledger.write(record(id="after"))
     assert ledger.flush()
-    assert [row["id"] for row in rows(path)] == ["before", "after"]
+    assert [one["id"] for one in rows(path)] == ["before", "after"]
     assert ledger.health()["lost"] == 2
     assert ledger.flush()
-    assert sum(row["calls"] for row in rows(path, table="losses")) == 2
+    assert sum(one["calls"] for one in rows(path, table="losses")) == 2
 
 
 def test_the_same_record_twice_is_one_row(ledger: Ledger, path: Path) -> None:
@@ -66,7 +71,7 @@ def test_order_is_kept_and_batches_lose_nothing(ledger: Ledger, path: Path) -> N
     for id_ in ids:
         ledger.write(record(id=id_))
     assert ledger.flush(30)
-    assert [row["id"] for row in rows(path, "id")] == ids
+    assert [one["id"] for one in rows(path, "id")] == ids
 
 
 def test_threads_write_at_once(ledger: Ledger, path: Path) -> None:
@@ -80,7 +85,7 @@ def test_threads_write_at_once(ledger: Ledger, path: Path) -> None:
     for thread in threads:
         thread.join()
     assert ledger.flush(30)
-    assert {row["id"] for row in rows(path, "id")} == {f"{a}-{b}" for a in range(6) for b in range(300)}
+    assert {one["id"] for one in rows(path, "id")} == {f"{a}-{b}" for a in range(6) for b in range(300)}
 
 
 def test_records_written_by_the_garbage_collector_do_not_lock_the_writer(ledger: Ledger, path: Path) -> None:
@@ -137,6 +142,37 @@ def test_a_queue_without_room_is_refused(path: Path) -> None:
         Ledger(path, queue_size=0)
 
 
+def test_a_full_queue_slows_its_callers_down_and_loses_nothing(path: Path) -> None:
+    ledger = Ledger(path, queue_size=20)
+
+    def work(name: int) -> None:
+        for number in range(500):
+            ledger.write(record(id=f"{name}-{number}"))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ledger.flush(30)
+    assert ledger.health()["lost"] == 0
+    assert {one["id"] for one in rows(path, "id")} == {f"{a}-{b}" for a in range(4) for b in range(500)}
+    ledger.close()
+
+
+@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 130])
+@pytest.mark.parametrize("variables", [32_766, 999])
+def test_rows_are_whole_however_many_go_into_one_statement(count: int, variables: int, path: Path) -> None:
+    file = LedgerFile(str(path))
+    file.write([row(record(id="first"))])
+    assert file._connection is not None
+    file._connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, variables)
+    sent = [record(id=f"r{number}", port=number) for number in range(count)]
+    assert file.write([row(one) for one in sent]) == 0
+    file.let_go()
+    assert [(one["id"], one["port"]) for one in rows(path)[1:]] == [(f"r{n}", n) for n in range(count)]
+
+
 # A file that cannot be written ------------------------------------------------------------------------------------
 
 
@@ -159,7 +195,31 @@ def test_a_full_queue_counts_what_it_cannot_hold_and_the_file_says_so_later(tmp_
     path.parent.mkdir()
     assert ledger.flush()
     assert len(rows(path)) == 13 - lost
-    assert [(row["calls"], row["reason"]) for row in rows(path, table="losses")] == [
+    assert [(one["calls"], one["reason"]) for one in rows(path, table="losses")] == [
         (lost, "the queue was full while the file could not be written")
     ]
+    ledger.close()
+
+
+def test_callers_of_a_locked_ledger_wait_once_and_losses_are_logged_once(path: Path, caplog: Any) -> None:
+    ledger = Ledger(path, queue_size=5)
+    ledger.write(record())
+    assert ledger.flush()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        longest = 0.0
+        for _ in range(40):
+            began = time.monotonic()
+            ledger.write(record())
+            longest = max(longest, time.monotonic() - began)
+        assert longest < 10  # 2 s, on an idle machine
+        health = ledger.health()
+        assert health["lost"] == 35
+        assert caplog.text.count("later ones are lost until it is written again") == 1
+        other.execute("ROLLBACK")
+    until = time.monotonic() + 60
+    while not ledger.flush(5):
+        assert time.monotonic() < until
+    assert len(rows(path)) == 6
+    assert sum(one["calls"] for one in rows(path, table="losses")) == 35
     ledger.close()

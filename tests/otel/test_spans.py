@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from tests.rigs.made_records import priced, record, unpriced
 from tests.rigs.otel_rig import Rig, in_production
 from tokenmeter.money import Money
-from tokenmeter.otel import semconv
+from tokenmeter.otel import attributes, semconv
 from tokenmeter.otel.metrics import Metrics
 from tokenmeter.otel.spans import CallSpans
 from tokenmeter.record import Attempt, End, Record
@@ -527,3 +527,13 @@ def test_a_scope_has_no_gen_ai_attribute() -> None:
     assert span is not None
     span.finish(Sums(), 500)
     assert not [name for name in rig.spans[0].attributes or {} if name.startswith("gen_ai.")], "others add these up"
+
+
+def test_what_is_remembered_of_prices_does_not_grow_by_calls_that_have_none() -> None:
+    priced_offer = priced("1").offer
+    first = attributes._of_offer(priced_offer)
+    assert attributes._of_offer(priced_offer) is first
+    before = len(attributes._offers)
+    for _ in range(20):
+        attributes._of_offer(unpriced().offer)
+    assert len(attributes._offers) == before

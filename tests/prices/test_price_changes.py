@@ -524,7 +524,7 @@ WHOLE_CALLS = [
             ("high", "0.012", {"search_context_size": "high"}),
         ]
     ),
-    case("the region that an ARN names", "aws-bedrock", REGIONAL_ARN, NOW, tokens(10_000, 1_000), "0.00331"),
+    case("the region that an ARN names", "aws-bedrock", REGIONAL_ARN, "2026-11-22", tokens(10_000, 1_000), "0.00331"),
 ]
 
 

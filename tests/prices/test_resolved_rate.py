@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenmeter.prices.book import Book
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import Case, Prices, Range
 from tokenmeter.prices.resolved_rate import Cells, read_facts
@@ -76,3 +80,56 @@ def test_every_region_of_the_catalogue_is_known() -> None:
     }
     assert regions
     assert not [one for one in regions if region.flags(one, False)]
+
+
+TWO = """
+provider = "acme"
+currency = "USD"
+timezone = "UTC"
+[[rate]]
+model = "m"
+effective = 2026-01-01
+input = 4
+output = 4
+[[rate.case]]
+when = { tuned = true }
+input = 8
+output = 8
+[[rate.case]]
+when = { service_tier = "flex" }
+multiply = 0.5
+[[rate.case]]
+when = { batch = true }
+input = 2
+output = 2
+[[rate.case]]
+when = { deployment = "data_zone" }
+input = 5
+output = 5
+[[rate.case]]
+when = { deployment = "data_zone", batch = true }
+input = 3
+output = 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("params", "amount", "reason"),
+    [
+        pytest.param({"tuned": True}, 8, None, id="one"),
+        pytest.param(
+            {"tuned": True, "batch": True}, None, "no rate for batch = true together with tuned = true", id="two"
+        ),
+        pytest.param({"deployment": "data_zone", "batch": True}, 3, None, id="a case for both"),
+        pytest.param({"tuned": True, "service_tier": "flex"}, 4, None, id="a multiplier on top"),
+        pytest.param({"tuned": True, "service_tier": "default"}, 8, None, id="a neutral value is no condition"),
+    ],
+)
+def test_two_conditions_have_a_price_together_or_none(
+    params: dict[str, object], amount: int | None, reason: str
+) -> None:
+    usage = Usage(input_tokens=1_000_000, output_tokens=0)
+    cost = Book.of(tomllib.loads(TWO, parse_float=Decimal)).price(
+        usage, provider="acme", model="m", at="2026-02-01", params=params
+    )
+    assert (cost.total.amount if cost.total else None, cost.reason) == (amount, reason)

@@ -52,6 +52,32 @@ def test_a_forecast_of_a_day_to_come_marks_the_price_that_goes_on(tmp_path: Path
     assert str(rate["announced"]) == "2026-09-01"
 
 
+def test_a_vendor_that_announces_a_price_is_waited_for_too(tmp_path: Path) -> None:
+    """Anthropic's page announced a rise of Claude Sonnet 5 for 2026-09-01, and took it back."""
+    text = (OLD + RISE).replace("by=catalog", "by=vendor_doc")
+    assert prices(compiled(tmp_path, text + later(2, "2026-09-10"))) == [("2026-06-30", 2)]
+    assert prices(compiled(tmp_path, text + later(3, "2026-09-10"))) == [("2026-06-30", 2), ("2026-09-01", 3)]
+
+
+def test_a_price_read_long_after_it_was_announced_and_refuted_is_of_its_own_day(tmp_path: Path) -> None:
+    text = (
+        OLD
+        + RISE
+        + later(2, "2026-09-10")
+        + later(3, "2027-01-10").replace("anomalyco/models.dev", "langfuse/langfuse")
+    )
+    assert ("2026-09-01", 3) not in prices(compiled(tmp_path, text))
+
+
+def test_a_finer_list_holds_from_the_day_it_was_seen(tmp_path: Path) -> None:
+    tiers = later(2, "2026-07-10").replace(
+        "input 2 USD", "input 2 USD tier=input<=128000\ninput 4 USD tier=input>128000"
+    )
+    first, finer = compiled(tmp_path, OLD + tiers)["rate"]
+    assert "case" not in first
+    assert [case["input"] for case in finer["case"]] == [4]
+
+
 def test_a_refuted_announcement_marks_nothing(tmp_path: Path) -> None:
     (rate,) = compiled(tmp_path, OLD + RISE + later(2, "2026-09-10"))["rate"]
     assert "announced" not in rate

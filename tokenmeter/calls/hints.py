@@ -8,7 +8,7 @@ from typing import Final
 
 from tokenmeter._support.guard import logger
 
-__all__ = ["empty_scope", "observed_late", "outside_scopes"]
+__all__ = ["empty_scope", "observed_late", "outside_scopes", "sink_calls_itself"]
 
 _said: Final[set[str]] = set()
 
@@ -30,6 +30,14 @@ def empty_scope(name: str) -> None:
         "the scope %r ended and no call was metered: call tokenmeter.instrument() at the start of the program, or "
         "tokenmeter.wrap(client) for one client",
         name,
+    )
+
+
+def sink_calls_itself() -> None:
+    """A call opens on a thread that a sink has begun."""
+    _say(
+        "calls to a model that a sink makes on a thread of its own are summed and go to the ledger, and are not handed "
+        "to sinks again: where a sink's thread makes the calls of the program, set makes_calls = False on its class"
     )
 
 

@@ -30,11 +30,12 @@ from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
 from tokenmeter.calls.context import HANDING_ON, OPEN_SCOPES, handing_on
 from tokenmeter.calls.deferred import DeferredCalls
-from tokenmeter.calls.hints import outside_scopes
+from tokenmeter.calls.hints import outside_scopes, sink_calls_itself
 from tokenmeter.calls.later_answers import forget_announcement, keep
 from tokenmeter.calls.opencall import Calibrates, OpenCall, Route, ScopeNode, Spans
 from tokenmeter.calls.response import BodyReading
 from tokenmeter.calls.settle import LongCount, make_record
+from tokenmeter.calls.sink_threads import code_of_sinks, runs_for_a_sink
 from tokenmeter.calls.stream_response import StreamReading
 from tokenmeter.record import End, Record, Sink
 from tokenmeter.wire.request_body import json_copy
@@ -104,6 +105,7 @@ class Lifecycle:
         self.sinks = tuple(sinks)
         self._calling = tuple(one for one in self.sinks if getattr(one, "makes_calls", True))
         self._quiet = tuple(one for one in self.sinks if one not in self._calling)
+        self._sink_code = code_of_sinks(self._calling)
 
     def add_sink(self, sink: Sink) -> None:
         """Hand every later record to this sink too."""
@@ -163,6 +165,9 @@ class Lifecycle:
         inside = HANDING_ON.get()
         if inside is not None:
             call.inner = True
+        elif self._sink_code and runs_for_a_sink(self._sink_code):
+            call.inner = True
+            sink_calls_itself()
         if self.spans is not None and inside in (None, "sink"):
             if span_later:
                 call.span_due = True

@@ -210,8 +210,9 @@ class OpenCall:
 
     client: int = 0
     """id of the SDK client whose request this is."""
-    sender: object = None
-    """The HTTP client of that SDK client: its requests meanwhile belong to this call, whatever their path."""
+    sender: int = 0
+    """id of that SDK client's HTTP client: its requests meanwhile belong to this call, whatever their path. The client
+    itself would live as long as the call, and with it the connections of a forgotten stream."""
     span_due: bool = False
     """The SDK makes a span of its own before it sends: the call's span is decided at the first request."""
     inner: bool = False

@@ -13,23 +13,27 @@ if TYPE_CHECKING:
     import argparse
 
     from tokenmeter.prices.book import Book
+    from tokenmeter.prices.price_file import PriceFile
 
 
 def check(args: argparse.Namespace) -> int:
     """Print findings of the audit; returns 1 if one is almost surely a mistake. Raises CatalogError for a bad file."""
     from datetime import UTC, datetime
 
-    from tokenmeter.prices.book import Book, load_book
+    from tokenmeter.prices.book import load_book, read_overlays
     from tokenmeter.prices.upkeep.audit import audit
 
-    book = Book.of(*args.files) if args.files else load_book()
-    book.check()
-    findings = [
-        finding
-        for provider in providers_asked(args, book)
-        for file in book.files(provider)
-        for finding in audit(file, datetime.now(UTC).date())
-    ]
+    book = load_book()
+    overlays = read_overlays(args.files, book) if args.files else ()
+    book = book.with_overlay(*overlays)
+    if not overlays:
+        book.check()
+    files: list[tuple[PriceFile, list[PriceFile]]] = []  # each file to look at, with those that it is laid over
+    for provider in providers_asked(args, book):
+        stack = list(book.files(provider))
+        asked = [at for at, file in enumerate(stack) if not overlays or any(file.data is one for one in overlays)]
+        files += [(stack[at], stack[:at]) for at in asked]
+    findings = [finding for file, below in files for finding in audit(file, datetime.now(UTC).date(), below)]
     problems = [finding for finding in findings if finding.severity == "problem"]
     if args.coverage:
         return _coverage(args, book)
@@ -42,8 +46,8 @@ def check(args: argparse.Namespace) -> int:
     for finding in findings:
         kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
     kinds_found = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
-    providers = providers_asked(args, book)
-    rates = sum(len(file.data.get("rate", ())) for provider in providers for file in book.files(provider))
+    providers = {file.provider for file, _ in files}
+    rates = sum(len(file.data.get("rate", ())) for file, _ in files)
     notices = len(findings) - len(problems)
     print(f"{rates} rates of {len(providers)} providers: {len(problems)} problems, {notices} notices ({kinds_found})")
     return 1 if problems else 0

@@ -12,13 +12,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.generators import close_or_follow
 from tokenmeter.clients.support.group import async_grouped, grouped
+from tokenmeter.clients.support.stream_errors import stepping, watching
 from tokenmeter.clients.table import SDKS, WireOnly
+from tokenmeter.clients.transport.tee import call_of_body
+
+if TYPE_CHECKING:
+    from tokenmeter.calls.opencall import OpenCall
 
 __all__ = ["install", "mark"]
 
@@ -31,6 +36,8 @@ def install() -> None:
     for package, sdk in _SDKS.items():
         for method in sdk.methods:
             hooks.on_import(method.module, _hook(package, sdk))
+        for method in sdk.streams:
+            hooks.on_import(method.module, _hook_streams(sdk))
 
 
 def mark(client: object, made: hooks.Mark) -> None:
@@ -57,6 +64,21 @@ def _hook(package: str, sdk: WireOnly) -> Callable[[Any], None]:
                 hooks.unknown_version(package, f"{method.owner}.{method.name}")
 
     return hook
+
+
+def _hook_streams(sdk: WireOnly) -> Callable[[Any], None]:
+    def hook(module: Any) -> None:
+        for method in sdk.streams:
+            owner = getattr(module, method.owner, None)
+            if method.module == module.__name__ and owner is not None:
+                watch = stepping if method.name in ("__next__", "__anext__") else watching
+                hooks.patch(owner, method.name, watch(_call_of_stream))
+
+    return hook
+
+
+def _call_of_stream(stream: Any) -> OpenCall | None:
+    return call_of_body(getattr(stream.response, "stream", None))
 
 
 def _carrier(sdk: WireOnly) -> Callable[[Any], Any]:

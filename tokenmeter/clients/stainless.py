@@ -223,7 +223,7 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     stream = bool(kwargs.get("stream"))
     call = meter.open_call(route, model_of(merged), stream=stream, body=merged, span_later=sdk.own_spans)
     call.client = id(client)
-    call.sender = getattr(client, "_client", None)
+    call.sender = id(getattr(client, "_client", None))
     if stream and route.asks:
         with guard("asking for stream usage"):
             if _can_hide(options, kwargs, loaded.streams):

@@ -47,6 +47,9 @@ class WireOnly:
     """From the object whose method runs to the one that carries the client's mark."""
     marked: tuple[str, ...] = ("",)
     """From the client to what carries its mark: the carrier, and the HTTP clients, for calls outside any method."""
+    streams: tuple[Method, ...] = ()
+    """The methods of its stream classes that give the next event or make the iterator, and raise at a bad one. The
+    stream has the HTTP response in its attribute `response`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,13 @@ SDKS: Final[Mapping[str, SupportedSdk]] = {
             ),
             carrier="sdk_configuration",
             marked=("sdk_configuration", "sdk_configuration.client", "sdk_configuration.async_client"),
+            streams=tuple(
+                method
+                for home in _MISTRAL_HOMES
+                for method in _both(
+                    f"{home}.utils.eventstreaming", "EventStream", "__next__", "EventStreamAsync", "__anext__"
+                )
+            ),
         ),
     ),
     "cohere": SupportedSdk(
@@ -156,7 +166,11 @@ SDKS: Final[Mapping[str, SupportedSdk]] = {
         (0,),
         ("zhipu",),
         "zai",
-        shape=WireOnly((Method("zai.core._http_client", "HttpClient", "request"),), marked=("", "_client")),
+        shape=WireOnly(
+            (Method("zai.core._http_client", "HttpClient", "request"),),
+            marked=("", "_client"),
+            streams=(Method("zai.core._streaming", "StreamResponse", "__stream__"),),
+        ),
     ),
     "zhipuai": SupportedSdk(
         "by_wire",
@@ -164,7 +178,11 @@ SDKS: Final[Mapping[str, SupportedSdk]] = {
         (2,),
         ("zhipu",),
         "zhipu",
-        shape=WireOnly((Method("zhipuai.core._http_client", "HttpClient", "request"),), marked=("", "_client")),
+        shape=WireOnly(
+            (Method("zhipuai.core._http_client", "HttpClient", "request"),),
+            marked=("", "_client"),
+            streams=(Method("zhipuai.core._sse_client", "StreamResponse", "__stream__"),),
+        ),
     ),
     # No retries. The hook makes a call of what it sends to a machine that is not in the map of hosts.
     "ollama": SupportedSdk(

@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
 from tokenmeter.ledger import rows as ledger_rows
@@ -20,23 +21,19 @@ from tokenmeter.ledger import schema
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["LedgerFile", "Loss"]
+    from tokenmeter.ledger.losses import Loss
+
+__all__ = ["LedgerFile"]
 
 _logger: Final = logging.getLogger("tokenmeter.ledger")
 
 # Other processes' commits hold the file for milliseconds: only a lock that outlasts this many attempts is news.
 _PATIENT_ATTEMPTS: Final = 3
 
+_Row = tuple[Any, ...]
+
+_ROWS_AT_ONCE: Final = 64
 _LOSS: Final = "INSERT INTO losses (first_us, last_us, calls, reason) VALUES (?, ?, ?, ?)"
-
-
-class Loss(NamedTuple):
-    """Calls that could not be kept, between two instants (microseconds since the epoch)."""
-
-    first_us: int
-    last_us: int
-    calls: int
-    reason: str
 
 
 class LedgerFile:
@@ -51,15 +48,20 @@ class LedgerFile:
         self._log_identity: tuple[int, int] | None = None  # of the -wal file, once it is there
         self._failures = 0
 
-    def write(self, rows: Sequence[tuple[Any, ...]], losses: Sequence[Loss]) -> int | None:
-        """Commit rows and losses together; how many rows could not be stored, or None to try it all again later."""
+    def write(self, rows: Sequence[_Row], losses: Sequence[Loss] = (), *, unpriced: Sequence[_Row] = ()) -> int | None:
+        """Commit rows and losses together; how many rows could not be stored, or None to try it all again later.
+
+        `unpriced` are rows that will come again with their cost: they are stored too, and not counted.
+        """
         import sqlite3
 
         try:
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
+            _insert(connection, unpriced)
             refused = _insert(connection, rows)
-            connection.executemany(_LOSS, losses)
+            if losses:
+                connection.executemany(_LOSS, losses)
             connection.execute("COMMIT")
             if self._log_identity is None:
                 self._log_identity = _identity(self.path + "-wal")
@@ -117,18 +119,37 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> int:
+def _insert(connection: sqlite3.Connection, rows: Sequence[_Row]) -> int:
     """Insert rows; how many SQLite cannot hold. One such row does not take the others with it."""
     import sqlite3
 
     try:
-        connection.executemany(ledger_rows.INSERT, rows)
+        _insert_many(connection, rows)
     except (OverflowError, UnicodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.IntegrityError):
         # Rows before the failing one are in already; inserting them again changes nothing.
         refused = len(rows)
         for values in rows:
             with guard("storing a record in the ledger"):
-                connection.execute(ledger_rows.INSERT, values)
+                connection.execute(ledger_rows.insert(1), values)
                 refused -= 1
         return refused
     return 0
+
+
+def _insert_many(connection: sqlite3.Connection, rows: Sequence[_Row]) -> None:
+    """Insert rows, as many by one statement as SQLite takes.
+
+    Each statement gives up the interpreter's lock. In a program that computes, the writer waits milliseconds to get it
+    back, so a statement for each row would hold up a batch by seconds.
+    """
+    import sqlite3
+
+    size = _ROWS_AT_ONCE
+    while size * len(ledger_rows.COLUMNS) > connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER):
+        size //= 2
+    at = 0
+    while at < len(rows):
+        while size > len(rows) - at:
+            size //= 2
+        connection.execute(ledger_rows.insert(size), tuple(chain.from_iterable(rows[at : at + size])))
+        at += size

@@ -20,7 +20,7 @@ from tokenmeter.money import plain
 from tokenmeter.record import Attempt, Record
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
-__all__ = ["COLUMNS", "INSERT", "NOT_YET_PRICED", "row"]
+__all__ = ["COLUMNS", "NOT_YET_PRICED", "insert", "row"]
 
 _COST: Final = ("rate_id", "effective_from", "dating", "confidence", "list", "book", "covered_by")
 
@@ -43,9 +43,10 @@ _PRICED: Final = (
 
 # The same record again changes nothing (a commit whose answer was lost is repeated), but for the cost of a row that
 # was written before the price book was loaded.
-INSERT: Final = (
-    f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "  # noqa: S608  (names of our own)
-    f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _PRICED)} "
+_INSERT: Final = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES "  # noqa: S608  (names of our own)
+_ROW: Final = f"({', '.join('?' * len(COLUMNS))})"
+_AGAIN: Final = (
+    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _PRICED)} "
     f"WHERE calls.cost_reason = '{NOT_YET_PRICED}'"
 )
 
@@ -148,6 +149,12 @@ def _cost(record: Record) -> dict[str, Any]:
             "cost_source": None if cost.amount is None else cost.source,
         }
     return {"status": "unpriced", "cost_reason": "pricing failed; the log says why"}
+
+
+@lru_cache
+def insert(rows: int) -> str:
+    """The statement that inserts so many rows, given the values of all of them in one sequence."""
+    return _INSERT + ", ".join([_ROW] * rows) + _AGAIN
 
 
 def row(record: Record, *, priced: bool = True) -> tuple[Any, ...]:

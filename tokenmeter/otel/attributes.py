@@ -187,6 +187,6 @@ def _of_offer(offer: Offer) -> Attributes:
         )
         if value is not None
     }
-    if len(_offers) < _OFFERS_MOST:
+    if offer.rate_id is not None and len(_offers) < _OFFERS_MOST:  # others are of one call
         _offers[id(offer)] = (offer, attributes)
     return attributes

@@ -14,6 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
+from itertools import combinations
 from typing import Any, Final, NamedTuple
 
 from tokenmeter.cost import Price
@@ -171,14 +172,29 @@ def open_cases(
 
 
 def _why_unlisted(facts: RequestFacts, cases: list[Case], schema: PriceSchema) -> str | None:
-    """Why the rate has no price for this request: it asks for something that no case in force lists."""
+    """Why the rate has no price for this request: it asks for something that no case in force lists.
+
+    Two such conditions have a price together only if a case names both, or one of them multiplies: of two set prices
+    neither is the price of both.
+    """
+    asked: dict[str, str] = {}
     for name, value in facts.values.items():
         condition = schema.conditions[name]
         if condition.refuse_unlisted and value is not False and value not in condition.neutral:
-            asked = (case.switches if condition.yes_no else case.names for case in cases)
-            if not any(name in conditions for conditions in asked):
+            if not any(_names(case, name) for case in cases):
                 return f"no rate for {name} = {str(value).lower()}"
+            asked[name] = str(value).lower()
+    for one, two in combinations(asked, 2):
+        apart = [
+            [c for c in cases if c.sets and _names(c, a) and not _names(c, b)] for a, b in ((one, two), (two, one))
+        ]
+        if all(apart) and not any(_names(case, one) and _names(case, two) for case in cases):
+            return f"no rate for {one} = {asked[one]} together with {two} = {asked[two]}"
     return None
+
+
+def _names(case: Case, condition: str) -> bool:
+    return condition in case.switches or condition in case.names
 
 
 def _apply(base: Mapping[str, Decimal], cases: list[Case]) -> dict[str, Decimal]:

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tools.price_book.book_changes import changes
@@ -15,6 +16,10 @@ from tools.price_book.fact_coverage import coverage, summary, unused
 from tools.price_book.fact_files import FOLDER, FactError, read_rows, write_files
 from tools.price_book.facts import Fact, read_facts
 from tools.price_book.list_rules import load_list_rules
+from tools.price_book.sources.read_sources import read_sources
+from tools.price_book.sources.table import SOURCES
+
+READ = f"read sources (all, or of {', '.join(SOURCES)}), append their new facts, then compile"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     look.add_argument("--unused", action="store_true", help="write nothing; print each fact left out, with the reason")
     look.add_argument("--export", type=Path, metavar="FILE", help="write the facts as JSON Lines, and no book")
     look.add_argument("--import", dest="to", type=Path, metavar="FOLDER", help="write FACTS as fact files in FOLDER")
+    look.add_argument("--read", nargs="*", choices=[*SOURCES], metavar="SOURCE", help=READ)
+    parser.add_argument("--given", action="append", default=[], metavar="SOURCE=PATH", help="a package not to download")
+    parser.add_argument(
+        "--day", default=datetime.now(UTC).date().isoformat(), help="the day of the reading (default: today)"
+    )
     args = parser.parse_args(argv)
+    if args.read is not None:
+        given = {name: Path(path) for name, _, path in (one.partition("=") for one in args.given)}
+        if unknown := given.keys() - SOURCES.keys():
+            parser.error(f"--given {', '.join(sorted(unknown))}: no such source; there are {', '.join(SOURCES)}")
+        for line in read_sources(args.read or [*(given or SOURCES)], given, args.day):
+            print(line)
     if not args.facts.exists():
         print(f"{args.facts}: no such folder or file of facts", file=sys.stderr)
         return 2

@@ -14,11 +14,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
-from tools.price_book.entries import Entry
+from tokenmeter.prices.model_names import form_pattern
+from tools.price_book.completion import completion, stand_ins_of
+from tools.price_book.entries import Entry, joined, without_repeats
 from tools.price_book.facts import Fact
 from tools.price_book.list_rules import ListRule, load_list_rules
 from tools.price_book.merge_conditions import entries_of
-from tools.price_book.model_groups import Alias, Model, group
+from tools.price_book.model_groups import Alias, Model, group, key_of
 from tools.price_book.plans import plan_lines
 from tools.price_book.rate_cards import day
 from tools.price_book.toml_text import quoted
@@ -97,9 +99,10 @@ def provider_file(
     head_lines = len(writer.lines)
     named: dict[str, tuple[str, Alias]] = {}
     for model in models:
-        rates = without_gaps(entries_of(model))
+        rates = without_gaps(entries_of(model, completion(model, head, rules)))
         for rule in rules:
             rule.apply(model, rates)
+        rates = joined(without_repeats(rates, stand_ins_of(head)))
         for rate, after in zip_longest(rates, rates[1:]):
             writer.rate(model, rate, after.start if after else None)
         if rates:
@@ -118,15 +121,23 @@ def provider_file(
             raise ValueError(f"heads.toml: {provider} has no model {target!r} for the alias {name!r}")
         named.setdefault(name, (target, Alias(name, None, None)))
     for name, (target, alias) in sorted(named.items()):
-        if name.lower() not in ids:
+        if name.lower() not in ids or alias.until:
             put(f"[[alias]]\nmodel = {quoted(name)}\nof = {quoted(target)}")
-            if alias.start:
-                put(f"from = {moment(alias.start)}")
+            start = alias.seen if _is_a_form(name, target, provider, head.get("forms", ())) else None
+            if alias.start or start:
+                put(f"from = {moment(alias.start or start or '')}")
             if alias.until:
                 put(f"until = {moment(alias.until)}")
             put("")
     writer.lines += plan_lines(facts, currency)
     return "\n".join(writer.lines).rstrip("\n") + "\n" if len(writer.lines) > head_lines else ""
+
+
+def _is_a_form(name: str, target: str, provider: str, forms: Sequence[Any]) -> bool:
+    """Whether the name is also a safe spelling of another model, which it means until a source says otherwise."""
+    names = (form if isinstance(form, str) else form["name"] for form in forms)
+    inner = (match["model"] for form in names if (match := form_pattern(form).fullmatch(name)))
+    return any(key_of(model, provider) != key_of(target, provider) for model in inner)
 
 
 def form_lines(form: dict[str, Any]) -> str:

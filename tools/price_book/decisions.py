@@ -7,6 +7,9 @@
 "< 2025-01-01"); `then` may `drop` facts, `keep` them against a majority, take them as `official`, rename the `model`,
 set `effective`, `until`, `first`, the conditions (`when`), the `component`, the `tier` or its `edge`, make the edge
 `inclusive`, `multiply` the price, or give the same price to other models `also`.
+
+`decided` is the day on which the decisions of a file were made, or one of them: what they say of dates holds for facts
+that were read by then, so that a later reading speaks for its own days.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ from tools.price_book.model_groups import key_of
 FOLDER: Final = Path(__file__).parent / "decisions"
 
 
+_DATES: Final = frozenset({"effective", "until", "first", "last"})
+
+
 @dataclass(frozen=True)
 class Decision:
     """One question about some facts, with its answer."""
@@ -34,9 +40,13 @@ class Decision:
     reason: str
     where: Mapping[str, Any]
     then: Mapping[str, Any]
+    decided: str = ""
 
     def covers(self, fact: Fact) -> bool:
         """Whether the question is about this fact."""
+        read = fact.raw["source_date"] or ""
+        if self.decided and read > self.decided and not _DATES.isdisjoint(self.then):
+            return False
         return fact.provider == self.provider and all(_matches(fact, name, want) for name, want in self.where.items())
 
     def apply(self, fact: Fact) -> None:
@@ -108,9 +118,11 @@ def load() -> dict[str, list[Decision]]:
     """Every decision, by provider."""
     answer: dict[str, list[Decision]] = {}
     for path in sorted(FOLDER.glob("*.toml")):
-        for entry in tomllib.loads(path.read_text(encoding="utf-8")).get("decision", []):
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        for entry in table.get("decision", []):
             known: dict[str, Any] = {name: entry[name] for name in ("question", "answer", "reason", "where", "then")}
-            answer.setdefault(path.stem, []).append(Decision(path.stem, **known))
+            decided = str(entry.get("decided", table.get("decided", "")))
+            answer.setdefault(path.stem, []).append(Decision(path.stem, **known, decided=decided))
     return answer
 
 

@@ -6,7 +6,8 @@ at the output price needs no price of its own; a batch price above the plain one
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -35,24 +36,61 @@ def is_main(slot: Slot) -> bool:
     return slot.component in MAIN and all(name == "thinking" for name, _ in slot.when)
 
 
-def merge(rates: list[Entry]) -> list[Entry]:
+def merge(rates: Iterable[Entry]) -> list[Entry]:
     """Join neighbours of equal prices, and drop zeros that no trusted source confirms."""
-    answer: list[Entry] = []
-    outputs = {price for rate in rates for slot, price in rate.prices.items() if slot.component == "output"}
+    outputs: set[Decimal] = set()
+    sound = []
     for rate in rates:
+        outputs |= {price for slot, price in rate.prices.items() if slot.component == "output"}
         _vouch(rate)
         _plain_thoughts(rate, outputs)
         _true_discounts(rate)
         _plain_thinking(rate)
-        if not rate.prices:
-            continue
+        if rate.prices:
+            sound.append(rate)
+    return joined(sound)
+
+
+def joined(rates: Iterable[Entry]) -> list[Entry]:
+    """The entries, with neighbours of equal prices as one."""
+    answer: list[Entry] = []
+    for rate in rates:
         before = answer[-1] if answer else None
-        if before and before.prices == rate.prices and not before.until and not rate.promotion:
+        if (
+            before
+            and _all_prices(before) == _all_prices(rate)
+            and not (before.until or before.announced or rate.promotion)
+        ):
             before.agreeing += [f for f in rate.agreeing if f not in before.agreeing]
             before.families |= rate.families
+            before.announced = rate.announced
+            if not rate.multipliers:  # printed prices rather than the rule that gives the same
+                before.prices, before.givers, before.multipliers = rate.prices, rate.givers, []
         else:
             answer.append(rate)
     return answer
+
+
+def without_repeats(rates: list[Entry], stand_ins: Mapping[str, str]) -> list[Entry]:
+    """The entries without components that cost, under every condition, what their stand-in costs."""
+    for rate in rates:
+        for name, other in stand_ins.items():
+            own = {(s.when, s.tier): p for s, p in rate.prices.items() if s.component == name}
+            if own and own == {(s.when, s.tier): p for s, p in rate.prices.items() if s.component == other}:
+                for slot in [s for s in rate.prices if s.component == name]:
+                    del rate.prices[slot], rate.givers[slot]
+    return rates
+
+
+def _all_prices(rate: Entry) -> dict[Slot, Decimal]:
+    """The prices of an entry, with what its multipliers make of them."""
+    prices = dict(rate.prices)
+    for when, factor in rate.multipliers:
+        for slot, price in rate.prices.items():
+            share = factor.get(slot.component) if isinstance(factor, dict) else factor
+            if not slot.when and share is not None:
+                prices[replace(slot, when=when)] = price * Decimal(str(share))
+    return prices
 
 
 OTHER_DAYS: Final = "a discount above the plain price, or a surcharge not above it: of other days"
@@ -67,10 +105,13 @@ def _true_discounts(rate: Entry) -> None:
     """A batch or flex price above the plain one or below its share, or a priority price below it, is of other days."""
     for slot in [s for s in rate.prices if s.component in MAIN]:
         base = [p for s, p in rate.prices.items() if s.component == slot.component and not s.when]
-        if not base or slot not in rate.prices:
+        if slot not in rate.prices:
             continue
         price, when = rate.prices[slot], set(slot.when)
-        if (when & _CHEAPER and price > max(base)) or (when & _DEARER and price <= min(base)):
+        if not base:
+            if when & (_CHEAPER | _DEARER) and any(is_main(s) and not s.when for s in rate.prices):
+                _drop(rate, slot.when)  # nothing to hold it against
+        elif (when & _CHEAPER and price > max(base)) or (when & _DEARER and price <= min(base)):
             _drop(rate, slot.when)
     for when in {s.when for s in rate.prices if set(s.when) & _CHEAPER and len(s.when) == 1}:
         shares = _shares(rate, when)

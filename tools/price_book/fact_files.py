@@ -2,9 +2,9 @@
 
     source "https://example.com/pricing" read=2026-11-30 by=vendor_doc license=facts
     model example-1 also=example-1-latest
-    input 2 CNY from=2026-12-01
-    output 8 CNY from=2026-12-01
-    output 16 CNY from=2026-12-01 tier=input>128000
+    input 2 CNY from=2026-11-01
+    output 8 CNY from=2026-11-01
+    output 16 CNY from=2026-11-01 tier=input>128000
 
 A `source` line names where the lines below it were read, and on which day; a `model` line the id as the source spells
 it, with other names it gives. A fact is its kind, its price and its currency, and what else is known, in `KEYS`. Lines
@@ -218,6 +218,17 @@ def write_files(rows: Iterable[Row], folder: Path = FOLDER) -> None:
         its.sort(key=lambda row: (row["source"], row["model"].lower(), tuple(row.get("aliases") or ()), order(row)))
         text = "\n".join(_file_lines(its)) + "\n"
         (folder / f"{vendor}{SUFFIX}").write_text(text, encoding="utf-8")
+
+
+def append_rows(rows: Iterable[Row], folder: Path = FOLDER) -> None:
+    """Add rows at the end of their providers' files; what stands there stays as it is."""
+    by_vendor: dict[str, list[Row]] = {}
+    for row in rows:
+        by_vendor.setdefault(row["vendor"], []).append(row)
+    for vendor, its in sorted(by_vendor.items()):
+        its.sort(key=lambda row: (row["source"], row["model"].lower(), order(row)))
+        with (folder / f"{vendor}{SUFFIX}").open("a", encoding="utf-8") as file:
+            file.write("\n".join(_file_lines(its)) + "\n")
 
 
 def _file_lines(rows: Iterable[Row]) -> Iterator[str]:

@@ -24,7 +24,7 @@ from typing import Any
 
 from tools.price_book.decisions import FOLDER, Decision
 from tools.price_book.entries import Entry
-from tools.price_book.facts import Fact, Slot, Tier
+from tools.price_book.facts import Conditions, Fact, Slot, Tier
 from tools.price_book.model_groups import Model, key_of
 
 
@@ -37,7 +37,7 @@ class ListRule:
 
     def apply(self, model: Model, rates: Sequence[Entry]) -> None:
         """Give the case to the model's entries it is about."""
-        if self.entry.get("currency", model.currency) != model.currency or not self._names(model):
+        if self.entry.get("currency", model.currency) != model.currency or not self.names(model):
             return
         for number, rate in enumerate(rates):
             ends = rates[number + 1].start if number + 1 < len(rates) else None
@@ -51,7 +51,18 @@ class ListRule:
                 for fact in self.facts:
                     fact.used, fact.left_out = True, None
 
-    def _names(self, model: Model) -> bool:
+    @property
+    def when(self) -> Conditions:
+        """The condition of its case; empty for a rule about plain prices."""
+        return tuple(sorted((name, str(value).lower()) for name, value in self.entry.get("when", {}).items()))
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The components whose plain price it gives to entries that lack it."""
+        return (*self.entry.get("add", ()), *(() if self.when else self.entry.get("shares", ())))
+
+    def names(self, model: Model) -> bool:
+        """Whether it is about this model."""
         known = [key_of(name, model.provider) for name in self.entry.get("models", ())]
         if known:
             return model.key in known
@@ -61,17 +72,29 @@ class ListRule:
     def _give(self, rate: Entry) -> bool:
         if "add" in self.entry:
             return self._add(rate)
-        when = tuple(sorted((name, str(value).lower()) for name, value in self.entry.get("when", {}).items()))
+        when = self.when
         if "of" in self.entry:
             return self._of_case(rate, when)
         if "plain" not in self.entry and "shares" in self.entry:
             return self._of_input(rate, when)
         if any(set(when) <= set(slot.when) for slot in rate.prices):
-            return False
+            return "multiply" in self.entry and self._complete(rate, when)
         if "multiply" in self.entry:
             rate.multipliers.append((when, self.entry["multiply"]))
             return True
         return self._share(rate, when)
+
+    def _complete(self, rate: Entry, when: Conditions) -> bool:
+        """Give a printed case the components that the rule names and the case lacks."""
+        factors = self.entry["multiply"]
+        printed = {slot.component for slot in rate.prices if slot.when == when}
+        if not printed or not isinstance(factors, dict):
+            return False
+        lacking = [s for s in rate.prices if not s.when and s.component in factors and s.component not in printed]
+        for slot in lacking:
+            rate.prices[replace(slot, when=when)] = rate.prices[slot] * Decimal(str(factors[slot.component]))
+            rate.givers[replace(slot, when=when)] = self.facts[0]
+        return bool(lacking)
 
     def _add(self, rate: Entry) -> bool:
         lacking = {n: p for n, p in self.entry["add"].items() if not any(s.component == n for s in rate.prices)}
@@ -80,7 +103,7 @@ class ListRule:
             rate.givers[Slot(name)] = self.facts[0]
         return bool(lacking)
 
-    def _of_case(self, rate: Entry, when: tuple[tuple[str, str], ...]) -> bool:
+    def _of_case(self, rate: Entry, when: Conditions) -> bool:
         """Write out what two conditions at once cost: the prices under one of them, times the factor."""
         known = tuple(sorted((name, str(value).lower()) for name, value in self.entry["of"].items()))
         lacking = {s: p for s, p in rate.prices.items() if s.when == known and replace(s, when=when) not in rate.prices}
@@ -89,7 +112,7 @@ class ListRule:
             rate.givers[replace(slot, when=when)] = self.facts[0]
         return bool(lacking)
 
-    def _of_input(self, rate: Entry, when: tuple[tuple[str, str], ...]) -> bool:
+    def _of_input(self, rate: Entry, when: Conditions) -> bool:
         inputs = {s.tier: p for s, p in rate.prices.items() if s.component == "input" and s.when == when}
         lacking = [n for n in self.entry["shares"] if not any(s.component == n and s.when == when for s in rate.prices)]
         for name in lacking:
@@ -98,7 +121,7 @@ class ListRule:
                 rate.givers[Slot(name, when, tier)] = self.facts[0]
         return bool(lacking and inputs)
 
-    def _share(self, rate: Entry, when: tuple[tuple[str, str], ...]) -> bool:
+    def _share(self, rate: Entry, when: Conditions) -> bool:
         inputs = {s.tier: p for s, p in rate.prices.items() if s.component == "input" and not s.when}
         shown = {s: p for s, p in rate.prices.items() if s.component == "cache_read" and not s.when}
         begins = {_lower(tier): tier for tier in inputs}  # a source may say where the last tier ends for one of the two

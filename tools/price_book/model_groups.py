@@ -1,15 +1,17 @@
 """Groups the facts of one model under one id, with its aliases.
 
 Names that differ only in letter case, in `.` for `-`, or in a router's prefix are one model; the spelling most used is
-its id and the others become aliases, written out. A dated name is a model of its own as soon as one fact prices it.
+its id and the others become aliases, written out. A dated name that a source calls the same as the undated one shares
+its facts up to the day on which their prices part; any other is a model of its own as soon as a fact prices it, and an
+alias until then.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tools.price_book.facts import Fact
@@ -67,11 +69,12 @@ def key_of(name: str, provider: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """Another name of a model, in force from an instant to another (None: no bound)."""
+    """Another name of a model, in force from an instant to another (None: no bound); `seen` is its first day."""
 
     name: str
     start: str | None
     until: str | None
+    seen: str = ""
 
 
 class Model:
@@ -101,8 +104,7 @@ def group(facts: Iterable[Fact]) -> list[Model]:
             continue
         place = (fact.provider, fact.currency, key_of(fact.model, fact.provider))
         models.setdefault(place, Model(*place)).facts.append(fact)
-    _leave_flat_snapshots(models)
-    _merge_dated(models)
+    _join_snapshots(models)
     for model in models.values():
         model.choose_id()
     _give_aliases(models)
@@ -112,61 +114,85 @@ def group(facts: Iterable[Fact]) -> list[Model]:
 _DATED: Final = re.compile(r"(.+?)-(\d{4}-\d{2}-\d{2}|\d{6}|\d{8}|\d{4})")
 
 
-def _leave_flat_snapshots(models: dict[tuple[str, str, str], Model]) -> None:
-    """A flat row of a snapshot never beats the tiers of the model that a source calls the same."""
+def _join_snapshots(models: dict[tuple[str, str, str], Model]) -> None:
+    """Give the undated model the facts of a snapshot that a source calls the same, up to the day their prices part.
+
+    A source must have said so no later than the snapshot had a price of its own. What the snapshot cost when the two
+    parted, it goes on to cost.
+    """
     for place in sorted(models):
         match = _DATED.fullmatch(place[2])
         base = models.get((place[0], place[1], match[1])) if match else None
-        if base is None or place[2] not in {key_of(a, place[0]) for f in base.facts for a in f.aliases}:
-            continue
-        flat = models[place].facts
-        tiers = {(slot.component, fact.price) for fact in base.facts for slot in fact.slots if slot.tier}
-        if tiers and all(
-            not slot.tier and (slot.component, fact.price) in tiers for fact in flat for slot in fact.slots
-        ):
-            for fact in flat:
-                fact.left_out = "one tier's price shown as flat"
-            del models[place]
-
-
-def _merge_dated(models: dict[tuple[str, str, str], Model]) -> None:
-    """A dated id joins the undated one where a source calls them the same and neither ever had another price."""
-    for place in sorted(models):
         dated = models[place]
-        match = _DATED.fullmatch(place[2])
-        base = models.get((place[0], place[1], match[1])) if match else None
-        if base is None or place[2] not in {key_of(a, place[0]) for f in base.facts for a in f.aliases}:
+        if base is None:
             continue
-        prices: dict[object, set[object]] = defaultdict(set)
-        for fact in base.facts:
-            for slot in fact.slots:
-                prices[slot].add(fact.price)
-        if all(len(known) == 1 for known in prices.values()) and all(
-            fact.price in prices[slot] for fact in dated.facts for slot in fact.slots
-        ):
-            base.facts += dated.facts
+        named = [_seen(f) for f in base.facts if place[2] in {key_of(a, place[0]) for a in f.aliases}]
+        begin = min(_seen(fact) for fact in dated.facts)
+        apart = _part(base.facts, dated.facts)
+        if not named or min(named) > begin or (apart is not None and apart <= begin):
+            continue
+        base.facts += [fact for fact in dated.facts if apart is None or _seen(fact) < apart]
+        if apart is None:
             del models[place]
+        else:
+            dated.facts = [
+                fact if _seen(fact) >= apart else replace(fact, effective=None, first=apart)
+                for fact in dated.facts
+                if _seen(fact) >= apart or _lasts(fact, apart)
+            ]
+
+
+def _part(ones: Iterable[Fact], others: Sequence[Fact]) -> str | None:
+    """The first day on which two lists of facts have another price of one thing."""
+    days = [
+        max(_seen(one), _seen(two))
+        for one in ones
+        for two in others
+        if one.price != two.price and set(one.slots) & set(two.slots)
+    ]
+    return min(days, default=None)
+
+
+def _lasts(fact: Fact, at: str) -> bool:
+    ended = fact.until or fact.raw.get("observed_to")
+    return ended is None or ended > at
+
+
+def _seen(fact: Fact) -> str:
+    """The first day from which a fact speaks."""
+    return (fact.start or fact.raw["source_date"] or "")[:10]
 
 
 def _give_aliases(models: dict[tuple[str, str, str], Model]) -> None:
-    claims: dict[tuple[str, str], set[str]] = defaultdict(set)
+    """Give each model its other names. A name that two models claim means neither, from the later claim on.
+
+    A model of that very name is such a claim: it answers to its own name from its first price on.
+    """
+    claims: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     named: dict[tuple[str, str, str], dict[str, list[Fact]]] = defaultdict(lambda: defaultdict(list))
-    known = {(provider, key) for provider, _, key in models}
     for place, model in models.items():
         for fact in model.facts:
             for name in (fact.model, *fact.aliases):
                 other = bare(name, place[0])
                 target = key_of(other, place[0])
-                if _LABEL.search(other) or (target != place[2] and ("/" in other or (place[0], target) in known)):
+                if _LABEL.search(other) or (target != place[2] and "/" in other):
                     continue
-                claims[place[0], other].add(place[2])
+                for known in (claims[place[0], other], claims[place[0], target]):
+                    known[place[2]] = min(known.get(place[2], "9"), _seen(fact))
                 named[place][other].append(fact)
     for place, model in models.items():
         for name in sorted(named[place], key=lambda n: (n.lower(), n)):
-            if name == model.id or len(claims[place[0], name]) > 1:
+            if name == model.id:
                 continue
-            same = key_of(name, place[0]) == place[2]
-            model.aliases.append(Alias(name, None, None) if same else _dated(name, named[place][name], model.facts))
+            key = key_of(name, place[0])
+            others = {**claims[place[0], name], **(claims[place[0], key] if key != place[2] else {})}
+            own = others.pop(place[2], "")
+            rival = min(others.values(), default=None)
+            if rival is not None and rival <= own:
+                continue
+            alias = Alias(name, None, None) if key == place[2] else _dated(name, named[place][name], model.facts)
+            until = min(alias.until or rival, rival) if rival is not None else alias.until
+            model.aliases.append(replace(alias, until=until, seen=own))
 
 
 def _dated(name: str, facts: list[Fact], around: list[Fact]) -> Alias:

@@ -18,7 +18,7 @@ from tools.price_book.facts import Fact, Slot, Tier
 
 MAIN: Final = ("input", "output")
 Prices = dict[Slot, Decimal]
-#: A finer card that appears this soon after a flat one was the vendor's list from the beginning.
+#: So soon after a first reading, the vendor's own date or a missing half is of the same list.
 SOON: Final = timedelta(days=45)
 
 
@@ -165,21 +165,30 @@ def open_card(run: SourceRun) -> RateCard:
     return card
 
 
-def join(card: RateCard, run: SourceRun) -> None:
+def added_slots(card: RateCard, run: SourceRun) -> list[Slot]:
+    """What the run adds to the card: a missing half, a thinking price of the same tiers, or the tier that goes on
+    where one of the card's ends. Tiers cut elsewhere are another card.
+    """
     known = {slot.component for slot in card.prices}
     shape = {(slot.component, slot.tier) for slot in card.prices}
-    for slot, fact in run.facts.items():
+    added = []
+    for slot in run.facts:
         if slot in card.prices:
             continue
-        # A missing half completes a card, and so does a thinking price of the same tiers, or the tier that goes on
-        # where one of the card's ends; tiers cut elsewhere are another card.
         alike = {s.tier for s in card.prices if s.component == slot.component and s.when == slot.when}
         if (
             slot.component not in known
             or (slot.when and (slot.component, slot.tier) in shape)
             or (alike and slot.tier and all(_adjoin(tier, slot.tier) for tier in alike))
         ):
-            card.prices[slot], card.givers[slot] = fact.price, fact
+            added.append(slot)
+    return added
+
+
+def join(card: RateCard, run: SourceRun) -> None:
+    """Give the card what the run adds, and count the run's facts among those that agree with it."""
+    for slot in added_slots(card, run):
+        card.prices[slot], card.givers[slot] = run.facts[slot].price, run.facts[slot]
     card.agreeing += [f for f in run.everything if f not in card.agreeing]
     card.families.add(run.family)
     card.rank = max(card.rank, run.rank)
@@ -191,6 +200,11 @@ _ENDS: Final = {("le", "gt"), ("lt", "ge"), ("gt", "le"), ("ge", "lt")}
 def _adjoin(one: Tier, two: Tier) -> bool:
     """Whether one tier begins exactly where the other ends."""
     return any(a[:-2] == b[:-2] and edge == other and (a[-2:], b[-2:]) in _ENDS for a, edge in one for b, other in two)
+
+
+def from_zero(slot: Slot) -> bool:
+    """Whether the price holds for the shortest calls."""
+    return not any(name.endswith(("gt", "ge")) for name, _ in slot.tier)
 
 
 def lowest_of(card: RateCard) -> Prices:

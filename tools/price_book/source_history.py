@@ -12,14 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from tools.price_book.entries import is_main
 from tools.price_book.facts import Fact, Slot
 from tools.price_book.rate_cards import (
     Prices,
     RateCard,
     SourceRun,
+    added_slots,
     compare,
     day,
+    from_zero,
     join,
     leave,
     lowest_of,
@@ -36,14 +37,20 @@ TRUSTED: Final = 50
 class ReconciledHistory:
     """The rate cards of some slots of one model, in order of time."""
 
-    def __init__(self, facts: Iterable[Fact], wanted: Callable[[Slot], bool], patient: bool = False) -> None:
-        """`patient`: a finer or longer card of a later day is taken to hold from the start of the card it refines."""
+    def __init__(
+        self,
+        facts: Iterable[Fact],
+        wanted: Callable[[Slot], bool],
+        current: Callable[[SourceRun], bool] = lambda _: False,
+    ) -> None:
+        """The slots that `wanted` is true of, from the facts in order of time.
+
+        `current` says of a run that its source shows the newest price of the text beside it: then it is not stale.
+        """
+        self._current = current
         self.cards: list[RateCard] = []
-        self._patient = patient
-        self._main = wanted is is_main
         self._believed: dict[str, int] = {}
         self._tiers: set[str] = set()
-        self._refused: list[SourceRun] = []
         for run in runs_of(facts, wanted):
             self._take(run)
             (self._tiers.add if any(slot.tier for slot in run.facts) else self._tiers.discard)(run.family)
@@ -68,7 +75,6 @@ class ReconciledHistory:
         if not self.cards:
             if run.question and not run.forced and run.rank < TRUSTED:
                 leave(run, "disputed: more sources disagree than agree")
-                self._refused.append(run)
                 return
             self.cards.append(open_card(run))
             self._believed[run.family] = 0
@@ -96,7 +102,6 @@ class ReconciledHistory:
             self._believed[run.family] = len(self.cards) - 1
         else:
             leave(run, "disputed: more sources disagree than agree" if run.question else "disputed by better sources")
-            self._refused.append(run)
 
     def _ends_tiers(self, run: SourceRun) -> bool:
         """Whether a flat price ends the tiers: an official one does, and one of a source that had shown the tiers."""
@@ -109,14 +114,15 @@ class ReconciledHistory:
         if not any(compare(old.prices, prices) == "same" for old in self.cards[:-1]):
             return False
         returned = self._believed.get(run.family) == len(self.cards) - 1 and run.rank >= self.cards[-1].rank
-        return run.rank < 100 and not run.forced and not returned
+        return run.rank < 100 and not run.forced and not returned and not self._current(run)
 
     def _accepts(self, run: SourceRun) -> bool:
         card = self.cards[-1]
         weight = card.rank
         if run.start and card.start and not soon(card.start, run.start) and not any(f.page for f in card.agreeing):
             # An announcement speaks for its day; later it weighs what the catalogs that follow it weigh.
-            weight = max((f.rank for f in card.agreeing if not f.primary), default=45)
+            followers = [f for f in card.agreeing if not f.primary and day(f.start or "") <= day(run.start)]
+            weight = max((f.rank for f in followers), default=45)
         if run.rank >= 100 or run.forced or (run.dated and not run.question):
             return True
         if run.family in self._believed and run.rank >= weight - 25 and not (run.question and run.rank < weight):
@@ -125,47 +131,57 @@ class ReconciledHistory:
 
     def _confirm(self, run: SourceRun, verdict: str) -> None:
         card = self.cards[-1]
-        if verdict == "same" and run.rank >= 100 and run.dated and not card.dated:
+        near = card.start is not None and run.start is not None and soon(card.start, run.start)
+        if verdict == "same" and run.rank >= 100 and run.dated and not card.dated and (near or self._within_open(run)):
             card.start, card.dated = run.start, True
         promoted = run.rank >= 100 and run.dated and any("promotion" in f.condition for f in run.facts.values())
-        apart = card.start and run.start and not soon(card.start, run.start)
-        if apart and ((verdict == "more" and not self._patient) or promoted):
+        if (
+            card.start
+            and run.start
+            and day(run.start) > day(card.start)
+            and (promoted or self._refines(run, near or verdict == "same"))
+        ):
             fresh = open_card(run)
-            fresh.prices, fresh.givers = {**card.prices, **fresh.prices}, {**card.givers, **fresh.givers}
+            fresh.prices, fresh.givers = dict(card.prices), dict(card.givers)
+            fresh.agreeing, fresh.families = [], set()
+            join(fresh, run)
             self.cards.append(fresh)
         else:
             join(card, run)
         self._believed[run.family] = len(self.cards) - 1
 
+    def _within_open(self, run: SourceRun) -> bool:
+        """Whether the run begins inside a card of which only the end is known."""
+        card = self.cards[-1]
+        return card.start is None and run.start is not None and run.start < (card.until or "")
+
+    def _refines(self, run: SourceRun, beside: bool) -> bool:
+        """Whether the run adds a price to calls that the card already prices, which then holds from the run's day.
+
+        A missing half that is seen soon, or beside a price of the card, completes the card from its beginning: the
+        calls that it prices had no price.
+        """
+        card = self.cards[-1]
+        added = added_slots(card, run)
+        priced = {s.component for s in card.prices if not s.when and from_zero(s)}
+        begun = {s.component for s in added if from_zero(s)} - priced
+        return bool(added) and not (beside and all(not s.when and s.component in begun for s in added))
+
     def _replace(self, run: SourceRun, verdict: str) -> None:
         card, fresh = self.cards[-1], open_card(run)
         renewed = {(slot.component, slot.when) for slot in fresh.prices}
-        from_zero = {s.component for s in fresh.prices if not any(name.endswith(("gt", "ge")) for name, _ in s.tier)}
+        whole = {s.component for s in fresh.prices if from_zero(s)}
         for slot, price in card.prices.items():
             # Half a card leaves the other half as it was, and upper tiers alone leave the price below them.
-            if (slot.component, slot.when) not in renewed or (verdict == "finer" and slot.component not in from_zero):
+            if (slot.component, slot.when) not in renewed or (verdict == "finer" and slot.component not in whole):
                 fresh.prices[slot], fresh.givers[slot] = price, card.givers[slot]
         if card.start is None:
             card.until = card.until or run.start
             self.cards.append(fresh)
-        elif day(card.start) == day(run.start or "") or (
-            verdict == "finer"
-            and (self._patient or (self._main and len(self.cards) == 1 and soon(card.start, run.start)))
-        ):
+        elif day(card.start) == day(run.start or ""):
             self._instead(card, fresh, verdict)
         else:
-            if not fresh.dated:
-                self._date_by_refused(card, fresh)
             self.cards.append(fresh)
-
-    def _date_by_refused(self, card: RateCard, fresh: RateCard) -> None:
-        """A weaker source that was first to show what better ones soon confirm was right about the day."""
-        for run in self._refused:
-            early = run.start is not None and (card.start or "") < run.start < (fresh.start or "")
-            alike = all(fresh.prices.get(slot) == fact.price for slot, fact in run.facts.items())
-            if early and alike and soon(run.start or "", fresh.start):
-                fresh.start = run.start
-                fresh.agreeing += [f for f in run.everything if f not in fresh.agreeing]
 
     def _instead(self, card: RateCard, fresh: RateCard, verdict: str) -> None:
         """Two cards of one beginning: the finer, or else the better vouched for, takes the place."""

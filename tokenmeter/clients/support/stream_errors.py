@@ -7,6 +7,7 @@ its being closed are no errors; what these mean for the call is read from the bo
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from tokenmeter.calls.by_hand import end_of
 if TYPE_CHECKING:
     from tokenmeter.calls.lifecycle import OpenCall
 
-__all__ = ["AsyncWatched", "settle_failed", "watched", "watching"]
+__all__ = ["AsyncWatched", "settle_failed", "stepping", "watched", "watching"]
 
 
 def settle_failed(call: OpenCall | None, error: BaseException) -> None:
@@ -76,5 +77,36 @@ def watching(find: Callable[[Any], OpenCall | None]) -> Callable[[Callable[..., 
             return AsyncWatched(inner, call) if hasattr(inner, "__anext__") else watched(inner, call)
 
         return metered
+
+    return wrap
+
+
+def stepping(find: Callable[[Any], OpenCall | None]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Wraps a stream's own `__next__` or `__anext__`; `find(stream)` is the call that the stream belongs to."""
+
+    def failed(stream: Any, error: Exception) -> None:
+        with guard("finding the call of a stream"):
+            settle_failed(find(stream), error)
+
+    def wrap(step: Callable[..., Any]) -> Callable[..., Any]:
+        def metered(self: Any) -> Any:
+            try:
+                return step(self)
+            except StopIteration:
+                raise
+            except Exception as error:
+                failed(self, error)
+                raise
+
+        async def async_metered(self: Any) -> Any:
+            try:
+                return await step(self)
+            except StopAsyncIteration:
+                raise
+            except Exception as error:
+                failed(self, error)
+                raise
+
+        return async_metered if inspect.iscoroutinefunction(step) else metered
 
     return wrap

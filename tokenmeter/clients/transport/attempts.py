@@ -190,7 +190,7 @@ def _is_attempt(call: OpenCall, client: Any, request: Any) -> bool:
     path = call.route.path
     if path is None or request.url.path.endswith(path):
         return True
-    return call.sender is not None and call.sender is client
+    return call.sender == id(client)
 
 
 def _in_group(group: Group, client: Any, request: Any) -> tuple[OpenCall | None, bool]:

@@ -6,7 +6,7 @@ mistake in the file, a `notice` may well be what the vendor did: 20 to 0.5 CNY w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -16,6 +16,7 @@ from tokenmeter.prices.model_names import ModelNames
 from tokenmeter.prices.price_file import EVER, PriceFile, Rate
 from tokenmeter.prices.upkeep.card_rules import RULES, broken_rules, excepted
 from tokenmeter.prices.upkeep.price_history import component_prices
+from tokenmeter.prices.upkeep.sibling_rules import SIBLING_RULES, broken_between
 
 __all__ = ["Finding", "audit"]
 
@@ -35,8 +36,8 @@ class Finding:
     message: str
 
 
-def audit(file: PriceFile, today: date) -> Iterator[Finding]:
-    """Everything improbable in one price file."""
+def audit(file: PriceFile, today: date, below: Sequence[PriceFile] = ()) -> Iterator[Finding]:
+    """Everything improbable in one price file; `below` are the files it is laid over, whose models it may name."""
     for model in file.entries:
         for name in file.lists(model):
             timeline = file.timeline(model, name)
@@ -46,7 +47,13 @@ def audit(file: PriceFile, today: date) -> Iterator[Finding]:
                 yield from _alone(rate, today)
             for before, after in zip(timeline.rates, timeline.rates[1:], strict=False):
                 yield from _together(before, after)
-    for name, target in ModelNames([file]).dead_ends():
+    for rate, rule, figures in broken_between(file):
+        if not excepted(file, rate, rule):
+            yield Finding("problem", rule, rate.id, f"{SIBLING_RULES[rule]}: {figures}")
+    own = {entry["model"] for entry in file.data.get("alias", ())}
+    for name, target in ModelNames([file, *reversed(below)]).dead_ends():
+        if name not in own:
+            continue
         yield Finding("problem", "alias", f"{file.provider}/{name}", f"{target!r} is no model of this book")
 
 

@@ -20,6 +20,7 @@ from tokenmeter.prices.model_names import form_pattern
 from tokenmeter.prices.price_file import instant_of
 from tokenmeter.prices.time_windows import as_date, read_days, read_hours, zone_of
 from tokenmeter.prices.upkeep.card_rules import RULES
+from tokenmeter.prices.upkeep.sibling_rules import SIBLING_RULES
 from tokenmeter.usage import TOKEN_FIELDS
 
 __all__ = ["check_data"]
@@ -315,8 +316,8 @@ class _Check:
 
     def _exception(self, entry: Mapping[str, Any]) -> Iterator[str]:
         yield from _unknown(entry, _EXCEPTION)
-        if entry.get("rule") not in RULES:
-            yield f"rule: {entry.get('rule')!r} is not a rule of a card ({', '.join(RULES)})"
+        if entry.get("rule") not in (*RULES, *SIBLING_RULES):
+            yield f"rule: {entry.get('rule')!r} is not a rule of a card ({', '.join((*RULES, *SIBLING_RULES))})"
         for key in ("models", "reason", "source"):
             if not entry.get(key):
                 yield f"{key} is missing: an exception says which models, why, and where that is written"

@@ -1,0 +1,255 @@
+"""Readers of price lists: what each makes of a recorded sample, and that a source that went bad is left out whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.price_book.fact_files import read_rows
+from tools.price_book.sources.download import unpack
+from tools.price_book.sources.new_facts import news
+from tools.price_book.sources.read_sources import read_sources
+from tools.price_book.sources.reading import SourceError, checked
+from tools.price_book.sources.table import SOURCES
+
+SAMPLES = Path(__file__).parents[1] / "data" / "price_sources"
+PATHS = {
+    "litellm": "litellm.json",
+    "mlflow": "mlflow",
+    "genai-prices": "genai-prices.txt",
+    "cost-calculator": "cost-calculator",
+    "model-prices": "model-prices.json",
+    "pi-ai": "pi-ai",
+    "omp-catalog": "omp-catalog.json",
+}
+SHORT, LONG = (("input_tokens_le", 272_000),), (("input_tokens_gt", 272_000),)
+LOW, HIGH = (("input_tokens_le", 200_000),), (("input_tokens_gt", 200_000),)
+INCLUSIVE = (("input_tokens_gt", 199_999),)
+
+
+def test_every_source_has_a_sample() -> None:
+    assert PATHS.keys() == SOURCES.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "vendor", "model", "kind", "tier", "condition", "price"),
+    [
+        pytest.param("litellm", "openai", "gpt-5.4", "input", SHORT, None, "2.5", id="litellm, short"),
+        pytest.param("litellm", "openai", "gpt-5.4", "output", LONG, None, "22.5", id="litellm, long"),
+        pytest.param("litellm", "openai", "gpt-5.4", "input", (), "service_tier=priority", "5", id="litellm, priority"),
+        pytest.param("litellm", "google", "gemini-2.5-pro", "output", HIGH, "mode=batch", "7.5", id="litellm, batch"),
+        pytest.param("litellm", "anthropic", "claude-sonnet-4-5", "cache_write", (), "ttl=1h", "6", id="litellm, hour"),
+        pytest.param("mlflow", "openai", "gpt-4o-mini", "cache_read", (), None, "0.075", id="mlflow, cache"),
+        pytest.param("mlflow", "openai", "gpt-5.4", "output", LONG, None, "22.5", id="mlflow, long"),
+        pytest.param("mlflow", "openai", "gpt-4o-mini", "output", (), "mode=batch", "0.3", id="mlflow, batch"),
+        pytest.param("genai-prices", "google", "gemini-2.5-pro", "input", HIGH, None, "2.5", id="genai-prices, long"),
+        pytest.param("genai-prices", "anthropic", "claude-opus-9", "output", (), None, "25", id="genai-prices, today"),
+        pytest.param(
+            "cost-calculator", "anthropic", "claude-sonnet-5", "cache_write", (), "mode=batch;ttl=1h", "2",
+            id="cost-calculator, batch write",
+        ),
+        pytest.param(
+            "cost-calculator", "google", "gemini-2.5-pro", "input", LOW, "mode=batch", "0.625",
+            id="cost-calculator, short batch",
+        ),
+        pytest.param("model-prices", "xai", "grok-4.3", "output", HIGH, "mode=batch", "4", id="model-prices, batch"),
+        pytest.param("pi-ai", "openai", "gpt-5.4", "output", LONG, None, "22.5", id="pi-ai, long"),
+        pytest.param("omp-catalog", "xai", "grok-4.3", "input", INCLUSIVE, None, "2.5", id="omp-catalog, inclusive"),
+        pytest.param(
+            "omp-catalog", "anthropic", "claude-sonnet-4-5", "cache_write", (), "ttl=5m", "3.75", id="omp, write"
+        ),
+    ],
+)  # fmt: skip
+def test_a_reader_gives_each_price_its_place(
+    name: str, vendor: str, model: str, kind: str, tier: Any, condition: str | None, price: str
+) -> None:
+    readings = SOURCES[name].read(SAMPLES / PATHS[name]).readings
+    found = [
+        r.price
+        for r in readings
+        if (r.vendor, r.model, r.kind, r.tier, r.condition) == (vendor, model, kind, tier, condition)
+    ]
+    assert found == [Decimal(price)]
+
+
+@pytest.mark.parametrize(
+    ("name", "elsewhere"),
+    [
+        ("litellm", {"openrouter": 1}),
+        ("mlflow", {"openrouter": 1}),
+        ("genai-prices", {"openrouter": 1}),
+        ("cost-calculator", {}),
+        ("model-prices", {"cursor": 1}),
+        ("pi-ai", {}),
+        ("omp-catalog", {"priced by the hour": 1, "abliteration": 1}),
+    ],
+)
+def test_what_is_no_price_of_the_book_is_counted(name: str, elsewhere: dict[str, int]) -> None:
+    assert SOURCES[name].read(SAMPLES / PATHS[name]).elsewhere == elsewhere
+
+
+Edit = Callable[[str], str]
+FIRST_FILE = {"mlflow": "openai.json", "cost-calculator": "anthropic.json", "pi-ai": "openai.json"}
+
+
+def edited(tmp_path: Path, name: str, edit: Edit) -> Path:
+    """A copy of the sample, its text (or that of its first file) edited."""
+    source, place = SAMPLES / PATHS[name], tmp_path / PATHS[name]
+    shutil.copytree(source, place) if source.is_dir() else shutil.copy(source, place)
+    file = place / FIRST_FILE[name] if source.is_dir() else place
+    before = file.read_text(encoding="utf-8")
+    after = edit(before)
+    assert after != before, "the edit found nothing to edit"
+    file.write_text(after, encoding="utf-8")
+    return place
+
+
+def replacing(old: str, new: str) -> Edit:
+    return lambda text: text.replace(old, new, 1)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_source_that_moved_is_left_out(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SourceError, match=r"is not there|has moved"):
+        SOURCES[name].read(tmp_path / "moved")
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_source_that_is_empty_is_left_out(tmp_path: Path, name: str) -> None:
+    place = edited(tmp_path, name, lambda _: "providers = []\n" if name == "genai-prices" else "{}")
+    with pytest.raises(SourceError, match=r"empty|no models|another shape"):
+        checked(SOURCES[name].read(place))
+
+
+@pytest.mark.parametrize(
+    ("name", "edit"),
+    [
+        ("litellm", replacing('"input_cost_per_token":', '"input_cost_per_kilotoken": 1, "input_cost_per_token":')),
+        ("mlflow", replacing('"input_per_million_tokens":', '"input_per_thousand": 1, "input_per_million_tokens":')),
+        ("genai-prices", replacing("web_searches_kcount=", "input_ktok=Decimal('1'), web_searches_kcount=")),
+        ("cost-calculator", replacing('"input":', '"input_per_thousand": "1", "input":')),
+        ("model-prices", replacing('"input":', '"input_per_thousand": 1, "input":')),
+        ("pi-ai", replacing('"input":', '"inputPerThousand": 1, "input":')),
+        ("omp-catalog", replacing('"input":', '"inputPerThousand": 1, "input":')),
+    ],
+)
+def test_a_source_with_a_new_column_is_left_out(tmp_path: Path, name: str, edit: Edit) -> None:
+    with pytest.raises(SourceError, match="has a new column, '"):
+        SOURCES[name].read(edited(tmp_path, name, edit))
+
+
+def test_a_source_in_an_unknown_currency_is_left_out(tmp_path: Path) -> None:
+    place = edited(tmp_path, "cost-calculator", replacing('"currency": "USD"', '"currency": "EUR"'))
+    with pytest.raises(SourceError, match=r"anthropic\.json is in EUR"):
+        SOURCES["cost-calculator"].read(place)
+
+
+@pytest.mark.parametrize("name", ["litellm", "model-prices", "omp-catalog"])
+def test_a_price_that_is_no_number_leaves_the_source_out(tmp_path: Path, name: str) -> None:
+    def spoil(text: str) -> str:
+        table = json.loads(text)
+        for row in _leaves(table):
+            for key in row:
+                if key in ("input", "input_cost_per_token"):
+                    row[key] = "ask sales"
+                    return json.dumps(table)
+        return text
+
+    with pytest.raises(SourceError, match="is 'ask sales', no price"):
+        SOURCES[name].read(edited(tmp_path, name, spoil))
+
+
+def _leaves(value: Any) -> list[dict[str, Any]]:
+    if isinstance(value, list):
+        return [leaf for one in value for leaf in _leaves(one)]
+    if isinstance(value, dict):
+        return [value, *(leaf for one in value.values() for leaf in _leaves(one))]
+    return []
+
+
+def facts_of(folder: Path, name: str) -> None:
+    """Fact files that hold what the sample says."""
+    folder.mkdir()
+    lines = list(read_sources([name], {name: SAMPLES / PATHS[name]}, "2026-11-30", folder))
+    assert "left out" not in lines[0]
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_prices_off_by_a_thousand_leave_the_source_out(tmp_path: Path, name: str) -> None:
+    facts_of(tmp_path / "facts", name)
+    facts = read_rows(tmp_path / "facts")
+    source = SOURCES[name]
+    found = source.read(SAMPLES / PATHS[name])
+    slipped = [replace(reading, price=reading.price * 1_000) for reading in found.readings]
+    with pytest.raises(SourceError, match="another unit"):
+        news(source, replace(found, readings=tuple(slipped)), "2", "2026-12-01", facts)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_second_reading_of_the_same_prices_adds_nothing(tmp_path: Path, name: str) -> None:
+    facts_of(tmp_path / "facts", name)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "facts").iterdir()}
+    told = list(read_sources([name], {name: SAMPLES / PATHS[name]}, "2026-12-01", tmp_path / "facts"))
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "facts").iterdir()}
+    assert " 0 changed, 0 new, " in told[0]
+
+
+def test_a_changed_price_is_a_new_fact_of_the_day_and_the_old_one_stays(tmp_path: Path) -> None:
+    facts_of(tmp_path / "facts", "omp-catalog")
+    place = edited(tmp_path, "omp-catalog", replacing('"input": 1.25', '"input": 2'))
+    told = list(read_sources(["omp-catalog"], {"omp-catalog": place}, "2026-12-05", tmp_path / "facts"))
+    assert "  changed: xai/grok-4.3 input input<=199999: 1.25 -> 2 USD" in told
+    rows = [row for row in read_rows(tmp_path / "facts") if row["kind"] == "input" and row["vendor"] == "xai"]
+    assert {(row["price"], row["source_date"]) for row in rows if "input_tokens_le" in row["tier"]} == {
+        ("1.25", "2026-11-30"),
+        ("2", "2026-12-05"),
+    }
+
+
+def test_a_source_left_out_changes_no_file(tmp_path: Path) -> None:
+    facts_of(tmp_path / "facts", "omp-catalog")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "facts").iterdir()}
+    place = edited(tmp_path, "omp-catalog", replacing('"output":', '"outputPerThousand": 1, "output":'))
+    told = list(read_sources(["omp-catalog"], {"omp-catalog": place}, "2026-12-05", tmp_path / "facts"))
+    assert told[0] == "omp-catalog: left out. the cost of grok-4.3 has a new column, 'outputPerThousand'"
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "facts").iterdir()}
+
+
+def archive_of(tmp_path: Path, name: str, inside: str) -> Path:
+    """A package as the client downloads it, with the sample at `inside`."""
+    sample = SAMPLES / PATHS[name]
+    files = {file.name: file for file in sample.iterdir()} if sample.is_dir() else {"": sample}
+    if SOURCES[name].client == "pip":
+        place = tmp_path / f"{SOURCES[name].package.replace('-', '_')}-9.8.7-py3-none-any.whl"
+        with zipfile.ZipFile(place, "w") as wheel:
+            for part, file in files.items():
+                wheel.write(file, f"{inside}/{part}".rstrip("/"))
+    else:
+        place = tmp_path / "package-9.8.7.tgz"
+        with tarfile.open(place, "w:gz") as tar:
+            for part, file in files.items():
+                tar.add(file, f"package/{inside}/{part}".rstrip("/"))
+    return place
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_package_is_unpacked_and_its_version_cited(tmp_path: Path, name: str) -> None:
+    source = SOURCES[name]
+    place, version = unpack(source, archive_of(tmp_path, name, source.file), tmp_path / "unpacked")
+    assert version == "9.8.7"
+    assert source.read(place) == source.read(SAMPLES / PATHS[name])
+
+
+@pytest.mark.parametrize("name", ["litellm", "pi-ai"])
+def test_a_package_without_its_prices_is_left_out(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SourceError, match="the prices have moved"):
+        unpack(SOURCES[name], archive_of(tmp_path, name, "elsewhere"), tmp_path / "unpacked")

@@ -1,0 +1,37 @@
+"""Which provider of the book each source means by its own names. A name that is not here is counted, and no price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+LITELLM: Final[Mapping[str, str]] = {
+    "openai": "openai", "text-completion-openai": "openai", "anthropic": "anthropic", "gemini": "google",
+    "azure": "azure-openai", "azure_text": "azure-openai", "azure_ai": "azure-openai", "bedrock": "aws-bedrock",
+    "bedrock_converse": "aws-bedrock", "bedrock_mantle": "aws-bedrock", "deepseek": "deepseek",
+    "dashscope": "alibaba-intl", "moonshot": "moonshot-intl", "minimax": "minimax-intl", "zai": "zai", "xai": "xai",
+    "mistral": "mistral", "codestral": "mistral", "cohere": "cohere", "cohere_chat": "cohere", "groq": "groq",
+    "cerebras": "cerebras", "fireworks_ai": "fireworks", "perplexity": "perplexity", "voyage": "voyage",
+    "jina_ai": "jina", "ai21": "ai21", "meta_llama": "meta", "vertex_ai": "google-vertex",
+}  # fmt: skip
+MLFLOW: Final[Mapping[str, str]] = LITELLM
+GENAI_PRICES: Final[Mapping[str, str]] = {
+    "anthropic": "anthropic", "aws": "aws-bedrock", "azure": "azure-openai", "cerebras": "cerebras",
+    "cohere": "cohere", "deepseek": "deepseek", "fireworks": "fireworks", "google": "google", "groq": "groq",
+    "minimax": "minimax-intl", "mistral": "mistral", "moonshotai": "moonshot-intl", "openai": "openai",
+    "perplexity": "perplexity", "voyageai": "voyage", "x-ai": "xai", "zai": "zai",
+}  # fmt: skip
+COST_CALCULATOR: Final[Mapping[str, str]] = {
+    "gemini": "google", "vertex": "google-vertex", "bedrock": "aws-bedrock", "anthropic": "anthropic",
+    "mistral": "mistral", "deepseek": "deepseek", "groq": "groq", "azure": "azure-openai", "openai": "openai",
+    "fireworks": "fireworks",
+}  # fmt: skip
+#: models.dev's names, which the packages made from it keep.
+MODELS_DEV: Final[Mapping[str, str]] = {
+    "openai": "openai", "anthropic": "anthropic", "google": "google", "google-vertex": "google-vertex", "xai": "xai",
+    "mistral": "mistral", "deepseek": "deepseek", "alibaba": "alibaba-intl", "moonshotai": "moonshot-intl",
+    "minimax": "minimax-intl", "zai": "zai", "groq": "groq", "cerebras": "cerebras", "cohere": "cohere",
+    "perplexity": "perplexity", "ai21": "ai21", "meta": "meta", "upstage": "upstage", "stepfun-ai": "stepfun-intl",
+    "fireworks-ai": "fireworks", "fireworks": "fireworks", "amazon-bedrock": "aws-bedrock", "azure": "azure-openai",
+    "longcat": "meituan-longcat", "byteplus": "byteplus",
+}  # fmt: skip
