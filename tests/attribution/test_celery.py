@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +14,16 @@ from tokenmeter.attribution import tag_tasks
 from tokenmeter.testing import capture
 
 celery = pytest.importorskip("celery")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A worker sets up the root logger for itself."""
+    root = logging.getLogger()
+    before = root.handlers.copy(), root.level
+    yield
+    root.handlers[:], level = before[0], before[1]
+    root.setLevel(level)
 
 
 def test_the_tags_of_the_sender_are_those_of_the_task() -> None:
