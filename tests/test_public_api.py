@@ -9,6 +9,10 @@ import tokenmeter
 
 NAMES = [
     "Attempt",
+    "Bound",
+    "Budget",
+    "BudgetEvent",
+    "BudgetExceeded",
     "Call",
     "CatalogError",
     "Charge",
@@ -31,8 +35,10 @@ NAMES = [
     "TokenmeterError",
     "Usage",
     "UsageError",
+    "Use",
     "__version__",
     "add_sink",
+    "bound",
     "call",
     "carry",
     "configure",

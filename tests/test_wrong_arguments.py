@@ -86,6 +86,7 @@ CASES = {
     "count": Case(tokenmeter.count, COUNT),
     "Tokenmeter.count": Case(METER.count, COUNT),
     "estimate": Case(METER.estimate, ESTIMATE),
+    "bound": Case(METER.bound, {name: ESTIMATE[name] for name in ("request", "provider", "model", "api")}),
     "estimate a text": Case(METER.estimate, {**ESTIMATE, "request": "hi"}),
     "call": Case(whole_call, CALL, {"provider": "call("}),
     "observe": Case(by_hand("observe"), {"value": None}),

@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from datetime import datetime
     from threading import Thread
 
+    from tokenmeter.budgets.bound_values import Bound
+    from tokenmeter.budgets.budget import Budget, Use
+    from tokenmeter.budgets.watch import BudgetEvent
     from tokenmeter.calls.by_hand import Call, CallBlock
     from tokenmeter.calls.context import carry
     from tokenmeter.calls.scope import Scope, ScopeBlock, TagsBlock
     from tokenmeter.cost import Charge, Cost
     from tokenmeter.default_meter import configure, default
     from tokenmeter.errors import (
+        BudgetExceeded,
         CatalogError,
         ConfigurationError,
         CurrencyMismatch,
@@ -44,6 +48,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attempt",
+    "Bound",
+    "Budget",
+    "BudgetEvent",
+    "BudgetExceeded",
     "Call",
     "CatalogError",
     "Charge",
@@ -66,8 +74,10 @@ __all__ = [
     "TokenmeterError",
     "Usage",
     "UsageError",
+    "Use",
     "__version__",
     "add_sink",
+    "bound",
     "call",
     "carry",
     "configure",
@@ -93,6 +103,10 @@ _Client = TypeVar("_Client")
 # Where each lazily loaded name lives.
 _HOMES = {
     "Attempt": "record",
+    "Bound": "budgets.bound_values",
+    "Budget": "budgets.budget",
+    "BudgetEvent": "budgets.watch",
+    "BudgetExceeded": "errors",
     "Call": "calls.by_hand",
     "CatalogError": "errors",
     "Charge": "cost",
@@ -115,6 +129,7 @@ _HOMES = {
     "TokenmeterError": "errors",
     "Usage": "usage",
     "UsageError": "errors",
+    "Use": "budgets.budget",
     "carry": "calls.context",
     "configure": "default_meter",
     "default": "default_meter",
@@ -169,9 +184,12 @@ def wrap(client: _Client, *, provider: str | None = None, region: str | None = N
     return _meter().wrap(client, provider=provider, region=region)
 
 
-def scope(name: str, **tags: Any) -> ScopeBlock:
-    """A named unit of work that sums the calls inside it: `with scope("nightly") as s`, or a decorator."""
-    return _meter().scope(name, **tags)
+def scope(name: str, *, budget: str | Money | Budget | None = None, **tags: Any) -> ScopeBlock:
+    """A named unit of work that sums the calls inside it: `with scope("nightly") as s`, or a decorator.
+
+    `budget` limits each run of it: a call that does not fit raises BudgetExceeded and is not sent.
+    """
+    return _meter().scope(name, budget=budget, **tags)
 
 
 def call(
@@ -251,6 +269,14 @@ def estimate(
     return _meter().estimate(
         request, provider=provider, model=model, api=api, at=at, output_limit=output_limit, **params
     )
+
+
+def bound(request: object, *, provider: str | None = None, model: str | None = None, api: str | None = None) -> Bound:
+    """What a request (a body or a text) may be charged at most, as a budget holds it before the request is sent.
+
+    Raises ConfigurationError where no model is named, or no provider and not exactly one sells it.
+    """
+    return _meter().bound(request, provider=provider, model=model, api=api)
 
 
 def preload(*names: str) -> Thread:

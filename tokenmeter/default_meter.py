@@ -45,7 +45,9 @@ def _make(settings: dict[str, Any], *, replace: bool = False) -> Tokenmeter:
     global _default
     with _lock:
         before = _default
-        made = Tokenmeter.in_place_of(before, {**({} if before is None or replace else before.given), **settings})
+        made = Tokenmeter.in_place_of(
+            before, {**({} if before is None or replace else before.given), **settings}, afresh=replace
+        )
         made.is_default = True
         _default = made
         if before is not None:

@@ -21,6 +21,7 @@ from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
 from tokenmeter.calls import marks
 from tokenmeter.calls.billing import Billing
+from tokenmeter.calls.budget_gate import BudgetGate
 from tokenmeter.calls.by_hand import CallBlock, check_api, check_call
 from tokenmeter.calls.context import HAND, TAGS, handing_on
 from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
@@ -34,13 +35,17 @@ from tokenmeter.settings import Settings
 from tokenmeter.usage import TokenCount, Usage
 from tokenmeter.wire.request_body import model_of, request_body
 from tokenmeter.wire.request_params import request_line
-from tokenmeter.wiring import Parts, build_parts, check_sink
+from tokenmeter.wiring import Parts, build_budgets, build_parts, check_sink
 
 if TYPE_CHECKING:
+    from tokenmeter.budgets.bound_values import Bound
+    from tokenmeter.budgets.budget import Budget
+    from tokenmeter.budgets.contract import BudgetStore
     from tokenmeter.calls.opencall import ScopeNode
     from tokenmeter.clients import Adapter
     from tokenmeter.cost import Cost
     from tokenmeter.estimates import Estimate
+    from tokenmeter.money import Money
     from tokenmeter.prices.book import Book
     from tokenmeter.providers.registry import Providers
 
@@ -68,6 +73,7 @@ class Tokenmeter:
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], int] = time.perf_counter_ns,
         _ledger: Sink | None = None,
+        _store: BudgetStore | None = None,
         **settings: Any,
     ) -> None:
         self.given: Mapping[str, Any] = settings
@@ -115,6 +121,13 @@ class Tokenmeter:
             clock=clock,
             monotonic=monotonic,
         )
+        self._gate: Final = BudgetGate(
+            lambda store: build_budgets(
+                self.settings, lambda: self.book, clock=clock, store=store, meter_provider=meter_provider
+            ),
+            always=bool(self.settings.budgets),
+            store=_store,
+        )
         self.is_default = False
         at_exit.register(self)
         if worker.waiting:
@@ -123,11 +136,17 @@ class Tokenmeter:
         self._forgotten.atexit = False  # the end of the program flushes each meter
 
     @classmethod
-    def in_place_of(cls, before: Tokenmeter | None, arguments: Mapping[str, Any]) -> Tokenmeter:
-        """A meter with these arguments that goes on with the open ledger of the one before, where both name it."""
+    def in_place_of(
+        cls, before: Tokenmeter | None, arguments: Mapping[str, Any], *, afresh: bool = False
+    ) -> Tokenmeter:
+        """A meter with these arguments that goes on with the open ledger of the one before, where both name it.
+
+        It goes on with what budgets have spent, too, unless it starts `afresh`.
+        """
         given = {name: value for name, value in arguments.items() if value is not None}
         ledger = before._ledger if before is not None else None
-        made = cls(**given, _ledger=ledger)
+        same = not afresh and before is not None and given.get("budget_store") == before.given.get("budget_store")
+        made = cls(**given, _ledger=ledger, _store=before._gate.store if before is not None and same else None)
         made.given = given
         return made
 
@@ -152,7 +171,7 @@ class Tokenmeter:
             model,
             stream=stream,
             scope=SCOPE.get(),
-            tags=TAGS.get(),
+            tags=self._tags(),
             parent=HAND.get(),
             span_later=span_later,
         )
@@ -160,7 +179,55 @@ class Tokenmeter:
             call.take_request(body)
         if route.batch:
             call.params = {**(call.params or {}), "batch": True}
+        self._gate.ask(call, body)
         return call
+
+    def _tags(self) -> Mapping[str, str]:
+        """The current tags, with those of the trace's baggage that the user allows."""
+        tags = TAGS.get()
+        if self.settings.baggage_tags:
+            with guard("reading baggage"):
+                from tokenmeter.otel.baggage import baggage_tags
+
+                return baggage_tags(self.settings.baggage_tags, tags)
+        return tags
+
+    # Budgets ------------------------------------------------------------------------------------------------
+
+    def _ask_of_latest(self, call: OpenCall, body: object) -> None:
+        latest = self.latest()
+        call.tags = latest._tags()
+        latest._gate.ask(call, body)
+
+    def bound(
+        self,
+        request: object,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        api: str | None = None,
+    ) -> Bound:
+        """What a request may be charged at most.
+
+        Raises ConfigurationError where no model is named, or no provider and not exactly one sells it.
+        """
+        from tokenmeter.budgets.bound import bound
+
+        check_text(provider, "provider", "deepseek")
+        check_text(model, "model", "deepseek-chat")
+        check_api(api, "bound")
+        named = model if model is not None else model_of(request_body(request))
+        named = self.settings.models.get(named or "", named)
+        if named is None:
+            raise ConfigurationError("bound needs a model: pass model=…, or a request that names one")
+        provider, named = seller_of(self.book, provider, named, None)
+        return bound(
+            request,
+            provider=provider,
+            model=named,
+            api=api,
+            price=lambda usage, said: self.book.price(usage, provider=provider, model=named, params=said),
+        )
 
     # The five verbs -----------------------------------------------------------------------------------------
 
@@ -216,12 +283,20 @@ class Tokenmeter:
             )
         return adapter
 
-    def scope(self, name: str, **tags: Any) -> ScopeBlock:
-        """A named unit of work that sums the calls inside it: a context manager and a decorator."""
+    def scope(self, name: str, *, budget: str | Money | Budget | None = None, **tags: Any) -> ScopeBlock:
+        """A named unit of work that sums the calls inside it: a context manager and a decorator.
+
+        `budget` limits each run of it. Raises ConfigurationError for a limit that is none.
+        """
         if not isinstance(name, str) or not name:
             raise ConfigurationError(f'scope({name!r}): a scope has a name, such as scope("answer")')
+        limit = None
+        if budget is not None:
+            from tokenmeter.budgets.budget import Budget
+
+            limit = budget if isinstance(budget, Budget) else Budget(budget, name=f"scope {name}"[:64], per="scope")
         return ScopeBlock(
-            name, tags, lambda: self.latest()._lifecycle, lambda scope: self.latest()._start_scope_span(scope)
+            name, tags, lambda: self.latest()._lifecycle, lambda scope: self.latest()._start_scope_span(scope), limit
         )
 
     def latest(self) -> Tokenmeter:
@@ -267,7 +342,7 @@ class Tokenmeter:
 
         body = request_body(request)
         named = model if model is not None else model_of((request_line(body) if body is not None else None) or body)
-        return CallBlock(lambda: self.latest()._lifecycle, route, named, stream, request)
+        return CallBlock(lambda: self.latest()._lifecycle, route, named, stream, request, self._ask_of_latest)
 
     def observe_batch(
         self,
@@ -403,7 +478,8 @@ class Tokenmeter:
         """Settle dropped streams and deliver all records taken so far; whether all were delivered in time."""
         check_seconds(timeout, "timeout")
         self._lifecycle.drain()
-        return self._each_sink(timeout, lambda sink, left: sink.flush(left))
+        charged = self._gate.flush(timeout)
+        return self._each_sink(timeout, lambda sink, left: sink.flush(left)) and charged
 
     def shutdown(self, timeout: float = 5.0) -> bool:
         """Flush, then close files and threads. Calls still open settle to nowhere."""

@@ -44,6 +44,8 @@ class End(enum.StrEnum):
     """The caller never closed the stream, and it was garbage collected."""
     DELEGATED = "delegated"
     """Other metered calls carry what happened inside; nothing is counted here."""
+    REFUSED = "refused"
+    """A budget refused the call, and nothing was sent."""
 
 
 class Attempt(NamedTuple):
@@ -115,6 +117,8 @@ class Record:
     span_id: str | None = None
     params: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     parent_id: str | None = None
+    budget_window: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    """The window in which the call was reserved, by the name of the budget, such as {"search": "2026-11-30"}."""
     telemetry: str = "own"
     """Whose span the call has: own, enriched (another instrumentation's) or suppressed. Metrics follow it."""
     pricer: Callable[[Record], Cost] = field(repr=False)

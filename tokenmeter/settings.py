@@ -19,6 +19,7 @@ from tokenmeter._support.guard import logger
 from tokenmeter.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from tokenmeter.budgets.budget import Budget
     from tokenmeter.exchange import ExchangeRates
     from tokenmeter.prices.own_rates import OwnRates
 
@@ -123,6 +124,13 @@ def _tag_names(value: Any, place: str) -> tuple[str, ...]:
     return names
 
 
+def _baggage_keys(value: Any, place: str) -> tuple[str, ...]:
+    keys = _tag_names(value, place)
+    if len(keys) > 8 or any(len(key) > 64 for key in keys):
+        raise ConfigurationError(f"{place}={value!r}: name at most 8 keys of at most 64 characters")
+    return keys
+
+
 def _dialects(value: Any, place: str) -> tuple[str, ...]:
     from tokenmeter.otel.dialects import DIALECTS
 
@@ -155,6 +163,51 @@ def _own_rates(value: Any, place: str) -> OwnRates:
     from tokenmeter.prices.own_rates import OwnRates
 
     return OwnRates.of(value, place)
+
+
+def _budgets(value: Any, place: str) -> tuple[Budget, ...]:
+    from tokenmeter.budgets.budget_file import read_budgets
+
+    return read_budgets(value, place)
+
+
+def _budget_store(value: Any, place: str) -> Any:
+    if isinstance(value, str):
+        from tokenmeter.budgets.stores import check_store
+
+        check_store(value, place)
+    elif not callable(getattr(value, "reserve", None)):
+        raise ConfigurationError(f"{place}={value!r}: give memory, sqlite:PATH, redis://HOST:PORT/0, or a BudgetStore")
+    return value
+
+
+def _alerts(value: Any, place: str) -> tuple[str, ...]:
+    what = 'a list of addresses, such as ["dingtalk://TOKEN"]'
+    if not all(isinstance(one, str) for one in check_items(value, place, what)):
+        raise ConfigurationError(f"{place}: give {what}")
+    from tokenmeter.budgets.alerts import check_addresses
+
+    check_addresses(tuple(value), place)
+    return tuple(value)
+
+
+def _number(text: str, variable: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError(f"{variable}={text!r}: give a number of seconds") from None
+
+
+def _seconds(value: Any, place: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+        raise ConfigurationError(f"{place}={value!r}: give a number of seconds above 0")
+    return float(value)
+
+
+def _function(value: Any, place: str) -> Any:
+    if not callable(value):
+        raise ConfigurationError(f"{place}={value!r}: give a function")
+    return value
 
 
 class Setting(NamedTuple):
@@ -252,6 +305,44 @@ class Settings:
     )
     exchange: ExchangeRates | None = _row(  # noqa: RUF009 - it makes a dataclass field
         _rates, '"CNY=0.1400USD@2026-11-01" or a table: your rates, for dollar-only names'
+    )
+    baggage_tags: tuple[str, ...] = _row(
+        _baggage_keys, '"tenant,user": keys of the trace\'s baggage that are tags too', read=_list, default=()
+    )
+    budgets: tuple[Budget, ...] = _row(
+        _budgets, '"budgets.toml", or [Budget("50 CNY", per="day")]: limits that hold before a call is sent', default=()
+    )
+    budget_store: Any = _row(  # noqa: RUF009 - it makes a dataclass field
+        _budget_store,
+        "memory, sqlite:PATH or redis://HOST:PORT/0: where budgets count; one for all processes that share them",
+        default="memory",
+    )
+    budget_lease: float = _row(
+        _seconds, "seconds for which the hold of a vanished call lives (default 600)", read=_number, default=600.0
+    )
+    budget_deadline: float = _row(
+        _seconds,
+        "seconds that the store may take before a call goes on without it (default 0.05)",
+        read=_number,
+        default=0.05,
+    )
+    on_store_error: str = _row(
+        _one_of("open", "closed", rule="on_store_error is open or closed"),
+        "open or closed: whether calls go on while the budget store is away (default open)",
+        default="open",
+    )
+    budget_seed: str | None = _row(_path, "ledger whose spend a memory or empty budget store starts with")
+    alerts: tuple[str, ...] = _row(
+        _alerts,
+        '"dingtalk://…,mailto://…": addresses of Apprise that budget events are sent to',
+        read=_list,
+        default=(),
+    )
+    alert_language: str = _row(
+        _one_of("en", "zh", rule="alert_language is en or zh"), "en or zh (default en)", default="en"
+    )
+    on_threshold: Any = _row(  # noqa: RUF009 - it makes a dataclass field
+        _function, "function of a BudgetEvent: a threshold or a refusal", from_environment=False
     )
     models: Mapping[str, str] = _map_row('"ep-2024...=doubao-pro-32k": deployment or endpoint id to model')
 

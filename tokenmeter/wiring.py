@@ -6,16 +6,20 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tokenmeter._support.arguments import check_callable, check_items, check_methods
+from tokenmeter._support.guard import guard
 from tokenmeter.calls.deferred import DeferredCalls
 
 if TYPE_CHECKING:
+    from tokenmeter.budgets.contract import BudgetStore
+    from tokenmeter.budgets.enforcer import Enforcer
     from tokenmeter.calls.calibrator import Calibrator
     from tokenmeter.otel.metrics import Metrics
     from tokenmeter.otel.spans import CallSpans
+    from tokenmeter.prices.book import Book
     from tokenmeter.record import Sink
     from tokenmeter.settings import Settings
 
-__all__ = ["Parts", "build_parts", "check_sink"]
+__all__ = ["Parts", "build_budgets", "build_parts", "check_sink"]
 
 
 class Parts(NamedTuple):
@@ -77,6 +81,54 @@ def build_parts(
     ledger = _ledger(settings, ledger)
     written = (ledger,) if ledger is not None else ()
     return Parts(spans, metrics, (*written, *_log(settings), *learning, *sinks), calibrator, deferred, ledger)
+
+
+def build_budgets(
+    settings: Settings,
+    book: Callable[[], Book],
+    *,
+    clock: Callable[[], int],
+    store: BudgetStore | None = None,
+    meter_provider: Any = None,
+) -> Enforcer:
+    """The enforcer of a meter's budgets and of those of its scopes; an open `store` is used on."""
+    from tokenmeter.budgets.bounds import Bounds
+    from tokenmeter.budgets.build import build_enforcer
+
+    enforcer = build_enforcer(
+        settings.budgets,
+        store if store is not None else settings.budget_store,
+        bound=Bounds(book, settings.models, clock).of,
+        clock=clock,
+        lease=settings.budget_lease,
+        deadline=settings.budget_deadline,
+        opens=settings.on_store_error == "open",
+        exchange=settings.exchange,
+        on_threshold=settings.on_threshold,
+        alerts=settings.alerts,
+        language=settings.alert_language,
+    )
+    with guard("registering the metrics of budgets"):
+        from tokenmeter.otel.budget_metrics import watch_budgets
+
+        watch_budgets(enforcer, meter_provider)
+    if settings.budget_seed is not None and store is None:
+        with guard("seeding budgets"):
+            _seed(enforcer, settings.budget_seed)
+    return enforcer
+
+
+def _seed(enforcer: Enforcer, path: str) -> None:
+    """Start empty counters with what a ledger says; a ledger that is not there yet has nothing to say."""
+    from pathlib import Path
+
+    from tokenmeter.budgets.seed import earliest, seed
+    from tokenmeter.ledger.past_calls import past_calls
+
+    counters, store = enforcer.lines.counters, enforcer.store
+    since = earliest(counters, store.now())
+    if since is not None and Path(path).exists():
+        seed(counters, store, past_calls(path, max(0, since)))
 
 
 def check_sink(sink: object, name: str) -> None:

@@ -55,7 +55,7 @@ def calls(ledger: Path) -> list[tuple[str, str | None]]:
 def test_the_readmes_are_short_and_say_the_same() -> None:
     english, chinese = (ROOT / name for name in ("README.md", "README.zh-CN.md"))
     for file in (english, chinese):
-        assert len(file.read_text("utf-8").splitlines()) < 165
+        assert len(file.read_text("utf-8").splitlines()) < 185
     commands = [
         re.findall(r"^(?:pip|tokenmeter|opentelemetry-instrument) [^#\n]*", file.read_text("utf-8"), re.MULTILINE)
         for file in (english, chinese)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 import traceback
+from contextlib import suppress
 from types import TracebackType
 
 from tokenmeter._support.bounded import BoundedDict
@@ -23,7 +24,7 @@ from tokenmeter._support.host_exceptions import is_of_host
 from tokenmeter._support.logs import Lines, logger, printable
 from tokenmeter.errors import TokenmeterError
 
-__all__ = ["describe", "guard", "logger", "raise_failures", "report"]
+__all__ = ["describe", "guard", "let_through", "logger", "raise_failures", "report"]
 
 _seen: BoundedDict[tuple[str, type[BaseException]], None] = BoundedDict(1000)
 _seen_lock = threading.Lock()
@@ -34,6 +35,12 @@ def raise_failures(on: bool) -> None:
     """Raise failures of ours instead of logging them. For test suites."""
     global _raising
     _raising = on
+
+
+def let_through(error: BaseException) -> None:
+    """Mark an error that is meant for the caller, such as BudgetExceeded: no guard stops it."""
+    with suppress(AttributeError):  # an exception of the user's own with slots
+        error._tokenmeter_for_caller = True  # type: ignore[attr-defined]
 
 
 def report(doing: str, error: BaseException) -> None:
@@ -72,7 +79,7 @@ class guard:  # reads as a statement: `with guard("reading usage"):`
     ) -> bool:
         if kind is None or error is None:
             return False
-        if _raising or is_of_host(error):
+        if _raising or getattr(error, "_tokenmeter_for_caller", False) or is_of_host(error):
             return False
         report(self._doing, error)
         return True

@@ -18,6 +18,7 @@ from tokenmeter.components import BESIDE
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import EXACT, plain
 from tokenmeter.record import VENDOR_GAP, End, Record
+from tokenmeter.usage import Usage
 
 if TYPE_CHECKING:
     from tokenmeter.calls.routing import Routing
@@ -99,6 +100,8 @@ class Billing:
         """
         if record.end is End.DELEGATED:
             return _unpriced(record, record.reason or "delegated")
+        if record.end is End.REFUSED:
+            return self._by_book(record._replace(usage=_NOTHING))
         cost = self._by_book(record)
         if record.vendor_cost is not None and record.vendor_cost.amount >= 0:
             cost = self._beside_vendor(cost, record, record.vendor_cost)
@@ -173,6 +176,8 @@ def _unpriced(record: Record, reason: str) -> Cost:
     return Cost(offer, "unpriced", None, (), record.ended_at, reason=reason)
 
 
+_NOTHING: Final = Usage(input_tokens=0, output_tokens=0)
+"""The usage of a call that a budget refused: it costs nothing in the currency in which it would be billed."""
 _GAP: Final = Decimal("0.01")
 
 

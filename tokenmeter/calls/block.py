@@ -64,10 +64,21 @@ class Block(Generic[_Item]):
     def _yielded(self, item: _Item, value: Any) -> None:
         """A decorated generator yielded."""
 
+    def _admit(self, item: _Item) -> None:
+        """Ask whether the block may begin; what this raises reaches the caller, and the block is not entered."""
+
+    async def _admit_async(self, item: _Item) -> None:
+        """`_admit` in a coroutine."""
+        self._admit(item)
+
     # As a context manager -----------------------------------------------------------------------------------
 
     def __enter__(self) -> _Item:
         item = self._open()
+        self._admit(item)
+        return self._begin(item)
+
+    def _begin(self, item: _Item) -> _Item:
         self._entered.append(_Entered(item, self._enter(item)))
         return item
 
@@ -86,7 +97,9 @@ class Block(Generic[_Item]):
         return next((one for one in reversed(entered) if self._is_current(one.item)), entered[-1])
 
     async def __aenter__(self) -> _Item:
-        return self.__enter__()
+        item = self._open()
+        await self._admit_async(item)
+        return self._begin(item)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -111,6 +124,7 @@ class Block(Generic[_Item]):
     def _plain(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def plain(*args: Any, **kwargs: Any) -> Any:
             item = self._open()
+            self._admit(item)
             previous = self._enter(item)
             self._called(item, args, kwargs)
             try:
@@ -129,6 +143,7 @@ class Block(Generic[_Item]):
     def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def coroutine(*args: Any, **kwargs: Any) -> Any:
             item = self._open()
+            await self._admit_async(item)
             previous = self._enter(item)
             self._called(item, args, kwargs)
             try:
@@ -147,6 +162,7 @@ class Block(Generic[_Item]):
     def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
             item = self._open()
+            self._admit(item)
             self._called(item, args, kwargs)
             inner: Generator[Any, Any, Any] | None = None
             sent: Any = None
@@ -190,6 +206,7 @@ class Block(Generic[_Item]):
     def _async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
             item = self._open()
+            await self._admit_async(item)
             self._called(item, args, kwargs)
             inner: AsyncGenerator[Any, Any] | None = None
             sent: Any = None

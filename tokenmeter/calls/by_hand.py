@@ -18,6 +18,7 @@ from tokenmeter._support.arguments import check_text
 from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
 from tokenmeter.calls.block import Block
+from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.calls.context import HAND, TAGS, leave
 from tokenmeter.calls.hints import observed_late
 from tokenmeter.calls.scope import SCOPE
@@ -136,8 +137,10 @@ class CallBlock(Block[Call]):
         model: str | None,
         stream: bool,
         request: object,
+        ask_budgets: Callable[[OpenCall, object], None],
     ) -> None:
         super().__init__()
+        self._ask_budgets = ask_budgets
         self._lifecycle = lifecycle
         self._route = route
         self._model = model
@@ -154,7 +157,14 @@ class CallBlock(Block[Call]):
         made = Call(call)
         if self._request is not None:
             made.observe_request(self._request)
+        self._ask_budgets(call, self._request)
         return made
+
+    def _admit(self, item: Call) -> None:
+        admit(item._call)
+
+    async def _admit_async(self, item: Call) -> None:
+        await admit_async(item._call)
 
     def _enter(self, item: Call) -> tuple[Any, ...]:
         previous = (HAND.get(),)

@@ -236,6 +236,8 @@ class Lifecycle:
         """Whether nothing waits for the call's record, and little enough is kept of the call to leave it unread."""
         if call.span is not None or call.scope is not None or call.parent is not None or call.by_hand:
             return False
+        if call.budget is not None:  # its hold ends now
+            return False
         sums = self._sums
         if sums is None or len(self.sinks) != 1 or self._successor is not None or sums.listened_to:
             return False
@@ -324,6 +326,9 @@ def _hand_on(call: OpenCall, record: Record, around: OpenCall | None) -> None:
     if call.span is not None:
         with guard("ending a span"), handing_on("span"):
             call.span.finish(record)
+    if call.budget is not None:
+        with guard("charging the budgets"):
+            call.budget.settle(call, record)
     if call.scope is not None:
         with guard("adding to a scope"):
             call.scope.settled(record)

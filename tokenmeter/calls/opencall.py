@@ -7,7 +7,7 @@ the same for all calls to an address is said once, in a `Route`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tokenmeter._support.empty import EMPTY
@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from tokenmeter.calls.response import BodyReading, Reading
     from tokenmeter.wire.later import LaterForm
 
-__all__ = ["Calibrates", "CallOwner", "ClientMark", "OpenCall", "Route", "ScopeNode", "SpanHandle", "Spans"]
+__all__ = [
+    "AsksBudgets",
+    "Calibrates",
+    "CallOwner",
+    "ClientMark",
+    "OpenCall",
+    "Route",
+    "ScopeNode",
+    "SpanHandle",
+    "Spans",
+]
 
 
 class SpanHandle(Protocol):
@@ -65,10 +75,35 @@ class Calibrates(Protocol):
         """Counts of a call, corrected by what earlier calls taught."""
 
 
+class AsksBudgets(Protocol):
+    """What an open call asks of the budgets: `calls.call_budget.CallBudget`."""
+
+    @property
+    def windows(self) -> Mapping[str, str]:
+        """The windows that it is reserved in, by budget."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What its record says of its budgets."""
+
+    def admit(self, call: OpenCall) -> None:
+        """Ask, before it is sent. Raises BudgetExceeded."""
+
+    async def admit_async(self, call: OpenCall) -> None:
+        """`admit` for a coroutine."""
+
+    def grow(self, chunks: Iterable[bytes]) -> BaseException | None:
+        """Hold more for a stream of which these pieces have come; the error where it is to end."""
+
+    def settle(self, call: OpenCall, record: Record) -> None:
+        """Charge what it cost."""
+
+
 class ScopeNode(Protocol):
     """The scope that a call runs in, as far as the call uses it."""
 
     path: tuple[str, ...]
+    budgets: tuple[tuple[Any, str], ...]
 
     def opened(self) -> None: ...
     def settled(self, record: Record) -> None: ...
@@ -208,6 +243,8 @@ class OpenCall:
     """Makes the reading of its body, given a decoder, where that is neither an answer nor a stream of events."""
     streaming: bool = False
     """A body is still being read by the caller: its tee settles the call."""
+    budget: AsksBudgets | None = None
+    """The budgets that may be for it; None where none can be."""
     span: SpanHandle | None = None
     scope: ScopeNode | None = None
     parent: OpenCall | None = None

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tokenmeter._support.guard import guard
+from tokenmeter._support.ids import new_id
 from tokenmeter._support.worker import worker
 from tokenmeter.calls import marks
 from tokenmeter.calls.block import Block
@@ -31,6 +32,7 @@ from tokenmeter.usage import TOKEN_FIELDS, Source
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tokenmeter.budgets.budget import Budget
     from tokenmeter.calls.lifecycle import Lifecycle
 
 __all__ = ["SCOPE", "Scope", "ScopeBlock", "TagsBlock"]
@@ -60,6 +62,8 @@ class Scope:
         self.tags = tags
         self.parent = parent
         self.path: tuple[str, ...] = (*parent.path, name) if parent is not None else (name,)
+        self.budgets: tuple[tuple[Budget, str], ...] = parent.budgets if parent is not None else ()
+        """The budgets of this run and of those around it, each with the id of its run."""
         self.started_ns = lifecycle.clock()
         self.ended_ns: int | None = None
         self._lifecycle = lifecycle
@@ -244,9 +248,11 @@ class ScopeBlock(Block[Scope]):
         tags: Mapping[str, Any],
         lifecycle: Callable[[], Lifecycle],
         start_span: Callable[[Scope], ScopeSpan | None],
+        budget: Budget | None = None,
     ) -> None:
         super().__init__()
         self._name = name
+        self._budget = budget
         self._tags = clean_tags(tags)
         self._lifecycle = lifecycle
         self._start_span = start_span
@@ -254,6 +260,8 @@ class ScopeBlock(Block[Scope]):
     def _open(self) -> Scope:
         parent = SCOPE.get()
         scope = Scope(self._name, MappingProxyType({**TAGS.get(), **self._tags}), parent, self._lifecycle())
+        if self._budget is not None:
+            scope.budgets = (*scope.budgets, (self._budget, new_id()))
         with guard("starting a scope's span"):
             OPEN_SCOPES.add(id(scope))
             scope._span = self._start_span(scope)

@@ -73,6 +73,7 @@ def make_record(
         "params": _params(call, None),
         "status_code": call.status_code,
         "attempts": _attempts(call.attempts, usage),
+        "budget_window": EMPTY if call.budget is None else call.budget.windows,
         "pricer": price,
     }
     flags: tuple[str, ...] = ()
@@ -93,6 +94,8 @@ def make_record(
             )
     if call.usage_override is not None:
         flags = (*flags, *(f"contradiction: {text}" for text in usage.contradictions()))
+    if call.budget is not None:
+        flags = (*flags, *call.budget.flags)
     if call.scope is not None:
         facts["scope"] = call.scope.path
     if call.parent is not None:

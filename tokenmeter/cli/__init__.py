@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "estimate": "the cost range of a request before it is sent",
     "families": "the tokenizer families and the models they count",
     "calibration": "what was learnt from reported usage about counting",
+    "budget": "what budgets stand at, and charges by hand",
     "report": "who spent what, from a ledger",
     "collector": "price the spans of programs in any language: OTLP in, OTLP with costs out",
     "phoenix": "our prices in Phoenix's own table of models",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.budget_gate import admit
 from tokenmeter.calls.context import leave
 from tokenmeter.calls.response import BodyReading, ObjectReading
 from tokenmeter.calls.stream_response import StreamReading
@@ -93,6 +94,7 @@ def _make_api_call(call_api: Callable[..., Any]) -> Callable[..., Any]:
                 call = _open(self, operation_name, api_params)
         if call is None:
             return call_api(self, operation_name, api_params, *args, **kwargs)
+        admit(call)
         # botocore tells of its attempts by events; what it sends through `http.client` meanwhile is those attempts.
         with CurrentCallBlock(call), RequestInFlight(), _Tries(call) as tries:
             result = call_api(self, operation_name, api_params, *args, **kwargs)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.calls.context import CALL
 from tokenmeter.clients.support import hide_usage, hooks
 from tokenmeter.clients.support.batches import download_of
@@ -164,6 +165,7 @@ def _sync_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...,
             call, options, hidden = _open(self, options, kwargs, loaded)
         if call is None:
             return request(self, cast_to, options, *args, **kwargs)
+        admit(call)
         with CurrentCallBlock(call):
             result = request(self, cast_to, options, *args, **kwargs)
         with guard("following an answer"):
@@ -180,6 +182,7 @@ def _async_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...
             call, options, hidden = _open(self, options, kwargs, loaded)
         if call is None:
             return await request(self, cast_to, options, *args, **kwargs)
+        await admit_async(call)
         with CurrentCallBlock(call):
             result = await request(self, cast_to, options, *args, **kwargs)
         with guard("following an answer"):

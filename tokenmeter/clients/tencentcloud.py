@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.opencall import Route
+from tokenmeter.calls.budget_gate import admit, admit_async
+from tokenmeter.calls.opencall import OpenCall, Route
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.transport.attempts import RequestInFlight
@@ -63,6 +64,8 @@ def _metered(method: Callable[..., Any]) -> Callable[..., Any]:
         held = _held(self, action, params)
         if held is None:
             return method(self, action, params, *args, **kwargs)
+        if isinstance(held, _Action):
+            admit(held.call)
         with held:
             return method(self, action, params, *args, **kwargs)
 
@@ -74,6 +77,8 @@ def _async_metered(method: Callable[..., Any]) -> Callable[..., Any]:
         held = _held(self, action, params)
         if held is None:
             return await method(self, action, params, *args, **kwargs)
+        if isinstance(held, _Action):
+            await admit_async(held.call)
         with held:
             return await method(self, action, params, *args, **kwargs)
 
@@ -83,7 +88,11 @@ def _async_metered(method: Callable[..., Any]) -> Callable[..., Any]:
 class _Action(CurrentCallBlock):
     """One action that calls a model; a stream that it returns settles the call by itself."""
 
-    __slots__ = ()
+    __slots__ = ("call",)
+
+    def __init__(self, call: OpenCall) -> None:
+        super().__init__(call)
+        self.call = call
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

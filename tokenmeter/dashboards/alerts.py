@@ -22,6 +22,7 @@ from tokenmeter.dashboards.names import (
     tag,
 )
 from tokenmeter.money import exact_decimal, plain
+from tokenmeter.otel import semconv
 
 __all__ = ["ALERTS", "RECORDED", "Alert", "Limit", "Recorded", "limit_of", "rules"]
 
@@ -30,6 +31,7 @@ _TOKENS: Final = counter("usage")
 _CALLS: Final = counter("calls")
 _LEFT: Final = '{tokenmeter_end=~"closed_early|cancelled|dropped"}'
 _TOKENIZER: Final = f"{PROVIDER}, {MODEL}, {FAMILY}, {KIND}"
+_NAME: Final = label(semconv.BUDGET_NAME)
 _LIMIT: Final = re.compile(r"(?P<team>[^=]+)=(?P<amount>[0-9.]+):(?P<currency>[A-Z]{3})")
 _DURATION: Final = re.compile(r"[1-9][0-9]*(ms|s|m|h|d|w)")
 
@@ -84,6 +86,11 @@ def _reported_per_counted(window: str, offset: str = "") -> str:
     return " / ".join(sums)
 
 
+def _in_window(metric: str) -> str:
+    """PromQL for a figure of each budget's window, whichever process reports it."""
+    return f"max by ({_NAME}, {label(semconv.BUDGET_VALUE)}, {label(semconv.BUDGET_UNIT)}) ({label(metric)})"
+
+
 RECORDED: Final = (
     Recorded("tokenmeter:cost:rate5m", f"sum by ({CURRENCY}, {PROVIDER}, {MODEL}) (rate({_COST}[5m]))"),
     Recorded("tokenmeter:unreported_tokens:ratio1h", _share(_TOKENS, f'{{{SOURCE}!="reported"}}')),
@@ -129,6 +136,20 @@ ALERTS: Final = (
         "15m",
         f"{{{{ $value | humanizePercentage }}}} of {{{{ $labels.{PROVIDER} }}}}'s calls were left before their end.",
         "info",
+    ),
+    Alert(
+        "TokenmeterBudgetNearlySpent",
+        # Every process that shares a store reports the same window.
+        f"{_in_window(semconv.BUDGET_SPENT)} / {_in_window(semconv.BUDGET_LIMIT)} > 0.9",
+        "0m",
+        f"Budget {{{{ $labels.{_NAME} }}}} {{{{ $labels.{label(semconv.BUDGET_VALUE)} }}}}: "
+        "{{ $value | humanizePercentage }} of its window is spent.",
+    ),
+    Alert(
+        "TokenmeterBudgetRefusesCalls",
+        f"{grown(_NAME, f'{label(semconv.BUDGET_REFUSED)}_total', '1h')} > 0",
+        "0m",
+        f"Budget {{{{ $labels.{_NAME} }}}} has refused {{{{ $value | humanize }}}} calls in an hour.",
     ),
     Alert(
         "TokenmeterRecordsUnreadable",

@@ -32,7 +32,7 @@ COLUMNS: Final = (
     "usage", "usage_source", "usage_sources", "usage_ranges", "usage_raw", "unknown_fields",
     "status", "amount", "currency", "list_amount", "charges", *_COST, "priced_at", "cost_flags", "cost_reason",
     "cost_source", "vendor_amount", "vendor_currency", "attempt_count", "attempts", "tags", "scope", "trace_id",
-    "span_id", "params", "flags", "reason",
+    "span_id", "params", "flags", "reason", "budget_window",
 )  # fmt: skip
 
 NOT_YET_PRICED: Final = "the process ended before the price book was loaded"
@@ -206,6 +206,7 @@ def row(record: Record, *, priced: bool = True) -> tuple[Any, ...]:
         "params": _json(_bare(record.params)),
         "flags": _json(record.flags),
         "reason": _text(record.reason),
+        "budget_window": _json(dict(record.budget_window)),
     }
     values |= _quantities(usage)
     values |= cost

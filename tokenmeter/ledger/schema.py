@@ -120,6 +120,7 @@ _PUBLISHED: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX calls_trace ON calls (trace_id) WHERE trace_id IS NOT NULL",
     ),
     ("ALTER TABLE calls ADD COLUMN cost_source TEXT",),
+    ("ALTER TABLE calls ADD COLUMN budget_window TEXT",),
 )
 """Statements that lead from one `user_version` to the next, beside the columns that components bring. Published
 ones are never edited: append."""

@@ -68,6 +68,13 @@ MODEL_CALLS: Final = INFERENCE | {EMBEDDINGS, "rerank", "image_generation", "spe
 
 # Our span attributes --------------------------------------------------------------------------------------------
 
+BUDGET_LIMIT: Final = "tokenmeter.budget.limit"
+BUDGET_SPENT: Final = "tokenmeter.budget.spent"
+BUDGET_HELD: Final = "tokenmeter.budget.held"
+BUDGET_REFUSED: Final = "tokenmeter.budget.refused"
+BUDGET_NAME: Final = "tokenmeter.budget.name"
+BUDGET_VALUE: Final = "tokenmeter.budget.value"
+BUDGET_UNIT: Final = "tokenmeter.budget.unit"
 COST: Final = "tokenmeter.cost"
 COST_AMOUNT: Final = "tokenmeter.cost.amount"
 COST_CURRENCY: Final = "tokenmeter.cost.currency"

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.budget_gate import admit_async
 from tokenmeter.calls.by_hand import end_of
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
@@ -62,6 +63,7 @@ def _request(request: Callable[..., Any], reader: Callable[..., Any]) -> Callabl
                 call, owns = attempt_of(self, _sent(self, method.upper(), str_or_url, kwargs))
         if call is None:
             return await request(self, method, str_or_url, **kwargs)
+        await admit_async(call)
         with _RequestInFlight(call, owns) as sending:
             response = await request(self, method, str_or_url, **kwargs)
         with guard("noting an attempt"):

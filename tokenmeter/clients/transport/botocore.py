@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.response import FOLD_BYTES
+from tokenmeter.calls.budget_gate import admit
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
     RequestInFlight,
@@ -54,6 +54,7 @@ def _send(send: Callable[..., Any]) -> Callable[..., Any]:
                 call, owns = attempt_of(self, RequestView("POST", request.url, request.body, request.headers))
         if call is None:
             return send(self, request)
+        admit(call)
         with RequestInFlight(call, owns) as sending:
             response = send(self, request)
         with guard("noting an attempt"):
@@ -140,5 +141,5 @@ class Tee(BodyTee):
         if data:
             self._reading.chunks.append(data)
             self._bytes += len(data)
-            if self._call.first_chunk_ns is None or self._bytes > FOLD_BYTES:
+            if self._call.first_chunk_ns is None or self._bytes > self._step:
                 self._bytes = self._pause(self._bytes)

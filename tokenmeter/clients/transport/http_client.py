@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.response import FOLD_BYTES
+from tokenmeter.calls.budget_gate import admit
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
     RequestView,
@@ -92,6 +92,7 @@ class _Request:
         """Open the call, or join the one that this request is an attempt of; once."""
         if self.call is None:
             self.call, self.owns = attempt_of(connection, RequestView(self.method, self.url, content, self.headers))
+            admit(self.call)
 
     def sent(self, connection: Any, data: object) -> None:
         """Note what the connection is about to send. The first piece is the head."""
@@ -256,7 +257,7 @@ class _Tee(BodyTee):
         if data:
             self._reading.chunks.append(data)
             self._bytes += len(data)
-            if self._call.first_chunk_ns is None or self._bytes > FOLD_BYTES:
+            if self._call.first_chunk_ns is None or self._bytes > self._step:
                 self._bytes = self._pause(self._bytes)
 
 

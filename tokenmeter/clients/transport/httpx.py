@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
     RequestInFlight,
@@ -58,6 +59,7 @@ def _sync_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., An
         call, owns = attempt_of(self, request)
         if call is None:
             return send(self, request, *args, **kwargs)
+        admit(call)
         with RequestInFlight(call, owns) as sending:
             response = send(self, request, *args, **kwargs)
         _answered(call, sending, response, kwargs.get("stream", False), tee)
@@ -71,6 +73,7 @@ def _async_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., A
         call, owns = attempt_of(self, request)
         if call is None:
             return await send(self, request, *args, **kwargs)
+        await admit_async(call)
         with RequestInFlight(call, owns) as sending:
             response = await send(self, request, *args, **kwargs)
         _answered(call, sending, response, kwargs.get("stream", False), tee)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import RequestInFlight, RequestView, attempt_of, is_relevant, reading_of
 from tokenmeter.clients.transport.attempts import request_id as id_of
@@ -59,6 +60,7 @@ def _stream(stream: Callable[..., Any]) -> Callable[..., Any]:
         call, owns = _attempt_of(self, request)
         if call is None:
             return stream(self, request, *args, **kwargs)
+        admit(call)
         with RequestInFlight(call, owns) as in_flight:
             response = stream(self, request, *args, **kwargs)
         with guard("noting an attempt"):
@@ -89,6 +91,7 @@ def _async_stream(stream: Callable[..., Any]) -> Callable[..., Any]:
         call, owns = _attempt_of(self, request)
         if call is None:
             return await stream(self, request, *args, **kwargs)
+        await admit_async(call)
         with RequestInFlight(call, owns) as in_flight:
             response = await stream(self, request, *args, **kwargs)
         with guard("noting an attempt"):

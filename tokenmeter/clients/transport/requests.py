@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.response import FOLD_BYTES
+from tokenmeter.calls.budget_gate import admit
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
     RequestInFlight,
@@ -72,6 +72,7 @@ def _send(send: Callable[..., Any]) -> Callable[..., Any]:
         call, owns = _attempt_of(self, request)
         if call is None:
             return send(self, request, *args, **kwargs)
+        admit(call)
         with RequestInFlight(call, owns) as sending:
             response = send(self, request, *args, **kwargs)
         with guard("noting an attempt"):
@@ -116,7 +117,7 @@ class _Tee(BodyTee):
                 # With decode_unicode the library hands out text, in the encoding that it took the bytes for.
                 kept.append(chunk if isinstance(chunk, bytes) else chunk.encode(encoding or "utf-8", "replace"))
                 size += len(chunk)
-                if size > FOLD_BYTES or call.first_chunk_ns is None:
+                if size > self._step or call.first_chunk_ns is None:
                     size = self._pause(size)
                 yield chunk
         except GeneratorExit:  # one reading is over, the body is not: another may go on where this one stopped

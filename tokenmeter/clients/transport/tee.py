@@ -25,6 +25,7 @@ from tokenmeter.calls.by_hand import end_of
 from tokenmeter.calls.context import CALL
 from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.clients.table import READERS
+from tokenmeter.errors import BudgetExceeded
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from tokenmeter.calls.opencall import OpenCall
     from tokenmeter.calls.response import BodyReading
     from tokenmeter.calls.stream_response import StreamReading
+
+_BUDGET_STEP = 2048
 
 __all__ = ["BodyTee", "call_of_body", "make_tees"]
 
@@ -51,15 +54,35 @@ class BodyTee:
         call.reading = reading
         call.lifecycle.body_opened(call)
 
+    _step = FOLD_BYTES
+    _asked = 0
+
     def _pause(self, size: int) -> int:
-        """What is done at the first chunk and at every 64 KB; the size that is kept after it."""
+        """What is done at the first chunk and at every 64 KB, or 2 KB where a budget holds; the size kept after it."""
         call = self._call
         if call.first_chunk_ns is None:
             call.first_chunk_ns = call.lifecycle.monotonic()
+            if call.budget is not None:
+                self._step = _BUDGET_STEP
+        if call.budget is not None:
+            self._grow(call)
+            self._step = min(FOLD_BYTES, size + _BUDGET_STEP)
         if size <= FOLD_BYTES:
             return size
         call.lifecycle.body_grew(call)
+        self._asked = 0
+        if call.budget is not None:
+            self._step = _BUDGET_STEP
         return 0
+
+    def _grow(self, call: OpenCall) -> None:
+        """Have the call's budgets hold more; raises BudgetExceeded where one of them ends the stream."""
+        chunks = self._reading.chunks
+        new, self._asked = chunks[self._asked :], len(chunks)
+        with guard("holding more for a stream"):
+            error = call.budget.grow(new) if call.budget is not None else None
+            if error is not None:
+                raise error
 
     def _ended(self, end: End, error: BaseException | None = None) -> None:
         call = self._call
@@ -77,6 +100,9 @@ class BodyTee:
         return current is not None and self._reading.whole and getattr(current, "call", current) is self._call
 
     def _failed(self, error: BaseException) -> None:
+        if isinstance(error, BudgetExceeded):  # raised by `_grow`: what has come is charged
+            self._ended(End.CLOSED_EARLY)
+            return
         end = end_of(error)
         # A generator that is being closed may be running inside a finalizer.
         self._ended(End.DROPPED if isinstance(error, GeneratorExit) else end, error)
@@ -145,7 +171,7 @@ def make_tees(sync_base: type, async_base: type) -> tuple[type[BodyTee], type[Bo
                 for chunk in self._inner:
                     chunks.append(chunk)
                     size += len(chunk)
-                    if size > FOLD_BYTES or call.first_chunk_ns is None:
+                    if size > self._step or call.first_chunk_ns is None:
                         size = self._pause(size)
                     yield chunk
             except BaseException as error:
@@ -169,7 +195,7 @@ def make_tees(sync_base: type, async_base: type) -> tuple[type[BodyTee], type[Bo
                 async for chunk in self._inner:
                     chunks.append(chunk)
                     size += len(chunk)
-                    if size > FOLD_BYTES or call.first_chunk_ns is None:
+                    if size > self._step or call.first_chunk_ns is None:
                         size = self._pause(size)
                     yield chunk
             except BaseException as error:

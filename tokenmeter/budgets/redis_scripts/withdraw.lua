@@ -1,0 +1,3 @@
+-- ARGV: prefix, call.
+unhold(ARGV[2])
+return 1
