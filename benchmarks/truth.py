@@ -194,7 +194,7 @@ def answers(cases: list[dict[str, Any]]) -> Iterator[Row]:
     for case in cases:
         output = case["output"]
         true = billed_output(case)
-        text, calls = output.get("text") or "", output.get("tool_calls") or []
+        text, calls = output.get("text") or output.get("tool_plan") or "", output.get("tool_calls") or []
         if not seen(case) or not true or not (text or calls) or output.get("texts") or "embeddings" in case["api"]:
             continue
         unseen = ("media_output", "audio_output", "redacted_thinking")

@@ -5,8 +5,9 @@ Tool and schema blocks repeat from call to call, so their counts are kept by a d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from tokenmeter.tokens.requests import block_cache, render
 from tokenmeter.tokens.requests.formulas import media_tokens
@@ -185,8 +186,9 @@ class Itemizer:
         tokens = pattern.constant + pattern.each * len(calls)
         if pattern.options.stored:
             tokens += pattern.options.stored * sum(call.stored for call in calls)
-        if pattern.parallel and len(calls) > 1:
+        if pattern.parallel and (len(calls) > 1 or (pattern.options.spaced_alone and _spaced(calls[0].arguments))):
             tokens = pattern.parallel + pattern.parallel_each * len(calls)
+            tokens += pattern.options.parallel_empty * sum(call.arguments in _EMPTY for call in calls)
         if pattern.join:
             return tokens + self._marked(pattern.intro + pattern.join.join(texts) + pattern.outro)
         return tokens + self._marked(pattern.intro) + sum(map(self._marked, texts)) + self._marked(pattern.outro)
@@ -328,10 +330,19 @@ class Itemizer:
             self._add("end", extra.mixed if text else 0, "text before calls")
         else:
             self._add("end", rule.output.each, "end marks")
-            self._add("end", extra.tools if asked.tools else 0, "tools were offered")
+            self._add("end", extra.tools if asked.tools and asked.choice != "none" else 0, "tools were offered")
             self._add("end", extra.schema if asked.schema else 0, "a schema was asked for")
             if asked.schema and asked.tools:
                 self._add("end", extra.schema_tools, "a schema and tools")
+
+
+_EMPTY: Final[tuple[Any, ...]] = ("", "{}", {})
+_SPACED: Final = re.compile(r'^\{"[^"]*": ')
+
+
+def _spaced(arguments: object) -> bool:
+    """Whether arguments are one line of JSON with a space behind the colon."""
+    return isinstance(arguments, str) and _SPACED.match(arguments) is not None
 
 
 def _shown_tools(prompt: Prompt, pattern: Pattern) -> Sequence[Tool]:

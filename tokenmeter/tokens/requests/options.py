@@ -63,6 +63,10 @@ class PatternOptions:
     forced_single: int = 0
     """Tokens more where one tool is asked for by name and parallel calls are switched off."""
     # calls
+    parallel_empty: int = 0
+    """Tokens more per call without arguments, where one message makes several calls."""
+    spaced_alone: bool = False
+    """A single call whose JSON has spaces was made through the wrapper for parallel calls, and billed as one of them."""
     stored: int = 0
     """Tokens per call that carries the server's own id."""
     required_one: int = 0
