@@ -51,6 +51,8 @@ class PatternOptions:
     """Only the tool asked for by name is shown."""
     uncommented: int = 0
     """Tokens per tool with properties of which none has a comment."""
+    grammar: int = 0
+    """Tokens per custom tool whose input follows a grammar."""
     undescribed: int = 0
     """Tokens where the first tool has no description."""
     forced_flat: int | None = None
@@ -66,7 +68,7 @@ class PatternOptions:
     parallel_empty: int = 0
     """Tokens more per call without arguments, where one message makes several calls."""
     spaced_alone: bool = False
-    """A single call whose JSON has spaces was made through the wrapper for parallel calls, and billed as one of them."""
+    """A single call whose JSON has spaces is billed as one of several: it was made through the wrapper for those."""
     stored: int = 0
     """Tokens per call that carries the server's own id."""
     required_one: int = 0
