@@ -93,7 +93,8 @@ def explain_request(
         *prompt.skipped,
         *(f"tools: {one} is the vendor's own tool, its prompt is not in the request" for one in prompt.builtins),
     )
-    method = _worst(counts.method, _method(rule, kinds, itemizer), _engine(body))
+    media = "ratio" if itemizer.guessed else "exact"
+    method = _worst(counts.method, _method(rule, kinds, itemizer), media, _engine(body))
     count = TokenCount(tokens, max(0, int(low)), math.ceil(high), method, counts.family_name, skipped)
     return Explained(count, tuple(itemizer.items), rule.id, rule.source, proved)
 

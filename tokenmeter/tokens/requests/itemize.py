@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tokenmeter.tokens.requests import block_cache, render
-from tokenmeter.tokens.requests.formulas import media_tokens
+from tokenmeter.tokens.requests.formulas import find_formula, media_tokens
 from tokenmeter.tokens.requests.items import CounterLike, Items
 from tokenmeter.tokens.requests.prompt import (
     CITED,
@@ -30,12 +30,17 @@ SAMPLE: Final = 400
 
 
 class RequestItems(Items):
-    """The items of a request; `media` is what of their sum is media, `sample` some text where its script matters."""
+    """The items of a request.
 
-    __slots__ = ("media", "sample")
+    `media` is what of their sum is media, `guessed` whether some of that has no formula, `sample` some text where its
+    script matters.
+    """
+
+    __slots__ = ("guessed", "media", "sample")
 
     def __init__(self, counts: CounterLike, rule: Rule) -> None:
         super().__init__(counts, rule)
+        self.guessed = False
         self.media = 0
         self.sample = ""
 
@@ -240,9 +245,11 @@ class RequestItems(Items):
             found.append(Media(CITED))  # the instructions to cite are there once, however many documents ask for them
         for medium in found:
             tokens, least, most = media_tokens(model, medium)
+            formula = find_formula(medium.kind, model)
+            if (formula is None or formula.guess) and medium.kind not in (TEXT_DOCUMENT, CITED):
+                prompt.skipped.append(f"{medium.kind}: no formula of this vendor is known")
+                self.guessed = True  # of those two kinds the text is counted: only a wrapper is not
             if tokens is None:
-                if medium.kind not in (TEXT_DOCUMENT, CITED):  # of these the text is counted: only a wrapper is not
-                    prompt.skipped.append(f"{medium.kind}: no formula of this vendor is known")
                 continue
             size = f"{medium.width}x{medium.height}" if medium.width else "size unknown"
             if medium.kind != "image":
