@@ -64,6 +64,14 @@ def test_a_prompt_is_billed_as_recorded(provider: str, model: str, api: str, at:
         pytest.param("claude-opus-4-7", "anthropic", {"thinking": {"type": "enabled"}}, 28, id="Claude's thinking"),
         pytest.param("claude-opus-4-7", "anthropic", {"thinking": {"type": "adaptive"}}, 0, id="adaptive has no text"),
         pytest.param("qwen/qwen3-32b", "groq", {"reasoning_effort": "none"}, 4, id="an empty think block"),
+        pytest.param("qwen3-5-9b", "venice", {"venice_parameters": {"disable_thinking": True}}, 2, id="Venice's"),
+        pytest.param(
+            "qwen3-5-9b",
+            "venice",
+            {"venice_parameters": {"include_venice_system_prompt": False}},
+            -926 - 632,
+            id="Venice's own prompt switched off",
+        ),
     ],
 )
 def test_a_switch_adds_what_it_added(model: str, provider: str, change: dict[str, Any], more: int) -> None:

@@ -198,10 +198,22 @@ def _read_switches(body: Mapping[str, Any], prompt: Prompt) -> None:
         prompt.thinking = reasoning.get("effort") != "none"
     if isinstance(reasoning, Mapping) and isinstance(reasoning.get("mode"), str):
         prompt.mode = reasoning["mode"]
+    _read_venice(body.get("venice_parameters"), prompt)
     for place in (body, extra):
         if isinstance(place, Mapping):
             for key in ("anthropic_beta", "betas"):
                 prompt.betas += [one for one in items(place.get(key)) if isinstance(one, str)]
+
+
+def _read_venice(given: object, prompt: Prompt) -> None:
+    """Venice's switches: its own prompt, thinking, and its search, of which the results are in the prompt."""
+    if not isinstance(given, Mapping):
+        return
+    prompt.own_prompt = given.get("include_venice_system_prompt") is not False
+    if given.get("disable_thinking") is True:
+        prompt.thinking = False
+    if given.get("enable_web_search") == "on":
+        prompt.builtins.append("web search")
 
 
 def read_headers(headers: object, prompt: Prompt) -> None:

@@ -117,7 +117,9 @@ class RequestItems(Items):
 
     def _system(self, system: Message | None, prompt: Prompt) -> None:
         rule = self._rule
-        self.add("system", rule.first_system if system else rule.no_system, "system text" if system else "none given")
+        if system or prompt.own_prompt:
+            more, note = (rule.first_system, "system text") if system else (rule.no_system, "none given")
+            self.add("system", more, note)
         if system is None:
             return
         if rule.system_newline and (prompt.tools or prompt.schema):
@@ -219,7 +221,7 @@ class RequestItems(Items):
 
     def _switches(self, prompt: Prompt) -> None:
         rule = self._rule
-        self.add("hidden", rule.hidden, "the endpoint's own prompt")
+        self.add("hidden", rule.hidden if prompt.own_prompt else 0, "the endpoint's own prompt")
         if prompt.json_mode or (prompt.schema is not None and rule.schema.style == "none"):
             self.add("hidden", rule.json_mode, "the answer is to be JSON")
         # A conversation that ends with the assistant's own words is continued: no new think block is opened.

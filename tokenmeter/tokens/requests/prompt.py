@@ -111,6 +111,8 @@ class Prompt:
     thinking: bool | None = None
     effort: str | None = None
     mode: str | None = None
+    own_prompt: bool = True
+    """The host's own system prompt is not switched off."""
     betas: list[str] = field(default_factory=list)
     """Beta features that the body or a header switches on."""
     legacy_functions: bool = False
