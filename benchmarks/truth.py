@@ -307,6 +307,11 @@ def _summary_for_reasoning(case: Mapping[str, Any]) -> bool:
     return bool(text and billed) and abs(_o200k().count(text) - billed) > 0.3 * billed + 10
 
 
+def _task_api(case: Mapping[str, Any]) -> bool:
+    """Tencent's APIs for one task each write that task around the text."""
+    return case["api"] in ("tencent.GroupChatCompletions", "tencent.QueryRewrite", "tencent.ChatTranslations")
+
+
 Criteria = tuple[tuple[str, Callable[[Mapping[str, Any]], bool]], ...]
 SET_ASIDE: Criteria = (
     ("a server of the author's own", lambda case: case["vendor"] in SELF_HOSTED),
@@ -314,6 +319,8 @@ SET_ASIDE: Criteria = (
     ("billed less than 60% of its own message text", _text_billed_below),
     ("content that the vendor keeps and the body does not show", _stored_items),
     ("an image or a file in a tool result, not marked as media", _media_unmarked),
+    ("an API for one task, with a prompt of its own", _task_api),
+    ("a call of which no model is named", lambda case: not model_of(case)),
 )
 SET_ASIDE_ANSWERS: Criteria = (
     SET_ASIDE[0],
@@ -321,6 +328,7 @@ SET_ASIDE_ANSWERS: Criteria = (
         "a fixture without its request, which authors edit by hand",
         lambda case: case["kind"] == "fixture" and not case["request"],
     ),
+    ("a call of which no model is named", lambda case: not model_of(case)),
     ("thoughts shown as a summary", _summary_for_reasoning),
     ("a host that strips text beside calls", lambda case: case["vendor"] == "groq" and "llama-4" in model_of(case)),
 )
