@@ -232,6 +232,25 @@ def test_a_call_written_with_spaces_went_through_the_wrapper() -> None:
     assert answered(['{"a": 1}']) - answered(['{"a":1}']) == 16
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "billed"),
+    [
+        pytest.param("ping_empty", "{}", 10, id="no arguments"),
+        pytest.param(
+            "inspect_manifest",
+            '{"flags":{"critical":true,"retries":2},"note":"line one; line two says \\"hello\\" and path C:/rig/groq",'
+            '"project":"rig-groq","steps":[{"name":"plan","weight":1},{"name":"verify","weight":2}]}',
+            82,
+            id="nested",
+        ),
+    ],
+)
+def test_a_call_of_llama_is_a_tag_on_groq(name: str, arguments: str, billed: int) -> None:
+    calls = [{"name": name, "arguments": arguments}]
+    count = count_output(model="llama-3.3-70b-versatile", provider="groq", api="openai.chat", tool_calls=calls)
+    assert count.tokens == billed
+
+
 def test_calls_without_arguments_cost_two_more_side_by_side() -> None:
     assert answered(["{}", "{}"]) - answered(['{"a": 1}', '{"a": 1}']) == 2 * (2 - 4)  # `{}` is 1 token, not 5
 
