@@ -2,7 +2,8 @@
 
     python benchmarks/truth.py ../shared/truth/cases.jsonl.gz             the tables
     python benchmarks/truth.py CASES --show "OpenAI 4" tools              residuals of one cell, by kind of miss
-    python benchmarks/truth.py CASES --goals                              the goals, per family
+    python benchmarks/truth.py CASES --goals                              the goals, per family (`truth_goals.py`)
+    python benchmarks/truth.py CASES --docs docs/counting.md              the same, and its table in the page
     python benchmarks/truth.py CASES --dates DATES …                      date recordings that have no date of their own
 
 Prompts are grouped by family and by plain | tools | schema | history | media, answers by text | calls. `within 2` and
@@ -194,7 +195,7 @@ def answers(cases: list[dict[str, Any]]) -> Iterator[Row]:
     for case in cases:
         output = case["output"]
         true = billed_output(case)
-        text, calls = output.get("text") or "", output.get("tool_calls") or []
+        text, calls = output.get("text") or output.get("tool_plan") or "", output.get("tool_calls") or []
         if not seen(case) or not true or not (text or calls) or output.get("texts") or "embeddings" in case["api"]:
             continue
         unseen = ("media_output", "audio_output", "redacted_thinking")
@@ -259,119 +260,9 @@ def table(title: str, rows: list[Row], peers: Mapping[str, Callable[[Row], int |
         )
 
 
-SELF_HOSTED = ("self-hosted", "local", "llamacpp", "ollama", "gpustack", "mistralrs", "vllm")
-
-
-def _text_billed_below(case: Mapping[str, Any]) -> bool:
-    """The figure is smaller than the message text alone can be: another call's, or one typed by hand."""
-    true = billed_input(case)
-    if not true or not case["request"]:
-        return False
-    prompt = read(case["request"], case["api"])
-    least = sum(_o200k().count(text) for message in prompt.messages for text in message.texts)
-    return true < 0.6 * least
-
-
-def _media_unmarked(case: Mapping[str, Any]) -> bool:
-    body = json.dumps(case["request"] or {})
-    return not case["has_media"] and any(
-        mark in body for mark in ("data:image/", "wordprocessingml", "application/pdf")
-    )
-
-
-def _no_text(case: Mapping[str, Any]) -> bool:
-    body = case["request"]
-    return bool(body) and not any(
-        body.get(key) for key in ("messages", "input", "contents", "prompt", "message", "inputText", "Messages")
-    )
-
-
-def _stored_items(case: Mapping[str, Any]) -> bool:
-    """Items of which the vendor keeps the content: compactions, and reasoning replayed by its id."""
-    items = (case["request"] or {}).get("input")
-    for item in items if isinstance(items, list) else ():
-        if isinstance(item, dict) and (
-            item.get("type") == "compaction"
-            or (item.get("type") == "reasoning" and not item.get("content") and not item.get("encrypted_content"))
-        ):
-            return True
-    return False
-
-
-def _summary_for_reasoning(case: Mapping[str, Any]) -> bool:
-    """The visible thoughts are not those that were billed."""
-    usage = case["usage"]
-    details = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
-    billed, text = details.get("reasoning_tokens"), case["output"].get("reasoning") or ""
-    return bool(text and billed) and abs(_o200k().count(text) - billed) > 0.3 * billed + 10
-
-
-Criteria = tuple[tuple[str, Callable[[Mapping[str, Any]], bool]], ...]
-SET_ASIDE: Criteria = (
-    ("a server of the author's own", lambda case: case["vendor"] in SELF_HOSTED),
-    ("a body without text", _no_text),
-    ("billed less than 60% of its own message text", _text_billed_below),
-    ("content that the vendor keeps and the body does not show", _stored_items),
-    ("an image or a file in a tool result, not marked as media", _media_unmarked),
-)
-SET_ASIDE_ANSWERS: Criteria = (
-    SET_ASIDE[0],
-    (
-        "a fixture without its request, which authors edit by hand",
-        lambda case: case["kind"] == "fixture" and not case["request"],
-    ),
-    ("thoughts shown as a summary", _summary_for_reasoning),
-    ("a host that strips text beside calls", lambda case: case["vendor"] == "groq" and "llama-4" in model_of(case)),
-)
-
-
-def kept(rows: list[Row], criteria: Criteria) -> list[Row]:
-    """The rows that no criterion sets aside; prints how many each does."""
-    left = []
-    dropped: Counter[str] = Counter()
-    for row in rows:
-        why = next((name for name, test in criteria if test(row.case)), None)
-        if why is None:
-            left.append(row)
-        else:
-            dropped[why] += 1
-    print("set aside:", ", ".join(f"{name}: {count}" for name, count in dropped.most_common()))
-    return left
-
-
-def goals(rows: list[Row], out: list[Row]) -> None:
-    """The shares that the goals name, over hosted vendors, by family with 20 cases or more."""
-
-    def line(title: str, found: list[Row], test: Callable[[Row], bool]) -> None:
-        families: dict[str, list[Row]] = defaultdict(list)
-        for row in found:
-            families[row.family].append(row)
-        plain = [row for row in found if not row.family.startswith("claude")]
-        print(f"\n{title:<28} all {share(found, test)} of {len(found)}")
-        print(f"    {'without Claude':<16} {share(plain, test)} of {len(plain)}")
-        for family, part in sorted(families.items(), key=lambda item: -len(item[1])):
-            if len(part) >= 20:
-                print(f"    {family:<16} {share(part, test)} of {len(part)}")
-
-    rows, out = kept(rows, SET_ASIDE), kept(out, SET_ASIDE_ANSWERS)
-    within_2, within_5 = (lambda row: abs(row.miss) <= 2), (lambda row: near(row, row.tokens))
-    line("plain prompts within 2", [row for row in rows if row.kind == "plain"], within_2)
-    line("tool prompts within 5%", [row for row in rows if row.kind == "tools"], within_5)
-    line("output text within 2", [row for row in out if row.kind in ("text", "json text")], within_2)
-    line("calls within 5%", [row for row in out if row.kind == "calls"], within_5)
-    line("covered, prompts", rows, lambda row: row.low <= row.true <= row.high)
-    line("covered, answers", out, lambda row: row.low <= row.true <= row.high)
-    chinese = [row for row in rows + out if row.lang == "zh" and row.kind in ("plain", "text")]
-    for family in sorted({row.family for row in chinese}):
-        part = [row for row in chinese if row.family == family]
-        total = sum(row.true for row in part)
-        off = sum(row.tokens for row in part) / total - 1
-        print(f"Chinese sum {family:<12} {100 * off:+6.2f}% of {total} ({len(part)})")
-
-
 def naive(row: Row) -> int | None:
     """Message texts with o200k, as many tools do."""
-    counter = _o200k()
+    counter = text_counter()
     prompt = read(row.case["request"], row.case["api"])
     return sum(counter.count(text) for message in prompt.messages for text in message.texts) + sum(
         map(counter.count, prompt.inputs)
@@ -381,10 +272,11 @@ def naive(row: Row) -> int | None:
 def naive_answer(row: Row) -> int | None:
     output = row.case["output"]
     calls = "".join(f"{call.get('name')}{call.get('arguments')}" for call in output.get("tool_calls") or [])
-    return int(_o200k().count((output.get("reasoning") or "") + (output.get("text") or "") + calls))
+    return int(text_counter().count((output.get("reasoning") or "") + (output.get("text") or "") + calls))
 
 
-def _o200k() -> Any:
+def text_counter() -> Any:
+    """A counter of text alone, with o200k."""
     from tokenmeter.tokens.counter import counter
 
     return counter("gpt-4o", "openai")
@@ -441,6 +333,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("cases", type=Path)
     parser.add_argument("--dates", type=Path, help="JSON: case id to the first and last day of its commits")
     parser.add_argument("--goals", action="store_true", help="the shares that the goals name, per family")
+    parser.add_argument("--docs", type=Path, metavar="PAGE", help="write the goals' table into docs/counting.md")
     parser.add_argument("--show", nargs=2, metavar=("GROUP", "KIND"))
     parser.add_argument("--most", type=int, default=30)
     parser.add_argument("--least", type=int, default=5)
@@ -454,8 +347,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.show:
         show(rows + out, *options.show, options.most)
         return 0
-    if options.goals:
-        goals(rows, out)
+    if options.goals or options.docs:
+        import truth_goals  # which builds on this module
+
+        truth_goals.goals(rows, out, options.docs)
         return 0
     litellm = None if options.no_peers else litellm_peer()
     table("prompts", rows, {"naive": naive, **({"litellm": litellm} if litellm else {})}, options.least)

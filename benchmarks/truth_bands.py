@@ -2,6 +2,7 @@
 
     python benchmarks/truth_bands.py CASES [--dates DATES]              the cover of each source, by the others' ranges
     python benchmarks/truth_bands.py CASES [--dates DATES] --write      learn from all, and write error_bands.toml
+    python benchmarks/truth_bands.py CASES [--dates DATES] --docs docs/counting.md   put the table into the page
 
 A source is a repository: recordings of one repository are near-copies of each other, so a split by call would show the
 same prompt on both sides. A range is the narrowest of a few forms (fixed tokens and a share) that holds 95% of every
@@ -19,7 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from truth import SET_ASIDE, SET_ASIDE_ANSWERS, Row, answers, kept, load, prompts, provider_of
+from truth import Row, answers, load, prompts, provider_of
+from truth_goals import SET_ASIDE, SET_ASIDE_ANSWERS, kept, rewrite
 
 from tokenmeter.tokens import requests
 from tokenmeter.tokens.requests import error_bands
@@ -103,8 +105,11 @@ def learn_all(rows: list[Row]) -> Bands:
     return Bands(found, {rule: frozenset(names) for rule, names in hosts.items()})
 
 
-def check(cases: list[dict[str, Any]], rows: list[Row]) -> None:
-    """Count each source's calls with the ranges that the other sources give, and print how many they hold."""
+def check(cases: list[dict[str, Any]], rows: list[Row]) -> list[str]:
+    """Count each source's calls with the ranges that the other sources give, and print how many they hold.
+
+    Returns the lines of a table that says so.
+    """
     by_source: dict[str, list[dict[str, Any]]] = defaultdict(list)
     judged = {id(row.case) for row in rows}
     sides = {(id(row.case), "prompt" if kind_of(row) == row.kind else "answer") for row in rows}
@@ -112,6 +117,10 @@ def check(cases: list[dict[str, Any]], rows: list[Row]) -> None:
         if id(case) in judged:
             by_source[source_of(case)].append(case)
     every: list[Row] = []
+    table = [
+        "| left out | figures | prompts inside | answers inside | both | median width |",
+        "|---|---|---|---|---|---|",
+    ]
     print(f"{'source left out':<44}{'n':>6} {'prompts':>8} {'answers':>8} {'both':>6}")
     for source, part in sorted(by_source.items(), key=lambda item: -len(item[1])):
         error_bands.use(learn_all([row for row in rows if source_of(row.case) != source]))
@@ -121,6 +130,7 @@ def check(cases: list[dict[str, Any]], rows: list[Row]) -> None:
         every += found
         if len(found) >= 50:
             print(f"{source:<44}{len(found):>6} {_held(inputs)} {_held(outputs)} {_held(found)}")
+            table.append(_line(source.removeprefix("pypi:"), inputs, outputs))
     error_bands.use(None)
     for name, test in (
         ("prompts", lambda row: kind_of(row) == row.kind),
@@ -128,8 +138,20 @@ def check(cases: list[dict[str, Any]], rows: list[Row]) -> None:
         ("all", lambda row: True),
     ):
         part = [row for row in every if test(row)]
-        widths = sorted((row.high - row.low) / max(1, row.tokens) for row in part)
-        print(f"{name:<44}{len(part):>6} {_held(part)}   median width {100 * widths[len(widths) // 2]:.1f}%")
+        print(f"{name:<44}{len(part):>6} {_held(part)}   median width {_width(part)}")
+    sides = [[row for row in every if (kind_of(row) == row.kind) is prompt] for prompt in (True, False)]
+    return [*table, _line("each in turn", *sides)]
+
+
+def _line(name: str, inputs: list[Row], outputs: list[Row]) -> str:
+    both = inputs + outputs
+    held = " | ".join(_held(part).strip() for part in (inputs, outputs, both))
+    return f"| {name} | {len(both):,} | {held} | {_width(both)} |"
+
+
+def _width(rows: list[Row]) -> str:
+    widths = sorted((row.high - row.low) / max(1, row.tokens) for row in rows)
+    return f"{100 * widths[len(widths) // 2]:.0f}%"
 
 
 def _held(rows: list[Row]) -> str:
@@ -155,6 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("cases", type=Path)
     parser.add_argument("--dates", type=Path, help="JSON: case id to the first and last day of its commits")
     parser.add_argument("--write", action="store_true", help="write the ranges into the package")
+    parser.add_argument("--docs", type=Path, metavar="PAGE", help="write the table of sources into docs/counting.md")
     options = parser.parse_args(arguments)
     if not options.cases.exists():
         print(f"{options.cases}: not there; the recorded calls are kept outside the repository", file=sys.stderr)
@@ -163,7 +186,9 @@ def main(arguments: list[str] | None = None) -> int:
     rows = [*kept(list(prompts(cases)), SET_ASIDE[1:]), *kept(list(answers(cases)), SET_ASIDE_ANSWERS[1:])]
     if options.write:
         write(learn_all(rows))
-    check(cases, rows)
+    table = check(cases, rows)
+    if options.docs:
+        rewrite(options.docs, "cover", table)
     return 0
 
 

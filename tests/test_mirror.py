@@ -44,6 +44,7 @@ ELSEWHERE = {
     "tokens/build/readers": "tokens/build/test_main",
     "tokens/custom_template": "tokens/test_custom",
     "tokens/requests/itemize": "tokens/requests/test_count",
+    "tokens/requests/items": "tokens/requests/test_count",
     "tokens/requests/render": "tokens/requests/test_count",
     "tokens/requests/typescript": "tokens/requests/test_tools",
     "wire/extracted": "wire/test_growing_usage",

@@ -31,6 +31,20 @@ def sonar(asked: str | None, answered: str | None) -> tuple[dict[str, Any], dict
     return request, {"id": "c-1", "object": "chat.completion", "model": "sonar", "choices": [choice], "usage": usage}
 
 
+def test_a_beta_header_that_bills_is_counted(meter: Tokenmeter) -> None:
+    """An answer without usage: the prompt is counted with what its header switches on."""
+    httpx = pytest.importorskip("httpx")
+    tools = [{"name": "note", "input_schema": {"type": "object", "properties": {}}}]
+    request = {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    answer = {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "hello"}]}
+    with provider_server(answer=lambda _: json_reply(answer)) as server, capture(meter) as records:
+        client = meter.wrap(httpx.Client(base_url=server.url()), provider="anthropic")
+        for headers in ({}, {"anthropic-beta": "interleaved-thinking-2025-05-14"}):
+            client.post("messages", json=request | {"tools": tools}, headers=headers)
+    counts = [record.usage.input_tokens or 0 for record in records]
+    assert counts[1] - counts[0] == 140
+
+
 @pytest.mark.parametrize(
     ("asked", "answered", "billed"),
     [

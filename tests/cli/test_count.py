@@ -69,6 +69,15 @@ def test_a_request_is_counted_as_of_its_time(
     assert answer.get("at") == at
 
 
+def test_a_header_that_bills_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tools = [{"name": "note", "input_schema": {"type": "object", "properties": {}}}]
+    request = {"messages": [{"role": "user", "content": "hi"}], "tools": tools}
+    line = {"provider": "anthropic", "model": "claude-sonnet-4-5", "request": request}
+    beta = {"headers": {"anthropic-beta": "interleaved-thinking-2025-05-14"}}
+    _, answers = _answers(tmp_path, capsys, [json.dumps(line), json.dumps(line | beta)])
+    assert answers[1]["input"]["tokens"] - answers[0]["input"]["tokens"] == 140
+
+
 def test_the_model_may_be_in_the_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = json.dumps({"request": {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}})
     status, [answer] = _answers(tmp_path, capsys, [line])
@@ -93,6 +102,7 @@ def test_an_unknown_model_is_an_answer(tmp_path: Path, capsys: pytest.CaptureFix
         pytest.param({"model": "gpt-4o", "provider": ["x"], "text": "hi"}, "provider", id="provider is a list"),
         pytest.param({"model": "gpt-4o", "request": "hi"}, "request", id="request is a string"),
         pytest.param({"model": "gpt-4o", "request": {}, "text": "hi"}, "request", id="both"),
+        pytest.param({"model": "gpt-4o", "request": {}, "headers": "x"}, "headers", id="headers are a string"),
         pytest.param({"model": "gpt-4o", "text": "hi", "at": 5}, "at", id="at is a number"),
         pytest.param({"model": "gpt-4o", "text": "hi", "at": "yesterday"}, "at", id="at is no time"),
         pytest.param({"model": "gpt-4o", "text": "hi", "at": "2026-01-01T10:00:00"}, "at", id="at has no offset"),

@@ -61,6 +61,19 @@ def test_models_belong_to_families(model: str, provider: str | None, family: str
     assert (count.low == count.high) == (method == "exact")
 
 
+@pytest.mark.parametrize(
+    ("model", "at", "family"),
+    [
+        pytest.param("mistral-large-latest", "2024-11-17", "llama-2", id="Mistral Large 2"),
+        pytest.param("mistral-large-latest", "2025-12-31", "tekken", id="Mistral Large 3"),
+        pytest.param("mistral-small-latest", "2024-08-27", "llama-2", id="Mistral Small 2402"),
+        pytest.param("mistral-small-latest", None, "tekken", id="the present Mistral Small"),
+    ],
+)
+def test_a_latest_name_changes_its_model(model: str, at: str | None, family: str) -> None:
+    assert match_model(model, "mistral", at).family == family
+
+
 def test_an_unknown_model_is_refused_when_strict() -> None:
     with pytest.raises(ConfigurationError, match=r"tokens\.register"):
         tokens.count_text("hi", model="no-such-model", strict=True)

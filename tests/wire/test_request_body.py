@@ -8,7 +8,7 @@ import httpx
 import pytest
 import requests
 
-from tokenmeter.wire.request_body import model_of, request_body
+from tokenmeter.wire.request_body import model_of, request_body, request_headers
 
 _BODY = {"model": "deepseek-chat", "messages": [{"role": "user", "content": "你好"}]}
 _URL = "https://api.deepseek.com/chat/completions"
@@ -32,6 +32,20 @@ _URL = "https://api.deepseek.com/chat/completions"
 )
 def test_body(request_: object, body: dict[str, Any] | None) -> None:
     assert request_body(request_) == body
+
+
+@pytest.mark.parametrize(
+    ("request_", "value"),
+    [
+        pytest.param(httpx.Request("POST", _URL, headers={"X-A": "1"}), "1", id="httpx"),
+        pytest.param(requests.Request("POST", _URL, headers={"X-A": "1"}).prepare(), "1", id="requests"),
+        pytest.param({"headers": {"x-a": "1"}}, None, id="a body is no request"),
+        pytest.param(b"{}", None, id="bytes have none"),
+    ],
+)
+def test_headers(request_: object, value: str | None) -> None:
+    headers = request_headers(request_)
+    assert (None if headers is None else headers.get("x-a")) == value
 
 
 @pytest.mark.parametrize(

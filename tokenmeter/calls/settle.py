@@ -20,7 +20,7 @@ from tokenmeter.components import PIECES
 from tokenmeter.record import NOT_REPORTED, Attempt, End, Record
 from tokenmeter.usage import Source, TokenCount, Usage
 from tokenmeter.wire.formats import load_apis
-from tokenmeter.wire.request_body import exceeds, request_body
+from tokenmeter.wire.request_body import exceeds, request_body, request_headers
 from tokenmeter.wire.request_params import documented_params, request_line, request_pieces
 
 if TYPE_CHECKING:
@@ -190,7 +190,8 @@ def _with_counts(call: OpenCall, usage: Usage, reading: Reading, calibrator: Cal
             body = request_line(body) or body
             from tokenmeter.tokens import count_request
 
-            count = count_request(body, provider=call.provider, model=call.request_model, api=call.api)
+            headers = request_headers(call.request)
+            count = count_request(body, provider=call.provider, model=call.request_model, api=call.api, headers=headers)
             if count.tokens:  # no request is of zero tokens: its text stands where it is not looked for
                 counts["input_tokens"] = count
     if silent:

@@ -102,7 +102,10 @@ def answer(line: Mapping[str, Any], *, explain: bool = False) -> dict[str, Any]:
             raise LineError("model must be a name such as 'qwen-plus', in the line or in the request", "model")
         from tokenmeter.tokens.requests import explain_request
 
-        explained = explain_request(request, provider=provider, model=model, api=api, at=day)
+        headers = line.get("headers")
+        if headers is not None and not isinstance(headers, Mapping):
+            raise LineError("headers must be an object of names and values", "headers")
+        explained = explain_request(request, provider=provider, model=model, api=api, at=day, headers=headers)
         found = {"input": shown(explained.count)}
         if explain:
             found["parts"] = _parts(explained)

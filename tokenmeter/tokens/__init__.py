@@ -65,11 +65,13 @@ def count_request(
     model: str | None = None,
     api: str | None = None,
     at: Moment | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> TokenCount:
     """Input tokens of a whole request body as sent: messages, roles, tools, schema and media.
 
     `model` and `api` are read from the body where they are not given; `at` is the time of the call, now where absent,
-    for vendors that changed what they add. Raises ValueError for an `at` that is no time.
+    for vendors that changed what they add; `headers` are the request's, since some switch on features that bill
+    (`anthropic-beta`). Raises ValueError for an `at` that is no time.
     """
     custom = sys.modules.get("tokenmeter.tokens.custom_template")  # there once the user has registered a vocabulary
     if custom is not None:
@@ -79,7 +81,7 @@ def count_request(
     from tokenmeter.tokens.days import iso_day
     from tokenmeter.tokens.requests import explain_request
 
-    return explain_request(body, provider=provider, model=model, api=api, at=iso_day(at)).count
+    return explain_request(body, provider=provider, model=model, api=api, at=iso_day(at), headers=headers).count
 
 
 def count_output(

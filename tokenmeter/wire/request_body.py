@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["exceeds", "json_copy", "limit_of", "model_of", "request_body"]
+__all__ = ["exceeds", "json_copy", "limit_of", "model_of", "request_body", "request_headers"]
 
 _DEEPEST: Final = 16
 _LIMITS: Final = (
@@ -33,6 +33,12 @@ def request_body(request: object) -> Mapping[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return body if isinstance(body, Mapping) else None
+
+
+def request_headers(request: object) -> Mapping[str, Any] | None:
+    """The headers of an HTTP library's request; None where it has none, and where they are no mapping."""
+    headers = None if isinstance(request, Mapping) else getattr(request, "headers", None)
+    return headers if isinstance(headers, Mapping) else None
 
 
 def model_of(body: object) -> str | None:

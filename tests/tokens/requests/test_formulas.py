@@ -64,6 +64,30 @@ def test_media_no_formula_knows_are_named() -> None:
     assert "audio: no formula of this vendor is known" in count.skipped
 
 
+def test_an_image_of_an_unknown_vendor_is_a_guess_that_says_so() -> None:
+    url = {"url": "https://x.test/a.png"}
+    body = {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": url}]}]}
+    count = count_request(body, model="no-such-vision-model", api="openai.chat")
+    assert count.method == "ratio"
+    assert count.skipped == ("image: no formula of this vendor is known",)
+    assert (count.low or 0) < 100 < 1000 < (count.tokens or 0) < 8000 < (count.high or 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "billed"),
+    [
+        pytest.param("InternVL2", 3383, id="InternVL"),
+        pytest.param("JanusPro", 626, id="Janus"),
+        pytest.param("MiniCPM-V", 626, id="MiniCPM-V"),
+    ],
+)
+def test_an_open_vision_models_image_is_as_its_card_says(model: str, billed: int) -> None:
+    default, least, most = media_tokens(model, Media("image"))
+    assert default is not None
+    assert least <= default <= most
+    assert abs(default - billed) < 60  # the rest is text
+
+
 @given(width=st.integers(1, 20_000), height=st.integers(1, 20_000))
 def test_every_formula_stays_within_its_most(width: int, height: int) -> None:
     for formula in load_formulas():

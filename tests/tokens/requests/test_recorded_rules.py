@@ -40,6 +40,13 @@ def counted(
         pytest.param("deepseek", "deepseek-v4-flash", "openai.chat", "2026-08-17", 2 + 4 + 79, id="its effort text"),
         pytest.param("doubleword", "deepseek-ai/DeepSeek-V4-Flash", "openai.chat", None, 2 + 4, id="not on hosts"),
         pytest.param("groq", "openai/gpt-oss-120b", "openai.chat", None, 2 + 67 + 4, id="gpt-oss on Groq"),
+        pytest.param("cohere", "command-a-03-2025", "cohere.chat.v2", None, 2 + 495, id="Command A's preamble"),
+        pytest.param("cohere", "command-r-plus", "cohere.chat.v2", None, 2 + 66, id="Command R's"),
+        pytest.param("cohere", "command-r-08-2024", "cohere.chat.v2", None, 2 + 200, id="Command R's of August 2024"),
+        pytest.param("aws-bedrock", "us.amazon.nova-2-lite-v1:0", "bedrock.converse", None, 2 + 46, id="Nova 2"),
+        pytest.param("aws-bedrock", "amazon.nova-micro-v1:0", "bedrock.converse", None, 2, id="Nova 1 adds nothing"),
+        pytest.param("aws-bedrock", "amazon.titan-text-express-v1", "bedrock.converse", None, 2 + 3, id="Titan"),
+        pytest.param("aws-bedrock", "cohere.command-r-v1:0", "bedrock.converse", None, 2, id="Command on Bedrock"),
     ],
 )
 def test_a_prompt_is_billed_as_recorded(provider: str, model: str, api: str, at: str | None, expected: int) -> None:
@@ -57,6 +64,14 @@ def test_a_prompt_is_billed_as_recorded(provider: str, model: str, api: str, at:
         pytest.param("claude-opus-4-7", "anthropic", {"thinking": {"type": "enabled"}}, 28, id="Claude's thinking"),
         pytest.param("claude-opus-4-7", "anthropic", {"thinking": {"type": "adaptive"}}, 0, id="adaptive has no text"),
         pytest.param("qwen/qwen3-32b", "groq", {"reasoning_effort": "none"}, 4, id="an empty think block"),
+        pytest.param("qwen3-5-9b", "venice", {"venice_parameters": {"disable_thinking": True}}, 2, id="Venice's"),
+        pytest.param(
+            "qwen3-5-9b",
+            "venice",
+            {"venice_parameters": {"include_venice_system_prompt": False}},
+            -926 - 632,
+            id="Venice's own prompt switched off",
+        ),
     ],
 )
 def test_a_switch_adds_what_it_added(model: str, provider: str, change: dict[str, Any], more: int) -> None:
@@ -67,6 +82,43 @@ def test_dashscopes_old_prompt_is_a_user_message() -> None:
     prompts = [{"input": {"prompt": "Say hello"}}, {"input": {"messages": HI}}]
     counts = [counted(body, "alibaba", "qwen-turbo", "dashscope.generation") for body in prompts]
     assert counts == [2 + 3 + 5 + 4] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "billed"),
+    [
+        pytest.param("Reply with exactly: OK", 1522, id="in two files"),
+        pytest.param("Remember the codeword ALPHA-17. Reply exactly: ACK-1", 1568, id="in a third"),
+    ],
+)
+def test_the_pro_mode_bills_its_prompts_and_several_readings(text: str, billed: int) -> None:
+    body = {"input": [{"role": "user", "content": text}], "reasoning": {"mode": "pro"}}
+    assert counted(body, "openai", "gpt-5.6-sol", "openai.responses") == billed
+
+
+def test_a_beta_header_bills_its_prompt_with_tools() -> None:
+    body = {"messages": HI, "tools": [tool({"type": "object", "properties": {}})]}
+    headers = {"Anthropic-Beta": "files-api-2025-04-14, interleaved-thinking-2025-05-14"}
+    asked: dict[str, Any] = {"provider": "anthropic", "model": "claude-sonnet-4-5", "api": "anthropic.messages"}
+    without, with_it = (count_request(body, headers=one, **asked).tokens or 0 for one in (None, headers))
+    assert with_it - without == 140
+    assert count_request(body | {"anthropic_beta": ["interleaved-thinking-2025-05-14"]}, **asked).tokens == with_it
+    assert count_request({"messages": HI}, headers=headers, **asked).tokens == counted(
+        {"messages": HI}, "anthropic", "claude-sonnet-4-5", "anthropic.messages"
+    )
+
+
+@pytest.mark.parametrize("api", ["openai.chat", "openai.responses"])
+def test_a_grammar_is_shown_and_costs_fifty_tokens_more(api: str) -> None:
+    rule = {"syntax": "lark", "definition": "start: expr"}
+    shape = {"type": "grammar", "grammar": rule} if api == "openai.chat" else {"type": "grammar"} | rule
+    inner = {"name": "math_exp", "description": "Creates expressions"}
+    counts = []
+    for one in (inner, inner | {"format": shape}):
+        declared = {"type": "custom", "custom": one} if api == "openai.chat" else {"type": "custom"} | one
+        body = {"messages": HI} if api == "openai.chat" else {"input": HI}
+        counts.append(counted(body | {"tools": [declared]}, "openai", "gpt-5", api))
+    assert counts[1] - counts[0] == 50 + 5  # `// start: expr` and its newline
 
 
 def grown(properties: dict[str, Any], less: dict[str, Any], **more: Any) -> int:
@@ -154,6 +206,53 @@ def test_a_required_call_bills_less(model: str, provider: str, choice: Any, less
         for asked in ({}, {"tool_choice": choice})
     ]
     assert counts[0] - counts[1] == less
+
+
+def answered(arguments: list[str], model: str = "gpt-4o", provider: str = "openai", at: str | None = None) -> int:
+    """Tokens of an answer that calls `note` with each of these arguments."""
+    calls = [{"name": "note", "arguments": one} for one in arguments]
+    return count_output(model=model, provider=provider, api="openai.chat", tool_calls=calls, at=at).tokens or 0
+
+
+@pytest.mark.parametrize(
+    ("provider", "at", "more"),
+    [
+        pytest.param("openai", "2024-12-18", 0, id="before"),
+        pytest.param("openai", "2024-12-20", 1, id="from the end of 2024"),
+        pytest.param("openai", "2025-05-12", 1, id="to the spring of 2025"),
+        pytest.param("openai", "2025-05-29", 0, id="after"),
+        pytest.param("azure-openai", "2026-02-12", 1, id="Azure's deployments"),
+    ],
+)
+def test_a_single_call_costs_one_token_more_at_times(provider: str, at: str, more: int) -> None:
+    assert answered(['{"a":1}'], provider=provider, at=at) == answered(['{"a":1}'], at="2026-08-01") + more
+
+
+def test_a_call_written_with_spaces_went_through_the_wrapper() -> None:
+    assert answered(['{"a": 1}']) - answered(['{"a":1}']) == 16
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "billed"),
+    [
+        pytest.param("ping_empty", "{}", 10, id="no arguments"),
+        pytest.param(
+            "inspect_manifest",
+            '{"flags":{"critical":true,"retries":2},"note":"line one; line two says \\"hello\\" and path C:/rig/groq",'
+            '"project":"rig-groq","steps":[{"name":"plan","weight":1},{"name":"verify","weight":2}]}',
+            82,
+            id="nested",
+        ),
+    ],
+)
+def test_a_call_of_llama_is_a_tag_on_groq(name: str, arguments: str, billed: int) -> None:
+    calls = [{"name": name, "arguments": arguments}]
+    count = count_output(model="llama-3.3-70b-versatile", provider="groq", api="openai.chat", tool_calls=calls)
+    assert count.tokens == billed
+
+
+def test_calls_without_arguments_cost_two_more_side_by_side() -> None:
+    assert answered(["{}", "{}"]) - answered(['{"a": 1}', '{"a": 1}']) == 2 * (2 - 4)  # `{}` is 1 token, not 5
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tokenmeter.tokens.engine import Tokenizer, load_tokenizer
 from tokenmeter.tokens.families import Family, data_folder
 from tokenmeter.tokens.vocab import unpack
 
-__all__ = ["Slow", "Verification", "fuzz", "verify"]
+__all__ = ["Slow", "Verification", "fuzz", "reference", "verify"]
 
 _WORDS: Final = re.split(
     " +",
@@ -129,15 +129,16 @@ def fuzz(count: int, seed: int = 7) -> Iterator[str]:
             yield "".join(choice(_TRAPS) for _ in range(random_.randint(1, 30)))
 
 
-def _reference(family: Family, cache: Path) -> tuple[Reference, str, list[str]]:
+def reference(family: Family, cache: Path) -> tuple[Reference, str, list[str]]:
+    """What a family is compared with, its name, and the special tokens that it reads in a text."""
     source = family.source.get("reference")
     if source is None or not source["format"].startswith("tokenizer.json"):
         return Slow(family), "the definition in plain Python", []
     from tokenmeter.tokens.build.readers import fetch, tokenizer_json
 
-    reference = _HuggingFace(tokenizer_json(fetch(source, cache), source))
+    found = _HuggingFace(tokenizer_json(fetch(source, cache), source))
     name = f"{source['package']} {source['version']} {source['file']}"
-    return reference, name, [name for name in family.specials if name in reference.specials]
+    return found, name, [name for name in family.specials if name in found.specials]
 
 
 def _texts(family: Family, specials: list[str], files: list[Path], count: int) -> Iterator[str]:
@@ -158,12 +159,12 @@ def verify(family: Family, cache: Path, files: list[Path], count: int = 20_000) 
     """Compare a family with its reference on made texts, its own vocabulary and the given files."""
     if family.vocabulary is None:
         return Verification(family.name, f"nothing: it is counted with {family.stand_in}")
-    reference, name, specials = _reference(family, cache)
+    right, name, specials = reference(family, cache)
     counts: Tokenizer = load_tokenizer(family.name)
     report = Verification(family.name, name)
     for text in _texts(family, specials, files, count):
         report.texts += 1
-        expected, found = reference.count(text), counts.count(text)
+        expected, found = right.count(text), counts.count(text)
         if expected != found:
             report.different += 1
             if len(report.examples) < 5:

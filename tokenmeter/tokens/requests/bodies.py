@@ -15,7 +15,7 @@ from tokenmeter.tokens.requests.messages import read_content, read_message, read
 from tokenmeter.tokens.requests.prompt import Message, Prompt
 from tokenmeter.tokens.requests.tools import items, read_choice, read_offered_tools, read_schema, skip
 
-__all__ = ["guess_api", "read"]
+__all__ = ["guess_api", "read", "read_headers"]
 
 _DEEPEST: Final = 6
 _BODY_TEXTS: Final = (
@@ -198,6 +198,31 @@ def _read_switches(body: Mapping[str, Any], prompt: Prompt) -> None:
         prompt.thinking = reasoning.get("effort") != "none"
     if isinstance(reasoning, Mapping) and isinstance(reasoning.get("mode"), str):
         prompt.mode = reasoning["mode"]
+    _read_venice(body.get("venice_parameters"), prompt)
+    for place in (body, extra):
+        if isinstance(place, Mapping):
+            for key in ("anthropic_beta", "betas"):
+                prompt.betas += [one for one in items(place.get(key)) if isinstance(one, str)]
+
+
+def _read_venice(given: object, prompt: Prompt) -> None:
+    """Venice's switches: its own prompt, thinking, and its search, of which the results are in the prompt."""
+    if not isinstance(given, Mapping):
+        return
+    prompt.own_prompt = given.get("include_venice_system_prompt") is not False
+    if given.get("disable_thinking") is True:
+        prompt.thinking = False
+    if given.get("enable_web_search") == "on":
+        prompt.builtins.append("web search")
+
+
+def read_headers(headers: object, prompt: Prompt) -> None:
+    """The beta features that a request's headers switch on, in a mapping of names in any case."""
+    if not isinstance(headers, Mapping):
+        return
+    for name, value in headers.items():
+        if isinstance(name, str) and name.lower() == "anthropic-beta" and isinstance(value, str):
+            prompt.betas += [one.strip() for one in value.split(",")]
 
 
 def _snake(value: Any, depth: int = 0) -> Any:

@@ -14,9 +14,11 @@ from typing import Any, Final
 from tokenmeter.tokens.counter import counter
 from tokenmeter.tokens.engine import any_forced_cut
 from tokenmeter.tokens.ratio import script_of
-from tokenmeter.tokens.requests.bodies import guess_api, read
+from tokenmeter.tokens.requests.bodies import guess_api, read, read_headers
 from tokenmeter.tokens.requests.error_bands import band_of
-from tokenmeter.tokens.requests.itemize import SAMPLE, CounterLike, Itemizer
+from tokenmeter.tokens.requests.itemize import SAMPLE, RequestItems
+from tokenmeter.tokens.requests.itemize_answer import AnswerItems
+from tokenmeter.tokens.requests.items import CounterLike
 from tokenmeter.tokens.requests.output_limits import most_tokens, stop_sequences
 from tokenmeter.tokens.requests.prompt import Item, Prompt
 from tokenmeter.tokens.requests.rules import Pattern, Rule, find_rule
@@ -61,17 +63,23 @@ def explain_request(
     model: str | None = None,
     api: str | None = None,
     at: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Explained:
-    """Input tokens of a whole request body as sent, itemized; `at` is the call's ISO date, else now. Never raises."""
+    """Input tokens of a whole request body as sent, itemized. Never raises.
+
+    `at` is the call's ISO date, else now. `headers` are the request's, of which some switch on features that bill.
+    """
     if not isinstance(body, Mapping):
         reason = "the request is not an object"
         return Explained(TokenCount(None, None, None, None, None, (reason,), reason), (), "", "")
     api = api or guess_api(body)
     prompt = read(body, api)
+    if headers is not None:
+        read_headers(headers, prompt)
     name = model or model_of(body) or ""
     counts: CounterLike = counter(name, provider, at)
     rule = find_rule(provider, name, api, counts.family_name, at or "9999") or _PLAIN
-    itemizer = Itemizer(counts, rule)
+    itemizer = RequestItems(counts, rule)
     low, high = itemizer.request(prompt, name)
     tokens = max(0, sum(item.tokens for item in itemizer.items))
     if not itemizer.items and prompt.skipped:
@@ -85,7 +93,8 @@ def explain_request(
         *prompt.skipped,
         *(f"tools: {one} is the vendor's own tool, its prompt is not in the request" for one in prompt.builtins),
     )
-    method = _worst(counts.method, _method(rule, kinds, itemizer), _engine(body))
+    media = "ratio" if itemizer.guessed else "exact"
+    method = _worst(counts.method, _method(rule, kinds, itemizer), media, _engine(body))
     count = TokenCount(tokens, max(0, int(low)), math.ceil(high), method, counts.family_name, skipped)
     return Explained(count, tuple(itemizer.items), rule.id, rule.source, proved)
 
@@ -110,10 +119,10 @@ def explain_output(
         api = guess_api(request)
     counts: CounterLike = counter(model, provider, at)
     rule = find_rule(provider, model, api, counts.family_name, at or "9999") or _PLAIN
-    itemizer = Itemizer(counts, rule)
+    itemizer = AnswerItems(counts, rule)
     answer = read({"messages": [{"role": "assistant", "content": None, "tool_calls": list(tool_calls)}]})
     calls = [call for message in answer.messages for call in message.calls]
-    itemizer.output(text, reasoning, calls, read(request, api) if request else Prompt())
+    itemizer.answer(text, reasoning, calls, read(request, api) if request else Prompt())
     tokens = max(0, sum(item.tokens for item in itemizer.items))
     thoughts = sum(item.tokens for item in itemizer.items if item.part == "reasoning")
     kind = "output_calls" if calls else "output_reasoning" if reasoning else "output"
@@ -160,7 +169,7 @@ def _kinds(prompt: Prompt) -> tuple[str, ...]:
     return tuple(kinds)
 
 
-def _method(rule: Rule, kinds: Sequence[str], itemizer: Itemizer) -> str:
+def _method(rule: Rule, kinds: Sequence[str], itemizer: RequestItems) -> str:
     if rule.method == "exact" and len(kinds) > 1:
         return "template"
     return rule.method

@@ -46,6 +46,8 @@ class Formula:
     row: int = 0
     most_patches: int = 0
     spread: tuple[float, float] = (1.0, 1.0)
+    guess: bool = False
+    """No formula of the vendor is known: a figure between those of others."""
 
 
 @cache

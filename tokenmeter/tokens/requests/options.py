@@ -51,6 +51,8 @@ class PatternOptions:
     """Only the tool asked for by name is shown."""
     uncommented: int = 0
     """Tokens per tool with properties of which none has a comment."""
+    grammar: int = 0
+    """Tokens per custom tool whose input follows a grammar."""
     undescribed: int = 0
     """Tokens where the first tool has no description."""
     forced_flat: int | None = None
@@ -63,6 +65,10 @@ class PatternOptions:
     forced_single: int = 0
     """Tokens more where one tool is asked for by name and parallel calls are switched off."""
     # calls
+    parallel_empty: int = 0
+    """Tokens more per call without arguments, where one message makes several calls."""
+    spaced_alone: bool = False
+    """A single call whose JSON has spaces is billed as one of several: it was made through the wrapper for those."""
     stored: int = 0
     """Tokens per call that carries the server's own id."""
     required_one: int = 0

@@ -59,6 +59,8 @@ class Tool:
     parameters: Any
     raw: Mapping[str, Any]
     strict: bool = False
+    grammar: str = ""
+    """The grammar of a custom tool's input."""
 
 
 @dataclass(slots=True)
@@ -109,6 +111,10 @@ class Prompt:
     thinking: bool | None = None
     effort: str | None = None
     mode: str | None = None
+    own_prompt: bool = True
+    """The host's own system prompt is not switched off."""
+    betas: list[str] = field(default_factory=list)
+    """Beta features that the body or a header switches on."""
     legacy_functions: bool = False
     skipped: list[str] = field(default_factory=list)
 

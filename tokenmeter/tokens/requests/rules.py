@@ -19,7 +19,7 @@ from typing import Any, Final
 from tokenmeter.errors import CatalogError
 from tokenmeter.tokens.requests.options import PLAIN, PatternOptions, read_options
 
-__all__ = ["Pattern", "Rule", "find_rule", "load_rules"]
+__all__ = ["Mode", "Pattern", "Rule", "find_rule", "load_rules"]
 
 _FOLDER: Final = Path(__file__).with_name("rules")
 _DEEPEST: Final = 8
@@ -49,6 +49,16 @@ class Pattern:
     parallel_each: int = 0
     scale: float = 1.0
     options: PatternOptions = PLAIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """What a reasoning mode bills of a call: its frames and texts `scale` times, its answer `output_scale` times."""
+
+    scale: float = 1.0
+    constant: int = 0
+    output_scale: float = 1.0
+    output_constant: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +102,10 @@ class Rule:
     hidden: int = 0
     thinking: Mapping[str, int] = field(default_factory=dict)
     """Tokens by switch: `on`, `off`, `default`, or an effort by name."""
+    modes: Mapping[str, Mode] = field(default_factory=dict)
+    """What the reasoning modes bill, by name."""
+    betas: Mapping[str, int] = field(default_factory=dict)
+    """Tokens by a beta feature that a header switches on, where tools are offered."""
     json_mode: int = 0
     """Added where the answer is to be JSON without a schema."""
     signature: tuple[float, float] = (0, 0)
@@ -176,10 +190,19 @@ def _rule(entry: dict[str, Any], place: str, problems: list[str]) -> Rule | None
             problems.append(f"{place}: {key!r} is not a key of a rule; the keys are {', '.join(sorted(known))}")
         elif key in _PATTERNS:
             values[key] = _pattern(value, f"{place}.{key}", problems)
+        elif key == "modes":
+            values[key] = {name: _mode(entry, f"{place}.modes.{name}", problems) for name, entry in value.items()}
         else:
             values[key] = tuple(value) if key in _TUPLES else value
     problems.extend(f"{place}: {key!r} is missing" for key in ("id", "source") if not values.get(key))
     return Rule(**values) if len(problems) == count else None
+
+
+def _mode(entry: dict[str, Any], place: str, problems: list[str]) -> Mode:
+    known = {one.name for one in fields(Mode)}
+    unknown = sorted(set(entry) - known)
+    problems.extend(f"{place}: {key!r} is not a key; the keys are {', '.join(sorted(known))}" for key in unknown)
+    return Mode(**{key: value for key, value in entry.items() if key in known})
 
 
 def _pattern(entry: dict[str, Any], place: str, problems: list[str]) -> Pattern:

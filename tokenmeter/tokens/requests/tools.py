@@ -49,7 +49,9 @@ def read_tools(value: object, prompt: Prompt, path: str, depth: int = 0) -> None
         if nested is not None:
             read_tools(nested, prompt, where, depth + 1)
             continue
-        inner = next((tool[key] for key in ("function", "toolSpec") if isinstance(tool.get(key), Mapping)), tool)
+        inner = next(
+            (tool[key] for key in ("function", "toolSpec", "custom") if isinstance(tool.get(key), Mapping)), tool
+        )
         name = inner.get("name")
         kind = tool.get("type")
         if not isinstance(name, str) or (kind not in (None, "function", "custom") and inner is tool):
@@ -58,13 +60,26 @@ def read_tools(value: object, prompt: Prompt, path: str, depth: int = 0) -> None
         prompt.tools.append(_tool(name, inner))
 
 
+def _grammar(inner: Mapping[str, Any]) -> str:
+    """The grammar that the input of a custom tool follows: nested in its format on chat, flat on responses."""
+    given = inner.get("format")
+    given = given.get("grammar", given) if isinstance(given, Mapping) else None
+    definition = given.get("definition") if isinstance(given, Mapping) else None
+    return definition if isinstance(definition, str) else ""
+
+
 def _tool(name: str, inner: Mapping[str, Any]) -> Tool:
     parameters = first(inner, _PARAMETERS)
     if isinstance(parameters, Mapping) and isinstance(parameters.get("json"), Mapping):
         parameters = parameters["json"]  # Bedrock wraps the schema
     description = inner.get("description")
     return Tool(
-        name, description if isinstance(description, str) else "", parameters, inner, inner.get("strict") is True
+        name,
+        description if isinstance(description, str) else "",
+        parameters,
+        inner,
+        inner.get("strict") is True,
+        _grammar(inner),
     )
 
 

@@ -27,6 +27,7 @@ def namespace(offered: Iterable[Tool]) -> str:
     for tool in offered:
         schema = tool.parameters if isinstance(tool.parameters, Mapping) else {}
         lines += _comment(tool.description)
+        lines += _comment(tool.grammar)
         lines += _comment(schema.get("title"))
         lines += _comment(schema.get("description"))
         properties = schema.get("properties")
