@@ -101,6 +101,7 @@ def bare(family: str) -> Callable[[str], list[int]]:
     """tiktoken's own encode on the same ranks, as a plain user of it would call it."""
     tokenizer = load_tokenizer(family)
     assert isinstance(tokenizer, BytePairs)
+    tokenizer.build()
     return tokenizer._core
 
 

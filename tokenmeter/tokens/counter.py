@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from tokenmeter.errors import CatalogError
-from tokenmeter.tokens.engine import Tokenizer, forced_cuts, load_tokenizer
+from tokenmeter.tokens.engine import Tokenizer, build_core, forced_cuts, load_tokenizer
 from tokenmeter.tokens.families import Family, FamilyMatch, Scale, family_names, load_family, match_model
 from tokenmeter.tokens.ratio import RatioTally, Script, script_of
 from tokenmeter.usage import TokenCount
@@ -150,6 +150,6 @@ def forget_counters() -> None:
 def load_for(name: str) -> None:
     """Load the vocabulary of a family or a model now. Raises CatalogError where it cannot be."""
     if name in family_names():
-        load_tokenizer(load_family(name).counted_with)
+        build_core(load_family(name).counted_with)
     else:
-        load_tokenizer(counter(name).family)
+        build_core(counter(name).family)

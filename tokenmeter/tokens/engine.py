@@ -1,7 +1,7 @@
 """Tokenizes text with a family's vocabulary, on tiktoken's native engine.
 
-The work is tiktoken's, on ranks we build ourselves: its constructor only, no registry, no plugin, no download. Around
-it are the traps closed that a plain `encode_ordinary` leaves open:
+The work is tiktoken's, on ranks we build ourselves (`cores`): its constructor only, no registry, no plugin, no
+download. Around it are the traps closed that a plain `encode_ordinary` leaves open:
 
 - special tokens typed by a user are counted as the family's servers do, and never raise;
 - lone surrogates count as U+FFFD, joined ones as their character;
@@ -9,7 +9,7 @@ it are the traps closed that a plain `encode_ordinary` leaves open:
 - a long text is encoded in pieces (`split_points`), so memory does not grow with it;
 - a version of tiktoken that takes quadratic time for one long word gets it cut, and the count is not called exact.
 
-A vocabulary is loaded once, by the first text counted with it; threads share it.
+A vocabulary is loaded once, by the first texts counted with it; threads share it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, ClassVar, Final, Protocol
+from typing import ClassVar, Final, Protocol
 from unicodedata import normalize
 
 from tokenmeter.errors import CatalogError
+from tokenmeter.tokens.cores import Cores
 from tokenmeter.tokens.families import Family, load_family
 from tokenmeter.tokens.split_points import CHUNK, FORCED, LONG_RUN, last_split_point, pieces, scalars, space_runs
 from tokenmeter.tokens.vocab import unpack
@@ -31,6 +32,7 @@ __all__ = [
     "BytePairs",
     "Tokenizer",
     "any_forced_cut",
+    "build_core",
     "build_tokenizer",
     "forced_cuts",
     "load_tokenizer",
@@ -47,9 +49,9 @@ _SHORT: Final = 1 << 11
 @cache
 def _limits() -> tuple[int, int]:
     """Characters encoded at once, and those without a safe split point that are split anyway."""
-    from importlib.metadata import version
+    from tiktoken import __version__ as version  # importlib.metadata would take 35 ms to import
 
-    numbers = tuple(int(part) for part in version("tiktoken").split(".")[:2] if part.isdigit())
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     return (CHUNK, FORCED) if numbers >= _LINEAR_SINCE else (_SHORT, _SHORT)
 
 
@@ -107,6 +109,7 @@ class BytePairs:
     __slots__ = (
         "_chunk",
         "_core",
+        "_cores",
         "_forced",
         "_leads",
         "_letters",
@@ -124,11 +127,11 @@ class BytePairs:
 
     def __init__(self, family: Family, tokens: tuple[bytes, ...]) -> None:
         tokens = tokens[: family.tokens]
-        encoding = _encoding(family, tokens)
         self.family = family
         self._chunk, self._forced = _limits()
-        self._core: Callable[[str], list[int]] = encoding._core_bpe.encode_ordinary
-        self._piece: Callable[[bytes], list[int]] = encoding._core_bpe.encode_single_piece
+        self._cores = Cores(family, tokens)
+        self._core: Callable[[str], list[int]] = self._first_core
+        self._piece: Callable[[bytes], list[int]] = self._first_piece
         self._nfc = family.normalize == "NFC"
         self._missing: re.Pattern[str] | None = None
         self._letters = _letters(tokens) if family.units == "characters" else None
@@ -143,6 +146,22 @@ class BytePairs:
         self._leads = one, two, three
         self._plain = family.typed_specials == "text"
         self._unchanged = not self._nfc and self._letters is None
+
+    def build(self) -> None:
+        """Build the whole core now, which the first texts would otherwise wait for."""
+        whole = self._cores.whole()
+        self._core, self._piece = whole.encode_ordinary, whole.encode_single_piece
+
+    def _first_core(self, text: str) -> list[int]:
+        core = self._cores.of(text)
+        if self._cores.built:
+            self.build()
+        ids: list[int] = core.encode_ordinary(text)
+        return ids
+
+    def _first_piece(self, piece: bytes) -> list[int]:
+        self.build()
+        return self._piece(piece)
 
     def count(self, text: str, markers: bool = False) -> int:
         """Tokens of a text; `markers` reads special tokens as one token each."""
@@ -235,21 +254,6 @@ class BytePairs:
         return ids + self._encode(text[done:])
 
 
-def _encoding(family: Family, tokens: tuple[bytes, ...]) -> Any:
-    import tiktoken
-
-    first = family.first_id
-    ranks = dict(zip(tokens, range(first, first + len(tokens)), strict=True))
-    for dead in family.dead:
-        del ranks[tokens[dead - first]]
-    encoding = tiktoken.Encoding(
-        family.name, pat_str=family.pattern, mergeable_ranks=ranks, special_tokens=dict[str, int]()
-    )
-    # The native core keeps its own copy; ours would double the memory.
-    encoding._mergeable_ranks = {}
-    return encoding
-
-
 def _letters(tokens: tuple[bytes, ...]) -> frozenset[str]:
     """The characters that a vocabulary of characters has; those of ASCII are one token in any case."""
     lengths = {first: 2 if first < 0xE0 else 3 if first < 0xF0 else 4 for first in range(0xC2, 0xF5)}
@@ -286,6 +290,13 @@ def load_tokenizer(name: str) -> Tokenizer:
         if name not in _loaded:
             _loaded[name] = build_tokenizer(load_family(name))
     return _loaded[name]
+
+
+def build_core(name: str) -> None:
+    """Load the tokenizer of a family whole, before a text asks for it. Raises CatalogError where it cannot be."""
+    tokenizer = load_tokenizer(name)
+    if isinstance(tokenizer, BytePairs):
+        tokenizer.build()
 
 
 def put_tokenizer(name: str, tokenizer: Tokenizer) -> None:
