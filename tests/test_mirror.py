@@ -14,7 +14,6 @@ LOGIC = 60
 """Lines of functions from which on a module has a file of tests."""
 ELSEWHERE = {
     # Seen only through the calls of a real SDK or HTTP library.
-    "calls/calibrator": "tokens/calibration/test_sampler",
     "calls/kept_stream": "calls/test_stream_response",
     "calls/marks": "clients/test_adapters",
     "calls/opencall": "calls/test_lifecycle",

@@ -62,7 +62,9 @@ def test_it_is_exported_whole(learnt: Path, capsys: pytest.CaptureFixture[str]) 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len([line for line in lines if "reported" in line]) == 82
     assert len([line for line in lines if "changed_at" in line]) == 1
-    assert {"provider", "model", "script", "part", "counted_by", "at", "counted", "reported", "inside"} == set(lines[0])
+    assert {"provider", "model", "script", "part", "counted_by", "at", "counted", "reported", "inside", "own"} == set(
+        lines[0]
+    )
 
 
 def test_it_is_forgotten(learnt: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,9 @@ from importlib.metadata import version
 import pytest
 
 from tokenmeter.tokens import count_request, count_text
-from tokenmeter.tokens.engine import forced_cuts, load_tokenizer
+from tokenmeter.tokens.engine import load_tokenizer
 from tokenmeter.tokens.families import family_names, load_family
+from tokenmeter.tokens.long_words import forced_cuts
 from tokenmeter.tokens.split_points import LONG_RUN, pieces
 
 SHIPPED = [name for name in family_names() if load_family(name).vocabulary and load_family(name).shipped]
@@ -20,7 +21,8 @@ SHIPPED = [name for name in family_names() if load_family(name).vocabulary and l
 _SCRIPT = """
 import pathlib, re, sys
 from tokenmeter.tokens import count_request, count_text
-from tokenmeter.tokens.engine import forced_cuts, load_tokenizer
+from tokenmeter.tokens.engine import load_tokenizer
+from tokenmeter.tokens.long_words import forced_cuts
 n, m = 1_200_000, 300_000
 texts = {
     "spaces before a word": " " * n + "x", "spaces": " " * n, "spaces before a line": " " * n + "\\n",

@@ -11,5 +11,6 @@
 
 Beside it: `scope` and `by_hand` are the blocks that users write (`block` makes them context manager and decorator
 alike), `context` says what is current, `marks` says which meter an object belongs to, and `protocols` says what lower
-floors may ask of a meter. `Lifecycle.take` takes records that were made elsewhere.
+floors may ask of a meter, `sampler` which calls calibration counts. `Lifecycle.take` takes records that were made
+elsewhere.
 """

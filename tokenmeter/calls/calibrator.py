@@ -1,10 +1,10 @@
 """`Calibrator`: counts a sample of reported calls to learn how counts differ, and corrects other counts by that.
 
-The sample is at most one call in fifty and one a second of each model, counted on a thread of its own. The caller's
-thread decides and copies the request's lists (the texts are shared, not copied); the worker pays for counting and
-arithmetic. The queue is short, calls beyond it are skipped, and a call's text is discarded when it is counted. Calls
-whose body does not show all that was counted are left out: media, tools and documents of the vendor's own, stored
-conversations, hidden reasoning.
+The sample is the first few calls of each model and then at most one in fifty, and never more than one a second, counted
+on a thread of its own. The caller's thread decides and copies the request's lists (the texts are shared, not copied);
+the worker pays for counting and arithmetic. The queue is short, calls beyond it are skipped, and a call's text is
+discarded when it is counted. Calls whose body does not show all that was counted are left out: tools and documents of
+the vendor's own, stored conversations, hidden reasoning.
 
 It is a sink too, which takes nothing: so it is flushed and closed with the others, and settling is not deferred to a
 time when the caller has added to the messages.
@@ -20,10 +20,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.context import HANDING_ON
+from tokenmeter.calls.sampler import Sampler
 from tokenmeter.components import FIELDS
 from tokenmeter.record import End
 from tokenmeter.usage import Source, TokenCount, Usage
@@ -34,19 +34,15 @@ if TYPE_CHECKING:
     from tokenmeter.calls.response import Reading
     from tokenmeter.record import Record
     from tokenmeter.tokens.calibration.calibration import Calibration
+    from tokenmeter.tokens.requests import Explained
 
-__all__ = ["Calibrator", "input_kind"]
+__all__ = ["Calibrator", "input_kind", "own_tokens"]
 
-CALLS: Final = 50
-"""Of so many calls of a model in a row at most one is counted."""
-SPREAD: Final = 12
-"""Up to so many more are passed over, by chance: traffic with a rhythm would show one kind of call only."""
-PAUSE: Final = 1_000_000_000
-"""Nanoseconds between two calls of a model that are counted."""
 _WAITING_MOST: Final = 4
-_MODELS_MOST: Final = 1000
 _STORED: Final = ("previous_response_id", "conversation", "prompt_id", "cachedContent", "cached_content", "container")
-_MEDIA: Final = tuple(part.usage for part in FIELDS if part.modality)
+_MEDIA_OUT: Final = tuple(part.usage for part in FIELDS if part.modality and part.usage.endswith("output_tokens"))
+_OWN: Final = {"input_tools": ("tools",), "input_media": ("image", "document", "audio", "video")}
+"""Parts of an itemized request that are learnt apart from its text."""
 
 
 class _Sample(NamedTuple):
@@ -58,16 +54,6 @@ class _Sample(NamedTuple):
     request: object
     reading: Reading
     usage: Usage
-
-
-class _Pace:
-    """How far one model is from its next call that is counted."""
-
-    __slots__ = ("last", "left")
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-        self.last: int | None = None
 
 
 class Calibrator:
@@ -88,9 +74,7 @@ class Calibrator:
         self.calibration: Final = calibration
         self.learns: Final = learns
         self._compare = compare
-        self._monotonic = monotonic
-        self._chance = chance or random.Random()
-        self._pace: BoundedDict[tuple[str, str], _Pace] = BoundedDict(_MODELS_MOST)
+        self._sampler = Sampler(calibration.taught, monotonic=monotonic, chance=chance)
         self._lock = threading.Lock()
         self._queue: queue.Queue[_Sample | None] = queue.Queue(_WAITING_MOST)
         self._worker: threading.Thread | None = None
@@ -104,6 +88,7 @@ class Calibrator:
         self._queue = queue.Queue(_WAITING_MOST)
         self._worker = None
         self._pid = 0
+        self._sampler.forked()
         self.calibration.forked()
 
     # On the caller's thread ---------------------------------------------------------------------------------
@@ -120,30 +105,10 @@ class Calibrator:
             and usage.source is Source.REPORTED
             and call.reading is not None
             and call.usage_override is None
-            and self.due(provider, model)
+            and self._sampler.due(provider, model)
         ):
             self._take(_Sample(provider, model, call.api, json_copy(call.request), call.reading, usage))
         return notes + self.calibration.changes(provider, model)
-
-    def due(self, provider: str, model: str) -> bool:
-        """Whether this call of the model is one to be counted."""
-        with self._lock:
-            pace = self._pace.get((provider, model))
-            if pace is None:
-                pace = _Pace(self._gap())
-                if not self._pace.keep((provider, model), pace):
-                    return False
-            pace.left -= 1
-            if pace.left > 0:
-                return False
-            now = self._monotonic()
-            if pace.last is not None and now - pace.last < PAUSE:
-                return False
-            pace.left, pace.last = self._gap(), now
-            return True
-
-    def _gap(self) -> int:
-        return CALLS + self._chance.randint(0, SPREAD)
 
     def _take(self, sample: _Sample) -> None:
         if self._closed:
@@ -183,7 +148,12 @@ class Calibrator:
             count = answer.get(name)
             if count is not None and kind is not None and model is not None:
                 script, part = kind
-                answer[name] = self.calibration.correct(count, provider=provider, model=model, script=script, part=part)
+                own = None
+                if part in _OWN and provider is not None and self.calibration.taught(provider, model):
+                    own = own_tokens(part, _explained(body, provider, model, api))
+                answer[name] = self.calibration.correct(
+                    count, provider=provider, model=model, script=script, part=part, own=own
+                )
         return answer
 
     def corrected_input(
@@ -210,24 +180,22 @@ class Calibrator:
 
     def _learn(self, sample: _Sample) -> None:
         usage = sample.usage
-        if usage.quantities or any(getattr(usage, name) for name in _MEDIA):
+        if usage.quantities:
             return
         body = request_body(sample.request)
         if body is not None:
             self._learn_input(sample, body)
-        if body is None or body.get("n") in (None, 1):
+        if (body is None or body.get("n") in (None, 1)) and not any(getattr(usage, name) for name in _MEDIA_OUT):
             self._learn_output(sample)
 
     def _learn_input(self, sample: _Sample, body: Mapping[str, Any]) -> None:
-        from tokenmeter.tokens import count_request
-
         reported = sample.usage.input_tokens
         kind = input_kind(body, sample.api)
         if not reported or kind is None or sample.usage.source_of("input_tokens") is not Source.REPORTED:
             return
-        count = count_request(body, provider=sample.provider, model=sample.model, api=sample.api)
-        if count.tokens and not count.skipped:
-            self._pair(sample, count, reported, kind, "input")
+        found = _explained(body, sample.provider, sample.model, sample.api)
+        if found.count.tokens and not found.count.skipped:
+            self._pair(sample, found.count, reported, kind, "input", own_tokens(kind[1], found))
 
     def _learn_output(self, sample: _Sample) -> None:
         usage = sample.usage
@@ -239,9 +207,19 @@ class Calibrator:
         if count is not None and count.tokens and kind is not None:
             self._pair(sample, count, reported, kind, "output")
 
-    def _pair(self, sample: _Sample, count: TokenCount, reported: int, kind: tuple[str, str], total: str) -> None:
+    def _pair(
+        self,
+        sample: _Sample,
+        count: TokenCount,
+        reported: int,
+        kind: tuple[str, str],
+        total: str,
+        own: int | None = None,
+    ) -> None:
         script, part = kind
-        self.calibration.learn(count, reported, provider=sample.provider, model=sample.model, script=script, part=part)
+        self.calibration.learn(
+            count, reported, provider=sample.provider, model=sample.model, script=script, part=part, own=own
+        )
         if self._compare is not None and count.tokens is not None:
             self._compare(
                 provider=sample.provider, model=sample.model, family=count.family or "none", kind=total,
@@ -273,14 +251,14 @@ class Calibrator:
 
 
 def input_kind(body: Mapping[str, Any] | None, api: str | None) -> tuple[str, str] | None:
-    """Script and part of a request; None where it holds, or refers to, what is not text in the body."""
+    """Script and part of a request; None where it refers to what is not in the body."""
     if body is None or any(body.get(name) for name in _STORED):
         return None
     from tokenmeter.tokens.ratio import RatioTally
     from tokenmeter.tokens.requests.bodies import guess_api, read
 
     prompt = read(body, api or guess_api(body))
-    if prompt.builtins or any(message.media for message in prompt.messages):
+    if prompt.builtins:
         return None
     tally = RatioTally()
     for text in prompt.inputs:
@@ -288,12 +266,26 @@ def input_kind(body: Mapping[str, Any] | None, api: str | None) -> tuple[str, st
     for message in prompt.messages:
         for text in (*message.texts, *(result.text for result in message.results)):
             tally.feed(text)
+    if any(message.media for message in prompt.messages):
+        return tally.script(), "input_media"
     return tally.script(), "input_tools" if prompt.tools else "input"
 
 
+def own_tokens(part: str, found: Explained) -> int | None:
+    """Tokens of tools or media in an itemized request, where its part is about those."""
+    named = _OWN.get(part)
+    return None if named is None else sum(item.tokens for item in found.items if item.part in named)
+
+
+def _explained(body: Mapping[str, Any] | None, provider: str, model: str, api: str | None) -> Explained:
+    from tokenmeter.tokens.requests import explain_request
+
+    return explain_request(body, provider=provider, model=model, api=api)
+
+
 def _output_kind(reading: Reading | None) -> tuple[str, str] | None:
-    """Script and part of an answer that has been counted; None where it is more than text."""
+    """Script and part of an answer that has been counted; None where it is more than text and calls."""
     found = reading.text_kinds() if reading is not None else None
-    if found is None or found[1] != {"text"}:
+    if found is None or not found[1] <= {"text", "tool_calls"}:
         return None
-    return found[0], "output"
+    return found[0], "output_calls" if "tool_calls" in found[1] else "output"

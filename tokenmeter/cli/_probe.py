@@ -96,17 +96,18 @@ def probe(
     calibration: Calibration, client: Any, requests: Iterator[tuple[int, Any]], provider: str, *, pause: float
 ) -> Iterator[tuple[int, str]]:
     """Send requests with an httpx client, one per `pause` seconds; yields line numbers and a result in words."""
-    from tokenmeter.calls.calibrator import input_kind
-    from tokenmeter.tokens import count_request
+    from tokenmeter.calls.calibrator import input_kind, own_tokens
+    from tokenmeter.tokens.requests import explain_request
 
     endpoint = ENDPOINTS[provider]
     for line, body in requests:
         model = model_of(body)
         kind = input_kind(body, endpoint.api) if isinstance(body, Mapping) else None
         if model is None or kind is None:
-            yield line, "not asked: a request is a body with a model, in text only and whole"
+            yield line, "not asked: a request is a body with a model, and whole"
             continue
-        count = count_request(body, provider=provider, model=model, api=endpoint.api)
+        found = explain_request(body, provider=provider, model=model, api=endpoint.api)
+        count = found.count
         if not count.tokens or count.skipped:
             yield line, f"not asked: {'; '.join(count.skipped) or count.reason or 'nothing to count'}"
             continue
@@ -120,7 +121,9 @@ def probe(
             yield line, f"not answered: status {reply.status_code}"
             continue
         script, part = kind
-        calibration.learn(count, reported, provider=provider, model=model, script=script, part=part)
+        calibration.learn(
+            count, reported, provider=provider, model=model, script=script, part=part, own=own_tokens(part, found)
+        )
         yield line, f"{model}: counted {count.tokens}, the vendor says {reported}"
         time.sleep(pause)
 

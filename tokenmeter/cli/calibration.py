@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _EPILOG: Final = """\
 our count x factor + overhead = what the vendor reports, for 95% of calls within the range shown. A line is used for
- counts made by this version where enough recent calls stand behind it; numbers a vendor reports are never changed.
+counts made by this version where enough recent calls stand behind it and it predicts them better than our count does.
+Of requests with tools or media it is about the tokens of those; the text around them follows the line of text alone.
+Numbers a vendor reports are never changed.
 """
 
 
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     elif entries:
         _show(entries)
     else:
-        print("nothing was learnt yet: one call in fifty of each model is counted while calibrate is on")
+        print("nothing was learnt yet: while calibrate is on, a model's first calls are counted, then one in fifty")
     return 0
 
 
@@ -107,7 +109,7 @@ def _row(entry: Entry) -> list[str]:
     if known is None:
         return [*names, "0", "", "", "", "no", "; ".join(notes)]
     if not entry.used:
-        notes.append("too few calls, too old, or counted by another version")
+        notes.append("too few calls, too old, no better than the plain count, or counted by another version")
     off = f"{known.share_off:.1%}" if known.by_share else f"{known.tokens_off:.0f} tokens"
-    figures = [str(known.pairs), f"{known.overhead:+.0f}", f"{known.factor:.3f}", off]
+    figures = [str(known.pairs), f"{known.line.overhead:+.0f}", f"{known.line.factor:.3f}", off]
     return [*names, *figures, "yes" if entry.used else "no", "; ".join(notes)]

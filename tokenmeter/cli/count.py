@@ -45,6 +45,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--file", metavar="PATH", help="count a file's text (- is standard input)")
     parser.add_argument("--request", metavar="PATH", help="count a request body, a JSON file (- is standard input)")
     parser.add_argument("--jsonl", metavar="FILE", help="answer each line of FILE (- is standard input)")
+    parser.add_argument(
+        "--check",
+        metavar="FILE",
+        help="compare counts with the usage in recorded calls (VCR, HAR, fixtures, OTLP JSON)",
+    )
     parser.add_argument("--model", metavar="NAME", help="the model as the provider names it")
     parser.add_argument("--provider", metavar="ID", help="who serves it, where that matters")
     parser.add_argument("--api", metavar="NAME", help="the wire format of --request; guessed from the body")
@@ -58,12 +63,16 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Count one text or request, or each line of a file. Raises ConfigurationError for invalid flags."""
-    given = [name for name in ("text", "file", "request", "jsonl") if getattr(args, name) is not None]
+    given = [name for name in ("text", "file", "request", "jsonl", "check") if getattr(args, name) is not None]
     if len(given) != 1:
-        raise ConfigurationError("give one of TEXT, --file PATH, --request PATH and --jsonl FILE")
+        raise ConfigurationError("give one of TEXT, --file PATH, --request PATH, --jsonl FILE and --check FILE")
     if args.jsonl is not None:
         return answer_lines(args.jsonl, lambda line: answer(line, explain=args.explain))
     args.at = _flag_day(args.at)
+    if args.check is not None:
+        from tokenmeter.cli._check import run_check
+
+        return run_check(args)
     if args.request is not None:
         return _request(args)
     if not args.model:

@@ -14,8 +14,9 @@ from functools import lru_cache
 from typing import Final
 
 from tokenmeter.errors import CatalogError
-from tokenmeter.tokens.engine import Tokenizer, forced_cuts, load_tokenizer
+from tokenmeter.tokens.engine import BytePairs, CountText, Tokenizer, build_core, load_tokenizer
 from tokenmeter.tokens.families import Family, FamilyMatch, Scale, family_names, load_family, match_model
+from tokenmeter.tokens.long_words import forced_cuts
 from tokenmeter.tokens.ratio import RatioTally, Script, script_of
 from tokenmeter.usage import TokenCount
 
@@ -36,12 +37,28 @@ _CUT: Final = (
 class Counter:
     """Counts text of one model. Cheap to make; the vocabulary is loaded by the first `count`.
 
+    `count(text, markers=False)` gives the tokens of a text, the best guess where the method is not exact. With
+    `markers` the family's special tokens (`<|im_start|>`) are one token each, as a rendered template needs; otherwise
+    they are counted as the family's server counts them in what a user typed. It is an attribute, so that the
+    tokenizer's own function can take its place where nothing is to be scaled.
+
     `family_name` is the family the model belongs to, which chat templates are chosen by (`claude`); `family` is the one
     whose vocabulary counts (`cl100k` for Claude). `method` is `exact`, `stand-in` or, where the vocabulary cannot be
     loaded, `ratio`. `found_by` says how the family was found, as `FamilyMatch.by`.
     """
 
-    __slots__ = ("_scale", "_tokenizer", "family", "family_name", "found_by", "method", "model", "provider", "reason")
+    __slots__ = (
+        "_scale",
+        "_tokenizer",
+        "count",
+        "family",
+        "family_name",
+        "found_by",
+        "method",
+        "model",
+        "provider",
+        "reason",
+    )
 
     def __init__(self, model: str, provider: str | None, match: FamilyMatch) -> None:
         family = load_family(match.family)
@@ -54,6 +71,7 @@ class Counter:
         self.reason = _reason(model, self.family, match)
         self._scale = _scale(family, match)
         self._tokenizer: Tokenizer | None = None
+        self.count: CountText = self._count
 
     @property
     def tokenizer(self) -> Tokenizer | None:
@@ -67,17 +85,16 @@ class Counter:
                 logger.warning("tokenmeter counts %s by the script of its text: %s", self.model, error)
         return self._tokenizer
 
-    def count(self, text: str, *, markers: bool = False) -> int:
-        """Tokens of a text (the best guess, where not exact).
-
-        `markers=True` reads the family's special tokens (`<|im_start|>`) as one token each, as a rendered template
-        needs; otherwise they are counted as the family's server counts them in what a user typed.
-        """
+    def _count(self, text: str, markers: bool = False) -> int:
         tokenizer = self._tokenizer or self.tokenizer
         if tokenizer is None:
             return _by_ratio(text)[0]
         tokens = tokenizer.count(text, markers)
-        return tokens if self._scale is None or not tokens else self.scaled(tokens, script_of(text))
+        if self._scale is not None:
+            return self.scaled(tokens, script_of(text)) if tokens else 0
+        if isinstance(tokenizer, BytePairs) and tokenizer.quick is not None:
+            self.count = tokenizer.quick
+        return tokens
 
     def scaled(self, tokens: int, script: Script) -> int:
         """The best guess of true tokens for tokens of the vocabulary counted with."""
@@ -150,6 +167,6 @@ def forget_counters() -> None:
 def load_for(name: str) -> None:
     """Load the vocabulary of a family or a model now. Raises CatalogError where it cannot be."""
     if name in family_names():
-        load_tokenizer(load_family(name).counted_with)
+        build_core(load_family(name).counted_with)
     else:
-        load_tokenizer(counter(name).family)
+        build_core(counter(name).family)

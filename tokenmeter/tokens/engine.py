@@ -1,7 +1,7 @@
 """Tokenizes text with a family's vocabulary, on tiktoken's native engine.
 
-The work is tiktoken's, on ranks we build ourselves: its constructor only, no registry, no plugin, no download. Around
-it are the traps closed that a plain `encode_ordinary` leaves open:
+The work is tiktoken's, on ranks we build ourselves (`cores`): its constructor only, no registry, no plugin, no
+download. Around it are the traps closed that a plain `encode_ordinary` leaves open:
 
 - special tokens typed by a user are counted as the family's servers do, and never raise;
 - lone surrogates count as U+FFFD, joined ones as their character;
@@ -9,7 +9,7 @@ it are the traps closed that a plain `encode_ordinary` leaves open:
 - a long text is encoded in pieces (`split_points`), so memory does not grow with it;
 - a version of tiktoken that takes quadratic time for one long word gets it cut, and the count is not called exact.
 
-A vocabulary is loaded once, by the first text counted with it; threads share it.
+A vocabulary is loaded once, by the first texts counted with it; threads share it.
 """
 
 from __future__ import annotations
@@ -17,70 +17,33 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from typing import Any, ClassVar, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Final, Protocol
 from unicodedata import normalize
 
 from tokenmeter.errors import CatalogError
+from tokenmeter.tokens.cores import Cores
 from tokenmeter.tokens.families import Family, load_family
-from tokenmeter.tokens.split_points import CHUNK, FORCED, LONG_RUN, last_split_point, pieces, scalars, space_runs
+from tokenmeter.tokens.long_words import limits
+from tokenmeter.tokens.split_points import LONG_RUN, pieces, scalars, space_runs
 from tokenmeter.tokens.vocab import unpack
 
 __all__ = [
     "BytePairs",
+    "CountText",
     "Tokenizer",
-    "any_forced_cut",
+    "build_core",
     "build_tokenizer",
-    "forced_cuts",
     "load_tokenizer",
     "loaded_families",
     "put_tokenizer",
 ]
 
-_LINEAR_SINCE: Final = (0, 13)
-"""The first version of tiktoken that merges a long piece in less than quadratic time."""
-_SHORT: Final = 1 << 11
-"""Characters without a safe split point that an older tiktoken gets at once: a few milliseconds; 120,000 take 6 s."""
 
+class CountText(Protocol):
+    """Counts the tokens of a text; `markers` reads special tokens as one token each."""
 
-@cache
-def _limits() -> tuple[int, int]:
-    """Characters encoded at once, and those without a safe split point that are split anyway."""
-    from importlib.metadata import version
-
-    numbers = tuple(int(part) for part in version("tiktoken").split(".")[:2] if part.isdigit())
-    return (CHUNK, FORCED) if numbers >= _LINEAR_SINCE else (_SHORT, _SHORT)
-
-
-def forced_cuts(text: str) -> int:
-    """How often a text is cut where tokens may cross, because the installed tiktoken is slow on long pieces."""
-    chunk, forced = _limits()
-    if forced == FORCED or len(text) < LONG_RUN:
-        return 0
-    cuts = at = 0
-    for piece in pieces(text, chunk, forced):
-        at += len(piece)
-        if len(piece) >= forced and at < len(text) and last_split_point(text, at - 1, at) != at:
-            cuts += 1
-    return cuts
-
-
-def any_forced_cut(value: object) -> bool:
-    """Whether one of the texts in a JSON value is cut so."""
-    if _limits()[1] == FORCED:
-        return False
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, str):
-            if forced_cuts(one):
-                return True
-        elif isinstance(one, Mapping):
-            waiting += one.values()
-        elif isinstance(one, list | tuple):
-            waiting += one
-    return False
+    def __call__(self, text: str, markers: bool = False) -> int: ...
 
 
 class Tokenizer(Protocol):
@@ -105,99 +68,141 @@ class BytePairs:
     adds_up: ClassVar[bool] = True
 
     __slots__ = (
+        "_broken",
         "_chunk",
         "_core",
+        "_cores",
+        "_count_part",
         "_forced",
         "_leads",
-        "_letters",
         "_looks_ahead",
-        "_missing",
         "_nfc",
         "_openings",
         "_piece",
         "_plain",
         "_specials",
-        "_unchanged",
         "_whole_before",
         "family",
+        "quick",
     )
 
     def __init__(self, family: Family, tokens: tuple[bytes, ...]) -> None:
         tokens = tokens[: family.tokens]
-        encoding = _encoding(family, tokens)
         self.family = family
-        self._chunk, self._forced = _limits()
-        self._core: Callable[[str], list[int]] = encoding._core_bpe.encode_ordinary
-        self._piece: Callable[[bytes], list[int]] = encoding._core_bpe.encode_single_piece
+        self._chunk, self._forced = limits()
+        self._cores = Cores(family, tokens)
+        self._core: Callable[[str], list[int]] = self._first_core
+        self._piece: Callable[[bytes], list[int]] = self._first_piece
         self._nfc = family.normalize == "NFC"
-        self._missing: re.Pattern[str] | None = None
-        self._letters = _letters(tokens) if family.units == "characters" else None
+        self._broken = _broken(tokens, family.first_id) if family.units == "characters" else None
         self._looks_ahead = "(?!" in family.pattern
         self._whole_before = re.compile(family.whole_space_before) if family.whole_space_before else None
-        names = sorted(family.specials, key=len, reverse=True)
-        self._specials = re.compile(f"({'|'.join(map(re.escape, names))})") if names else None
+        names = sorted(family.specials)
+        self._specials = re.compile(f"({_any_of(names)})") if names else None
         # Two looks that nearly every text passes before the pattern need see it: first characters, then first two.
-        self._openings = sorted({name[:2] for name in names})
         leads = sorted({name[0] for name in names}) or ["\ud800"]  # which no text that can be sent holds
+        self._openings = [(lead, sorted({name[:2] for name in names if name[0] == lead})) for lead in leads]
         one, two, three = [*leads, *leads, *leads][:3] if len(leads) <= 3 else ("", "", "")  # "" is in every text
         self._leads = one, two, three
         self._plain = family.typed_specials == "text"
-        self._unchanged = not self._nfc and self._letters is None
+        self._count_part: Callable[[str], int] = self._count_plain
+        self.quick: CountText | None = None
+        """Counts as `count` does, with less around the engine; there once the whole core is."""
+
+    def build(self) -> None:
+        """Build the whole core now, which the first texts would otherwise wait for."""
+        whole = self._cores.whole()
+        self._core, self._piece = whole.encode_ordinary, whole.encode_single_piece
+        self._count_part = self._plain_counter()
+        self.quick = self._quick_counter(self._count_part)
+
+    def _plain_counter(self) -> Callable[[str], int]:
+        """Counts text between special tokens, in as few steps around the engine as there can be."""
+        core, slow, long, nfc, broken = self._core, self._count_plain, LONG_RUN, self._nfc, self._broken
+
+        def count(text: str) -> int:
+            if len(text) >= long:
+                return slow(text)
+            try:
+                ids = core(normalize("NFC", text) if nfc and not text.isascii() else text)
+            except UnicodeEncodeError:
+                return slow(text)
+            return len(ids) if broken is None or text.isascii() or broken.isdisjoint(ids) else slow(text)
+
+        return count
+
+    def _quick_counter(self, plain: Callable[[str], int]) -> CountText:
+        """Counts any text; what it needs is at hand, since each look-up and call shows on a text of ten characters."""
+        core, count, slow, long = self._core, self.count, self._count_plain, LONG_RUN
+        (first, second, third), opens = self._leads, self._opens
+        two, three = second != first or not first, third not in (first, second) or not first
+        typed, nfc, broken = not self._plain, self._nfc, self._broken
+
+        def quick(text: str, markers: bool = False) -> int:
+            if (
+                (markers or typed)
+                and (first in text or (two and second in text) or (three and third in text))
+                and opens(text)
+            ):
+                return count(text, markers)
+            if len(text) >= long:
+                return slow(text)
+            try:
+                ids = core(normalize("NFC", text) if nfc and not text.isascii() else text)
+            except UnicodeEncodeError:
+                return slow(text)
+            return len(ids) if broken is None or text.isascii() or broken.isdisjoint(ids) else slow(text)
+
+        return quick
+
+    def _first_core(self, text: str) -> list[int]:
+        core = self._cores.of(text)
+        if self._cores.built:
+            self.build()
+        ids: list[int] = core.encode_ordinary(text)
+        return ids
+
+    def _first_piece(self, piece: bytes) -> list[int]:
+        self.build()
+        return self._piece(piece)
 
     def count(self, text: str, markers: bool = False) -> int:
         """Tokens of a text; `markers` reads special tokens as one token each."""
-        # A short text is counted here, in as few steps as there can be: a call and a loop more would cost it a tenth.
         first, second, third = self._leads
-        if (
-            (first in text or second in text or third in text)
-            and (markers or not self._plain)
-            and any(map(text.__contains__, self._openings))
-        ):
+        if (markers or not self._plain) and (first in text or second in text or third in text) and self._opens(text):
             return self._count_marked(text)
-        if len(text) < LONG_RUN:
-            try:
-                if self._unchanged or text.isascii():
-                    return len(self._core(text))
-                if self._nfc:
-                    return len(self._core(normalize("NFC", text)))
-                if self._letters is not None and self._letters.issuperset(text):
-                    return len(self._core(text))
-            except UnicodeEncodeError:
-                text = scalars(text)
         return self._count_plain(text)
+
+    def _opens(self, text: str) -> bool:
+        """Whether a text holds the first two characters of a special token."""
+        return any(lead in text and any(map(text.__contains__, openings)) for lead, openings in self._openings)
 
     def _count_marked(self, text: str) -> int:
         # The pattern is one group, so every other part is a special token.
         parts = self._specials.split(text) if self._specials else [text]
-        return len(parts) // 2 + sum(map(self._count_plain, parts[::2]))
+        return len(parts) // 2 + sum(map(self._count_part, filter(None, parts[::2])))
 
     def _count_plain(self, text: str) -> int:
-        if self._letters is None or text.isascii():
-            return self._count_pieces(text)
-        if "\u2581" in text:
+        if self._broken is not None and "\u2581" in text:
             text = text.replace("\u2581", " ")  # the vocabulary writes a space as this letter
-        tokens = self._count_pieces(text)
-        return tokens + self._single_bytes(text, self._letters) if self._lacks(text, self._letters) else tokens
-
-    def _lacks(self, text: str, letters: frozenset[str]) -> bool:
-        """Whether the vocabulary lacks a character of the text."""
-        if len(text) < LONG_RUN:
-            return not letters.issuperset(text)
-        if self._missing is None:
-            # Ten times faster than the set over a long text, and 50 ms to compile, which a short one never needs.
-            self._missing = re.compile(f"[^{_ranges(letters)}]")
-        return self._missing.search(text) is not None
-
-    def _count_pieces(self, text: str) -> int:
         if len(text) <= self._chunk:
-            return len(self._encode(text))
-        return sum(len(self._encode(piece)) for piece in pieces(text, self._chunk, self._forced))
+            return self._count_piece(text)
+        return sum(map(self._count_piece, pieces(text, self._chunk, self._forced)))
 
-    def _single_bytes(self, text: str, letters: frozenset[str]) -> int:
+    def _count_piece(self, text: str) -> int:
+        ids = self._encode(text)
+        lacks = self._broken is not None and not self._broken.isdisjoint(ids)
+        return len(ids) + self._single_bytes(text) if lacks else len(ids)
+
+    def _single_bytes(self, text: str) -> int:
         """Tokens to add for characters the vocabulary lacks: each of their bytes is one, merged beginnings or not."""
-        times = Counter(scalars(text))
-        lost = [letter for letter in times if letter not in letters]
-        return sum(times[letter] * (len(letter.encode()) - len(self._piece(letter.encode()))) for letter in lost)
+        more = 0
+        for letter, times in Counter(scalars(text)).items():
+            data = letter.encode()
+            tokens = len(self._piece(data))
+            if tokens > 1:
+                more += times * (len(data) - tokens)
+        return more
 
     def _encode(self, text: str) -> list[int]:
         try:
@@ -235,34 +240,21 @@ class BytePairs:
         return ids + self._encode(text[done:])
 
 
-def _encoding(family: Family, tokens: tuple[bytes, ...]) -> Any:
-    import tiktoken
-
-    first = family.first_id
-    ranks = dict(zip(tokens, range(first, first + len(tokens)), strict=True))
-    for dead in family.dead:
-        del ranks[tokens[dead - first]]
-    encoding = tiktoken.Encoding(
-        family.name, pat_str=family.pattern, mergeable_ranks=ranks, special_tokens=dict[str, int]()
-    )
-    # The native core keeps its own copy; ours would double the memory.
-    encoding._mergeable_ranks = {}
-    return encoding
+def _any_of(names: Sequence[str]) -> str:
+    """A pattern of these names that looks at each character once; of two that begin alike it takes the longer."""
+    nexts: dict[str, list[str]] = {}
+    for name in names:
+        if name:
+            nexts.setdefault(name[0], []).append(name[1:])
+    branches = [re.escape(first) + _any_of(rests) for first, rests in nexts.items()]
+    pattern = branches[0] if len(branches) == 1 and "" not in names else f"(?:{'|'.join(branches)})"
+    return f"{pattern}?" if branches and "" in names else pattern if branches else ""
 
 
-def _letters(tokens: tuple[bytes, ...]) -> frozenset[str]:
-    """The characters that a vocabulary of characters has; those of ASCII are one token in any case."""
-    lengths = {first: 2 if first < 0xE0 else 3 if first < 0xF0 else 4 for first in range(0xC2, 0xF5)}
-    beyond = (token.decode() for token in tokens if len(token) == lengths.get(token[0], 0))
-    return frozenset((*map(chr, range(128)), *beyond))
-
-
-def _ranges(letters: frozenset[str]) -> str:
-    """The inside of a character class for these letters."""
-    codes = sorted(map(ord, letters))
-    starts = [code for code, before in zip(codes, [-2, *codes], strict=False) if code != before + 1]
-    ends = [code for code, after in zip(codes, [*codes[1:], -2], strict=True) if after != code + 1]
-    return "".join(f"\\U{start:08x}-\\U{end:08x}" for start, end in zip(starts, ends, strict=True))
+def _broken(tokens: tuple[bytes, ...], first: int) -> frozenset[int]:
+    """The ids of tokens that are a part of a character: a vocabulary of characters has them for those that it lacks."""
+    short = (pair for pair in enumerate(tokens, first) if len(pair[1]) < 4 and pair[1][0] >= 0x80)
+    return frozenset(number for number, token in short if len(token.decode(errors="ignore").encode()) < len(token))
 
 
 _loaded: dict[str, Tokenizer] = {}
@@ -286,6 +278,13 @@ def load_tokenizer(name: str) -> Tokenizer:
         if name not in _loaded:
             _loaded[name] = build_tokenizer(load_family(name))
     return _loaded[name]
+
+
+def build_core(name: str) -> None:
+    """Load the tokenizer of a family whole, before a text asks for it. Raises CatalogError where it cannot be."""
+    tokenizer = load_tokenizer(name)
+    if isinstance(tokenizer, BytePairs):
+        tokenizer.build()
 
 
 def put_tokenizer(name: str, tokenizer: Tokenizer) -> None:

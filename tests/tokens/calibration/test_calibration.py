@@ -10,7 +10,7 @@ import pytest
 from tokenmeter import TokenCount
 from tokenmeter.tokens import count_request
 from tokenmeter.tokens.calibration.calibration import Calibration
-from tokenmeter.tokens.calibration.fit import HALF_LIFE, LEAST_PAIRS, WINDOW, Pair, fit
+from tokenmeter.tokens.calibration.fit import HALF_LIFE, HANDFUL, WINDOW, Pair, fit
 from tokenmeter.tokens.calibration.store import Key, MemoryStore, Store
 
 START = 1_767_225_600_000_000
@@ -65,8 +65,8 @@ def test_it_converges_on_what_is_added_and_by_how_much(
     [entry] = calibration.entries()
     assert entry.fit is not None
     assert entry.used
-    assert entry.fit.overhead == pytest.approx(overhead, abs=0.5 if noise == 0 else 12)
-    assert entry.fit.factor == pytest.approx(factor, abs=0.001 if noise == 0 else 0.03)
+    assert entry.fit.line.overhead == pytest.approx(overhead, abs=0.5 if noise == 0 else 12)
+    assert entry.fit.line.factor == pytest.approx(factor, abs=0.001 if noise == 0 else 0.03)
     fresh = [counted(words, rng) for _ in range(100)]
     corrected = [calibration.correct(count, **KIND) for count in fresh]
     truth = [reported(count) for count in fresh]
@@ -85,12 +85,12 @@ def test_one_odd_call_in_ten_moves_nothing() -> None:
         tokens = rng.randint(50, 2000)
         pairs.append(Pair(START + number, tokens, tokens + 9 + (rng.randint(1000, 9000) if number % 10 == 3 else 0)))
     known = fit(pairs)
-    assert (known.overhead, known.factor) == (9, 1.0)
+    assert known.line == (9, 1.0)
 
 
 def test_too_few_calls_correct_nothing() -> None:
     calibration = Calibration(now=Clock())
-    for number in range(LEAST_PAIRS - 1):
+    for number in range(HANDFUL - 1):
         calibration.learn(TokenCount(100 + number, 90, 110, "exact", "qwen"), 130 + number, **KIND)
     count = TokenCount(100, 90, 110, "exact", "qwen")
     assert calibration.correct(count, **KIND) is count
@@ -101,7 +101,7 @@ def test_too_few_calls_correct_nothing() -> None:
 def test_what_is_old_weighs_less_and_is_let_go() -> None:
     pairs = [Pair(START + n, 100 + n, 110 + n) for n in range(60)]
     pairs += [Pair(START + 6 * HALF_LIFE + n, 100 + n, 140 + n) for n in range(30)]
-    assert fit(pairs).overhead == 40
+    assert fit(pairs).line.overhead == 40
     known = fit(pairs[:60])
     assert known.weight_at(START + 60 + HALF_LIFE) == pytest.approx(30, abs=1)
     assert known.holds(START + 3 * HALF_LIFE)
@@ -163,7 +163,7 @@ def test_a_vendors_change_is_noticed_once_and_learnt_anew(
     assert calibration.changes("alibaba", "qwen-max") == ()
     [entry] = calibration.entries()
     assert entry.fit is not None
-    assert entry.fit.factor == pytest.approx(factor, abs=0.02)
+    assert entry.fit.line.factor == pytest.approx(factor, abs=0.02)
     clock.now += 15 * 86_400
     assert calibration.changes("alibaba", "qwen-plus") == ()
 

@@ -1,11 +1,13 @@
-"""Learns how far our counts are off for each provider, model and script, and corrects them by it.
+"""Learns how far our counts are off for each provider, model, kind of call and script, and corrects them by it.
 
 Off unless asked for (`configure(calibrate=True)`, `calibration="file"`). Pairs of our count and the vendor's come in by
 `learn`; `correct` gives a count with what they say, and notes it in `TokenCount.calibrated`. What a vendor reported is
-never touched. Where reported counts leave the range that those before them set, and stay out, the vendor has changed
-how it counts: that is logged once, noted on records for two weeks, and learning begins anew.
+never touched. The tokens of tools and of media are learnt apart from the text around them, which is corrected as text
+alone is. A correction is used only while it predicts past calls better than our count does. Where reported counts leave
+the range that those before them set, and stay out, learning begins anew; with more than a handful of calls before, the
+vendor has changed how it counts, which is logged once and noted on records for two weeks.
 
-    arithmetic: fit    pairs kept: store    calls chosen: tokenmeter.calls.calibrator
+    arithmetic: fit    proof: trial    pairs kept: store    calls chosen: tokenmeter.calls.calibrator
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from typing import Any, Final
 
 from tokenmeter._support.guard import logger
 from tokenmeter._version import __version__
-from tokenmeter.tokens.calibration.fit import Fit, Pair, fit, shifted
+from tokenmeter.tokens.calibration.fit import AS_IS, HANDFUL, LEAST_PAIRS, Fit, Line, Pair, fit
 from tokenmeter.tokens.calibration.store import Change, Key, MemoryStore, Store
+from tokenmeter.tokens.calibration.trial import judged, shifted
 from tokenmeter.usage import TokenCount
 
 __all__ = ["Calibration", "Entry", "instant_text"]
@@ -46,8 +49,8 @@ class Entry:
         return {
             **answer,
             "pairs": known.pairs,
-            "overhead": round(known.overhead, 2),
-            "factor": round(known.factor, 4),
+            "overhead": round(known.line.overhead, 2),
+            "factor": round(known.line.factor, 4),
             "inside": round(known.inside, 3),
             "tokens_off": round(known.tokens_off, 1),
             "share_off": round(known.share_off, 4),
@@ -66,10 +69,12 @@ class Calibration:
         self._clock = now
         self._lock = threading.Lock()
         pairs, changes = self.store.load()
-        self._fits: dict[Key, Fit] = {key: fit(found) for key, found in pairs.items() if found}
+        self._fits: dict[Key, Fit] = {}
+        self._unread: dict[Key, list[Pair]] = {key: found for key, found in pairs.items() if found}
         self._changes: dict[Key, int] = {}
         for change in changes:
-            self._changes[change.key] = change.at
+            if change.noted:
+                self._changes[change.key] = change.at
 
     def forked(self) -> None:
         """Renew the lock in a child process: a thread of the parent may own it."""
@@ -78,28 +83,72 @@ class Calibration:
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
 
-    def learn(self, count: TokenCount, reported: int, *, provider: str, model: str, script: str, part: str) -> bool:
-        """Add a pair of our count, before correction, and the vendor's; returns whether the vendor has changed."""
+    def learn(
+        self,
+        count: TokenCount,
+        reported: int,
+        *,
+        provider: str,
+        model: str,
+        script: str,
+        part: str,
+        own: int | None = None,
+    ) -> bool:
+        """Add a pair of our count, before correction, and the vendor's; returns whether the vendor has changed.
+
+        `own` is how many of the counted tokens are tools or media, where the part is about those.
+        """
         if count.tokens is None:
             return False
         key = _key(count, provider, model, script, part)
         with self._lock:
             inside = (count.low or 0) <= reported <= (count.high or 0)
-            pairs = self.store.add(key, Pair(self._now(), count.tokens, reported, inside))
-            at = shifted(pairs)
+            base = self._base(key)
+            pairs = self.store.add(key, Pair(self._now(), count.tokens, reported, inside, own))
+            at = shifted(pairs, base)
             if at is not None:
-                self._note(Change(key, at), pairs)
+                old = [pair for pair in pairs if pair.at < at]
                 pairs = [pair for pair in pairs if pair.at >= at]
-            self._fits[key] = fit(pairs)
+                change = Change(key, at, noted=len(old) >= LEAST_PAIRS)
+                if self.store.mark(change) and change.noted:
+                    self._warn(change, fit(old, base), fit(pairs, base))
+                if change.noted:
+                    self._changes[key] = at
+            self._unread.pop(key, None)
+            self._fits[key] = judged(pairs, base, prompts=_of_prompts(key))
         return at is not None
 
-    def _note(self, change: Change, pairs: list[Pair]) -> None:
+    def _known(self, key: Key) -> Fit | None:
+        """The fit of a key; made when it is first asked for, since a stored file may hold a thousand models."""
+        pairs = self._unread.get(key)
+        if pairs is not None:
+            self._fits.setdefault(key, judged(pairs, self._base(key), prompts=_of_prompts(key)))
+            self._unread.pop(key, None)
+        return self._fits.get(key)
+
+    def _base(self, key: Key) -> Line:
+        """How the text around tools or media is corrected."""
+        if key.part not in ("input_tools", "input_media"):
+            return AS_IS
+        counted_by = key.counted_by.rpartition(" ")[0]
+        for method in ("exact", "template", "stand-in"):
+            known = self._known(key._replace(part="input", counted_by=f"{counted_by} {method}"))
+            if known is not None and known.holds(self._now()):
+                return known.line
+        return AS_IS
+
+    def taught(self, provider: str, model: str) -> bool:
+        """Whether a handful of calls of the model has been learnt from."""
+        sizes = [(key, len(pairs)) for key, pairs in list(self._unread.items())]
+        sizes += [(key, known.pairs) for key, known in list(self._fits.items())]
+        return any(
+            size >= HANDFUL
+            and (key.provider, key.model, key.counted_by.partition(" ")[0]) == (provider, model, __version__)
+            for key, size in sizes
+        )
+
+    def _warn(self, change: Change, before: Fit, after: Fit) -> None:
         key = change.key
-        self._changes[key] = change.at
-        if not self.store.mark(change):
-            return
-        before = fit([pair for pair in pairs if pair.at < change.at] or pairs)
-        after = fit([pair for pair in pairs if pair.at >= change.at])
         logger.warning(
             "%s counts %s tokens of %s (%s) in another way since %s: %s before, %s now. Its tokenizer or what it adds "
             "to a request has changed; counts of ours are not corrected for it until enough calls have been seen",
@@ -112,14 +161,23 @@ class Calibration:
             _in_words(after),
         )
 
-    def correct(self, count: TokenCount, *, provider: str | None, model: str, script: str, part: str) -> TokenCount:
-        """The count, corrected by the pairs of its key; unchanged where those are too few."""
+    def correct(
+        self,
+        count: TokenCount,
+        *,
+        provider: str | None,
+        model: str,
+        script: str,
+        part: str,
+        own: int | None = None,
+    ) -> TokenCount:
+        """The count, corrected by the pairs of its key; unchanged where those are too few, or prove no better."""
         if count.tokens is None or provider is None:
             return count
-        known = self._fits.get(_key(count, provider, model, script, part))
-        if known is None or not known.holds(self._now()):
+        known = self._known(_key(count, provider, model, script, part))
+        if known is None or not known.holds(self._now()) or not known.reaches(count.tokens):
             return count
-        tokens, low, high = known.range(count.tokens, count.low or 0, count.high or count.tokens)
+        tokens, low, high = known.range(count.tokens, count.low or 0, count.high or count.tokens, own)
         correction = f"{_in_words(known)}, from {known.pairs} calls"
         return replace(count, tokens=tokens, low=low, high=high, calibrated=correction)
 
@@ -137,10 +195,13 @@ class Calibration:
     def entries(self) -> list[Entry]:
         """Everything known, by provider, model, part and script."""
         now = self._now()
-        keys = sorted({*self._fits, *self._changes}, key=lambda key: (key.provider, key.model, key.part, key.script))
+        keys = sorted(
+            {*self._fits, *self._unread, *self._changes},
+            key=lambda key: (key.provider, key.model, key.part, key.script),
+        )
         found = []
         for key in keys:
-            known = self._fits.get(key)
+            known = self._known(key)
             used = known is not None and known.holds(now) and key.counted_by.startswith(f"{__version__} ")
             found.append(Entry(key, known, used, self._changes.get(key)))
         return found
@@ -150,13 +211,22 @@ def _key(count: TokenCount, provider: str, model: str, script: str, part: str) -
     return Key(provider, model, script, part, f"{__version__} {count.family} {count.method}")
 
 
+def _of_prompts(key: Key) -> bool:
+    return key.part.startswith("input")
+
+
 def _in_words(known: Fit) -> str:
-    """`+12 tokens`, `×1.04`, or both."""
+    """`+12 tokens`, `×1.04`, or both, of the tokens learnt apart; then of the text around them, where that differs."""
+    words = _line_in_words(known.line)
+    return words if known.base == AS_IS else f"{words}, text {_line_in_words(known.base)}"
+
+
+def _line_in_words(line: Line) -> str:
     parts = []
-    if round(known.overhead):
-        parts.append(f"{round(known.overhead):+d} tokens")
-    if known.factor != 1.0 or not parts:
-        parts.insert(0, f"×{known.factor:.3g}")
+    if round(line.overhead):
+        parts.append(f"{round(line.overhead):+d} tokens")
+    if line.factor != 1.0 or not parts:
+        parts.insert(0, f"×{line.factor:.3g}")
     return " ".join(parts)
 
 

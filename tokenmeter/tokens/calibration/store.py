@@ -24,7 +24,9 @@ __all__ = ["Change", "FileStore", "Key", "MemoryStore", "Store"]
 
 
 class Key(NamedTuple):
-    """What is learnt apart: a part (`input`, `input_tools`, `output`) of calls of one model, in one script.
+    """What is learnt apart: a part of calls of one model, in one script.
+
+    Parts are `input` (text alone), `input_tools`, `input_media`, `output` (text alone) and `output_calls`.
 
     `counted_by` names the version, family and method of our count: pairs counted otherwise do not compare.
     """
@@ -37,10 +39,14 @@ class Key(NamedTuple):
 
 
 class Change(NamedTuple):
-    """From an instant on (microseconds since the epoch) a vendor counts otherwise; pairs before it are not used."""
+    """From an instant on (microseconds since the epoch) calls are counted otherwise; pairs before it are not used.
+
+    `noted` says that there were pairs enough before it to tell the vendor's change from one of the program's calls.
+    """
 
     key: Key
     at: int
+    noted: bool = True
 
 
 class Store(Protocol):
@@ -91,14 +97,15 @@ class MemoryStore:
         return sum(len(self._pairs.pop(key)) for key in gone)
 
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _KEY: Final = "provider, model, script, part, counted_by"
 _SCHEMA: Final = f"""
 CREATE TABLE pairs ({_KEY.replace(",", " TEXT NOT NULL,")} TEXT NOT NULL,
-    at INTEGER NOT NULL, counted INTEGER NOT NULL, reported INTEGER NOT NULL, inside INTEGER NOT NULL);
+    at INTEGER NOT NULL, counted INTEGER NOT NULL, reported INTEGER NOT NULL, inside INTEGER NOT NULL,
+    own INTEGER);
 CREATE INDEX pairs_by_key ON pairs ({_KEY}, at);
 CREATE TABLE changes ({_KEY.replace(",", " TEXT NOT NULL,")} TEXT NOT NULL, at INTEGER NOT NULL,
-    PRIMARY KEY ({_KEY}, at));
+    noted INTEGER NOT NULL, PRIMARY KEY ({_KEY}, at));
 PRAGMA user_version = {_VERSION};
 """
 _OF_KEY: Final = "provider = ? AND model = ? AND script = ? AND part = ? AND counted_by = ?"
@@ -144,7 +151,7 @@ class FileStore:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         if version or tables:
             raise ConfigurationError(
-                f"calibration file {self.path} is another program's database, or of a newer version; name another file"
+                f"calibration file {self.path} is another program's database, or of another version; name another file"
             )
         for statement in _SCHEMA.split(";"):
             connection.execute(statement)
@@ -154,32 +161,32 @@ class FileStore:
         pairs: dict[Key, list[Pair]] = {}
         with self._open(writing=False) as connection:
             kept: Iterable[tuple[Any, ...]] = connection.execute(
-                f"SELECT at, counted, reported, inside, {_KEY} FROM pairs ORDER BY at, rowid"  # noqa: S608 - constants
+                f"SELECT at, counted, reported, inside, own, {_KEY} FROM pairs ORDER BY at, rowid"  # noqa: S608 - constants
             )
             for row in kept:
-                pairs.setdefault(Key(*row[4:]), []).append(_pair(row))
-            rows: Iterable[tuple[str, str, str, str, str, int]] = connection.execute(
-                f"SELECT {_KEY}, at FROM changes ORDER BY at"  # noqa: S608 - constants
+                pairs.setdefault(Key(*row[5:]), []).append(_pair(row))
+            rows: Iterable[tuple[str, str, str, str, str, int, int]] = connection.execute(
+                f"SELECT {_KEY}, at, noted FROM changes ORDER BY at"  # noqa: S608 - constants
             )
-            changes = [Change(Key(*row[:5]), row[5]) for row in rows]
+            changes = [Change(Key(*row[:5]), row[5], bool(row[6])) for row in rows]
         return pairs, changes
 
     def add(self, key: Key, pair: Pair) -> list[Pair]:
         """Keep a pair and the newest ones beside it; those of its key."""
         with self._open() as connection:
-            connection.execute("INSERT INTO pairs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *pair))
+            connection.execute("INSERT INTO pairs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *pair))
             rows = connection.execute(
-                f"SELECT at, counted, reported, inside, rowid FROM pairs WHERE {_OF_KEY} ORDER BY at, rowid",  # noqa: S608 - constants
+                f"SELECT at, counted, reported, inside, own, rowid FROM pairs WHERE {_OF_KEY} ORDER BY at, rowid",  # noqa: S608 - constants
                 key,
             ).fetchall()
-            connection.executemany("DELETE FROM pairs WHERE rowid = ?", [row[4:] for row in rows[:-WINDOW]])
+            connection.executemany("DELETE FROM pairs WHERE rowid = ?", [row[5:] for row in rows[:-WINDOW]])
         return list(map(_pair, rows[-WINDOW:]))
 
     def mark(self, change: Change) -> bool:
         """Keep a change, and only the pairs since."""
         with self._open() as connection:
             done = connection.execute(
-                "INSERT OR IGNORE INTO changes VALUES (?, ?, ?, ?, ?, ?)", (*change.key, change.at)
+                "INSERT OR IGNORE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)", (*change.key, *change[1:])
             )
             connection.execute(f"DELETE FROM pairs WHERE {_OF_KEY} AND at < ?", (*change.key, change.at))  # noqa: S608 - constants
             return done.rowcount > 0
@@ -193,5 +200,5 @@ class FileStore:
 
 
 def _pair(row: tuple[Any, ...]) -> Pair:
-    at, counted, reported, inside = row[:4]
-    return Pair(at, counted, reported, bool(inside))
+    at, counted, reported, inside, own = row[:5]
+    return Pair(at, counted, reported, bool(inside), own)

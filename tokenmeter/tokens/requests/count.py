@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tokenmeter.tokens.counter import counter
-from tokenmeter.tokens.engine import any_forced_cut
+from tokenmeter.tokens.long_words import any_forced_cut
 from tokenmeter.tokens.ratio import script_of
 from tokenmeter.tokens.requests.bodies import guess_api, read, read_headers
 from tokenmeter.tokens.requests.error_bands import band_of

@@ -17,15 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import tokenmeter
 from tokenmeter import ConfigurationError, End, Source, Tokenmeter
-from tokenmeter.calls.calibrator import CALLS, PAUSE, Calibrator
+from tokenmeter.calls.sampler import CALLS, FIRST, PAUSE, SPREAD
 from tokenmeter.testing import ProviderServer, Received, Reply, capture, json_reply, provider_server, sse, sse_reply
 from tokenmeter.tokens import count_output, count_request
-from tokenmeter.tokens.calibration.calibration import Calibration
 from tokenmeter.tokens.calibration.fit import LEAST_PAIRS, Pair
 from tokenmeter.tokens.calibration.store import FileStore, Key
 from tokenmeter.tokens.ratio import script_of
@@ -84,38 +81,12 @@ USAGE = {"prompt_tokens": 50, "completion_tokens": 5}
 # Which calls are counted ----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=30, deadline=None)
-@given(steps=st.lists(st.integers(0, 2 * PAUSE), min_size=1, max_size=600), seed=st.integers(0, 99))
-def test_at_most_one_call_in_fifty_and_one_a_second(steps: list[int], seed: int) -> None:
-    now = [0]
-    calibrator = Calibrator(Calibration(), learns=True, monotonic=lambda: now[0], chance=random.Random(seed))
-    taken: list[tuple[int, int]] = []
-    for number, step in enumerate(steps, 1):
-        now[0] += step
-        if calibrator.due("volcengine", "doubao"):
-            taken.append((number, now[0]))
-    assert len(taken) <= len(steps) / CALLS
-    for (one, at), (other, later) in itertools.pairwise(taken):
-        assert other - one >= CALLS
-        assert later - at >= PAUSE
-    if sum(steps) > 0 and len(steps) >= 62:
-        assert taken
-
-
-def test_models_are_counted_apart() -> None:
-    calibrator = Calibrator(Calibration(), learns=True, monotonic=Ticks())
-    due = [calibrator.due("volcengine", model) for _ in range(80) for model in ("a", "b")]
-    assert any(due[::2])
-    assert any(due[1::2])
-
-
 def test_nothing_is_looked_at_unless_asked_for() -> None:
     meter = Tokenmeter(spans="none")
     assert meter._lifecycle.calibrator is None
-    before = threading.active_count()
     for _ in range(120):
         call(meter, "你好", "好", USAGE)
-    assert threading.active_count() == before
+    assert "tokenmeter-calibration" not in {thread.name for thread in threading.enumerate()}
     meter.shutdown()
 
 
@@ -125,14 +96,6 @@ def test_nothing_is_looked_at_unless_asked_for() -> None:
         pytest.param({"n": 2}, id="two answers"),
         pytest.param({"previous_response_id": "r1"}, id="a stored conversation"),
         pytest.param({"tools": [{"type": "web_search"}]}, id="a tool of the vendor's own"),
-        pytest.param(
-            {
-                "messages": [
-                    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}
-                ]
-            },
-            id="an image",
-        ),
     ],
 )
 def test_what_cannot_be_counted_teaches_nothing(more: dict[str, Any]) -> None:
@@ -145,6 +108,49 @@ def test_what_cannot_be_counted_teaches_nothing(more: dict[str, Any]) -> None:
     parts = {entry.key.part for entry in meter._calibrator.calibration.entries()}  # type: ignore[union-attr]
     assert not any(part.startswith("input") for part in parts if "n" not in more)
     assert "output" not in parts or "n" not in more
+    meter.shutdown()
+
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": f"look_up_{number}",
+            "description": "Look up what a shop asks for an item.",
+            "parameters": {"type": "object", "properties": {"item": {"type": "string"}}, "required": ["item"]},
+        },
+    }
+    for number in range(6)
+]
+
+
+def test_tools_are_learnt_apart_from_the_text_around_them() -> None:
+    """A vendor with a hidden prompt, and a tool prompt besides, is found out in seven calls of each kind."""
+    rng = random.Random(4)
+    meter = Tokenmeter(spans="none", calibrate=True, monotonic=Ticks())
+
+    def bills(request: dict[str, Any]) -> int:
+        tokens = count_request(request, provider="volcengine", api="openai.chat").tokens
+        assert tokens is not None
+        return tokens + HIDDEN + (60 if "tools" in request else 0)
+
+    def ask(request: dict[str, Any], usage: dict[str, int] | None) -> None:
+        with meter.call(provider="volcengine", model="doubao-seed-1.6", request=request, api="openai.chat") as one:
+            one.observe(reply("好", usage))
+
+    for number in range(7):
+        for more in ({}, {"tools": TOOLS[: 1 + number % 5]}):
+            request = body(words(rng), **more)
+            if number or more:
+                ask(request, {"prompt_tokens": bills(request), "completion_tokens": 1})
+                assert meter.flush()
+    entries = {entry.key.part: entry for entry in meter._calibrator.calibration.entries()}  # type: ignore[union-attr]
+    assert entries["input"].fit is not None
+    assert entries["input"].fit.line == (HIDDEN, 1.0)
+    request = body("请问今天天气。" * 80, tools=TOOLS)
+    with capture(meter) as records:
+        ask(request, None)
+    assert records.only().usage.input_tokens == bills(request)
     meter.shutdown()
 
 
@@ -186,8 +192,11 @@ def test_messages_added_after_the_call_are_not_counted_as_sent() -> None:
         request["messages"].append({"role": "assistant", "content": "好" * 500})
     assert meter.flush()
     store = meter._calibrator.calibration.store  # type: ignore[union-attr]
-    [pair] = next(pairs for key, pairs in store.load()[0].items() if key.part == "input")
-    assert pair.counted == count_request(body("你好"), provider="volcengine", api="openai.chat").tokens
+    pairs = next(pairs for key, pairs in store.load()[0].items() if key.part == "input")
+    assert pairs
+    assert {pair.counted for pair in pairs} == {
+        count_request(body("你好"), provider="volcengine", api="openai.chat").tokens
+    }
     meter.shutdown()
 
 
@@ -198,11 +207,11 @@ def test_calls_teach_and_later_ones_are_corrected(tmp_path: Path) -> None:
     rng = random.Random(1)
     path = tmp_path / "learnt.db"
     meter = Tokenmeter(spans="none", calibrate=True, calibration=path, monotonic=Ticks())
-    for _ in range(LEAST_PAIRS + 10):
+    for number in range(LEAST_PAIRS + 10):
         text = words(rng)
         answer = "好" * (5 + len(text) // 9)
         usage = truth(body(text), answer)
-        for _ in range(62):  # whichever of them is chosen, they are alike
+        for _ in range(1 if number < FIRST else CALLS + SPREAD):  # whichever of them is chosen, they are alike
             call(meter, text, answer, usage)
         assert meter.flush()
     text, answer = "请问今天天气。" * 60, "好" * 70
@@ -266,7 +275,11 @@ def test_a_forked_child_learns_too_and_nobody_hangs(tmp_path: Path) -> None:
     calibrator = meter._calibrator
     assert calibrator is not None
     before = len(inputs(path))
-    with calibrator._lock, calibrator.calibration._lock:  # as if a thread were at work at this very moment
+    with (
+        calibrator._lock,
+        calibrator._sampler._lock,
+        calibrator.calibration._lock,
+    ):  # as if a thread were at work at this very moment
         child = os.fork()
         if child == 0:
             try:
@@ -276,7 +289,7 @@ def test_a_forked_child_learns_too_and_nobody_hangs(tmp_path: Path) -> None:
             finally:
                 os._exit(4)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert len(inputs(path)) == before + 1
+    assert len(inputs(path)) > before
     meter.shutdown()
 
 
@@ -339,7 +352,7 @@ def test_calls_of_an_sdk_teach(server: ProviderServer, tmp_path: Path, stream: b
     assert {key.part for key in learnt} == {"input", "output"}
     for key, pairs in learnt.items():
         assert (key.provider, key.model, key.script) == ("volcengine", "doubao-seed-1.6", "zh")
-        assert 1 <= len(pairs) <= 130 // CALLS
+        assert 1 <= len(pairs) <= FIRST + 130 // CALLS
         hidden = HIDDEN if key.part == "input" else 0
         assert all(pair.reported == round(hidden + FACTOR * pair.counted) for pair in pairs)
     meter.shutdown()
@@ -412,7 +425,7 @@ def test_settings_say_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_page_about_it_runs(tmp_path: Path) -> None:
-    page = Path(__file__).parents[3] / "docs" / "calibration.md"
+    page = Path(__file__).parents[2] / "docs" / "calibration.md"
     [block] = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     done = subprocess.run([sys.executable, "-W", "error", "-c", block], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
