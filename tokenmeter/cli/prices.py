@@ -220,7 +220,12 @@ def _show(args: argparse.Namespace, book: Book) -> int:
         instant = _instant(args.at, book, provider, "--at").timestamp()
         match = ModelNames(files_of(book, provider)).find(name, instant, Validity())
         rows += [
-            {**_row(rate), "asked": name, "entry": rate.entry, "flags": list(rate.flags(instant, 0))}
+            {
+                **_row(rate),
+                "asked": name,
+                "entry": rate.entry,
+                "flags": list(rate.flags(instant, 0, rate.file.stale_after)),
+            }
             for rate in in_force(book, provider, instant)
             if match is not None and rate.model == match.model and _wanted(args, rate.list)
         ]

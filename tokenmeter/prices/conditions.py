@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from tokenmeter.money import EXACT, exact_decimal
 from tokenmeter.prices.components import PriceSchema
+from tokenmeter.prices.time_windows import as_date
 from tokenmeter.usage import TOKEN_FIELDS
 
 __all__ = ["Case", "Edge", "Prices", "Range", "read_case", "read_range"]
@@ -76,6 +78,7 @@ class Case(NamedTuple):
     factor: Decimal | None = None
     stack: bool = False
     drop: frozenset[str] = frozenset()
+    seen: date | None = None
 
 
 def number(value: object) -> Decimal:
@@ -129,11 +132,15 @@ def read_case(entry: Mapping[str, Any], schema: PriceSchema) -> Case:
         factor=None if multiply is None or table else number(multiply),
         stack=entry.get("stack", False),
         drop=frozenset(entry.get("drop", ())),
+        seen=as_date(entry["seen"]) if "seen" in entry else None,
     )
 
 
 class Prices(NamedTuple):
-    """The price side of a rate: base prices, cases, and how quantities are billed."""
+    """The price side of a rate: base prices, cases, and how quantities are billed.
+
+    `seen_by` has the last day of the components, and a case's `seen` its own, that were last seen before the rate.
+    """
 
     base: Mapping[str, Decimal]
     cases: tuple[Case, ...] = ()
@@ -144,6 +151,7 @@ class Prices(NamedTuple):
     minimum: Mapping[str, Decimal] = _NOTHING
     free: bool = False
     k: tuple[int, ...] = ()
+    seen_by: Mapping[str, date] = _NOTHING
 
     def asks(self, condition: str) -> bool:
         """Whether any case depends on this condition."""

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 
-from tokenmeter.cost import Cost, Offer
+from tokenmeter.cost import Cost, Line, Offer
 from tokenmeter.prices.charges import Table
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import number
@@ -55,7 +55,9 @@ def read_moment(at: datetime | date | str | None, zone: Any) -> datetime:
 class Quote:
     """The answer to one form of request from `since` until `until`: rates by the state of its windows, or a reason."""
 
-    __slots__ = ("_make", "_resolved", "_windows", "covered_by", "flags", "offer", "reason", "since", "until")
+    __slots__ = (
+        "_make", "_resolved", "_stale_from", "_windows", "covered_by", "flags", "offer", "reason", "since", "until",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -67,7 +69,10 @@ class Quote:
         flags: tuple[str, ...] = (),
         reason: str | None = None,
         covered_by: str | None = None,
+        stale_from: Callable[[date], float] | None = None,
     ) -> None:
+        """`stale_from` gives the instant from which a price last seen on a day is stale."""
+        self._stale_from = stale_from
         self.since, self.until = validity.since, validity.until
         self.offer, self.reason, self.covered_by, self.flags = offer, reason, covered_by, flags
         self._make, self._windows = make, windows
@@ -92,16 +97,28 @@ class Quote:
         if rate.edges:
             length = usage.input_tokens or 0
             flags += tuple(name for low, high, name in rate.edges if low < length <= high)
+        offer = self.offer
+        if table.older:
+            offer, flags = self._oldest(lines, instant, flags)
         if amount is None:
-            return Cost(self.offer, "unpriced", None, lines, at, flags, reason, self.covered_by)
+            return Cost(offer, "unpriced", None, lines, at, flags, reason, self.covered_by)
         free = not amount and (table.free or (bool(lines) and not any(price.rate for price, _, _ in lines)))
         list_amount = None
         if list_rate is not None and isinstance(listed := list_rate.table(usage), Table):
             list_amount = listed.bill(usage)[0]
         return Cost(
-            self.offer, "free" if free else "priced", amount, lines, at, flags, None, self.covered_by, list_amount,
+            offer, "free" if free else "priced", amount, lines, at, flags, None, self.covered_by, list_amount,
             (table, usage),
         )  # fmt: skip
+
+    def _oldest(self, lines: tuple[Line, ...], instant: float, flags: tuple[str, ...]) -> tuple[Offer, tuple[str, ...]]:
+        """The offer and flags of charges of which some were last seen before the rate was."""
+        oldest = min((price.seen for price, _, _ in lines if price.seen is not None), default=None)
+        if oldest is None:
+            return self.offer, flags
+        if self._stale_from is not None and instant >= self._stale_from(oldest) and "stale" not in flags:
+            flags += ("stale",)
+        return self.offer.seen_on(oldest), flags
 
     def _decide(self, state: tuple[int, ...]) -> Resolved | str:
         if self._make is None:
@@ -218,6 +235,7 @@ class ProviderPrices:
             confidence=rate.confidence,
             list=rate.list,
             book=self._book,
+            last_seen=rate.last_seen(),
         )
 
     def _nothing(self, model: str | None, name: str | None = None) -> Offer:
@@ -257,9 +275,10 @@ class ProviderPrices:
     ) -> Quote:
         timeline = rate.file.timeline(rate.model, rate.list)
         next_start = EVER if timeline is None else timeline.after(rate)
-        for turn in rate.turns():
+        stale_after = self.files[0].stale_after  # the topmost file says it for all
+        for turn in rate.turns(stale_after):
             validity.narrow(*((turn, EVER) if turn <= instant else (-EVER, turn)))
-        flags += tuple(rate.flags(instant, next_start))
+        flags += tuple(rate.flags(instant, next_start, stale_after))
         covered_by, plan_flags = self._covered_by(params)
         facts = {**match.params, **params}
         offer = self._offer(rate, rate.model)
@@ -280,7 +299,15 @@ class ProviderPrices:
             for case in one.prices().cases
             for name in case.windows
         }
-        return Quote(validity, offer, make, windows=tuple(windows.values()), flags=flags, covered_by=covered_by)
+        return Quote(
+            validity,
+            offer,
+            make,
+            windows=tuple(windows.values()),
+            flags=flags,
+            covered_by=covered_by,
+            stale_from=lambda seen: rate.stale_from(seen, stale_after),
+        )
 
     def _covered_by(self, params: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
         plan = params.get("plan") or params.get("covered_by")

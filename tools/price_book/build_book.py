@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tokenmeter.prices.model_names import form_pattern
+from tools.price_book.ages import read_days, read_lines
 from tools.price_book.completion import completion, stand_ins_of
 from tools.price_book.entries import Entry, joined, without_repeats
 from tools.price_book.facts import Fact
@@ -22,22 +23,11 @@ from tools.price_book.list_rules import ListRule, load_list_rules
 from tools.price_book.merge_conditions import entries_of
 from tools.price_book.model_groups import Alias, Model, group, key_of
 from tools.price_book.plans import plan_lines
-from tools.price_book.rate_cards import day
 from tools.price_book.toml_text import quoted
 from tools.price_book.write_entries import Writer, gaps, moment
 
 HERE: Final = Path(__file__).parent
 OUT: Final = HERE.parents[1] / "tokenmeter" / "prices" / "data"
-
-
-def last_seen(facts: Sequence[Fact]) -> dict[str, str]:
-    """The last day each family of sources was read."""
-    seen: dict[str, str] = defaultdict(lambda: "2023-01-01")
-    for fact in facts:
-        for at in (fact.raw["source_date"], fact.raw["observed_from"], fact.raw.get("observed_to")):
-            if at:
-                seen[fact.family] = min(max(seen[fact.family], day(at)), fact.as_of)
-    return seen
 
 
 def without_gaps(rates: list[Entry]) -> list[Entry]:
@@ -55,7 +45,7 @@ def without_gaps(rates: list[Entry]) -> list[Entry]:
 def compile_book(facts: Sequence[Fact]) -> dict[str, str]:
     """Every provider's price file, by id."""
     heads = tomllib.loads((HERE / "heads.toml").read_text(encoding="utf-8"))
-    seen = last_seen(facts)
+    read = read_days(facts)
     by_provider: dict[str, list[Model]] = defaultdict(list)
     for model in group(facts):
         by_provider[model.provider].append(model)
@@ -66,7 +56,7 @@ def compile_book(facts: Sequence[Fact]) -> dict[str, str]:
     book: dict[str, str] = {}
     for provider in sorted(others):
         its_own = by_provider.get(provider, []), others[provider], rules.get(provider, [])
-        if text := provider_file(provider, *its_own, heads.get(provider, {}), seen):
+        if text := provider_file(provider, *its_own, heads.get(provider, {}), read):
             book[provider] = text
     return book
 
@@ -77,7 +67,7 @@ def provider_file(
     facts: list[Fact],
     rules: list[ListRule],
     head: dict[str, Any],
-    seen: dict[str, str],
+    read: dict[str, str],
 ) -> str:
     """One provider's file, or nothing if no rate survives."""
     currencies = Counter(fact.currency for fact in facts if not fact.raw.get("converted"))
@@ -86,10 +76,11 @@ def provider_file(
     currency = head.get("currency") or currencies.most_common(1)[0][0]
     zone = head.get("timezone") or ("Asia/Shanghai" if currency == "CNY" else "UTC")
     as_of = facts[0].as_of
-    writer = Writer(currency, seen, as_of)
+    writer = Writer(currency, read, as_of)
     put = writer.lines.append
     put("# Compiled by tools/price_book from the fact base and tools/price_book/decisions: do not edit by hand.")
-    put(f'provider = {quoted(provider)}\ncurrency = "{currency}"\ntimezone = "{zone}"\nread = {as_of}')
+    put(f'provider = {quoted(provider)}\ncurrency = "{currency}"\ntimezone = "{zone}"')
+    writer.lines += read_lines(facts, read)
     put('match = ["case", "dots", "spaces"]')
     if head.get("head"):
         put(head["head"].strip("\n"))
