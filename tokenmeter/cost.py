@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from tokenmeter.money import EXACT, Money, plain
 
 if TYPE_CHECKING:
     from tokenmeter.usage import Usage
 
-__all__ = ["Charge", "Cost", "CostSource", "Line", "Offer", "Price", "Status", "Tariff"]
+__all__ = ["STALE", "Charge", "Cost", "CostSource", "Line", "Offer", "Price", "Status", "Tariff"]
 
 Status = Literal["priced", "free", "unpriced"]
 CostSource = Literal["book", "vendor"]
+STALE: Final = "stale"
+"""The flag of a cost whose price no source has shown for long."""
 
 
 def _quoted(text: str | None) -> str:

@@ -16,6 +16,9 @@ CATALOG = "source litellm==1 read=2026-02-01 by=catalog license=MIT\n"
 LATER = "source litellm==9 read=2026-11-01 by=catalog license=MIT\nmodel other\ninput 1 USD\noutput 1 USD\n"
 PAGE = "source https://example.com/pricing read=2026-03-01 by=vendor_doc license=facts\n"
 PRICES = "model m\ninput 2 USD\noutput 10 USD\n"
+DATED = PRICES.replace("USD", "USD from=2026-01-01")
+RISE = "input 3 USD from=2026-02-10\noutput 15 USD from=2026-02-10\n"
+DROPPED = PRICES.replace("USD", "USD seen=2026-02-01..2026-05-01")
 
 
 def entries(tmp_path: Path, text: str) -> list[dict[str, Any]]:
@@ -33,16 +36,12 @@ def seen(rate: dict[str, Any]) -> str:
     ("text", "days"),
     [
         pytest.param(CATALOG + PRICES + LATER, ["2026-11-01"], id="a catalog still has what it has not dropped"),
-        pytest.param(CATALOG + PRICES.replace("USD", "USD seen=2026-02-01..2026-05-01") + LATER, ["2026-05-01"], id="dropped"),
+        pytest.param(CATALOG + DROPPED + LATER, ["2026-05-01"], id="dropped by its catalog"),
         pytest.param(PAGE + PRICES + LATER, ["2026-03-01"], id="a page is read once"),
-        pytest.param(PAGE + PRICES.replace("USD", "USD from=2026-01-01") + LATER, ["2026-03-01"], id="a page with its date"),
-        pytest.param(
-            PAGE + PRICES.replace("USD", "USD from=2026-01-01") + "input 3 USD from=2026-02-10\noutput 15 USD from=2026-02-10\n",
-            ["2026-02-10", "2026-03-01"],
-            id="no later than the next price",
-        ),
+        pytest.param(PAGE + DATED + LATER, ["2026-03-01"], id="a page with its date"),
+        pytest.param(PAGE + DATED + RISE, ["2026-02-10", "2026-03-01"], id="no later than the next price"),
     ],
-)  # fmt: skip
+)
 def test_a_price_was_last_seen(tmp_path: Path, text: str, days: list[str]) -> None:
     assert [seen(rate) for rate in entries(tmp_path, text)] == days
 

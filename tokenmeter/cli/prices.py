@@ -59,7 +59,12 @@ def add_parser(subparsers: Any) -> None:
     check.add_argument("--coverage", metavar="FACTS", help="which facts of this JSON Lines file the book reproduces")
     stale = command("stale", "prices in force that no source has shown for long, oldest first")
     narrow(stale)
-    stale.add_argument("--days", type=int, default=180, metavar="N", help="not seen for more than N days (default 180)")
+    stale.add_argument(
+        "--days",
+        type=int,
+        metavar="N",
+        help="not seen for more than N days (default: each file's stale_after, else 180)",
+    )
     update = command("update", "check price files and put them where TOKENMETER_PRICES finds them")
     update.add_argument("--from", dest="source", required=True, metavar="FILE", help="a price file or a folder of them")
     update.add_argument("--to", metavar="FOLDER", help="the overlay folder (default: $TOKENMETER_PRICES)")
@@ -165,15 +170,18 @@ def _listed(rates: list[Rate]) -> list[str]:
 
 
 def _stale(args: argparse.Namespace, book: Book) -> int:
-    from tokenmeter.prices.upkeep.price_history import in_force
+    from tokenmeter.prices.upkeep.price_history import files_of, in_force
 
     now = _instant(None, book, book.providers[0], "")
-    found = []
+    found, undated = [], 0
     for provider in providers_asked(args, book):
+        most = files_of(book, provider)[0].stale_after if args.days is None else args.days
         for rate in in_force(book, provider, now.timestamp()):
             seen = rate.last_seen()
-            days = None if seen is None else (now.date() - seen).days
-            if _wanted(args, rate.list) and days is not None and days > args.days:
+            if not _wanted(args, rate.list):
+                continue
+            undated += seen is None
+            if seen is not None and (days := (now.date() - seen).days) > most:
                 found.append({**_row(rate), "last_seen": str(seen), "days": days})
     found.sort(key=lambda row: (-row["days"], row["provider"], row["model"]))
     if args.json:
@@ -181,7 +189,8 @@ def _stale(args: argparse.Namespace, book: Book) -> int:
         return 0
     for row in found:
         print(f"{row['last_seen']} {row['days']:>5} days  {row['provider']:<20} {row['model']} {row['list']}")
-    print(f"{len(found)} prices in force were not seen for more than {args.days} days; book {book.version}")
+    most = "their provider's limit" if args.days is None else f"{args.days} days"
+    print(f"{len(found)} prices in force were not seen for more than {most}; of {undated} the last day is not known")
     return 0
 
 

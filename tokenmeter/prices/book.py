@@ -9,27 +9,17 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tokenmeter._support.data_files import (
-    CATALOG,
-    SCHEMA,
-    data_names,
-    mentions,
-    read_data,
-    read_toml,
-    source_of,
-    to_json,
-)
+from tokenmeter._support.data_files import CATALOG, data_names, mentions, read_data, read_toml, to_json
 from tokenmeter._support.fork import on_fork
-from tokenmeter.components import COMPONENTS
 from tokenmeter.cost import Cost, Offer
 from tokenmeter.errors import CatalogError, ConfigurationError
+from tokenmeter.prices.edition import Edition, edition_of, newest_root
 from tokenmeter.prices.own_rates import OwnRates
 from tokenmeter.prices.price_file import PriceFile
 from tokenmeter.prices.provider_prices import ProviderPrices, read_moment
@@ -117,7 +107,7 @@ class Book:
 
     @functools.cached_property
     def version(self) -> str:
-        """The newest day a source was read, and a digest of every file and overlay."""
+        """The newest day a source was read, the serial of that day, and a digest of every file and overlay."""
         return _version(self._root, (*self._overlays, *self._own.values()))
 
     def price(
@@ -274,39 +264,18 @@ def _canonical(provider: str) -> str:
 
 
 def _version(root: Path | None, overlays: tuple[Overlay, ...]) -> str:
-    newest, digest = "", ""
-    if root is not None:
-        if (root / "prices" / "data").is_dir():
-            newest, digest = digest_of(root)
-        else:
-            shipped = read_data("book", root)
-            newest, digest = shipped["read"], shipped["digest"]
-    if overlays:
-        import hashlib
-
-        hashed = hashlib.sha256(digest.encode())
-        for overlay in overlays:
-            hashed.update(to_json(overlay).encode())
-            newest = max(newest, str(overlay.get("read", "")))
-        digest = hashed.hexdigest()
-    return f"{newest or 'undated'}+{digest[:12]}"
-
-
-def digest_of(root: Path) -> tuple[str, str]:
-    """The newest `read` day of the TOML price files under `root`, and the digest of them with their schema."""
+    edition = Edition("", 0, "") if root is None else edition_of(root)
+    if not overlays:
+        return edition.name
     import hashlib
 
-    newest = ""
-    priced_by = [(part.name, part.usage, part.per, part.inside, part.within, part.stand_in) for part in COMPONENTS]
-    digest = hashlib.sha256(repr(priced_by).encode())
-    for path in [source_of("conditions", root), *sorted((root / "prices" / "calendars").glob("*.toml"))]:
-        digest.update(path.read_bytes())
-    for path in sorted((root / "prices" / "data").glob("*.toml")):
-        content = path.read_bytes()
-        digest.update(path.stem.encode() + b"\0" + content)
-        if match := re.search(rb"^read\s*=\s*([0-9-]{10})", content[:4096], re.MULTILINE):
-            newest = max(newest, match[1].decode())
-    return newest, digest.hexdigest()
+    hashed = hashlib.sha256(edition.digest.encode())
+    newest, serial = edition.day, edition.serial
+    for overlay in overlays:
+        hashed.update(to_json(overlay).encode())
+        read = str(overlay.get("read", ""))
+        newest, serial = (read, 0) if read > newest else (newest, serial)
+    return Edition(newest, serial, hashed.hexdigest()).name
 
 
 def read_overlays(sources: Iterable[Overlay | Path | str], below: Book | None = None) -> tuple[Overlay, ...]:
@@ -338,27 +307,6 @@ def _head_below(below: Book | None, provider: object) -> Mapping[str, Any]:
         return {}
     *_, last = below.files(provider)
     return last.head
-
-
-def newest_root(beside: str = "tokenmeter_prices") -> Path:
-    """Where the newest installed book is: in this package, or in a data-only release installed beside it.
-
-    Prices move every few weeks, code does not: `pip install -U tokenmeter-prices` brings a book of a later day. One
-    that is older, of another format or damaged is left alone.
-    """
-    from importlib.util import find_spec
-
-    spec = find_spec(beside)
-    places = list(spec.submodule_search_locations or ()) if spec is not None else []
-    if not places:
-        return CATALOG
-    root = Path(places[0])
-    try:
-        other = read_data("book", root)
-    except CatalogError:
-        return CATALOG
-    own = _version(CATALOG, ()).partition("+")[0]
-    return root if other.get("schema") == SCHEMA and str(other.get("read", "")) > own else CATALOG
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any, Final
 
+from tokenmeter.cost import STALE
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import Prices, number, prices_of, read_case
 from tokenmeter.prices.own_rates import OWN
@@ -140,7 +141,7 @@ class Rate:
         if instant >= self.announced():
             yield "announced"
         if instant >= self.stale_from(self.last_seen(), stale_after):
-            yield "stale"
+            yield STALE
 
     def turns(self, stale_after: int) -> Iterator[float]:
         """Instants at which the flags change."""

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 
-from tokenmeter.cost import Cost, Line, Offer
+from tokenmeter.cost import STALE, Cost, Line, Offer
 from tokenmeter.prices.charges import Table
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import number
@@ -116,8 +116,8 @@ class Quote:
         oldest = min((price.seen for price, _, _ in lines if price.seen is not None), default=None)
         if oldest is None:
             return self.offer, flags
-        if self._stale_from is not None and instant >= self._stale_from(oldest) and "stale" not in flags:
-            flags += ("stale",)
+        if self._stale_from is not None and instant >= self._stale_from(oldest) and STALE not in flags:
+            flags += (STALE,)
         return self.offer.seen_on(oldest), flags
 
     def _decide(self, state: tuple[int, ...]) -> Resolved | str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tools.price_book.book_changes import changes
-from tools.price_book.build_book import OUT, compile_book, write
+from tools.price_book.build_book import OUT, compile_book, count_edition, write
 from tools.price_book.decisions import decide, load
 from tools.price_book.fact_coverage import coverage, summary, unused
 from tools.price_book.fact_files import FOLDER, FactError, read_rows, write_files
@@ -86,6 +86,8 @@ def _compile(facts: list[Fact], args: argparse.Namespace) -> int:
     if args.check and stale:
         print(f"not what the facts give: {', '.join(stale)}; run make prices", file=sys.stderr)
         return 1
+    if stale and not args.check:
+        count_edition()
     print(summary(book, coverage(facts)))
     print("\n".join(["", "What changed:", *(list(changes(shipped, book)) or ["nothing"])]))
     return 0

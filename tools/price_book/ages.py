@@ -61,20 +61,28 @@ def read_lines(facts: Iterable[Fact], read: Mapping[str, str]) -> list[str]:
 
 
 class Ages:
-    """The last day on which each price of one entry was seen, up to the day the next entry `ends` it."""
+    """The last day on which each price of one entry was seen, up to the day the next entry `ends` it.
+
+    A catalog that shows any price of the entry shows its text prices too, since it is in the facts with any other it
+    has. So the entry's day is the last of all; only what is not text can be older, and only where its facts are known
+    in full: of a fact that other sources agree with (`agree=`), the days of the others are not.
+    """
 
     def __init__(self, rate: Entry, read: Mapping[str, str], ends: str | None) -> None:
         self._prices = rate.prices
         self._slots: dict[Slot, str] = {}
         bound = min(day(at) for at in (ends, rate.until, "9999-12-31") if at)
+        agreed: set[Slot] = set()
         for fact in rate.agreeing:
             seen = last_seen(fact, read)
-            for slot in fact.slots if seen else ():
+            for slot in fact.slots:
                 if rate.prices.get(slot) == fact.price and seen:
                     self._slots[slot] = max(self._slots.get(slot, ""), min(seen, bound))
-        mains = [at for slot, at in self._slots.items() if is_main(slot) and not slot.when]
-        #: The day of the entry: of its input and output text, or of all that it prices.
-        self.entry = min(mains, default=None) or max(self._slots.values(), default=None)
+                if is_main(slot) or fact.agree:
+                    agreed.add(slot)
+        self.entry = max(self._slots.values(), default=None)
+        for slot in agreed & self._slots.keys():
+            self._slots[slot] = self.entry or ""
 
     def lines(self, base: Mapping[str, Decimal], but: str | None) -> list[str]:
         """The day of the entry, unless it is `but`, and of the plain prices that were last seen well before it."""

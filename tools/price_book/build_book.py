@@ -14,6 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
+from tokenmeter.prices.edition import SERIAL, edition_of
 from tokenmeter.prices.model_names import form_pattern
 from tools.price_book.ages import read_days, read_lines
 from tools.price_book.completion import completion, stand_ins_of
@@ -28,6 +29,7 @@ from tools.price_book.write_entries import Writer, gaps, moment
 
 HERE: Final = Path(__file__).parent
 OUT: Final = HERE.parents[1] / "tokenmeter" / "prices" / "data"
+EDITION: Final = HERE.parents[1] / "tokenmeter" / SERIAL
 
 
 def without_gaps(rates: list[Entry]) -> list[Entry]:
@@ -143,6 +145,16 @@ def form_lines(form: dict[str, Any]) -> str:
         )
         lines.append(f"params = {{ {', '.join(said)} }}")
     return "\n".join(lines) + "\n"
+
+
+def count_edition(path: Path = EDITION) -> None:
+    """Count the serial of the book on, which begins at 1 with each new day that a source was read."""
+    newest = edition_of(path.parents[1]).day
+    text = path.read_text(encoding="utf-8")
+    now = tomllib.loads(text)
+    serial = now["serial"] + 1 if str(now["day"]) == newest else 1
+    remarks = [line for line in text.splitlines() if line.startswith("#")]
+    path.write_text("\n".join([*remarks, f"day = {newest}", f"serial = {serial}", ""]), encoding="utf-8")
 
 
 def write(book: dict[str, str], dry: bool) -> list[str]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any, Final
 
-from tools.price_book.ages import Ages, last_seen
+from tools.price_book.ages import Ages
 from tools.price_book.entries import Entry, is_main
 from tools.price_book.facts import BINARY_EDGES, Conditions, Fact, Slot, Tier
 from tools.price_book.model_groups import Model
@@ -158,11 +158,11 @@ class Writer:
         put(f"model = {quoted(model.id)}")
         if model.currency != self.currency:
             put(f"currency = {quoted(model.currency)}")
-        last = None
+        last, ages = None, Ages(rate, self.read, ends)
         if rate.dated and rate.start:
             put(f"effective = {moment(rate.start)}")
         elif rate.start:
-            last = self._last(rate, ends)
+            last = self._last(rate, ages, ends)
             put(f"observed = [{day(rate.start)}, {last}]")
         if rate.until and (rate.promotion or not rate.start):
             put(f"until = {moment(min(rate.until, ends or rate.until))}")
@@ -171,7 +171,6 @@ class Writer:
         if rate.announced:
             put(f"announced = {day(rate.announced)}")
         base, cases = cases_of(rate)
-        ages = Ages(rate, self.read, ends)
         self.lines += ages.lines(base, but=last)
         if rate.prices and all(price == 0 for price in rate.prices.values()):
             put("free = true")
@@ -209,7 +208,6 @@ class Writer:
         self.lines.append(f"source = {text}")
         self.lines.append(f'confidence = "{confidence_of(rate)}"')
 
-    def _last(self, rate: Entry, ends: str | None) -> str:
-        seen = [at for fact in rate.agreeing if (at := last_seen(fact, self.read))]
-        last = max([day(rate.start or ""), *seen])
+    def _last(self, rate: Entry, ages: Ages, ends: str | None) -> str:
+        last = max(day(rate.start or ""), ages.entry or "")
         return min(last, day(ends) if ends else self.as_of)
