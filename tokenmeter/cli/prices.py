@@ -65,10 +65,16 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="not seen for more than N days (default: each file's stale_after, else 180)",
     )
-    update = command("update", "check price files and put them where TOKENMETER_PRICES finds them")
-    update.add_argument("--from", dest="source", required=True, metavar="FILE", help="a price file or a folder of them")
-    update.add_argument("--to", metavar="FOLDER", help="the overlay folder (default: $TOKENMETER_PRICES)")
-    update.add_argument("--sha256", metavar="HEX", help="refuse the file unless this is its published digest")
+    update = command("update", "take the newest book from pip's index, or check price files of your own into a folder")
+    update.add_argument("--sha256", metavar="HEX", help="refuse what has not this published digest")
+    update.add_argument("--sums", metavar="FILE", help="refuse a wheel whose digest is not in this list (SHA256SUMS)")
+    update.add_argument(
+        "--publisher", metavar="OWNER/REPOSITORY", help="refuse a wheel that its index says another made"
+    )
+    update.add_argument("--from", dest="source", metavar="FILE", help="no wheel: a price file or a folder of them")
+    update.add_argument(
+        "--to", metavar="FOLDER", help="keep the wheel there, uninstalled; of --from: the folder ($TOKENMETER_PRICES)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

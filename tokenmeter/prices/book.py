@@ -177,10 +177,13 @@ class Book:
 
         problems: list[str] = []
         for provider in self.providers:
-            head: Mapping[str, Any] = {}
-            for file in self.files(provider):
-                problems.extend(check_data(file.data, f"prices/{provider}.toml", head))
-                head = file.head
+            below: PriceFile | None = None
+            for data in self._tables(provider):
+                found = check_data(data, f"prices/{provider}.toml", {} if below is None else below.head)
+                problems.extend(found)
+                if found:  # it may have no head to open it by
+                    break
+                below = PriceFile(data, below)
         if problems:
             raise CatalogError(problems)
 
@@ -216,13 +219,15 @@ class Book:
         Raises CatalogError if one cannot be read.
         """
         below: PriceFile | None = None
-        if self._root is not None and provider in data_names("prices", self._root):
-            below = PriceFile(read_data(f"prices/{provider}", self._root))
+        for data in self._tables(provider):
+            below = PriceFile(data, below)
             yield below
-        for overlay in self._overlays:
-            if overlay["provider"] == provider:
-                below = PriceFile(overlay, below)
-                yield below
+
+    def _tables(self, provider: str) -> Iterable[Mapping[str, Any]]:
+        """What those files hold."""
+        if self._root is not None and provider in data_names("prices", self._root):
+            yield read_data(f"prices/{provider}", self._root)
+        yield from (overlay for overlay in self._overlays if overlay["provider"] == provider)
 
     def _site(self, provider: str, region: object) -> str:
         """The billing site of a region: Singapore of `alibaba` is `alibaba-intl`, with a price list of its own."""
