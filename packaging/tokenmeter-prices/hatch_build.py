@@ -34,9 +34,10 @@ class CompilePrices(BuildHookInterface):
         """Write the files under the build directory and name them."""
         _package()
         from tokenmeter.prices.upkeep.compile import compile_book
+        from tools.price_book.evidence import write_evidence
 
         target = Path(self.directory) / "compiled-prices"
-        for path in compile_book(target):
+        for path in [*compile_book(target), *write_evidence(target)]:
             build_data["force_include"][str(path)] = f"tokenmeter_prices/_compiled/{path.relative_to(target)}"
         marker = target / "__init__.py"
         marker.write_text('"""The price book of tokenmeter, as data."""\n', encoding="utf-8")

@@ -78,6 +78,17 @@ def test_an_installed_wheel_prices_and_counts(sdk: Path) -> None:
     assert "method='exact'" in run(code, sdk)
 
 
+def test_an_installed_wheel_tells_the_evidence_of_a_price(sdk: Path, prices: Path) -> None:
+    code = """
+from tokenmeter.cli import main
+main(["prices", "why", "alibaba", "qwen-long", "--at", "2024-06-01"])
+"""
+    for paths in ((sdk,), (prices, sdk)):
+        out = run(code, *paths)
+        assert "won: gave a price of this rate" in out
+        assert "input 0.5" in out
+
+
 def test_the_notice_of_every_vocabulary_travels_with_it(sdk: Path) -> None:
     info = next(sdk.glob("*.dist-info"))
     metadata = (info / "METADATA").read_text("utf-8")

@@ -65,6 +65,10 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="not seen for more than N days (default: each file's stale_after, else 180)",
     )
+    why = command("why", "every fact behind a price: which won, which lost, and by which rule")
+    why.add_argument("of", metavar="PROVIDER", help="who bills")
+    why.add_argument("model", metavar="MODEL", help="the model, or a name of it")
+    why.add_argument("--at", metavar="TIME", help="at this instant (default: now)")
     update = command("update", "take the newest book from pip's index, or check price files of your own into a folder")
     update.add_argument("--sha256", metavar="HEX", help="refuse what has not this published digest")
     update.add_argument("--sums", metavar="FILE", help="refuse a wheel whose digest is not in this list (SHA256SUMS)")
@@ -86,6 +90,10 @@ def run(args: argparse.Namespace) -> int:
 
         return _prices_upkeep.check(args) if args.what == "check" else _prices_upkeep.update(args)
     book = load_book()
+    if args.what == "why":
+        from tokenmeter.cli import _prices_why
+
+        return _prices_why.run(args, book)
     answers = {"list": _list, "show": _show, "history": _history, "diff": _diff, "stale": _stale}
     return answers[args.what](args, book)
 
@@ -111,7 +119,8 @@ def _in_strings(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _row(rate: Rate) -> dict[str, Any]:
+def row_of(rate: Rate) -> dict[str, Any]:
+    """A rate as these commands show it."""
     from tokenmeter.prices.upkeep.price_history import component_prices
 
     return {
@@ -140,7 +149,7 @@ def _list(args: argparse.Namespace, book: Book) -> int:
         if _wanted(args, rate.list)
     ]
     if args.json:
-        print_rows(map(_row, rates))
+        print_rows(map(row_of, rates))
         return 0
     for line in _listed(rates):
         print(line)
@@ -162,7 +171,7 @@ def _listed(rates: list[Rate]) -> list[str]:
     shown = ("input", "cache_read", "output")
     rows = []
     for rate in rates:
-        row = _row(rate)
+        row = row_of(rate)
         prices = row["prices"]
         more = "+" if prices.keys() - set(shown) else ""
         rows.append([row["provider"], rate.model, rate.list, *(prices.get(name, "-") for name in shown), more])
@@ -188,7 +197,7 @@ def _stale(args: argparse.Namespace, book: Book) -> int:
                 continue
             undated += seen is None
             if seen is not None and (days := (now.date() - seen).days) > most:
-                found.append({**_row(rate), "last_seen": str(seen), "days": days})
+                found.append({**row_of(rate), "last_seen": str(seen), "days": days})
     found.sort(key=lambda row: (-row["days"], row["provider"], row["model"]))
     if args.json:
         print_rows(found)
@@ -236,7 +245,7 @@ def _show(args: argparse.Namespace, book: Book) -> int:
         match = ModelNames(files_of(book, provider)).find(name, instant, Validity())
         rows += [
             {
-                **_row(rate),
+                **row_of(rate),
                 "asked": name,
                 "entry": rate.entry,
                 "flags": list(rate.flags(instant, 0, rate.file.stale_after)),
@@ -273,7 +282,7 @@ def _history(args: argparse.Namespace, book: Book) -> int:
         if _wanted(args, run[0].list)
     ]
     if args.json:
-        print_rows(_row(rate) for run in runs for rate in run)
+        print_rows(row_of(rate) for run in runs for rate in run)
         return 0
     for run in runs:
         print(f"{run[0].file.provider} {run[0].model}, {run[0].list}")

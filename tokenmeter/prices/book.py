@@ -99,6 +99,11 @@ class Book:
             )
         )
 
+    @property
+    def root(self) -> Path | None:
+        """Where the lowest price files are; None for a book of overlays alone."""
+        return self._root
+
     @functools.cached_property
     def providers(self) -> tuple[str, ...]:
         """Ids of the providers with prices, sorted."""

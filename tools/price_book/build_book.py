@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from tokenmeter.prices.edition import SERIAL, edition_of
 from tokenmeter.prices.model_names import form_pattern
@@ -44,7 +44,14 @@ def without_gaps(rates: list[Entry]) -> list[Entry]:
     return [rate for rate in rates if rate.prices]
 
 
-def compile_book(facts: Sequence[Fact]) -> dict[str, str]:
+class Listener(Protocol):
+    """Hears of each model's finished entries."""
+
+    def entries(self, model: Model, rates: Sequence[Entry]) -> None:
+        """Take the entries of one model, in the order of its price file."""
+
+
+def compile_book(facts: Sequence[Fact], listener: Listener | None = None) -> dict[str, str]:
     """Every provider's price file, by id."""
     heads = tomllib.loads((HERE / "heads.toml").read_text(encoding="utf-8"))
     read = read_days(facts)
@@ -58,7 +65,7 @@ def compile_book(facts: Sequence[Fact]) -> dict[str, str]:
     book: dict[str, str] = {}
     for provider in sorted(others):
         its_own = by_provider.get(provider, []), others[provider], rules.get(provider, [])
-        if text := provider_file(provider, *its_own, heads.get(provider, {}), read):
+        if text := provider_file(provider, *its_own, heads.get(provider, {}), read, listener):
             book[provider] = text
     return book
 
@@ -70,6 +77,7 @@ def provider_file(
     rules: list[ListRule],
     head: dict[str, Any],
     read: dict[str, str],
+    listener: Listener | None = None,
 ) -> str:
     """One provider's file, or nothing if no rate survives."""
     currencies = Counter(fact.currency for fact in facts if not fact.raw.get("converted"))
@@ -96,6 +104,8 @@ def provider_file(
         for rule in rules:
             rule.apply(model, rates)
         rates = joined(without_repeats(rates, stand_ins_of(head)))
+        if listener is not None:
+            listener.entries(model, rates)
         for rate, after in zip_longest(rates, rates[1:]):
             writer.rate(model, rate, after.start if after else None)
         if rates:
