@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import argparse
 
     from tokenmeter.prices.book import Book
-    from tokenmeter.prices.upkeep.evidence import Verdict
+    from tokenmeter.prices.upkeep.evidence import JudgedFact
 
 _HEADS = {
     "won": "won: gave a price of this rate",
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, book: Book) -> int:
     return 0
 
 
-def _line(fact: Verdict) -> str:
+def _line(fact: JudgedFact) -> str:
     days = f"{fact.first_seen or '?'}..{fact.last_seen or '?'}"
     starts = f" from {fact.starts}" if fact.starts else ""
     ends = f" until {fact.until}" if fact.until else ""

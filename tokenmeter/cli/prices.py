@@ -1,4 +1,4 @@
-"""`tokenmeter prices`: list, show and compare prices of the book; `_prices_upkeep` has `check` and `update`."""
+"""`tokenmeter prices`: list and show prices; `_prices_upkeep`, `_prices_diff` and `_prices_why` have the rest."""
 
 from __future__ import annotations
 
@@ -48,10 +48,13 @@ def add_parser(subparsers: Any) -> None:
     history = command("history", "every price a model has had")
     narrow(history)
     history.add_argument("model", metavar="MODEL")
-    diff = command("diff", "what changed between two days")
+    diff = command("diff", "what changed between two days or two books, and how much money that is")
     narrow(diff)
-    diff.add_argument("first", metavar="DATE1")
-    diff.add_argument("last", metavar="DATE2")
+    what = "a day or instant; or a book: a data wheel or its folder, a checkout, `installed`"
+    diff.add_argument("first", metavar="OLD", help=what)
+    diff.add_argument("last", metavar="NEW", help="the same")
+    diff.add_argument("--at", metavar="TIME", help="of two books: the prices at this instant (default: now)")
+    diff.add_argument("--ledger", metavar="FILE", help="what the calls of this ledger cost by the one and by the other")
     check = command("check", "find what is wrong or odd in the book, or in price files of your own")
     check.add_argument("files", nargs="*", metavar="FILE", help="price files (default: the whole book)")
     check.add_argument("--provider", metavar="ID", help="only this provider")
@@ -89,12 +92,16 @@ def run(args: argparse.Namespace) -> int:
         from tokenmeter.cli import _prices_upkeep
 
         return _prices_upkeep.check(args) if args.what == "check" else _prices_upkeep.update(args)
+    if args.what == "diff":
+        from tokenmeter.cli import _prices_diff
+
+        return _prices_diff.run(args)
     book = load_book()
     if args.what == "why":
         from tokenmeter.cli import _prices_why
 
         return _prices_why.run(args, book)
-    answers = {"list": _list, "show": _show, "history": _history, "diff": _diff, "stale": _stale}
+    answers = {"list": _list, "show": _show, "history": _history, "stale": _stale}
     return answers[args.what](args, book)
 
 
@@ -135,7 +142,8 @@ def row_of(rate: Rate) -> dict[str, Any]:
     }
 
 
-def _wanted(args: argparse.Namespace, currency: str) -> bool:
+def wanted(args: argparse.Namespace, currency: str) -> bool:
+    """Whether `--currency` leaves this list."""
     return args.currency is None or args.currency.upper() == currency
 
 
@@ -146,7 +154,7 @@ def _list(args: argparse.Namespace, book: Book) -> int:
         rate
         for provider in providers_asked(args, book)
         for rate in in_force(book, provider, _instant(args.at, book, provider, "--at").timestamp())
-        if _wanted(args, rate.list)
+        if wanted(args, rate.list)
     ]
     if args.json:
         print_rows(map(row_of, rates))
@@ -193,7 +201,7 @@ def _stale(args: argparse.Namespace, book: Book) -> int:
         most = files_of(book, provider)[0].stale_after if args.days is None else args.days
         for rate in in_force(book, provider, now.timestamp()):
             seen = rate.last_seen()
-            if not _wanted(args, rate.list):
+            if not wanted(args, rate.list):
                 continue
             undated += seen is None
             if seen is not None and (days := (now.date() - seen).days) > most:
@@ -251,7 +259,7 @@ def _show(args: argparse.Namespace, book: Book) -> int:
                 "flags": list(rate.flags(instant, 0, rate.file.stale_after)),
             }
             for rate in in_force(book, provider, instant)
-            if match is not None and rate.model == match.model and _wanted(args, rate.list)
+            if match is not None and rate.model == match.model and wanted(args, rate.list)
         ]
     if args.json:
         print_rows([{**row, "entry": _in_strings(row["entry"])} for row in rows])
@@ -279,7 +287,7 @@ def _history(args: argparse.Namespace, book: Book) -> int:
         run
         for provider, name in _named(args, book)
         for run in histories(book, provider, name)
-        if _wanted(args, run[0].list)
+        if wanted(args, run[0].list)
     ]
     if args.json:
         print_rows(row_of(rate) for run in runs for rate in run)
@@ -296,43 +304,4 @@ def _history(args: argparse.Namespace, book: Book) -> int:
                 change = percent(was.get(name), now.get(name)) if was.get(name) != now.get(name) else ""
                 print(f"    {name:<48} {now.get(name, 'gone'):>10} {change:>8}".rstrip())
             was = now
-    return 0
-
-
-def _diff(args: argparse.Namespace, book: Book) -> int:
-    from tokenmeter.prices.upkeep.price_history import changes, percent
-
-    found = [
-        change
-        for provider in providers_asked(args, book)
-        for change in changes(
-            book,
-            provider,
-            _instant(args.first, book, provider, "DATE1").timestamp(),
-            _instant(args.last, book, provider, "DATE2").timestamp(),
-        )
-        if _wanted(args, change.list)
-    ]
-    if args.json:
-        print_rows(
-            {
-                "provider": change.provider,
-                "model": change.model,
-                "list": change.list,
-                "since": None if change.since is None else change.since.isoformat(),
-                "dating": change.dating,
-                "changes": [
-                    {"component": name, "before": before, "after": after, "percent": percent(before, after) or None}
-                    for name, before, after in change.prices
-                ],
-            }
-            for change in found
-        )
-        return 0
-    for change in found:
-        since = "" if change.since is None else f" {change.since:%Y-%m-%d} ({change.dating})"
-        print(f"{change.provider} {change.model} [{change.list}]{since}")
-        for name, before, after in change.prices:
-            print(f"    {name:<44} {before or 'new':>10} -> {after or 'gone':<10} {percent(before, after)}".rstrip())
-    print(f"{len(found)} models changed between {args.first} and {args.last}; book {book.version}")
     return 0

@@ -19,7 +19,7 @@ from tokenmeter.errors import CatalogError, ConfigurationError
 from tokenmeter.prices.book import Book
 from tokenmeter.prices.price_file import Rate, Validity
 
-__all__ = ["Verdict", "Why", "why"]
+__all__ = ["JudgedFact", "Why", "why"]
 
 CHECKOUT: Final = Path(__file__).parents[3]
 COMPILER: Final = "tools.price_book"
@@ -28,7 +28,7 @@ ORDER: Final = ("won", "agrees", "lost", "other days")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class JudgedFact:
     """One fact and what became of it. `rule` says why it won or lost; days are ISO text, None where not known."""
 
     verdict: str
@@ -58,7 +58,7 @@ class Why:
     model: str
     list: str
     rate: Rate | None
-    facts: tuple[Verdict, ...]
+    facts: tuple[JudgedFact, ...]
 
 
 def why(book: Book, provider: str, model: str, instant: float) -> Iterator[Why]:
@@ -98,7 +98,7 @@ def _start(entry: Mapping[str, Any]) -> str:
     return f"until {entry.get('until')}" if start is None else str(start)[:10]
 
 
-def _verdict(row: Mapping[str, Any], sources: Sequence[Any], number: int | None, starts: Sequence[str]) -> Verdict:
+def _verdict(row: Mapping[str, Any], sources: Sequence[Any], number: int | None, starts: Sequence[str]) -> JudgedFact:
     source, family, rank = sources[row["source"]]
     others = sorted({*row["gives"], *row["agrees"]})
     if number in row["gives"]:
@@ -111,7 +111,7 @@ def _verdict(row: Mapping[str, Any], sources: Sequence[Any], number: int | None,
         verdict, rule = "other days", "a plan, or a price that the book has from another fact"
     else:
         verdict, rule = "lost", row["lost"]
-    return Verdict(
+    return JudgedFact(
         verdict, rule, row["what"], row["price"], row["currency"], source, family, row["model"], row["read"],
         row["from"], row["until"], row["first_seen"], row["last_seen"], tuple(row["decided"]),
     )  # fmt: skip
