@@ -13,17 +13,19 @@ import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.data_files import CATALOG, data_names, mentions, read_data, read_toml, to_json
 from tokenmeter._support.fork import on_fork
 from tokenmeter.cost import Cost, Offer
 from tokenmeter.errors import CatalogError, ConfigurationError
 from tokenmeter.prices.edition import Edition, edition_of, newest_root
-from tokenmeter.prices.own_rates import OwnRates
 from tokenmeter.prices.price_file import PriceFile
 from tokenmeter.prices.provider_prices import ProviderPrices, read_moment
 from tokenmeter.usage import Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.prices.own_rates import OwnRates
 
 __all__ = ["Book", "load_book", "read_overlays"]
 
@@ -323,6 +325,8 @@ def _head_below(below: Book | None, provider: object) -> Mapping[str, Any]:
 def _shipped(overlay: str | None, rates: str | None) -> Book:
     book = Book(newest_root())
     if rates:
+        from tokenmeter.prices.own_rates import OwnRates
+
         book = book.with_rates(OwnRates.read(rates.strip(), OWN_RATES))
     if not overlay:
         return book

@@ -22,7 +22,7 @@ __all__ = ["Case", "Edge", "Prices", "Range", "read_case", "read_range"]
 
 Edge = int | Decimal
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-_RANGE: Final = re.compile(r"\s*(>=|<=|>|<|=)\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*")
+_RANGE: Final = r"\s*(>=|<=|>|<|=)\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*"  # compiled when a range is first read
 BOTH: Final = "input_and_output"
 
 
@@ -43,7 +43,7 @@ def read_range(quantity: str, text: object) -> Range:
     high: Edge | None = None
     parts = str(text).split(",")
     for part in parts:
-        match = _RANGE.fullmatch(part)
+        match = re.fullmatch(_RANGE, part)
         if match is None or not isinstance(text, str):
             raise ValueError(f'{text!r} is not a range such as "> 128000" or "> 128000, <= 256000"')
         operator, edge = match[1], _edge(quantity, match[2])

@@ -19,12 +19,13 @@ from typing import Any, Final
 from tokenmeter.cost import STALE
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import Prices, number, prices_of, read_case
-from tokenmeter.prices.own_rates import OWN
 from tokenmeter.prices.time_windows import Window, as_date, zone_of
 
-__all__ = ["PriceFile", "Rate", "Timeline", "Validity", "instant_of"]
+__all__ = ["OWN", "PriceFile", "Rate", "Timeline", "Validity", "instant_of"]
 
 EVER: Final = math.inf
+OWN: Final = "own"
+"""The dating and the confidence of a price that is the user's own (`own_rates.py`)."""
 STALE_AFTER: Final = 180
 """Days after which a price that no source has shown since is flagged, unless a file's head says another number."""
 _ENTRIES: Final = frozenset({"rate", "alias", "form", "plan", "discount", "contract"})  # what is not head

@@ -16,8 +16,7 @@ from tokenmeter.cost import STALE, Cost, Line, Offer
 from tokenmeter.prices.charges import Table
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import number
-from tokenmeter.prices.model_names import ModelMatch, ModelNames
-from tokenmeter.prices.own_rates import pattern_of
+from tokenmeter.prices.model_names import ModelMatch, ModelNames, pattern_of
 from tokenmeter.prices.price_file import EVER, PriceFile, Rate, Validity, instant_of
 from tokenmeter.prices.resolved_rate import ResolvedRate
 from tokenmeter.prices.time_windows import INSIDE, UNKNOWN, Window
