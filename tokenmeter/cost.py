@@ -58,7 +58,7 @@ class Price:
     `seen` is the last day on which a source showed it, where that is before the rate's own.
     """
 
-    __slots__ = ("component", "least", "per", "rate", "rate_text", "seen", "step", "unit")
+    __slots__ = ("component", "least", "per", "rate", "rate_text", "seen", "shown", "step", "unit")
 
     def __init__(
         self,
@@ -74,6 +74,11 @@ class Price:
         self.component, self.rate, self.per, self.step, self.least = component, rate, per, step, least
         self.unit = EXACT.divide(rate, Decimal(per))
         self.rate_text = plain(rate)
+        # What stands around quantity and amount in a charge written as JSON.
+        self.shown = (
+            f'{{"component": {_quoted(component)}, "quantity": ',
+            f', "rate": "{self.rate_text}", "per": "{per}", "amount": "',
+        )
 
     def billed(self, quantity: int | Decimal) -> int | Decimal:
         """The quantity the vendor bills for this one."""
@@ -108,7 +113,7 @@ class Offer:
 
     __slots__ = (
         "book", "confidence", "dating", "effective_from", "json", "last_seen", "list", "model", "provider", "rate_id",
-        "seen_json",
+        "shown",
     )  # fmt: skip
 
     def __init__(
@@ -129,8 +134,8 @@ class Offer:
         start = None if effective_from is None else effective_from.isoformat()
         named = {"rate_id": rate_id, "effective_from": start, "dating": dating, "confidence": confidence, "list": list}
         self.last_seen = last_seen
-        self.seen_json = f'"last_seen": {_quoted(None if last_seen is None else last_seen.isoformat())}'
         self.json = ", ".join([f'"{key}": {_quoted(value)}' for key, value in named.items()])
+        self.shown = f'{self.json}, "last_seen": {_quoted(None if last_seen is None else last_seen.isoformat())}'
 
     def seen_on(self, day: date) -> Offer:
         """This offer for charges whose oldest price was last seen on a day before the rate's own."""
@@ -390,9 +395,8 @@ class Cost:
             amount = f'{{"amount": "{plain(self._amount)}", "currency": {quote(offer.list)}}}'
         charges = ", ".join(
             [
-                f'{{"component": {quote(price.component)}, "quantity": '
-                f"{quantity if type(quantity) is int else quote(plain(quantity))}, "
-                f'"rate": "{price.rate_text}", "per": "{price.per}", "amount": "{plain(part)}"}}'
+                f"{price.shown[0]}{quantity if type(quantity) is int else quote(plain(quantity))}"
+                f'{price.shown[1]}{plain(part)}"}}'
                 for price, quantity, part in self._lines
             ]
         )
@@ -401,7 +405,7 @@ class Cost:
             listed = f', "list_cost": {{"amount": "{plain(self._list_amount)}", "currency": {quote(offer.list)}}}'
         source = "" if self._source == "book" else f', "source": "{self._source}"'
         return (
-            f'"status": "{self._status}", "cost": {amount}, "charges": [{charges}], {offer.json}, {offer.seen_json}, '
+            f'"status": "{self._status}", "cost": {amount}, "charges": [{charges}], {offer.shown}, '
             f'"at": {quote(at if at is not None else self._at.isoformat())}, "book": {quote(offer.book)}, '
             f'"covered_by": {quote(self._covered_by)}, "flags": [{", ".join(map(quote, self._flags))}], '
             f'"reason": {quote(self._reason)}{listed}{source}'
