@@ -78,7 +78,7 @@ def test_an_installed_wheel_prices_and_counts(sdk: Path) -> None:
     assert "method='exact'" in run(code, sdk)
 
 
-def test_an_installed_wheel_tells_the_evidence_of_a_price(sdk: Path, prices: Path) -> None:
+def test_an_installed_wheel_shows_the_evidence_of_a_price(sdk: Path, prices: Path) -> None:
     code = """
 from tokenmeter.cli import main
 main(["prices", "why", "alibaba", "qwen-long", "--at", "2024-06-01"])

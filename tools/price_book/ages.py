@@ -41,7 +41,7 @@ def _own_days(fact: Fact) -> list[str]:
 
 
 def last_seen(fact: Fact, read: Mapping[str, str]) -> str | None:
-    """The last day on which the fact's source showed it; None where nobody knows."""
+    """The last day on which the fact's source showed it; None where that is not known."""
     name, ended = source_of(fact), fact.raw.get("observed_to")
     days = [day(ended)] if ended else [*_own_days(fact), *([read[name]] if name in read else [])]
     if not days:

@@ -45,7 +45,7 @@ def without_gaps(rates: list[Entry]) -> list[Entry]:
 
 
 class Listener(Protocol):
-    """Hears of each model's finished entries."""
+    """Receives the finished entries of each model."""
 
     def entries(self, model: Model, rates: Sequence[Entry]) -> None:
         """Take the entries of one model, in the order of its price file."""

@@ -280,7 +280,7 @@ def test_a_file_that_is_no_ledger_is_said(tmp_path: Path, content: bytes | None,
 # In one more currency ---------------------------------------------------------------------------------------------
 
 
-def test_spend_by_old_prices_and_by_those_of_one_source_is_told(held: Callable[..., Asker]) -> None:
+def test_the_cost_by_stale_and_by_single_source_prices_is_summed(held: Callable[..., Asker]) -> None:
     asked = held(
         record(priced("1").with_flag(STALE)),
         record(priced("2")),

@@ -33,7 +33,7 @@ def asked(book: Book, provider: str, model: str, at: str) -> list[Why]:
     return list(why(book, provider, model, read_moment(at, prices.zone).timestamp()))
 
 
-def test_the_facts_of_a_price_are_told_with_their_verdicts(wheel: Path) -> None:
+def test_the_facts_of_a_price_have_their_verdicts(wheel: Path) -> None:
     (one,) = [one for one in asked(Book(wheel), "dashscope", "qwen-long", "2024-06-01") if one.list == "CNY"]
     assert one.rate is not None
     assert one.rate.id == "alibaba/qwen-long@2024-05-21"
@@ -85,7 +85,7 @@ def test_every_rate_of_the_book_was_given_by_a_fact(wheel: Path) -> None:
         ("deepseek", "deepseek-chta", "near names: deepseek-chat"),
     ],
 )
-def test_what_has_no_facts_is_said(wheel: Path, provider: str, model: str, message: str) -> None:
+def test_what_has_no_facts_is_refused(wheel: Path, provider: str, model: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         list(why(Book(wheel), provider, model, 0.0))
 
@@ -106,7 +106,7 @@ def test_a_book_of_overlays_alone_has_no_evidence(tmp_path: Path) -> None:
         list(why(Book.of(tmp_path / "acme.toml"), "acme", "m", 0.0))
 
 
-def test_the_command_tells_it_in_a_checkout(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_shows_it_in_a_checkout(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["prices", "why", "zhipu", "GLM-4-Flash", "--at", "2025-01-01"]
     assert main([*asked, "--json"]) == 0
     answer: dict[str, Any] = json.loads(capsys.readouterr().out)
