@@ -43,7 +43,7 @@ class Side:
 
 def run(args: argparse.Namespace) -> int:
     """Print the changes. Raises ConfigurationError for what is neither time nor book, CatalogError for a bad one."""
-    from tokenmeter.cli.prices import wanted
+    from tokenmeter.cli._rate_rows import wanted
     from tokenmeter.prices.upkeep.money_at_risk import by_calls, by_typical_use
     from tokenmeter.prices.upkeep.price_history import changes
 

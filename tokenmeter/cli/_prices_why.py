@@ -23,7 +23,7 @@ _HEADS = {
 
 def run(args: argparse.Namespace, book: Book) -> int:
     """Print the rate in force on each list and every fact. Raises ConfigurationError for what has no facts."""
-    from tokenmeter.cli.prices import row_of
+    from tokenmeter.cli._rate_rows import row_of
     from tokenmeter.prices.provider_prices import read_moment
     from tokenmeter.prices.upkeep.evidence import why
 

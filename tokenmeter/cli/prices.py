@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tokenmeter.cli import COMMANDS
 from tokenmeter.cli._output import print_rows
 from tokenmeter.cli._providers import providers_asked
+from tokenmeter.cli._rate_rows import row_of, wanted
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import plain
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tokenmeter.prices.book import Book
-    from tokenmeter.prices.price_file import Rate
 
 
 def add_parser(subparsers: Any) -> None:
@@ -124,27 +124,6 @@ def _in_strings(value: Any) -> Any:
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return plain(value)
     return value.isoformat() if isinstance(value, date) else value
-
-
-def row_of(rate: Rate) -> dict[str, Any]:
-    """A rate as these commands show it."""
-    from tokenmeter.prices.upkeep.price_history import component_prices
-
-    return {
-        "provider": rate.file.provider,
-        "model": rate.model,
-        "list": rate.list,
-        "prices": component_prices(rate),
-        "rate_id": rate.id,
-        "effective_from": None if rate.starts_at is None else rate.starts_at.isoformat(),
-        "dating": rate.dating,
-        "confidence": rate.confidence,
-    }
-
-
-def wanted(args: argparse.Namespace, currency: str) -> bool:
-    """Whether `--currency` leaves this list."""
-    return args.currency is None or args.currency.upper() == currency
 
 
 def _list(args: argparse.Namespace, book: Book) -> int:
