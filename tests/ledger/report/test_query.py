@@ -303,5 +303,5 @@ def test_the_cost_by_stale_and_by_single_source_prices_is_summed(held: Callable[
         {"cost": "0", "share": "0"},
         {"cost": None, "share": None},
     )
-    (note,) = [line for line in as_text(report).splitlines() if "stale" in line]
+    (note,) = [line for line in as_text(report).splitlines() if line.startswith("of the cost")]
     assert note.startswith("of the cost in CNY, 50.0% by stale prices and 25.0% by single source prices")
