@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tokenmeter.prices.book import Book
+    from tokenmeter.prices.price_file import Rate
 
 
 def add_parser(subparsers: Any) -> None:
