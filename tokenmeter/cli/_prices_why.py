@@ -58,6 +58,8 @@ def run(args: argparse.Namespace, book: Book) -> int:
             print(f"  {row['rate_id']} ({row['dating']}, {row['confidence']}{seen})")
             for name, price in row["prices"].items():
                 print(f"    {name:<44} {price:>12}")
+            if one.rate.withdrawn:
+                print(f"    {one.rate.entry.get('source')}")
         for verdict, head in _HEADS.items():
             facts = [fact for fact in one.facts if fact.verdict == verdict]
             if facts:
