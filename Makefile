@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 FIND := for one in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; exit; }; done
 
-.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer span-trees differential soak kill attacks check format bench docs prices prices-read clean
+.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer span-trees differential soak kill attacks check format bench docs prices prices-read prices-wheel clean
 
 $(READY): pyproject.toml
 	@found=$$($(FIND)); test -n "$$found" || { echo "tokenmeter needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }; \
@@ -116,6 +116,10 @@ prices: $(READY)
 # mlflow" reads some; ARGS="--given litellm=FILE.whl" takes a package that is here.
 prices-read: $(READY)
 	$(PY) -m tools.price_book --read $(ARGS)
+
+# The book alone as a wheel, built in an environment of its own; its digest is listed in packaging/tokenmeter-prices/SHA256SUMS.
+prices-wheel: $(READY)
+	$(PY) packaging/tokenmeter-prices/release.py $(ARGS)
 
 bench: $(READY)
 	$(PY) benchmarks/overhead.py

@@ -33,7 +33,8 @@ class CompileCatalog(BuildHookInterface):
             return
         _package()
         from tokenmeter.prices.upkeep.compile import compile_book, compile_identities
+        from tools.price_book.evidence import write_evidence
 
         target = Path(self.directory) / "compiled-catalog"
-        for path in [*compile_book(target), *compile_identities(target)]:
+        for path in [*compile_book(target), *compile_identities(target), *write_evidence(target)]:
             build_data["force_include"][str(path)] = f"tokenmeter/_compiled/{path.relative_to(target)}"

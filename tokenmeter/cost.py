@@ -8,20 +8,22 @@ prices in force, which `prices/book.py` finds. A `Cost` keeps its charges as pla
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from tokenmeter.money import EXACT, Money, plain
 
 if TYPE_CHECKING:
     from tokenmeter.usage import Usage
 
-__all__ = ["Charge", "Cost", "CostSource", "Line", "Offer", "Price", "Status", "Tariff"]
+__all__ = ["STALE", "Charge", "Cost", "CostSource", "Line", "Offer", "Price", "Status", "Tariff"]
 
 Status = Literal["priced", "free", "unpriced"]
 CostSource = Literal["book", "vendor"]
+STALE: Final = "stale"
+"""The flag of a cost whose price no source has shown for long."""
 
 
 def _quoted(text: str | None) -> str:
@@ -51,16 +53,32 @@ class Charge:
 
 
 class Price:
-    """The price of one component: `rate` for `per` of it, billed in steps or from a least quantity if so declared."""
+    """The price of one component: `rate` for `per` of it, billed in steps or from a least quantity if so declared.
 
-    __slots__ = ("component", "least", "per", "rate", "rate_text", "step", "unit")
+    `seen` is the last day on which a source showed it, where that is before the rate's own.
+    """
+
+    __slots__ = ("component", "least", "per", "rate", "rate_text", "seen", "shown", "step", "unit")
 
     def __init__(
-        self, component: str, rate: Decimal, per: int, *, step: Decimal | None = None, least: Decimal | None = None
+        self,
+        component: str,
+        rate: Decimal,
+        per: int,
+        *,
+        step: Decimal | None = None,
+        least: Decimal | None = None,
+        seen: date | None = None,
     ) -> None:
+        self.seen = seen
         self.component, self.rate, self.per, self.step, self.least = component, rate, per, step, least
         self.unit = EXACT.divide(rate, Decimal(per))
         self.rate_text = plain(rate)
+        # What stands around quantity and amount in a charge written as JSON.
+        self.shown = (
+            f'{{"component": {_quoted(component)}, "quantity": ',
+            f', "rate": "{self.rate_text}", "per": "{per}", "amount": "',
+        )
 
     def billed(self, quantity: int | Decimal) -> int | Decimal:
         """The quantity the vendor bills for this one."""
@@ -89,10 +107,14 @@ class Offer:
 
     `effective_from` is where the book lets the rate begin; `dating` says whether that is the vendor's own date
     (`official`), the first day a source carried it (`observed`), or unknown because only its end is (`open`); `own`
-    is a price of the user's own, which has no date.
+    is a price of the user's own, which has no date. `last_seen` is the last day on which a source showed the price; it
+    is no part of what makes two offers equal, since book and rate decide it.
     """
 
-    __slots__ = ("book", "confidence", "dating", "effective_from", "json", "list", "model", "provider", "rate_id")
+    __slots__ = (
+        "book", "confidence", "dating", "effective_from", "json", "last_seen", "list", "model", "provider", "rate_id",
+        "shown",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -105,12 +127,22 @@ class Offer:
         confidence: str | None = None,
         list: str | None = None,
         book: str | None = None,
+        last_seen: date | None = None,
     ) -> None:
         self.provider, self.model, self.rate_id, self.effective_from = provider, model, rate_id, effective_from
         self.dating, self.confidence, self.list, self.book = dating, confidence, list, book
         start = None if effective_from is None else effective_from.isoformat()
         named = {"rate_id": rate_id, "effective_from": start, "dating": dating, "confidence": confidence, "list": list}
+        self.last_seen = last_seen
         self.json = ", ".join([f'"{key}": {_quoted(value)}' for key, value in named.items()])
+        self.shown = f'{self.json}, "last_seen": {_quoted(None if last_seen is None else last_seen.isoformat())}'
+
+    def seen_on(self, day: date) -> Offer:
+        """This offer for charges whose oldest price was last seen on a day before the rate's own."""
+        return Offer(
+            provider=self.provider, model=self.model, rate_id=self.rate_id, effective_from=self.effective_from,
+            dating=self.dating, confidence=self.confidence, list=self.list, book=self.book, last_seen=day,
+        )  # fmt: skip
 
     def __eq__(self, other: object) -> bool:
         return self._key() == other._key() if isinstance(other, Offer) else NotImplemented
@@ -131,7 +163,7 @@ class Cost:
     `status` is `priced`, `free` (known to cost nothing) or `unpriced`. `list_total` is the list price where the
     account pays another; `covered_by` names the plan the call was made under, whose fee is not in the total.
     Immutable; identity (`provider`, `model`, `rate_id`, `effective_from`, `dating`, `confidence`, `list`, `book`)
-    is that of the rate applied.
+    is that of the rate applied. `last_seen` is the last day on which a source showed the oldest of the prices charged.
 
     `source` is `book`, or `vendor` where the total is the one that the vendor or gateway reported: such a cost has no
     charges and no rate.
@@ -282,6 +314,15 @@ class Cost:
         return self._offer.book
 
     @property
+    def last_seen(self) -> date | None:
+        """The last day on which a source showed the price, of the oldest price charged; None if not known.
+
+        An answer for an instant more than 180 days later (or the `stale_after` of the provider's file) has the flag
+        `stale`.
+        """
+        return self._offer.last_seen
+
+    @property
     def at(self) -> datetime:
         """The instant priced."""
         return self._at
@@ -322,6 +363,7 @@ class Cost:
             "dating": offer.dating,
             "confidence": offer.confidence,
             "list": offer.list,
+            "last_seen": None if offer.last_seen is None else offer.last_seen.isoformat(),
             "at": self._at.isoformat(),
             "book": offer.book,
             "covered_by": self._covered_by,
@@ -353,9 +395,8 @@ class Cost:
             amount = f'{{"amount": "{plain(self._amount)}", "currency": {quote(offer.list)}}}'
         charges = ", ".join(
             [
-                f'{{"component": {quote(price.component)}, "quantity": '
-                f"{quantity if type(quantity) is int else quote(plain(quantity))}, "
-                f'"rate": "{price.rate_text}", "per": "{price.per}", "amount": "{plain(part)}"}}'
+                f"{price.shown[0]}{quantity if type(quantity) is int else quote(plain(quantity))}"
+                f'{price.shown[1]}{plain(part)}"}}'
                 for price, quantity, part in self._lines
             ]
         )
@@ -364,7 +405,7 @@ class Cost:
             listed = f', "list_cost": {{"amount": "{plain(self._list_amount)}", "currency": {quote(offer.list)}}}'
         source = "" if self._source == "book" else f', "source": "{self._source}"'
         return (
-            f'"status": "{self._status}", "cost": {amount}, "charges": [{charges}], {offer.json}, '
+            f'"status": "{self._status}", "cost": {amount}, "charges": [{charges}], {offer.shown}, '
             f'"at": {quote(at if at is not None else self._at.isoformat())}, "book": {quote(offer.book)}, '
             f'"covered_by": {quote(self._covered_by)}, "flags": [{", ".join(map(quote, self._flags))}], '
             f'"reason": {quote(self._reason)}{listed}{source}'

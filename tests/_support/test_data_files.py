@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tokenmeter._support.data_files import CATALOG, compile_folder, data_names, read_data, read_toml, to_json
+from tokenmeter._support.data_files import CATALOG, SCHEMA, compile_folder, data_names, read_data, read_toml, to_json
 from tokenmeter.cli import main
 from tokenmeter.errors import CatalogError
-from tokenmeter.prices.book import Book, digest_of
+from tokenmeter.prices.book import Book
+from tokenmeter.prices.edition import edition_of
 from tokenmeter.usage import Usage
 
 
@@ -19,8 +20,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("wheel")
     names = [f"prices/{name}" for name in data_names("prices")]
     compile_folder(CATALOG, [*names, "conditions", "calendars/cn"], root / "_compiled")
-    read, digest = digest_of(CATALOG)
-    (root / "_compiled" / "book.json").write_text(to_json({"read": read, "digest": digest}), encoding="utf-8")
+    named = edition_of(CATALOG)
+    book = {"read": named.day, "serial": named.serial, "digest": named.digest, "schema": SCHEMA}
+    (root / "_compiled" / "book.json").write_text(to_json(book), encoding="utf-8")
     return root
 
 

@@ -361,7 +361,11 @@ def test_a_gap_is_on_the_span_in_the_metrics_and_in_the_report(tmp_path: Path) -
     text = as_text(report)
     assert "vendor's cost" in text
     assert "1 calls cost more than 1% more or less by the vendor's own figure" in text
-    assert as_csv(report).splitlines()[0].endswith(",vendor_cost,vendor_cost_gaps")
+    assert (
+        as_csv(report)
+        .splitlines()[0]
+        .endswith(",vendor_cost,vendor_cost_gaps,cost_by_stale_prices,cost_by_single_source_prices")
+    )
     assert as_json(report)["totals"][0]["vendor_cost"] == "0.0415"
 
 

@@ -11,8 +11,8 @@ import pytest
 from tokenmeter.cli import main
 
 FIELDS = [
-    "id", "line", "status", "cost", "charges", "rate_id", "effective_from", "dating", "confidence", "list", "at",
-    "book", "covered_by", "flags", "reason",
+    "id", "line", "status", "cost", "charges", "rate_id", "effective_from", "dating", "confidence", "list",
+    "last_seen", "at", "book", "covered_by", "flags", "reason",
 ]  # fmt: skip  # fmt: skip
 PRICES = Path(__file__).parents[1] / "data" / "prices"
 

@@ -158,3 +158,12 @@ def test_prices_that_no_source_has_shown_for_long_are_listed_oldest_first(
 
     rows = ask(capsys, "stale", "--provider", "acme")
     assert [(row["model"], row["last_seen"]) for row in rows] == [("older", "2023-02-01"), ("old", "2024-02-01")]
+
+    patient = tmp_path / "patient"
+    patient.mkdir()
+    (patient / "acme.toml").write_text(OLD_AND_NEW.replace("[[rate]]", "stale_after = 1100\n[[rate]]", 1), "utf-8")
+    monkeypatch.setenv("TOKENMETER_PRICES", str(patient))
+    assert [row["model"] for row in ask(capsys, "stale", "--provider", "acme")] == ["older"]
+    assert len(ask(capsys, "stale", "--provider", "acme", "--days", "30")) == 2
+    assert main(["prices", "stale", "--provider", "acme"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("of 1 the last day is not known")

@@ -52,7 +52,7 @@ def test_example(source: str, line: str) -> None:
     ).to_dict()
 
     assert (answer["cost"] and answer["cost"]["amount"]) == call["cost"], answer
-    for key in ("status", "flags", "dating", "covered_by"):
+    for key in ("status", "flags", "dating", "covered_by", "last_seen"):
         if key in call:
             assert answer[key] == call[key]
 

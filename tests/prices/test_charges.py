@@ -681,6 +681,7 @@ def test_the_answer_says_what_it_rests_on() -> None:
         "dating": "observed",
         "confidence": "corroborated",
         "list": "CNY",
+        "last_seen": "2026-09-27",
         "at": "2026-11-20T00:00:00+08:00",
         "book": BOOK.version,
         "covered_by": None,

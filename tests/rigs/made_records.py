@@ -21,11 +21,18 @@ def nanoseconds(at: datetime) -> int:
     return int((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 10**9 + at.microsecond * 1000
 
 
-def priced(amount: str, currency: str = "CNY", *, model: str = "deepseek-chat", provider: str = "deepseek") -> Cost:
+def priced(
+    amount: str,
+    currency: str = "CNY",
+    *,
+    model: str = "deepseek-chat",
+    provider: str = "deepseek",
+    confidence: str = "corroborated",
+) -> Cost:
     """A cost of one charge: `amount` for as many input tokens, at 1 each."""
     offer = Offer(
         provider=provider, model=model, rate_id=f"{provider}/{model}#1",
-        effective_from=datetime(2026, 1, 1, tzinfo=UTC), dating="official", confidence="corroborated",
+        effective_from=datetime(2026, 1, 1, tzinfo=UTC), dating="official", confidence=confidence,
         list=currency, book="test-book",
     )  # fmt: skip
     value = Decimal(amount)

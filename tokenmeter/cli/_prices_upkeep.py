@@ -91,6 +91,38 @@ def _coverage(args: argparse.Namespace, book: Book) -> int:
 
 
 def update(args: argparse.Namespace) -> int:
+    """Install the newest data wheel, or price files of one's own. Raises CatalogError for what is not as it must be."""
+    if args.source:
+        return _own_files(args)
+    from pathlib import Path
+
+    from tokenmeter.prices.upkeep import data_release
+
+    pin = data_release.Pin.read(args.sha256, args.publisher, args.sums)
+    done = data_release.update(pin, None if args.to is None else Path(args.to))
+    if args.json:
+        print_json(
+            {
+                "wheel": done.wheel,
+                "sha256": done.sha256,
+                "before": done.before.name,
+                "found": done.found.name,
+                "installed": done.installed,
+                "kept_in": args.to,
+            }
+        )
+        return 0
+    print(f"{done.wheel}: book {done.found.name}, sha256 {done.sha256}")
+    if args.to is not None:
+        print(f"kept in {args.to}, not installed; {done.before.name} is in use")
+    elif done.installed:
+        print(f"installed; it is used by every process that starts from now on, in place of {done.before.name}")
+    else:
+        print(f"not installed: the book in use, {done.before.name}, is no older")
+    return 0
+
+
+def _own_files(args: argparse.Namespace) -> int:
     """Check price files and their digest, and copy them to the overlay folder. Raises CatalogError where they fail."""
     import hashlib
     import os

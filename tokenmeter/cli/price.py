@@ -245,7 +245,8 @@ def _show(cost: Cost) -> None:
         print(f"{'list price':<20} {cost.list_total}")
     if cost.rate_id is not None:
         since = "" if cost.effective_from is None else f" since {cost.effective_from.isoformat()}"
-        print(f"rate {cost.rate_id} ({cost.dating}{since}, {cost.confidence}; book {cost.book})")
+        seen = "" if cost.last_seen is None else f", last seen {cost.last_seen}"
+        print(f"rate {cost.rate_id} ({cost.dating}{since}, {cost.confidence}{seen}; book {cost.book})")
     for flag in cost.flags:
         print(f"note: {flag}")
     if cost.covered_by is not None:

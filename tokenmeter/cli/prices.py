@@ -1,4 +1,4 @@
-"""`tokenmeter prices`: list, show and compare prices of the book; `_prices_upkeep` has `check` and `update`."""
+"""`tokenmeter prices`: list and show prices; `_prices_upkeep`, `_prices_diff` and `_prices_why` have the rest."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tokenmeter.cli import COMMANDS
 from tokenmeter.cli._output import print_rows
 from tokenmeter.cli._providers import providers_asked
+from tokenmeter.cli._rate_rows import row_of, wanted
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import plain
 
@@ -48,10 +49,13 @@ def add_parser(subparsers: Any) -> None:
     history = command("history", "every price a model has had")
     narrow(history)
     history.add_argument("model", metavar="MODEL")
-    diff = command("diff", "what changed between two days")
+    diff = command("diff", "what changed between two days or two books, and how much money that is")
     narrow(diff)
-    diff.add_argument("first", metavar="DATE1")
-    diff.add_argument("last", metavar="DATE2")
+    what = "a day or instant; or a book: a data wheel or its folder, a checkout, `installed`"
+    diff.add_argument("first", metavar="OLD", help=what)
+    diff.add_argument("last", metavar="NEW", help="the same")
+    diff.add_argument("--at", metavar="TIME", help="of two books: the prices at this instant (default: now)")
+    diff.add_argument("--ledger", metavar="FILE", help="what the calls of this ledger cost by the one and by the other")
     check = command("check", "find what is wrong or odd in the book, or in price files of your own")
     check.add_argument("files", nargs="*", metavar="FILE", help="price files (default: the whole book)")
     check.add_argument("--provider", metavar="ID", help="only this provider")
@@ -59,11 +63,26 @@ def add_parser(subparsers: Any) -> None:
     check.add_argument("--coverage", metavar="FACTS", help="which facts of this JSON Lines file the book reproduces")
     stale = command("stale", "prices in force that no source has shown for long, oldest first")
     narrow(stale)
-    stale.add_argument("--days", type=int, default=180, metavar="N", help="not seen for more than N days (default 180)")
-    update = command("update", "check price files and put them where TOKENMETER_PRICES finds them")
-    update.add_argument("--from", dest="source", required=True, metavar="FILE", help="a price file or a folder of them")
-    update.add_argument("--to", metavar="FOLDER", help="the overlay folder (default: $TOKENMETER_PRICES)")
-    update.add_argument("--sha256", metavar="HEX", help="refuse the file unless this is its published digest")
+    stale.add_argument(
+        "--days",
+        type=int,
+        metavar="N",
+        help="not seen for more than N days (default: each file's stale_after, else 180)",
+    )
+    why = command("why", "every fact behind a price: which won, which lost, and by which rule")
+    why.add_argument("of", metavar="PROVIDER", help="who bills")
+    why.add_argument("model", metavar="MODEL", help="the model, or a name of it")
+    why.add_argument("--at", metavar="TIME", help="at this instant (default: now)")
+    update = command("update", "take the newest book from pip's index, or check price files of your own into a folder")
+    update.add_argument("--sha256", metavar="HEX", help="refuse what has not this published digest")
+    update.add_argument("--sums", metavar="FILE", help="refuse a wheel whose digest is not in this list (SHA256SUMS)")
+    update.add_argument(
+        "--publisher", metavar="OWNER/REPOSITORY", help="refuse a wheel that its index says another made"
+    )
+    update.add_argument("--from", dest="source", metavar="FILE", help="no wheel: a price file or a folder of them")
+    update.add_argument(
+        "--to", metavar="FOLDER", help="keep the wheel there, uninstalled; of --from: the folder ($TOKENMETER_PRICES)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,8 +93,16 @@ def run(args: argparse.Namespace) -> int:
         from tokenmeter.cli import _prices_upkeep
 
         return _prices_upkeep.check(args) if args.what == "check" else _prices_upkeep.update(args)
+    if args.what == "diff":
+        from tokenmeter.cli import _prices_diff
+
+        return _prices_diff.run(args)
     book = load_book()
-    answers = {"list": _list, "show": _show, "history": _history, "diff": _diff, "stale": _stale}
+    if args.what == "why":
+        from tokenmeter.cli import _prices_why
+
+        return _prices_why.run(args, book)
+    answers = {"list": _list, "show": _show, "history": _history, "stale": _stale}
     return answers[args.what](args, book)
 
 
@@ -100,25 +127,6 @@ def _in_strings(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _row(rate: Rate) -> dict[str, Any]:
-    from tokenmeter.prices.upkeep.price_history import component_prices
-
-    return {
-        "provider": rate.file.provider,
-        "model": rate.model,
-        "list": rate.list,
-        "prices": component_prices(rate),
-        "rate_id": rate.id,
-        "effective_from": None if rate.starts_at is None else rate.starts_at.isoformat(),
-        "dating": rate.dating,
-        "confidence": rate.confidence,
-    }
-
-
-def _wanted(args: argparse.Namespace, currency: str) -> bool:
-    return args.currency is None or args.currency.upper() == currency
-
-
 def _list(args: argparse.Namespace, book: Book) -> int:
     from tokenmeter.prices.upkeep.price_history import in_force
 
@@ -126,10 +134,10 @@ def _list(args: argparse.Namespace, book: Book) -> int:
         rate
         for provider in providers_asked(args, book)
         for rate in in_force(book, provider, _instant(args.at, book, provider, "--at").timestamp())
-        if _wanted(args, rate.list)
+        if wanted(args, rate.list)
     ]
     if args.json:
-        print_rows(map(_row, rates))
+        print_rows(map(row_of, rates))
         return 0
     for line in _listed(rates):
         print(line)
@@ -151,7 +159,7 @@ def _listed(rates: list[Rate]) -> list[str]:
     shown = ("input", "cache_read", "output")
     rows = []
     for rate in rates:
-        row = _row(rate)
+        row = row_of(rate)
         prices = row["prices"]
         more = "+" if prices.keys() - set(shown) else ""
         rows.append([row["provider"], rate.model, rate.list, *(prices.get(name, "-") for name in shown), more])
@@ -165,23 +173,27 @@ def _listed(rates: list[Rate]) -> list[str]:
 
 
 def _stale(args: argparse.Namespace, book: Book) -> int:
-    from tokenmeter.prices.upkeep.price_history import in_force
+    from tokenmeter.prices.upkeep.price_history import files_of, in_force
 
     now = _instant(None, book, book.providers[0], "")
-    found = []
+    found, undated = [], 0
     for provider in providers_asked(args, book):
+        most = files_of(book, provider)[0].stale_after if args.days is None else args.days
         for rate in in_force(book, provider, now.timestamp()):
             seen = rate.last_seen()
-            days = None if seen is None else (now.date() - seen).days
-            if _wanted(args, rate.list) and days is not None and days > args.days:
-                found.append({**_row(rate), "last_seen": str(seen), "days": days})
+            if not wanted(args, rate.list):
+                continue
+            undated += seen is None
+            if seen is not None and (days := (now.date() - seen).days) > most:
+                found.append({**row_of(rate), "last_seen": str(seen), "days": days})
     found.sort(key=lambda row: (-row["days"], row["provider"], row["model"]))
     if args.json:
         print_rows(found)
         return 0
     for row in found:
         print(f"{row['last_seen']} {row['days']:>5} days  {row['provider']:<20} {row['model']} {row['list']}")
-    print(f"{len(found)} prices in force were not seen for more than {args.days} days; book {book.version}")
+    most = "their provider's limit" if args.days is None else f"{args.days} days"
+    print(f"{len(found)} prices in force were not seen for more than {most}; of {undated} the last day is not known")
     return 0
 
 
@@ -220,9 +232,14 @@ def _show(args: argparse.Namespace, book: Book) -> int:
         instant = _instant(args.at, book, provider, "--at").timestamp()
         match = ModelNames(files_of(book, provider)).find(name, instant, Validity())
         rows += [
-            {**_row(rate), "asked": name, "entry": rate.entry, "flags": list(rate.flags(instant, 0))}
+            {
+                **row_of(rate),
+                "asked": name,
+                "entry": rate.entry,
+                "flags": list(rate.flags(instant, 0, rate.file.stale_after)),
+            }
             for rate in in_force(book, provider, instant)
-            if match is not None and rate.model == match.model and _wanted(args, rate.list)
+            if match is not None and rate.model == match.model and wanted(args, rate.list)
         ]
     if args.json:
         print_rows([{**row, "entry": _in_strings(row["entry"])} for row in rows])
@@ -250,10 +267,10 @@ def _history(args: argparse.Namespace, book: Book) -> int:
         run
         for provider, name in _named(args, book)
         for run in histories(book, provider, name)
-        if _wanted(args, run[0].list)
+        if wanted(args, run[0].list)
     ]
     if args.json:
-        print_rows(_row(rate) for run in runs for rate in run)
+        print_rows(row_of(rate) for run in runs for rate in run)
         return 0
     for run in runs:
         print(f"{run[0].file.provider} {run[0].model}, {run[0].list}")
@@ -267,43 +284,4 @@ def _history(args: argparse.Namespace, book: Book) -> int:
                 change = percent(was.get(name), now.get(name)) if was.get(name) != now.get(name) else ""
                 print(f"    {name:<48} {now.get(name, 'gone'):>10} {change:>8}".rstrip())
             was = now
-    return 0
-
-
-def _diff(args: argparse.Namespace, book: Book) -> int:
-    from tokenmeter.prices.upkeep.price_history import changes, percent
-
-    found = [
-        change
-        for provider in providers_asked(args, book)
-        for change in changes(
-            book,
-            provider,
-            _instant(args.first, book, provider, "DATE1").timestamp(),
-            _instant(args.last, book, provider, "DATE2").timestamp(),
-        )
-        if _wanted(args, change.list)
-    ]
-    if args.json:
-        print_rows(
-            {
-                "provider": change.provider,
-                "model": change.model,
-                "list": change.list,
-                "since": None if change.since is None else change.since.isoformat(),
-                "dating": change.dating,
-                "changes": [
-                    {"component": name, "before": before, "after": after, "percent": percent(before, after) or None}
-                    for name, before, after in change.prices
-                ],
-            }
-            for change in found
-        )
-        return 0
-    for change in found:
-        since = "" if change.since is None else f" {change.since:%Y-%m-%d} ({change.dating})"
-        print(f"{change.provider} {change.model} [{change.list}]{since}")
-        for name, before, after in change.prices:
-            print(f"    {name:<44} {before or 'new':>10} -> {after or 'gone':<10} {percent(before, after)}".rstrip())
-    print(f"{len(found)} models changed between {args.first} and {args.last}; book {book.version}")
     return 0

@@ -9,31 +9,23 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._support.data_files import (
-    CATALOG,
-    SCHEMA,
-    data_names,
-    mentions,
-    read_data,
-    read_toml,
-    source_of,
-    to_json,
-)
+from tokenmeter._support.data_files import CATALOG, data_names, mentions, read_data, read_toml, to_json
 from tokenmeter._support.fork import on_fork
-from tokenmeter.components import COMPONENTS
 from tokenmeter.cost import Cost, Offer
 from tokenmeter.errors import CatalogError, ConfigurationError
-from tokenmeter.prices.own_rates import OwnRates
+from tokenmeter.prices.edition import Edition, edition_of, newest_root
 from tokenmeter.prices.price_file import PriceFile
 from tokenmeter.prices.provider_prices import ProviderPrices, read_moment
 from tokenmeter.usage import Usage
+
+if TYPE_CHECKING:
+    from tokenmeter.prices.own_rates import OwnRates
 
 __all__ = ["Book", "load_book", "read_overlays"]
 
@@ -109,6 +101,11 @@ class Book:
             )
         )
 
+    @property
+    def root(self) -> Path | None:
+        """Where the lowest price files are; None for a book of overlays alone."""
+        return self._root
+
     @functools.cached_property
     def providers(self) -> tuple[str, ...]:
         """Ids of the providers with prices, sorted."""
@@ -117,7 +114,7 @@ class Book:
 
     @functools.cached_property
     def version(self) -> str:
-        """The newest day a source was read, and a digest of every file and overlay."""
+        """The newest day a source was read, the serial of that day, and a digest of every file and overlay."""
         return _version(self._root, (*self._overlays, *self._own.values()))
 
     def price(
@@ -187,10 +184,13 @@ class Book:
 
         problems: list[str] = []
         for provider in self.providers:
-            head: Mapping[str, Any] = {}
-            for file in self.files(provider):
-                problems.extend(check_data(file.data, f"prices/{provider}.toml", head))
-                head = file.head
+            below: PriceFile | None = None
+            for data in self._tables(provider):
+                found = check_data(data, f"prices/{provider}.toml", {} if below is None else below.head)
+                problems.extend(found)
+                if found:  # it may have no head to open it by
+                    break
+                below = PriceFile(data, below)
         if problems:
             raise CatalogError(problems)
 
@@ -226,13 +226,15 @@ class Book:
         Raises CatalogError if one cannot be read.
         """
         below: PriceFile | None = None
-        if self._root is not None and provider in data_names("prices", self._root):
-            below = PriceFile(read_data(f"prices/{provider}", self._root))
+        for data in self._tables(provider):
+            below = PriceFile(data, below)
             yield below
-        for overlay in self._overlays:
-            if overlay["provider"] == provider:
-                below = PriceFile(overlay, below)
-                yield below
+
+    def _tables(self, provider: str) -> Iterable[Mapping[str, Any]]:
+        """What those files hold."""
+        if self._root is not None and provider in data_names("prices", self._root):
+            yield read_data(f"prices/{provider}", self._root)
+        yield from (overlay for overlay in self._overlays if overlay["provider"] == provider)
 
     def _site(self, provider: str, region: object) -> str:
         """The billing site of a region: Singapore of `alibaba` is `alibaba-intl`, with a price list of its own."""
@@ -274,39 +276,18 @@ def _canonical(provider: str) -> str:
 
 
 def _version(root: Path | None, overlays: tuple[Overlay, ...]) -> str:
-    newest, digest = "", ""
-    if root is not None:
-        if (root / "prices" / "data").is_dir():
-            newest, digest = digest_of(root)
-        else:
-            shipped = read_data("book", root)
-            newest, digest = shipped["read"], shipped["digest"]
-    if overlays:
-        import hashlib
-
-        hashed = hashlib.sha256(digest.encode())
-        for overlay in overlays:
-            hashed.update(to_json(overlay).encode())
-            newest = max(newest, str(overlay.get("read", "")))
-        digest = hashed.hexdigest()
-    return f"{newest or 'undated'}+{digest[:12]}"
-
-
-def digest_of(root: Path) -> tuple[str, str]:
-    """The newest `read` day of the TOML price files under `root`, and the digest of them with their schema."""
+    edition = Edition("", 0, "") if root is None else edition_of(root)
+    if not overlays:
+        return edition.name
     import hashlib
 
-    newest = ""
-    priced_by = [(part.name, part.usage, part.per, part.inside, part.within, part.stand_in) for part in COMPONENTS]
-    digest = hashlib.sha256(repr(priced_by).encode())
-    for path in [source_of("conditions", root), *sorted((root / "prices" / "calendars").glob("*.toml"))]:
-        digest.update(path.read_bytes())
-    for path in sorted((root / "prices" / "data").glob("*.toml")):
-        content = path.read_bytes()
-        digest.update(path.stem.encode() + b"\0" + content)
-        if match := re.search(rb"^read\s*=\s*([0-9-]{10})", content[:4096], re.MULTILINE):
-            newest = max(newest, match[1].decode())
-    return newest, digest.hexdigest()
+    hashed = hashlib.sha256(edition.digest.encode())
+    newest, serial = edition.day, edition.serial
+    for overlay in overlays:
+        hashed.update(to_json(overlay).encode())
+        read = str(overlay.get("read", ""))
+        newest, serial = (read, 0) if read > newest else (newest, serial)
+    return Edition(newest, serial, hashed.hexdigest()).name
 
 
 def read_overlays(sources: Iterable[Overlay | Path | str], below: Book | None = None) -> tuple[Overlay, ...]:
@@ -340,31 +321,12 @@ def _head_below(below: Book | None, provider: object) -> Mapping[str, Any]:
     return last.head
 
 
-def newest_root(beside: str = "tokenmeter_prices") -> Path:
-    """Where the newest installed book is: in this package, or in a data-only release installed beside it.
-
-    Prices move every few weeks, code does not: `pip install -U tokenmeter-prices` brings a book of a later day. One
-    that is older, of another format or damaged is left alone.
-    """
-    from importlib.util import find_spec
-
-    spec = find_spec(beside)
-    places = list(spec.submodule_search_locations or ()) if spec is not None else []
-    if not places:
-        return CATALOG
-    root = Path(places[0])
-    try:
-        other = read_data("book", root)
-    except CatalogError:
-        return CATALOG
-    own = _version(CATALOG, ()).partition("+")[0]
-    return root if other.get("schema") == SCHEMA and str(other.get("read", "")) > own else CATALOG
-
-
 @functools.cache
 def _shipped(overlay: str | None, rates: str | None) -> Book:
     book = Book(newest_root())
     if rates:
+        from tokenmeter.prices.own_rates import OwnRates
+
         book = book.with_rates(OwnRates.read(rates.strip(), OWN_RATES))
     if not overlay:
         return book

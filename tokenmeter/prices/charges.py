@@ -38,7 +38,7 @@ class Table:
 
     __slots__ = (
         "_input", "_lifetime", "_output", "_quantities", "_read", "_read_saves", "_reasoning", "_simple", "_write",
-        "_write_saves", "free", "prices", "serves",
+        "_write_saves", "free", "older", "prices", "serves",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +58,7 @@ class Table:
         self.serves = serves
         self._quantities = quantities
         self.free = bool(prices) and not any(price.rate for price in prices.values())
+        self.older = any(price.seen is not None for price in prices.values())
         self._lifetime = lifetime
         self._input, self._read, self._output = serves("input"), serves("cache_read"), serves("output")
         self._reasoning = serves("reasoning_output")

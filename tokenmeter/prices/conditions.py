@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from tokenmeter.money import EXACT, exact_decimal
 from tokenmeter.prices.components import PriceSchema
+from tokenmeter.prices.time_windows import as_date
 from tokenmeter.usage import TOKEN_FIELDS
 
 __all__ = ["Case", "Edge", "Prices", "Range", "read_case", "read_range"]
 
 Edge = int | Decimal
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-_RANGE: Final = re.compile(r"\s*(>=|<=|>|<|=)\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*")
+_RANGE: Final = r"\s*(>=|<=|>|<|=)\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*"  # compiled when a range is first read
 BOTH: Final = "input_and_output"
 
 
@@ -41,7 +43,7 @@ def read_range(quantity: str, text: object) -> Range:
     high: Edge | None = None
     parts = str(text).split(",")
     for part in parts:
-        match = _RANGE.fullmatch(part)
+        match = re.fullmatch(_RANGE, part)
         if match is None or not isinstance(text, str):
             raise ValueError(f'{text!r} is not a range such as "> 128000" or "> 128000, <= 256000"')
         operator, edge = match[1], _edge(quantity, match[2])
@@ -76,6 +78,7 @@ class Case(NamedTuple):
     factor: Decimal | None = None
     stack: bool = False
     drop: frozenset[str] = frozenset()
+    seen: date | None = None
 
 
 def number(value: object) -> Decimal:
@@ -129,11 +132,15 @@ def read_case(entry: Mapping[str, Any], schema: PriceSchema) -> Case:
         factor=None if multiply is None or table else number(multiply),
         stack=entry.get("stack", False),
         drop=frozenset(entry.get("drop", ())),
+        seen=as_date(entry["seen"]) if "seen" in entry else None,
     )
 
 
 class Prices(NamedTuple):
-    """The price side of a rate: base prices, cases, and how quantities are billed."""
+    """The price side of a rate: base prices, cases, and how quantities are billed.
+
+    `seen_by` has the last day of the components, and a case's `seen` its own, that were last seen before the rate.
+    """
 
     base: Mapping[str, Decimal]
     cases: tuple[Case, ...] = ()
@@ -144,6 +151,7 @@ class Prices(NamedTuple):
     minimum: Mapping[str, Decimal] = _NOTHING
     free: bool = False
     k: tuple[int, ...] = ()
+    seen_by: Mapping[str, date] = _NOTHING
 
     def asks(self, condition: str) -> bool:
         """Whether any case depends on this condition."""

@@ -8,6 +8,7 @@ as a hint.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from tokenmeter.prices.price_file import EVER, PriceFile, Validity, instant_of
 
-__all__ = ["ModelMatch", "ModelNames"]
+__all__ = ["ModelMatch", "ModelNames", "pattern_of"]
 
 _DEPTH: Final = 5
 _HINTS: Final = 300  # finding near names is slow: after so many unknown ones a book stops offering them
@@ -36,16 +37,22 @@ class ModelNames:
         self._files = files
         self._aliases: dict[str, list[tuple[float, float, str]]] = {}
         self._rules: tuple[str, ...] = tuple({rule: None for file in files for rule in file.head.get("match", ())})
-        self._forms: list[tuple[re.Pattern[str], str | None, Mapping[str, Any]]] = []
+        self._form_entries: list[Mapping[str, Any]] = []
         for file in files:
             for entry in file.data.get("alias", ()):
                 since = instant_of(entry["from"], file.zone) if "from" in entry else -EVER
                 until = instant_of(entry["until"], file.zone) if "until" in entry else EVER
                 self._aliases.setdefault(entry["model"], []).append((since, until, entry["of"]))
             for entry in file.data.get("form", ()):
-                self._forms.append((form_pattern(entry["name"]), entry.get("of"), entry.get("params", {})))
+                self._form_entries.append(entry)
         self._folded: dict[str, set[str]] | None = None
         self._hints_left = _HINTS
+
+    @functools.cached_property
+    def _forms(self) -> list[tuple[re.Pattern[str], str | None, Mapping[str, Any]]]:
+        """Compiled when a name is first looked up that is neither id nor alias."""
+        entries = self._form_entries
+        return [(form_pattern(entry["name"]), entry.get("of"), entry.get("params", {})) for entry in entries]
 
     def all(self) -> Iterator[str]:
         """Every id and alias, each once."""
@@ -127,6 +134,11 @@ class ModelNames:
             for _, _, target in targets:
                 if target not in self._aliases and not any(target in file.entries for file in self._files):
                     yield name, target
+
+
+def pattern_of(model: str) -> re.Pattern[str]:
+    """The names that a key's model part fits: letter case is no difference, `*` is any text."""
+    return re.compile(".*".join(re.escape(part) for part in model.split("*")), re.IGNORECASE | re.DOTALL)
 
 
 def form_pattern(text: str) -> re.Pattern[str]:

@@ -10,7 +10,6 @@ tokens, audio) costs what the whole costs.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,14 +20,14 @@ from typing import Any, Final
 from tokenmeter._support.data_files import read_toml
 from tokenmeter.components import COMPONENTS, component_of
 from tokenmeter.errors import CatalogError, ConfigurationError
+from tokenmeter.prices.price_file import OWN
 
-__all__ = ["OWN", "OwnRate", "OwnRates", "pattern_of"]
+__all__ = ["OwnRate", "OwnRates"]
 
-OWN: Final = "own"
-"""The dating and the confidence of a price that is the user's own."""
 EXAMPLE: Final = '{"ollama/*": "free", "vllm/qwen3-32b": {"input": "0.5 CNY", "output": "2 CNY"}}'
-_KEY: Final = re.compile(r"(?P<provider>[^\s/*]+)/(?P<model>\S(?:.*\S)?)")
-_PRICE: Final = re.compile(r"(?P<amount>[0-9]{1,12}(?:\.[0-9]{1,12})?) ?(?P<currency>[A-Za-z]{3})")
+# Compiled when first used: most programs have no prices of their own, and their first price should not wait for these.
+_KEY: Final = r"(?P<provider>[^\s/*]+)/(?P<model>\S(?:.*\S)?)"
+_PRICE: Final = r"(?P<amount>[0-9]{1,12}(?:\.[0-9]{1,12})?) ?(?P<currency>[A-Za-z]{3})"
 # `cache_write` of a lifetime is no row of the table of components.
 _STAND_IN: Final = {part.name: part.inside for part in COMPONENTS if part.inside is not None} | {
     "cache_write_5m": "cache_write",
@@ -97,11 +96,6 @@ class OwnRates:
         )
 
 
-def pattern_of(model: str) -> re.Pattern[str]:
-    """The names that a key's model part fits: letter case is no difference, `*` is any text."""
-    return re.compile(".*".join(re.escape(part) for part in model.split("*")), re.IGNORECASE | re.DOTALL)
-
-
 def _entry(rate: OwnRate, stated: str) -> Mapping[str, Any]:
     return {
         "model": rate.model,
@@ -123,7 +117,7 @@ def _read_file(path: Path, place: str) -> Mapping[str, Any]:
 
 
 def _rate(key: object, said: object, place: str) -> OwnRate:
-    match = _KEY.fullmatch(key) if isinstance(key, str) else None
+    match = re.fullmatch(_KEY, key) if isinstance(key, str) else None
     if match is None:
         raise ConfigurationError(f"{place}: {key!r} is not PROVIDER/MODEL, such as 'vllm/qwen3-32b' or 'ollama/*'")
     provider, model = match["provider"].lower(), match["model"]
@@ -144,7 +138,7 @@ def _rate(key: object, said: object, place: str) -> OwnRate:
 def _price(component: str, text: object, place: str) -> tuple[Decimal, str]:
     if component_of(component) is None:
         raise ConfigurationError(f"{place}: {component!r} is not priced by anything; {_near(component)}")
-    match = _PRICE.fullmatch(text.strip()) if isinstance(text, str) else None
+    match = re.fullmatch(_PRICE, text.strip()) if isinstance(text, str) else None
     if match is None:
         raise ConfigurationError(
             f"{place}: {component}: {text!r} is no price; write an amount and a currency: '0.5 CNY'"
@@ -154,5 +148,7 @@ def _price(component: str, text: object, place: str) -> tuple[Decimal, str]:
 
 def _near(component: str) -> str:
     names: Iterable[str] = [part.name for part in COMPONENTS]
+    import difflib
+
     near = difflib.get_close_matches(component, names, n=1)
     return f"did you mean {near[0]!r}?" if near else "there are input, output, cache_read and the others of price files"

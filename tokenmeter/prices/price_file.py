@@ -16,14 +16,18 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any, Final
 
+from tokenmeter.cost import STALE
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import Prices, number, prices_of, read_case
-from tokenmeter.prices.own_rates import OWN
 from tokenmeter.prices.time_windows import Window, as_date, zone_of
 
-__all__ = ["PriceFile", "Rate", "Timeline", "Validity", "instant_of"]
+__all__ = ["OWN", "PriceFile", "Rate", "Timeline", "Validity", "instant_of"]
 
 EVER: Final = math.inf
+OWN: Final = "own"
+"""The dating and the confidence of a price that is the user's own (`own_rates.py`)."""
+STALE_AFTER: Final = 180
+"""Days after which a price that no source has shown since is flagged, unless a file's head says another number."""
 _ENTRIES: Final = frozenset({"rate", "alias", "form", "plan", "discount", "contract"})  # what is not head
 
 
@@ -106,8 +110,14 @@ class Rate:
 
     def last_seen(self) -> date | None:
         """The last day on which a source showed the entry; None if the entry does not say."""
+        if "seen" in self.entry:
+            return as_date(self.entry["seen"])
         observed = self.entry.get("observed")
         return None if observed is None else as_date(observed[1])
+
+    def stale_from(self, seen: date | None, after: int) -> float:
+        """The instant from which a price last seen on a day is stale: `after` days later."""
+        return EVER if seen is None else instant_of(seen + timedelta(days=after + 1), self.file.zone)
 
     def announced(self) -> float:
         """The instant from which another price was announced that no source has confirmed since."""
@@ -120,8 +130,8 @@ class Rate:
             self._prices = _read_prices(self)
         return self._prices
 
-    def flags(self, instant: float, next_start: float) -> Iterator[str]:
-        """What a reader of this answer should know about its date."""
+    def flags(self, instant: float, next_start: float, stale_after: int) -> Iterator[str]:
+        """What a reader of this answer should know about its date; `stale_after` is in days."""
         if instant >= self.until:
             yield "past_until"
         elif self.dating == "observed" and self.last_known <= instant and next_start < EVER:
@@ -131,9 +141,12 @@ class Rate:
             yield "past_review"
         if instant >= self.announced():
             yield "announced"
+        if instant >= self.stale_from(self.last_seen(), stale_after):
+            yield STALE
 
-    def turns(self) -> Iterator[float]:
+    def turns(self, stale_after: int) -> Iterator[float]:
         """Instants at which the flags change."""
+        yield self.stale_from(self.last_seen(), stale_after)
         yield self.until
         yield self.last_known
         yield self.announced()
@@ -158,6 +171,7 @@ def _read_prices(rate: Rate) -> Prices:
         minimum={name: number(value) for name, value in entry.get("minimum", {}).items()},
         free=entry.get("free", False),
         k=tuple(entry.get("k", head.get("k", ()))),
+        seen_by={name: as_date(day) for name, day in entry.get("seen_by", {}).items()},
     )
 
 
@@ -230,6 +244,7 @@ class PriceFile:
         self.provider: str = self.head["provider"]
         self.currency: str = self.head["currency"]
         self.zone = zone_of(self.head["timezone"])
+        self.stale_after: int = self.head.get("stale_after", STALE_AFTER)
         self.contract = bool(data.get("contract", False))
         self.own = bool(data.get(OWN, False))
         self.discounts: list[Mapping[str, Any]] = data.get("discount", [])

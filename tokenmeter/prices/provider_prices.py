@@ -7,28 +7,23 @@ per time-of-day window the rate depends on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 
-from tokenmeter.cost import Cost, Offer
-from tokenmeter.prices.charges import Table
+from tokenmeter.cost import Offer
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import number
-from tokenmeter.prices.model_names import ModelMatch, ModelNames
-from tokenmeter.prices.own_rates import pattern_of
+from tokenmeter.prices.model_names import ModelMatch, ModelNames, pattern_of
 from tokenmeter.prices.price_file import EVER, PriceFile, Rate, Validity, instant_of
+from tokenmeter.prices.quote import Quote, Resolved
 from tokenmeter.prices.resolved_rate import ResolvedRate
-from tokenmeter.prices.time_windows import INSIDE, UNKNOWN, Window
-from tokenmeter.usage import Usage
 
-__all__ = ["ProviderPrices", "Quote", "read_moment"]
+__all__ = ["ProviderPrices", "read_moment"]
 
 _QUOTES_MOST: Final = 20_000
 _NONE: Final[Mapping[str, Any]] = {}
-#: What bills, the public list's rate where that differs, and the flags of both.
-Resolved = tuple[ResolvedRate, "ResolvedRate | None", tuple[str, ...]]
 
 
 def read_moment(at: datetime | date | str | None, zone: Any) -> datetime:
@@ -50,73 +45,6 @@ def read_moment(at: datetime | date | str | None, zone: Any) -> datetime:
     if isinstance(at, date):
         return datetime.combine(at, time(), zone)
     raise ValueError(f"{at!r} is a {type(at).__name__}, not a time")
-
-
-class Quote:
-    """The answer to one form of request from `since` until `until`: rates by the state of its windows, or a reason."""
-
-    __slots__ = ("_make", "_resolved", "_windows", "covered_by", "flags", "offer", "reason", "since", "until")
-
-    def __init__(
-        self,
-        validity: Validity,
-        offer: Offer,
-        make: Callable[[Collection[str]], Resolved] | None = None,
-        *,
-        windows: tuple[Window, ...] = (),
-        flags: tuple[str, ...] = (),
-        reason: str | None = None,
-        covered_by: str | None = None,
-    ) -> None:
-        self.since, self.until = validity.since, validity.until
-        self.offer, self.reason, self.covered_by, self.flags = offer, reason, covered_by, flags
-        self._make, self._windows = make, windows
-        self._resolved: dict[tuple[int, ...], Resolved | str] = {}
-
-    def price(self, usage: Usage, at: datetime, instant: float) -> Cost:
-        """The cost of a usage at an instant this quote is good for."""
-        windows = self._windows
-        state = tuple([window.state(instant) for window in windows]) if windows else ()
-        resolved = self._resolved.get(state)
-        if resolved is None:
-            resolved = self._resolved[state] = self._decide(state)
-        if isinstance(resolved, str):
-            return self._unpriced(at, resolved)
-        rate, list_rate, flags = resolved
-        table = rate.table(usage)
-        if isinstance(table, str):
-            return self._unpriced(at, table)
-        amount, lines, more, reason = table.bill(usage)
-        if more:
-            flags += more
-        if rate.edges:
-            length = usage.input_tokens or 0
-            flags += tuple(name for low, high, name in rate.edges if low < length <= high)
-        if amount is None:
-            return Cost(self.offer, "unpriced", None, lines, at, flags, reason, self.covered_by)
-        free = not amount and (table.free or (bool(lines) and not any(price.rate for price, _, _ in lines)))
-        list_amount = None
-        if list_rate is not None and isinstance(listed := list_rate.table(usage), Table):
-            list_amount = listed.bill(usage)[0]
-        return Cost(
-            self.offer, "free" if free else "priced", amount, lines, at, flags, None, self.covered_by, list_amount,
-            (table, usage),
-        )  # fmt: skip
-
-    def _decide(self, state: tuple[int, ...]) -> Resolved | str:
-        if self._make is None:
-            return self.reason or ""
-        try:
-            rate, list_rate, flags = self._make(
-                {w.name for w, s in zip(self._windows, state, strict=True) if s & INSIDE}
-            )
-        except ValueError as error:
-            return str(error)
-        unknown = ("calendar_unknown",) if any(one & UNKNOWN for one in state) else ()
-        return rate, list_rate, self.flags + flags + unknown
-
-    def _unpriced(self, at: datetime, reason: str) -> Cost:
-        return Cost(self.offer, "unpriced", None, (), at, self.flags, reason, self.covered_by)
 
 
 class ProviderPrices:
@@ -218,6 +146,7 @@ class ProviderPrices:
             confidence=rate.confidence,
             list=rate.list,
             book=self._book,
+            last_seen=rate.last_seen(),
         )
 
     def _nothing(self, model: str | None, name: str | None = None) -> Offer:
@@ -257,9 +186,10 @@ class ProviderPrices:
     ) -> Quote:
         timeline = rate.file.timeline(rate.model, rate.list)
         next_start = EVER if timeline is None else timeline.after(rate)
-        for turn in rate.turns():
+        stale_after = self.files[0].stale_after  # the topmost file says it for all
+        for turn in rate.turns(stale_after):
             validity.narrow(*((turn, EVER) if turn <= instant else (-EVER, turn)))
-        flags += tuple(rate.flags(instant, next_start))
+        flags += tuple(rate.flags(instant, next_start, stale_after))
         covered_by, plan_flags = self._covered_by(params)
         facts = {**match.params, **params}
         offer = self._offer(rate, rate.model)
@@ -280,7 +210,15 @@ class ProviderPrices:
             for case in one.prices().cases
             for name in case.windows
         }
-        return Quote(validity, offer, make, windows=tuple(windows.values()), flags=flags, covered_by=covered_by)
+        return Quote(
+            validity,
+            offer,
+            make,
+            windows=tuple(windows.values()),
+            flags=flags,
+            covered_by=covered_by,
+            stale_from=lambda seen: rate.stale_from(seen, stale_after),
+        )
 
     def _covered_by(self, params: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
         plan = params.get("plan") or params.get("covered_by")

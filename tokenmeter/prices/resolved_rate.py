@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import date
 from decimal import Decimal
 from itertools import combinations
 from typing import Any, Final, NamedTuple
@@ -88,7 +89,8 @@ class ResolvedRate:
         if reason := _why_unlisted(self._facts, cases, self._schema):
             return reason
         rates = _discounted(_apply(self._prices.base, cases), self._discount)
-        return _price_table(rates, self._prices, self._schema, self._facts.cache_ttl)
+        seen = _last_seen(self._prices.seen_by, cases)
+        return _price_table(rates, seen, self._prices, self._schema, self._facts.cache_ttl)
 
 
 class Cells:
@@ -212,6 +214,19 @@ def _apply(base: Mapping[str, Decimal], cases: list[Case]) -> dict[str, Decimal]
     return {name: EXACT.multiply(price, factors[name]) if name in factors else price for name, price in prices.items()}
 
 
+def _last_seen(base: Mapping[str, date], cases: list[Case]) -> Mapping[str, date]:
+    """The last day of the components that were seen before the rate was."""
+    if not base and not any(case.seen for case in cases):
+        return base
+    days = dict(base)
+    for case in cases:
+        for name in case.sets:
+            days.pop(name, None)
+            if case.seen is not None:
+                days[name] = case.seen
+    return days
+
+
 def _discounted(rates: dict[str, Decimal], discount: Discount) -> dict[str, Decimal]:
     if discount is None:
         return rates
@@ -219,9 +234,11 @@ def _discounted(rates: dict[str, Decimal], discount: Discount) -> dict[str, Deci
     return {name: EXACT.multiply(rate, factors.get(name, _ONE)) for name, rate in rates.items()}
 
 
-def _price_table(rates: Mapping[str, Decimal], source: Prices, schema: PriceSchema, cache_ttl: str | None) -> Table:
+def _price_table(
+    rates: Mapping[str, Decimal], seen: Mapping[str, date], source: Prices, schema: PriceSchema, cache_ttl: str | None
+) -> Table:
     """The rates as prices with their units, steps and minimums, and the stand-ins of what has none."""
-    prices = {name: _price(name, rate, source, schema) for name, rate in rates.items()}
+    prices = {name: _price(name, rate, seen.get(name), source, schema) for name, rate in rates.items()}
     if source.free:
         for name in ("input", "output"):
             prices.setdefault(name, Price(name, Decimal(0), schema.components[name].per))
@@ -237,10 +254,10 @@ def _price_table(rates: Mapping[str, Decimal], source: Prices, schema: PriceSche
     return Table(prices, serves, quantities=schema.of_usage, lifetime=cache_ttl)
 
 
-def _price(name: str, rate: Decimal, source: Prices, schema: PriceSchema) -> Price:
+def _price(name: str, rate: Decimal, seen: date | None, source: Prices, schema: PriceSchema) -> Price:
     component = schema.component(name)
     per = source.per.get(name) or (1 if component is None else component.per)
-    return Price(name, rate, per, step=source.step.get(name), least=source.minimum.get(name))
+    return Price(name, rate, per, step=source.step.get(name), least=source.minimum.get(name), seen=seen)
 
 
 def _ambiguous_edges(ranges: Iterable[Range], k: tuple[int, ...]) -> Iterator[AmbiguousEdge]:

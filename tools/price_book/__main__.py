@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tools.price_book.book_changes import changes
-from tools.price_book.build_book import OUT, compile_book, write
+from tools.price_book.build_book import OUT, compile_book, count_edition, write
 from tools.price_book.decisions import decide, load
+from tools.price_book.evidence import compiled
 from tools.price_book.fact_coverage import coverage, summary, unused
 from tools.price_book.fact_files import FOLDER, FactError, read_rows, write_files
 from tools.price_book.facts import Fact, read_facts
@@ -37,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     look.add_argument("--check", action="store_true", help="write nothing; fail if the book is not what the facts give")
     look.add_argument("--coverage", action="store_true", help="write nothing; print the fate of the facts as JSON")
     look.add_argument("--unused", action="store_true", help="write nothing; print each fact left out, with the reason")
+    look.add_argument(
+        "--evidence", metavar="PROVIDER", help="write nothing; print a provider's facts and their fate as JSON"
+    )
     look.add_argument("--export", type=Path, metavar="FILE", help="write the facts as JSON Lines, and no book")
     look.add_argument("--import", dest="to", type=Path, metavar="FOLDER", help="write FACTS as fact files in FOLDER")
     look.add_argument("--read", nargs="*", choices=[*SOURCES], metavar="SOURCE", help=READ)
@@ -74,6 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _compile(facts: list[Fact], args: argparse.Namespace) -> int:
+    if args.evidence:
+        print(json.dumps(compiled(facts).get(args.evidence, {}), ensure_ascii=False))
+        return 0
     book = compile_book(facts)
     if args.coverage:
         print(json.dumps(coverage(facts), ensure_ascii=False, indent=1))
@@ -86,6 +93,8 @@ def _compile(facts: list[Fact], args: argparse.Namespace) -> int:
     if args.check and stale:
         print(f"not what the facts give: {', '.join(stale)}; run make prices", file=sys.stderr)
         return 1
+    if stale and not args.check:
+        count_edition()
     print(summary(book, coverage(facts)))
     print("\n".join(["", "What changed:", *(list(changes(shipped, book)) or ["nothing"])]))
     return 0

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-_NO_PRICE: Final = frozenset({"model", "currency", "source", "confidence", "observed", "announced"})
+_NO_PRICE: Final = frozenset({"model", "currency", "source", "confidence", "observed", "announced", "seen", "seen_by"})
 
 #: Entries of one model on one list, by the day or instant they begin.
 _Entries = Mapping[tuple[str, str], dict[str, dict[str, Any]]]
@@ -31,11 +31,18 @@ def _entries(text: str) -> _Entries:
     found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for rate in table.get("rate", ()):
         start = rate.get("effective") or (rate["observed"][0] if "observed" in rate else "")
-        prices = {name: value for name, value in rate.items() if name not in _NO_PRICE}
+        prices = _without_days(rate)
         found.setdefault((rate["model"], rate.get("currency", table["currency"])), {})[str(start)] = prices
     for alias in table.get("alias", ()):
         found.setdefault((alias["model"], "alias"), {})[str(alias.get("from", ""))] = {"of": alias["of"]}
     return found
+
+
+def _without_days(rate: Mapping[str, Any]) -> dict[str, Any]:
+    prices = {name: value for name, value in rate.items() if name not in _NO_PRICE}
+    if "case" in prices:
+        prices["case"] = [{name: value for name, value in case.items() if name != "seen"} for case in prices["case"]]
+    return prices
 
 
 def _shown(prices: Mapping[str, Any] | None) -> str:

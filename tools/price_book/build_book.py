@@ -12,9 +12,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from tokenmeter.prices.edition import SERIAL, edition_of
 from tokenmeter.prices.model_names import form_pattern
+from tools.price_book.ages import read_days, read_lines
 from tools.price_book.completion import completion, stand_ins_of
 from tools.price_book.entries import Entry, joined, without_repeats
 from tools.price_book.facts import Fact
@@ -22,22 +24,12 @@ from tools.price_book.list_rules import ListRule, load_list_rules
 from tools.price_book.merge_conditions import entries_of
 from tools.price_book.model_groups import Alias, Model, group, key_of
 from tools.price_book.plans import plan_lines
-from tools.price_book.rate_cards import day
 from tools.price_book.toml_text import quoted
 from tools.price_book.write_entries import Writer, gaps, moment
 
 HERE: Final = Path(__file__).parent
 OUT: Final = HERE.parents[1] / "tokenmeter" / "prices" / "data"
-
-
-def last_seen(facts: Sequence[Fact]) -> dict[str, str]:
-    """The last day each family of sources was read."""
-    seen: dict[str, str] = defaultdict(lambda: "2023-01-01")
-    for fact in facts:
-        for at in (fact.raw["source_date"], fact.raw["observed_from"], fact.raw.get("observed_to")):
-            if at:
-                seen[fact.family] = min(max(seen[fact.family], day(at)), fact.as_of)
-    return seen
+EDITION: Final = HERE.parents[1] / "tokenmeter" / SERIAL
 
 
 def without_gaps(rates: list[Entry]) -> list[Entry]:
@@ -52,10 +44,17 @@ def without_gaps(rates: list[Entry]) -> list[Entry]:
     return [rate for rate in rates if rate.prices]
 
 
-def compile_book(facts: Sequence[Fact]) -> dict[str, str]:
+class Listener(Protocol):
+    """Receives the finished entries of each model."""
+
+    def entries(self, model: Model, rates: Sequence[Entry]) -> None:
+        """Take the entries of one model, in the order of its price file."""
+
+
+def compile_book(facts: Sequence[Fact], listener: Listener | None = None) -> dict[str, str]:
     """Every provider's price file, by id."""
     heads = tomllib.loads((HERE / "heads.toml").read_text(encoding="utf-8"))
-    seen = last_seen(facts)
+    read = read_days(facts)
     by_provider: dict[str, list[Model]] = defaultdict(list)
     for model in group(facts):
         by_provider[model.provider].append(model)
@@ -66,7 +65,7 @@ def compile_book(facts: Sequence[Fact]) -> dict[str, str]:
     book: dict[str, str] = {}
     for provider in sorted(others):
         its_own = by_provider.get(provider, []), others[provider], rules.get(provider, [])
-        if text := provider_file(provider, *its_own, heads.get(provider, {}), seen):
+        if text := provider_file(provider, *its_own, heads.get(provider, {}), read, listener):
             book[provider] = text
     return book
 
@@ -77,7 +76,8 @@ def provider_file(
     facts: list[Fact],
     rules: list[ListRule],
     head: dict[str, Any],
-    seen: dict[str, str],
+    read: dict[str, str],
+    listener: Listener | None = None,
 ) -> str:
     """One provider's file, or nothing if no rate survives."""
     currencies = Counter(fact.currency for fact in facts if not fact.raw.get("converted"))
@@ -86,10 +86,11 @@ def provider_file(
     currency = head.get("currency") or currencies.most_common(1)[0][0]
     zone = head.get("timezone") or ("Asia/Shanghai" if currency == "CNY" else "UTC")
     as_of = facts[0].as_of
-    writer = Writer(currency, seen, as_of)
+    writer = Writer(currency, read, as_of)
     put = writer.lines.append
     put("# Compiled by tools/price_book from the fact base and tools/price_book/decisions: do not edit by hand.")
-    put(f'provider = {quoted(provider)}\ncurrency = "{currency}"\ntimezone = "{zone}"\nread = {as_of}')
+    put(f'provider = {quoted(provider)}\ncurrency = "{currency}"\ntimezone = "{zone}"')
+    writer.lines += read_lines(facts, read)
     put('match = ["case", "dots", "spaces"]')
     if head.get("head"):
         put(head["head"].strip("\n"))
@@ -103,6 +104,8 @@ def provider_file(
         for rule in rules:
             rule.apply(model, rates)
         rates = joined(without_repeats(rates, stand_ins_of(head)))
+        if listener is not None:
+            listener.entries(model, rates)
         for rate, after in zip_longest(rates, rates[1:]):
             writer.rate(model, rate, after.start if after else None)
         if rates:
@@ -152,6 +155,16 @@ def form_lines(form: dict[str, Any]) -> str:
         )
         lines.append(f"params = {{ {', '.join(said)} }}")
     return "\n".join(lines) + "\n"
+
+
+def count_edition(path: Path = EDITION) -> None:
+    """Count the serial of the book on, which begins at 1 with each new day that a source was read."""
+    newest = edition_of(path.parents[1]).day
+    text = path.read_text(encoding="utf-8")
+    now = tomllib.loads(text)
+    serial = now["serial"] + 1 if str(now["day"]) == newest else 1
+    remarks = [line for line in text.splitlines() if line.startswith("#")]
+    path.write_text("\n".join([*remarks, f"day = {newest}", f"serial = {serial}", ""]), encoding="utf-8")
 
 
 def write(book: dict[str, str], dry: bool) -> list[str]:

@@ -51,6 +51,7 @@ class Decision:
 
     def apply(self, fact: Fact) -> None:
         """Change the fact as the answer says."""
+        fact.decided += (f"{self.question} {self.answer}",)
         for name, value in self.then.items():
             if name == "drop":
                 fact.left_out = f"decided: {self.question} {self.answer}"

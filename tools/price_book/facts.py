@@ -35,8 +35,8 @@ class Slot:
 class Fact:
     """One line of the fact base.
 
-    `left_out` is the reason it is in no rate; `used` is true once a rate carries it; `as_of` is the last day on which
-    any source of the base was read.
+    `left_out` is the reason it is in no rate, `decided` the decisions that changed it; `used` is true once a rate
+    carries it; `as_of` is the last day on which any source of the base was read.
     """
 
     line: int
@@ -63,6 +63,7 @@ class Fact:
     used: bool = False
     forced: bool = False
     page: bool = False
+    decided: tuple[str, ...] = ()
 
     @property
     def start(self) -> str | None:

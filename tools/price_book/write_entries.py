@@ -7,6 +7,7 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any, Final
 
+from tools.price_book.ages import Ages
 from tools.price_book.entries import Entry, is_main
 from tools.price_book.facts import BINARY_EDGES, Conditions, Fact, Slot, Tier
 from tools.price_book.model_groups import Model
@@ -145,8 +146,9 @@ def _value(name: str, value: str) -> str:
 class Writer:
     """Builds the text of one file."""
 
-    def __init__(self, currency: str, last_seen: dict[str, str], as_of: str) -> None:
-        self.currency, self.last_seen, self.as_of = currency, last_seen, as_of
+    def __init__(self, currency: str, read: dict[str, str], as_of: str) -> None:
+        """`read` holds the last day each catalog was read; `as_of` is the last day any source was."""
+        self.currency, self.read, self.as_of = currency, read, as_of
         self.lines: list[str] = []
 
     def rate(self, model: Model, rate: Entry, ends: str | None) -> None:
@@ -156,10 +158,12 @@ class Writer:
         put(f"model = {quoted(model.id)}")
         if model.currency != self.currency:
             put(f"currency = {quoted(model.currency)}")
+        last, ages = None, Ages(rate, self.read, ends)
         if rate.dated and rate.start:
             put(f"effective = {moment(rate.start)}")
         elif rate.start:
-            put(f"observed = [{day(rate.start)}, {self._last(rate, ends)}]")
+            last = self._last(rate, ages, ends)
+            put(f"observed = [{day(rate.start)}, {last}]")
         if rate.until and (rate.promotion or not rate.start):
             put(f"until = {moment(min(rate.until, ends or rate.until))}")
         if rate.promotion:
@@ -167,6 +171,7 @@ class Writer:
         if rate.announced:
             put(f"announced = {day(rate.announced)}")
         base, cases = cases_of(rate)
+        self.lines += ages.lines(base, but=last)
         if rate.prices and all(price == 0 for price in rate.prices.values()):
             put("free = true")
             cases = []
@@ -179,6 +184,7 @@ class Writer:
             asked += [f"{n} = {quoted(v)}" for n, v in ranges]
             put(f"when = {{ {', '.join(asked)} }}")
             self._prices(prices)
+            self.lines += ages.case_lines(when, prices)
         for when, factor in rate.multipliers if "free = true" not in self.lines[-6:] else ():
             put("[[rate.case]]")
             put(f"when = {{ {', '.join(f'{n} = {_value(n, v)}' for n, v in when)} }}")
@@ -202,9 +208,6 @@ class Writer:
         self.lines.append(f"source = {text}")
         self.lines.append(f'confidence = "{confidence_of(rate)}"')
 
-    def _last(self, rate: Entry, ends: str | None) -> str:
-        last = day(rate.start or "")
-        for fact in rate.agreeing:
-            seen = fact.raw.get("observed_to") or self.last_seen[fact.family]
-            last = max(last, day(seen))
+    def _last(self, rate: Entry, ages: Ages, ends: str | None) -> str:
+        last = max(day(rate.start or ""), ages.entry or "")
         return min(last, day(ends) if ends else self.as_of)

@@ -17,8 +17,11 @@ from hypothesis import strategies as st
 
 from tests.rigs.asker import UTC_ZONE, Asker
 from tests.rigs.made_records import NOON, priced, record, unpriced
+from tokenmeter.cost import STALE
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.query import LedgerReport, Question, ReportRow, ask
+from tokenmeter.ledger.report.render import as_json
+from tokenmeter.ledger.report.screen import as_text
 from tokenmeter.ledger.schema import LedgerError
 from tokenmeter.ledger.writer import Ledger
 from tokenmeter.money import plain
@@ -275,3 +278,30 @@ def test_a_file_that_is_no_ledger_is_said(tmp_path: Path, content: bytes | None,
 
 
 # In one more currency ---------------------------------------------------------------------------------------------
+
+
+def test_the_cost_by_stale_and_by_single_source_prices_is_summed(held: Callable[..., Asker]) -> None:
+    asked = held(
+        record(priced("1").with_flag(STALE)),
+        record(priced("2")),
+        record(priced("1", confidence="single-source").with_flag(STALE)),
+        record(priced("3", "USD")),
+        record(unpriced()),
+    )
+    report = asked("model")
+    assert [(row.currency, row.stale_cost, row.single_source_cost) for row in report.totals] == [
+        ("CNY", 2, 1),
+        ("USD", None, None),
+        (None, None, None),
+    ]
+    cny, usd, unknown = as_json(report)["totals"]
+    assert (cny["stale_prices"], cny["single_source_prices"]) == (
+        {"cost": "2", "share": "0.5"},
+        {"cost": "1", "share": "0.25"},
+    )
+    assert (usd["stale_prices"], unknown["stale_prices"]) == (
+        {"cost": "0", "share": "0"},
+        {"cost": None, "share": None},
+    )
+    (note,) = [line for line in as_text(report).splitlines() if line.startswith("of the cost")]
+    assert note.startswith("of the cost in CNY, 50.0% by stale prices and 25.0% by single source prices")

@@ -20,6 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.components import FIELDS
+from tokenmeter.cost import STALE
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.conversion import Conversion, ConvertedParts
 from tokenmeter.ledger.report.periods import PERIODS, Zone
@@ -85,7 +86,8 @@ class ReportRow:
     `shares` are fractions of the row's own calls, by the source of their usage; a row without a currency is all
     `unpriced`. `converted` is the cost in the currency asked for, None where no rate reaches any of it; `unconverted`
     counts the row's calls that no rate reaches. `vendor_cost` is what vendors reported in this currency, None where
-    none did; `vendor_gaps` counts calls for which it is more than 1% off the price book's.
+    none did; `vendor_gaps` counts calls for which it is more than 1% off the price book's. `stale_cost` is the part of
+    the cost that is by prices no source has shown for long, `single_source_cost` by prices of one source alone.
     """
 
     group: tuple[str | None, ...]
@@ -103,10 +105,12 @@ class ReportRow:
     unconverted: int = 0
     vendor_cost: Decimal | None = None
     vendor_gaps: int = 0
+    stale_cost: Decimal | None = None
+    single_source_cost: Decimal | None = None
 
     def add(self, source: str, part: Mapping[str, Any]) -> None:
         """Add the sums of some calls of one source."""
-        amount = None if part["amount"] is None else Decimal(part["amount"])
+        amount = _decimal(part["amount"])
         self.calls += part["calls"]
         self.errors += part["errors"]
         self.attempts = _plus(self.attempts, part["attempts"])
@@ -114,8 +118,10 @@ class ReportRow:
         parts = ConvertedParts.read(part["converted"])
         self.converted = _exact_plus(self.converted, parts.amount)
         self.unconverted += parts.missing
-        self.vendor_cost = _exact_plus(self.vendor_cost, None if part["vendor"] is None else Decimal(part["vendor"]))
+        self.vendor_cost = _exact_plus(self.vendor_cost, _decimal(part["vendor"]))
         self.vendor_gaps += part["gaps"]
+        self.stale_cost = _exact_plus(self.stale_cost, _decimal(part["stale"]))
+        self.single_source_cost = _exact_plus(self.single_source_cost, _decimal(part["single"]))
         tally = self.sources.setdefault(source, Tally())
         tally.calls += part["calls"]
         tally.cost = _exact_plus(tally.cost, amount)
@@ -142,6 +148,10 @@ class LedgerReport:
     last: str | None
     reasons: tuple[tuple[str | None, int], ...] = ()
     """Why calls are unpriced and how many for each reason, the most frequent first."""
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
 
 
 def _plus(one: int | None, other: int | None) -> int | None:
@@ -232,6 +242,8 @@ def _sums(connection: sqlite3.Connection) -> str:
             "exact_sum(amount) AS amount",
             "exact_sum(CASE WHEN vendor_currency = currency THEN vendor_amount END) AS vendor",
             f"sum(coalesce(instr(cost_flags, '{VENDOR_GAP}') > 0, 0)) AS gaps",
+            f"exact_sum(CASE WHEN instr(cost_flags, '\"{STALE}\"') > 0 THEN amount END) AS stale",
+            "exact_sum(CASE WHEN confidence = 'single-source' THEN amount END) AS single",
             *(
                 f"sum({name}) AS {name}, count({name}) AS {name}_known"
                 if name in columns
@@ -363,6 +375,8 @@ def _totals(rows: Sequence[ReportRow]) -> tuple[ReportRow, ...]:
         total.unconverted += row.unconverted
         total.vendor_cost = _exact_plus(total.vendor_cost, row.vendor_cost)
         total.vendor_gaps += row.vendor_gaps
+        total.stale_cost = _exact_plus(total.stale_cost, row.stale_cost)
+        total.single_source_cost = _exact_plus(total.single_source_cost, row.single_source_cost)
         for source, tally in row.sources.items():
             sum_ = total.sources.setdefault(source, Tally())
             sum_.calls += tally.calls

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, Final
 
 from tokenmeter._support.logs import printable
@@ -12,11 +12,12 @@ from tokenmeter.ledger.report.conversion import Conversion
 from tokenmeter.ledger.report.query import TOKENS, LedgerReport, ReportRow
 from tokenmeter.money import EXACT, plain
 
-__all__ = ["SHARES", "as_csv", "as_json", "together", "unpriced_calls"]
+__all__ = ["SHARES", "as_csv", "as_json", "share_of", "together", "unpriced_calls", "weak_costs"]
 
 SHARES: Final = ("reported", "partial", "counted", "estimated", "none", "unpriced")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet evaluates (OWASP, "CSV Injection")."""
+_ROUND: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
 def _row_json(row: ReportRow, conversion: Conversion | None = None) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def _sums_json(row: ReportRow) -> dict[str, Any]:
         "complete": row.complete,
         "vendor_cost": None if row.vendor_cost is None else plain(row.vendor_cost),
         "vendor_cost_gaps": row.vendor_gaps,
+        **{name: _weak_json(row, part) for name, part in weak_costs(row).items()},
         "calls": row.calls,
         "errors": row.errors,
         "attempts": row.attempts,
@@ -48,6 +50,23 @@ def _sums_json(row: ReportRow) -> dict[str, Any]:
         },
         "shares": {name: plain(row.shares[name]) for name in SHARES},
     }
+
+
+def weak_costs(row: ReportRow) -> dict[str, Decimal | None]:
+    """The parts of a row's cost that are by prices to be looked at again."""
+    return {"stale_prices": row.stale_cost, "single_source_prices": row.single_source_cost}
+
+
+def _weak_json(row: ReportRow, part: Decimal | None) -> dict[str, str | None]:
+    if row.cost is None:
+        return {"cost": None, "share": None}
+    part = part or Decimal(0)
+    return {"cost": plain(part), "share": plain(share_of(part, row.cost))}
+
+
+def share_of(part: Decimal, whole: Decimal) -> Decimal:
+    """A part of a cost as a fraction of four places."""
+    return _ROUND.quantize(_ROUND.divide(part, whole), Decimal("0.0001")) if whole else Decimal(0)
 
 
 def as_json(report: LedgerReport) -> dict[str, Any]:
@@ -104,17 +123,18 @@ def as_csv(report: LedgerReport) -> str:
     conversion = report.question.conversion
     more = () if conversion is None else ("converted", "converted_currency", "calls_without_rate")
     vendor = ("vendor_cost", "vendor_cost_gaps")
+    weak = ("stale_prices", "single_source_prices")
     target = io.StringIO()
     writer = csv.writer(target, lineterminator="\n")
-    writer.writerow([*by, *fields, *TOKENS, *shares, *more, *vendor])
+    writer.writerow([*by, *fields, *TOKENS, *shares, *more, *vendor, *(f"cost_by_{name}" for name in weak)])
     for row in report.rows:
         data = _row_json(row, conversion)
         data["complete"] = "yes" if row.complete else "no"
         sums = [*(data[name] for name in fields), *(row.tokens[name] for name in TOKENS)]
         converted = data["converted"].values() if conversion is not None else ()
-        writer.writerow(
-            [*map(_csv_text, row.group), *sums, *data["shares"].values(), *converted, *(data[name] for name in vendor)]
-        )  # None is written as an empty field
+        vendors, weaker = (data[name] for name in vendor), (data[name]["cost"] for name in weak)
+        cells = [*map(_csv_text, row.group), *sums, *data["shares"].values(), *converted, *vendors, *weaker]
+        writer.writerow(cells)  # None is written as an empty field
     return target.getvalue()
 
 

@@ -17,7 +17,7 @@ from tokenmeter._support.logs import printable
 from tokenmeter._support.text_tables import cut, table, width, wrapped
 from tokenmeter.ledger.report.conversion import Conversion
 from tokenmeter.ledger.report.query import TOKENS, LedgerReport, ReportRow
-from tokenmeter.ledger.report.render import SHARES, together, unpriced_calls
+from tokenmeter.ledger.report.render import SHARES, share_of, together, unpriced_calls, weak_costs
 from tokenmeter.money import EXACT, plain
 
 __all__ = ["as_text"]
@@ -26,6 +26,7 @@ _TOKEN_HEADS: Final = dict(zip(TOKENS, ("input", "cache read", "cache write", "o
 _PLACES: Final = 4
 _RATES_MOST: Final = 6
 _REASONS_MOST: Final = 5
+_LEAST_WEAK: Final = Decimal("0.001")
 _LEAST: Final = (
     "none",
     "partial",
@@ -159,6 +160,10 @@ def _amount(amount: Decimal | None, *, complete: bool) -> str:
     return text + ("" if complete else "+")
 
 
+def _percent(share: Decimal) -> str:
+    return f"{EXACT.multiply(share, Decimal(100)):.1f}%"
+
+
 def _tokens(row: ReportRow, name: str) -> str:
     known, unknown = row.tokens[name], row.unknown[name]
     if name not in ("input_tokens", "output_tokens"):
@@ -188,7 +193,7 @@ def _numbers(report: LedgerReport, rows: list[ReportRow]) -> dict[str, list[str]
         if name in ("input_tokens", "output_tokens") or any(row.tokens[name] for row in rows):
             columns[_TOKEN_HEADS[name]] = [_tokens(row, name) for row in rows]
     for name in _shown_shares(rows):
-        columns[name] = [f"{EXACT.multiply(row.shares[name], Decimal(100)):.1f}%" for row in rows]
+        columns[name] = [_percent(row.shares[name]) for row in rows]
     return columns
 
 
@@ -240,6 +245,19 @@ def _reasons(report: LedgerReport) -> list[str]:
     return ["unpriced calls, by reason:", *shown[:_REASONS_MOST], *more]
 
 
+def _weak_notes(report: LedgerReport) -> list[str]:
+    """What share of the spend is by prices to be looked at again, in each currency."""
+    notes = []
+    for row in report.totals:
+        shares = {name: share_of(part, row.cost) for name, part in weak_costs(row).items() if part and row.cost}
+        said = [
+            f"{_percent(share)} by {name.replace('_', ' ')}" for name, share in shares.items() if share >= _LEAST_WEAK
+        ]
+        if said:
+            notes.append(f"of the cost in {row.currency}, {' and '.join(said)}: tokenmeter prices stale, prices why")
+    return notes
+
+
 def _notes(report: LedgerReport) -> list[str]:
     conversion = report.question.conversion
     notes = [] if conversion is None or not report.rows else _converted(report, conversion)
@@ -247,6 +265,7 @@ def _notes(report: LedgerReport) -> list[str]:
         notes.append("+ at least: some calls of the group have no known cost or tokens; ? not known")
     if gaps := sum(row.vendor_gaps for row in report.totals):
         notes.append(f"{gaps:,} calls cost more than 1% more or less by the vendor's own figure")
+    notes += _weak_notes(report)
     notes += _reasons(report)
     failed = sum(row.errors for row in report.totals if row.currency is None)
     if failed:

@@ -26,14 +26,15 @@ from tokenmeter.usage import TOKEN_FIELDS
 __all__ = ["check_data"]
 
 _HEAD: Final = (
-    "provider", "currency", "timezone", "read", "k", "stand_in", "assume", "bill_decimals", "match", "contract",
-    "windows", "note", "source", "rate", "alias", "form", "plan", "discount", "exception",
+    "provider", "currency", "timezone", "read", "sources", "stale_after", "k", "stand_in", "assume", "bill_decimals",
+    "match", "contract", "windows", "note", "source", "rate", "alias", "form", "plan", "discount", "exception",
 )  # fmt: skip
 _RATE: Final = (
     "model", "effective", "observed", "until", "currency", "free", "withdrawn", "per", "minimum", "step", "stand_in",
-    "assume", "k", "case", "source", "confidence", "review_by", "promotion", "announced", "note", BOTH,
+    "assume", "k", "case", "source", "confidence", "review_by", "promotion", "announced", "seen", "seen_by", "note",
+    BOTH,
 )  # fmt: skip
-_CASE: Final = ("when", "multiply", "stack", "drop", "note", BOTH)
+_CASE: Final = ("when", "multiply", "stack", "drop", "seen", "note", BOTH)
 _WINDOW: Final = ("zone", "days", "hours", "calendar", "holidays", "makeup", "note")
 _ALIAS: Final = ("model", "of", "from", "until", "source", "note", "confidence")
 _FORM: Final = ("name", "of", "params", "note")
@@ -46,9 +47,11 @@ _SHAPES: Final[Mapping[str, type | tuple[type, ...]]] = {
         ("rate", "alias", "form", "plan", "discount", "exception", "case", "match", "k", "hours", "models", "drop"),
         list,
     ),
-    **dict.fromkeys(("stand_in", "assume", "windows", "per", "step", "minimum", "params", "when"), Mapping),
+    **dict.fromkeys(
+        ("stand_in", "assume", "windows", "per", "step", "minimum", "params", "when", "seen_by", "sources"), Mapping
+    ),
     **dict.fromkeys(("free", "withdrawn", "promotion", "contract", "stack"), bool),
-    **dict.fromkeys(("effective", "until", "review_by", "announced", "from"), (str, date)),
+    **dict.fromkeys(("effective", "until", "review_by", "announced", "from", "seen"), (str, date)),
     "model": str,
     "observed": list,
     "days": (str, list),
@@ -105,6 +108,10 @@ class _Check:
         except ValueError as error:
             yield f"timezone: {error}"
         yield from self._stand_ins(self.data)
+        yield from _days(_table(self.data.get("sources")), "sources.")
+        after = self.data.get("stale_after", 1)
+        if type(after) is not int or after < 1:
+            yield f"stale_after: {after!r} must be a number of days, such as 180"
         for name in self.data.get("match", ()):
             if name not in ("case", "dots", "spaces"):
                 yield f'match: {name!r} is not a rule (rules are "case", "dots" and "spaces")'
@@ -190,6 +197,7 @@ class _Check:
 
     def _case(self, case: Mapping[str, Any]) -> Iterator[str]:
         yield from self._keys(case, _CASE)
+        yield from _days({key: case[key] for key in ("seen",) if key in case})
         yield from self._prices(case)
         when = case.get("when")
         if not isinstance(when, Mapping) or not when:
@@ -275,10 +283,11 @@ class _Check:
             yield "no date: give effective, observed or until"
         if "effective" in entry and "until" in entry and len(starts) == 2 and starts[0] >= starts[1]:
             yield "until is not after effective"
-        try:
-            as_date(entry.get("review_by", date.max))
-        except ValueError:
-            yield f"review_by: {entry['review_by']!r} is not a day"
+        yield from _days({key: entry[key] for key in ("review_by", "seen") if key in entry})
+        for name, value in _table(entry.get("seen_by")).items():
+            if self.schema.component(name) is None:
+                yield f'seen_by: "{name}" is not a component{self._mean(name, self.schema.components)}'
+            yield from _days({name: value}, "seen_by.")
         if entry.get("promotion") and not {"until", "review_by"} & entry.keys():
             yield "a promotion needs until or review_by"
 
@@ -356,6 +365,14 @@ def _shaped(entry: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def _thousands(k: list[Any]) -> Iterator[str]:
     if len(k) != 2 or not all(type(size) is int and size > 0 for size in k):
         yield f"k: {k!r} must be the two sizes K is read as, [1000, 1024]"
+
+
+def _days(values: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        try:
+            as_date(value)
+        except (ValueError, TypeError, AttributeError):
+            yield f"{place}{key}: {value!r} is not a day"
 
 
 def _table(value: Any) -> Mapping[str, Any]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tokenmeter._support.data_files import CATALOG, SCHEMA, compile_folder, data_names, to_json
 from tokenmeter._support.toml_problems import Problems, read_folder
-from tokenmeter.prices.book import Book, digest_of
+from tokenmeter.prices.book import Book
+from tokenmeter.prices.edition import edition_of
 
 __all__ = ["compile_book", "compile_identities"]
 
@@ -22,9 +23,10 @@ def compile_book(target: Path, root: Path = CATALOG) -> list[Path]:
         *(f"{folder}/{name}" for folder in ("prices", "calendars") for name in data_names(folder, root)),
     ]
     written = compile_folder(root, names, target)
-    read, digest = digest_of(root)
+    edition = edition_of(root)
+    named = {"read": edition.day, "serial": edition.serial, "digest": edition.digest, "schema": SCHEMA}
     book = target / "book.json"
-    book.write_text(to_json({"read": read, "digest": digest, "schema": SCHEMA}), encoding="utf-8")
+    book.write_text(to_json(named), encoding="utf-8")
     return [*written, book]
 
 

@@ -112,10 +112,13 @@ class PriceChange:
     dating: str
 
 
-def changes(book: Book, provider: str, first: float, last: float) -> Iterator[PriceChange]:
-    """The models whose prices differ between two instants."""
-    before = {(rate.model, rate.list): rate for rate in in_force(book, provider, first)}
-    after = {(rate.model, rate.list): rate for rate in in_force(book, provider, last)}
+def _sold(provider: str, book: Book, instant: float) -> Iterator[Rate]:
+    return in_force(book, provider, instant) if provider in book.providers else iter(())
+
+
+def changes(provider: str, first: tuple[Book, float], last: tuple[Book, float]) -> Iterator[PriceChange]:
+    """The models of a provider whose prices differ between two books, each at an instant."""
+    before, after = ({(rate.model, rate.list): rate for rate in _sold(provider, *side)} for side in (first, last))
     for model, name in dict.fromkeys([*before, *after]):
         old, new = before.get((model, name)), after.get((model, name))
         was, now = {} if old is None else component_prices(old), {} if new is None else component_prices(new)

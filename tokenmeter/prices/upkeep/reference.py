@@ -26,7 +26,8 @@ _SHOWN: Final = ("input", "cache_read", "output")
 _KEYS: Final = frozenset(
     {
         "model", "effective", "observed", "until", "currency", "free", "withdrawn", "per", "minimum", "step",
-        "stand_in", "assume", "k", "case", "source", "confidence", "review_by", "promotion", "announced", "note",
+        "stand_in", "assume", "k", "case", "source", "confidence", "review_by", "promotion", "announced", "seen",
+        "seen_by", "note",
     }
 )  # fmt: skip
 Entry = Mapping[str, Any]

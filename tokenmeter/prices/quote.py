@@ -1,0 +1,105 @@
+"""The answer to one form of request over a period: prices a usage by the state of its time-of-day windows.
+
+`provider_prices` finds the rate, makes the quote and keeps it; a warm call goes through `Quote.price` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import date, datetime
+
+from tokenmeter.cost import STALE, Cost, Line, Offer
+from tokenmeter.prices.charges import Table
+from tokenmeter.prices.price_file import Validity
+from tokenmeter.prices.resolved_rate import ResolvedRate
+from tokenmeter.prices.time_windows import INSIDE, UNKNOWN, Window
+from tokenmeter.usage import Usage
+
+__all__ = ["Quote", "Resolved"]
+
+#: What bills, the public list's rate where that differs, and the flags of both.
+Resolved = tuple[ResolvedRate, "ResolvedRate | None", tuple[str, ...]]
+
+
+class Quote:
+    """The answer to one form of request from `since` until `until`: rates by the state of its windows, or a reason."""
+
+    __slots__ = (
+        "_make", "_resolved", "_stale_from", "_windows", "covered_by", "flags", "offer", "reason", "since", "until",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        validity: Validity,
+        offer: Offer,
+        make: Callable[[Collection[str]], Resolved] | None = None,
+        *,
+        windows: tuple[Window, ...] = (),
+        flags: tuple[str, ...] = (),
+        reason: str | None = None,
+        covered_by: str | None = None,
+        stale_from: Callable[[date], float] | None = None,
+    ) -> None:
+        """`stale_from` gives the instant from which a price last seen on a day is stale."""
+        self._stale_from = stale_from
+        self.since, self.until = validity.since, validity.until
+        self.offer, self.reason, self.covered_by, self.flags = offer, reason, covered_by, flags
+        self._make, self._windows = make, windows
+        self._resolved: dict[tuple[int, ...], Resolved | str] = {}
+
+    def price(self, usage: Usage, at: datetime, instant: float) -> Cost:
+        """The cost of a usage at an instant this quote is good for."""
+        windows = self._windows
+        state = tuple([window.state(instant) for window in windows]) if windows else ()
+        resolved = self._resolved.get(state)
+        if resolved is None:
+            resolved = self._resolved[state] = self._decide(state)
+        if isinstance(resolved, str):
+            return self._unpriced(at, resolved)
+        rate, list_rate, flags = resolved
+        table = rate.table(usage)
+        if isinstance(table, str):
+            return self._unpriced(at, table)
+        amount, lines, more, reason = table.bill(usage)
+        if more:
+            flags += more
+        if rate.edges:
+            length = usage.input_tokens or 0
+            flags += tuple(name for low, high, name in rate.edges if low < length <= high)
+        offer = self.offer
+        if table.older:
+            offer, flags = self._oldest(lines, instant, flags)
+        if amount is None:
+            return Cost(offer, "unpriced", None, lines, at, flags, reason, self.covered_by)
+        free = not amount and (table.free or (bool(lines) and not any(price.rate for price, _, _ in lines)))
+        list_amount = None
+        if list_rate is not None and isinstance(listed := list_rate.table(usage), Table):
+            list_amount = listed.bill(usage)[0]
+        return Cost(
+            offer, "free" if free else "priced", amount, lines, at, flags, None, self.covered_by, list_amount,
+            (table, usage),
+        )  # fmt: skip
+
+    def _oldest(self, lines: tuple[Line, ...], instant: float, flags: tuple[str, ...]) -> tuple[Offer, tuple[str, ...]]:
+        """The offer and flags of charges of which some were last seen before the rate was."""
+        oldest = min((price.seen for price, _, _ in lines if price.seen is not None), default=None)
+        if oldest is None:
+            return self.offer, flags
+        if self._stale_from is not None and instant >= self._stale_from(oldest) and STALE not in flags:
+            flags += (STALE,)
+        return self.offer.seen_on(oldest), flags
+
+    def _decide(self, state: tuple[int, ...]) -> Resolved | str:
+        if self._make is None:
+            return self.reason or ""
+        try:
+            rate, list_rate, flags = self._make(
+                {w.name for w, s in zip(self._windows, state, strict=True) if s & INSIDE}
+            )
+        except ValueError as error:
+            return str(error)
+        unknown = ("calendar_unknown",) if any(one & UNKNOWN for one in state) else ()
+        return rate, list_rate, self.flags + flags + unknown
+
+    def _unpriced(self, at: datetime, reason: str) -> Cost:
+        return Cost(self.offer, "unpriced", None, (), at, self.flags, reason, self.covered_by)
