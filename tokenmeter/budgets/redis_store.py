@@ -19,7 +19,6 @@ from tokenmeter.errors import MissingExtra
 __all__ = ["RedisBudgetStore"]
 
 _SCRIPTS: Final = Path(__file__).parent / "redis_scripts"
-_ONCE_MOST: Final = 400 * 86_400_000
 
 
 class RedisBudgetStore:
@@ -103,11 +102,7 @@ class RedisBudgetStore:
         self._run("withdraw", call)
 
     def once(self, key: str, until: int) -> bool:
-        left = max(1, min(until - self.now(), _ONCE_MOST))
-        try:
-            return bool(self._client.set(f"{self._prefix}o:{key}", "1", nx=True, px=left))
-        except self._errors as error:
-            raise StoreError(f"redis: {type(error).__name__}: {error}") from None
+        return bool(self._run("once", key, until))
 
     def renew(self, calls: Iterable[str], lease: float) -> None:
         self._run("renew", round(lease * 1000), *calls)
