@@ -32,8 +32,6 @@ _DONE_FOR: Final = 86_400_000
 _HOLDS_FOR: Final = 3_600_000
 """For how many ms a hold lives that begins when a call is extended."""
 _CLEAN_EVERY: Final = 60_000
-_TICK: Final = 1_000
-"""The time is written at least so often (ms), and whenever a window has begun since it was written."""
 _PATIENCE: Final = 5.0
 """Seconds for which opening the file may wait for other processes."""
 _inherited: Final[list[sqlite3.Connection]] = []
@@ -148,15 +146,14 @@ class SqliteBudgetStore:
     def now(self) -> int:
         return max(self._latest, self._clock() // 1_000_000)
 
-    def _tick(self, db: sqlite3.Connection, started: int = 0) -> int:
-        """The store's time; windows up to one that began at `started` are in use."""
+    def _tick(self, db: sqlite3.Connection) -> int:
+        """The store's time, kept in the file; what is over is removed once a minute."""
         latest, cleaned = db.execute("SELECT latest, cleaned FROM clock").fetchone()
         now = self._latest = max(int(latest), self.now())
         if now - cleaned > _CLEAN_EVERY:
             steps.clean(db, now, now - _DONE_FOR)
-            cleaned = latest = now
             db.execute("UPDATE clock SET latest = ?, cleaned = ?", (now, now))
-        if now - latest >= _TICK or started > latest:
+        elif now > latest:
             db.execute("UPDATE clock SET latest = ?", (now,))
         return now
 
@@ -164,7 +161,7 @@ class SqliteBudgetStore:
 
     def reserve(self, call: str, asks: Sequence[BudgetAsk], lease: float) -> BudgetRefusal | WindowOver | None:
         with self._transaction() as db:
-            now = self._tick(db, max((ask.start for ask in asks), default=0))
+            now = self._tick(db)
             steps.sweep(db, now)
             refused = steps.misfit(db, asks, now)
             if refused is None:
@@ -199,8 +196,9 @@ class SqliteBudgetStore:
 
     def once(self, key: str, until: int) -> bool:
         with self._transaction() as db:
+            now = self._tick(db)
             row = db.execute("SELECT until FROM once WHERE key = ?", (key,)).fetchone()
-            if row is not None and row[0] > self._tick(db):
+            if row is not None and row[0] > now:
                 return False
             db.execute("INSERT OR REPLACE INTO once VALUES (?, ?)", (key, until))
             return True
