@@ -6,13 +6,10 @@ it is; an async call runs what may wait (a file, a network) in threads of their 
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
@@ -21,7 +18,7 @@ from tokenmeter._support.guard import guard, let_through, logger
 from tokenmeter.budgets.bound_values import Bound
 from tokenmeter.budgets.budget import Budget, Use
 from tokenmeter.budgets.contract import BudgetAsk, BudgetRefusal, BudgetStore, WindowOver
-from tokenmeter.budgets.fallback import StoreAway
+from tokenmeter.budgets.fallback import FallbackStore, StoreAway
 from tokenmeter.budgets.later_charges import LaterCharges
 from tokenmeter.budgets.limits import CALLS
 from tokenmeter.budgets.lines import BudgetCounter, BudgetLine, BudgetLines, CallFacts, Convert, unheld
@@ -29,16 +26,15 @@ from tokenmeter.budgets.memory_store import MemoryBudgetStore
 from tokenmeter.budgets.outputs import Outputs
 from tokenmeter.budgets.refusals import away, exceeded
 from tokenmeter.budgets.reservation import BudgetReservation, Watcher
-from tokenmeter.budgets.waiting import Ticket
+from tokenmeter.budgets.store_pool import StorePool, sleep
+from tokenmeter.budgets.waiting import Ticket, WaitQueue
 from tokenmeter.errors import BudgetExceeded
 from tokenmeter.record import End, Record
 
 __all__ = ["Enforcer"]
 
 _UNBOUNDED: Final = 1 << 53
-_POLL: Final = 0.1
 _EASILY: Final = 50
-_THREADS: Final = 8
 _TRIES: Final = 4
 
 _Steps = Generator[Callable[[], Any] | float, Any, "BudgetReservation | None"]
@@ -66,15 +62,14 @@ class Enforcer:
         self._convert = convert
         self._watcher = watcher
         self._warned: BoundedDict[tuple[str, int], None] = BoundedDict(10_000)
-        self._waiting: dict[str, deque[object]] = {}
         self._later = LaterCharges()
         self.forked()
         on_fork(self)
 
     def forked(self) -> None:
-        self._threads: ThreadPoolExecutor | None = None
+        self._pool = StorePool()
         self._lock = threading.Lock()
-        self._waiting = {}
+        self._waiting: dict[str, WaitQueue] = {}
 
     @property
     def refused(self) -> Mapping[str, int]:
@@ -110,10 +105,10 @@ class Enforcer:
             step = next(steps)
             while True:
                 if isinstance(step, float):
-                    await asyncio.sleep(step)
+                    await sleep(step)
                     step = next(steps)
                 elif self.store.waits:
-                    step = steps.send(await asyncio.wrap_future(self._pool().submit(step)))
+                    step = steps.send(await self._pool.run(step, lambda: self._withdraw(facts.call)))
                 else:
                     step = steps.send(step())
         except StopIteration as done:
@@ -121,12 +116,11 @@ class Enforcer:
         finally:
             steps.close()  # a task that is cancelled while it waits leaves the queue
 
-    def _pool(self) -> ThreadPoolExecutor:
-        if self._threads is None:
-            with self._lock:
-                if self._threads is None:
-                    self._threads = ThreadPoolExecutor(_THREADS, "tokenmeter-budgets")
-        return self._threads
+    def _withdraw(self, call: str) -> None:
+        """End what a call holds whose task was cancelled while a store was asked: it is never sent."""
+        for store in {id(one): one for one in (self.local, self.store)}.values():
+            with guard("withdrawing a hold"):
+                store.withdraw(call)
 
     # The end of a call --------------------------------------------------------------------------------------------
 
@@ -164,8 +158,8 @@ class Enforcer:
         reservation.growing = False
 
     def flush(self, timeout: float) -> bool:
-        """Charge what is put off; whether all was in time."""
-        return self._later.flush(timeout)
+        """Charge what is put off, and what was kept while the store was away; whether all was in time."""
+        return self._later.flush(timeout) and (not isinstance(self.store, FallbackStore) or self.store.push())
 
     # The steps ----------------------------------------------------------------------------------------------------
 
@@ -182,13 +176,17 @@ class Enforcer:
                 if counter.budget.wait and series in self._waiting:  # others wait already: they come first
                     ticket.join(series, counter.budget.wait)
             while True:
-                if not ticket.first and ticket.left > 0:
-                    yield min(_POLL, ticket.left)
+                pause = ticket.pause
+                if pause > 0:
+                    yield pause
                     continue
+                if ticket.refusal is not None:
+                    self._too_late(facts, matching, ticket.series, ticket.refusal)
                 answer = yield from self._reserve(facts, matching, warned, flags)
                 if isinstance(answer, BudgetReservation):
                     return answer
-                refused, line = answer
+                line, refusal = answer
+                refused = exceeded(self.store.now(), line, refusal)
                 budget = line.counter.budget
                 if budget.on_exceed == "warn":
                     self._warn(refused, line)
@@ -197,16 +195,25 @@ class Enforcer:
                     continue
                 if refused.kind == "held" and budget.wait:
                     ticket.join(line.series, budget.wait)
+                    ticket.refused(refusal)
                 if refused.kind != "held" or ticket.left <= 0:
                     self._refuse(refused, line)
-                yield min(_POLL, ticket.left)
         finally:
             ticket.leave()
 
+    def _too_late(
+        self, facts: CallFacts, matching: list[tuple[BudgetCounter, str]], series: str | None, refusal: BudgetRefusal
+    ) -> None:
+        """Refuse a call whose time is over before it was the first: by what the first was told, not asking again."""
+        lines, _ = self._lines(matching, facts, self.store.now(), exact=True)
+        for line in lines:
+            if line.series == series:
+                self._refuse(exceeded(self.store.now(), line, refusal), line)
+
     def _reserve(
         self, facts: CallFacts, matching: list[tuple[BudgetCounter, str]], warned: set[str], flags: tuple[str, ...]
-    ) -> Generator[Callable[[], Any] | float, Any, BudgetReservation | tuple[BudgetExceeded, BudgetLine]]:
-        """One attempt to hold everything: the reservation, or the error and line of the budget that refuses."""
+    ) -> Generator[Callable[[], Any] | float, Any, BudgetReservation | tuple[BudgetLine, BudgetRefusal]]:
+        """One attempt to hold everything: the reservation, or the line of the budget that refuses, and its figures."""
         now = self.store.now()
         exact = False
         for _ in range(_TRIES):
@@ -237,8 +244,7 @@ class Enforcer:
                 if not exact:  # others have spent meanwhile: the call may fit when it is counted
                     exact = True
                     continue
-                line = mine[answer.place]
-                return exceeded(self.store.now(), line, answer), line
+                return mine[answer.place], answer
             if isinstance(answer, WindowOver):
                 now = answer.now
         raise RuntimeError("a store's clock moves faster than its windows")
