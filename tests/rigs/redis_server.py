@@ -1,4 +1,4 @@
-"""A Redis server on loopback and a random port, kept in memory only, ended whatever happens; one as a cluster too."""
+"""A Redis server on loopback and a random port, ended whatever happens; one as a cluster too."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ __all__ = ["RedisServer", "redis_server"]
 
 
 class RedisServer:
-    """A server that can be stopped, and started again empty at the same port."""
+    """A server that can be stopped, and started again at the same port: empty, unless it is `durable`."""
 
-    def __init__(self, program: str, folder: Path, *, cluster: bool) -> None:
+    def __init__(self, program: str, folder: Path, *, cluster: bool, durable: bool) -> None:
         self._program = program
         self._folder = folder
         self._cluster = cluster
+        self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        if self._durable:
+            options += ["--appendonly", "yes", "--appendfsync", "always"]
         if self._cluster:
             options += ["--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{self.port}.conf"]
         with (self._folder / "redis.log").open("ab") as log:
@@ -74,14 +77,14 @@ class RedisServer:
 
 
 @contextlib.contextmanager
-def redis_server(*, cluster: bool = False) -> Iterator[RedisServer]:
+def redis_server(*, cluster: bool = False, durable: bool = False) -> Iterator[RedisServer]:
     """A server until the block ends; the test is skipped, saying why, where there is no redis-server."""
     pytest.importorskip("redis", reason="budgets in Redis need the redis package")
     found = shutil.which("redis-server")
     if found is None:
         pytest.skip("redis-server is not here (apt-get install redis-server)")
     with tempfile.TemporaryDirectory(prefix="tokenmeter-redis-") as folder:
-        server = RedisServer(found, Path(folder), cluster=cluster)
+        server = RedisServer(found, Path(folder), cluster=cluster, durable=durable)
         try:
             server.start()
             yield server

@@ -57,7 +57,7 @@ local function open_bucket(series, bucket, span, until_ms, now)
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, 2) == 'u:' and tonumber(all[i + 1]) < now then
       local old = string.sub(all[i], 3)
-      if (tonumber(redis.call('HGET', key, 'h:' .. old)) or 0) == 0 then
+      if old ~= bucket and (tonumber(redis.call('HGET', key, 'h:' .. old)) or 0) == 0 then
         redis.call('HDEL', key, all[i], 's:' .. old, 'h:' .. old, 'l:' .. old, 'n:' .. old)
       end
     end
