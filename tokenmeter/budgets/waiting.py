@@ -55,10 +55,11 @@ class Ticket:
 
     @property
     def refusal(self) -> BudgetRefusal | None:
-        """What the first in the queue was told, where this call's time is over before its turn came."""
-        if self._queue is None or self.left > 0 or self._queue.tickets[0] is self:
+        """What the store said last, where this call's time is over and it may not ask once more."""
+        if self._queue is None or self.left > 0:
             return None
-        return self._queue.refusal
+        may_ask = self._queue.tickets[0] is self and self._queue.ask_at <= time.monotonic()
+        return None if may_ask else self._queue.refusal
 
     def join(self, series: str, wait: float) -> None:
         """Take a place, unless the call has one."""
