@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Final
 
@@ -21,7 +22,16 @@ from tokenmeter.budgets.contract import BudgetAsk, BudgetRefusal, BudgetStore, W
 from tokenmeter.budgets.fallback import FallbackStore, StoreAway
 from tokenmeter.budgets.later_charges import LaterCharges
 from tokenmeter.budgets.limits import CALLS
-from tokenmeter.budgets.lines import BudgetCounter, BudgetLine, BudgetLines, CallFacts, Convert, unheld
+from tokenmeter.budgets.lines import (
+    SEPARATOR,
+    BudgetCounter,
+    BudgetLine,
+    BudgetLines,
+    CallFacts,
+    Convert,
+    ScopeRun,
+    unheld,
+)
 from tokenmeter.budgets.memory_store import MemoryBudgetStore
 from tokenmeter.budgets.outputs import Outputs
 from tokenmeter.budgets.refusals import away, exceeded
@@ -165,6 +175,11 @@ class Enforcer:
 
     def _steps(self, facts: CallFacts) -> _Steps | None:
         matching = self.lines.matching(facts)
+        for budget, run in facts.scopes:
+            if isinstance(run, ScopeRun) and not run.followed:
+                run.followed = True
+                series = f"{budget.name}{SEPARATOR}{run}"
+                weakref.finalize(run, self.local.end_series, series).atexit = False
         return self._admit(facts, matching) if matching else None
 
     def _admit(self, facts: CallFacts, matching: list[tuple[BudgetCounter, str]]) -> _Steps:
