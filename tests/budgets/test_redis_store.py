@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.rigs.redis_server import RedisServer, redis_server
+from tests.rigs.services import until
 from tokenmeter.budgets.contract import BudgetAsk, BudgetCharge, StoreError, WindowOver, WindowSpend
 from tokenmeter.budgets.redis_store import RedisBudgetStore
 
@@ -48,6 +49,23 @@ def test_every_operation_works_where_a_cluster_checks_the_slots() -> None:
         assert store.read("a", 0, 1) == WindowSpend(8, 0, 0, 0)
         store.reset("a")
         assert store.series("") == ["a", "b"]
+        store.close()
+
+
+def test_a_node_without_the_slot_names_the_one_that_has_it() -> None:
+    with redis_server(cluster=True) as owner, redis_server(cluster=True, slots=False) as other:
+        bus = owner.cli("config", "get", "cluster-port").split()[1]
+        other.cli("cluster", "meet", "127.0.0.1", str(owner.port), bus)
+        until(lambda: str(owner.port) in other.cli("cluster", "slots"), "the cluster", patience=60)
+        until(lambda: "cluster_state:ok" in other.cli("cluster", "info"), "the cluster", patience=60)
+        store = RedisBudgetStore(other.url, deadline=5.0)
+        assert store.reserve("c", [ask()], 60) is None
+        assert store.settle("c", [BudgetCharge("b", 0, 1, NEVER, 7)]) == (7,)
+        assert store.series("") == ["b"]
+        owner.stop()
+        with pytest.raises(StoreError):
+            store.read("b", 0, 1)
+        assert store._client.connection_pool.connection_kwargs["port"] == other.port
         store.close()
 
 

@@ -21,11 +21,12 @@ __all__ = ["RedisServer", "redis_server"]
 class RedisServer:
     """A server that can be stopped, and started again at the same port: empty, unless it is `durable`."""
 
-    def __init__(self, program: str, folder: Path, *, cluster: bool, durable: bool) -> None:
+    def __init__(self, program: str, folder: Path, *, cluster: bool, durable: bool, slots: bool) -> None:
         self._program = program
         self._folder = folder
         self._cluster = cluster
         self._durable = durable
+        self._slots = slots
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -36,12 +37,13 @@ class RedisServer:
             options += ["--appendonly", "yes", "--appendfsync", "always"]
         if self._cluster:
             options += ["--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{self.port}.conf"]
+            options += ["--cluster-port", str(free_port())]
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._program, *options], cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         until(self.answers, "redis-server", patience=30)
-        if self._cluster:
+        if self._cluster and self._slots:
             self.cli("cluster", "addslotsrange", "0", "16383")
             until(lambda: "cluster_state:ok" in self.cli("cluster", "info"), "the cluster", patience=30)
 
@@ -77,14 +79,17 @@ class RedisServer:
 
 
 @contextlib.contextmanager
-def redis_server(*, cluster: bool = False, durable: bool = False) -> Iterator[RedisServer]:
-    """A server until the block ends; the test is skipped, saying why, where there is no redis-server."""
+def redis_server(*, cluster: bool = False, durable: bool = False, slots: bool = True) -> Iterator[RedisServer]:
+    """A server until the block ends; a cluster of one node, which has all slots or none.
+
+    The test is skipped, saying why, where there is no redis-server.
+    """
     pytest.importorskip("redis", reason="budgets in Redis need the redis package")
     found = shutil.which("redis-server")
     if found is None:
         pytest.skip("redis-server is not here (apt-get install redis-server)")
     with tempfile.TemporaryDirectory(prefix="tokenmeter-redis-") as folder:
-        server = RedisServer(found, Path(folder), cluster=cluster, durable=durable)
+        server = RedisServer(found, Path(folder), cluster=cluster, durable=durable, slots=slots)
         try:
             server.start()
             yield server
