@@ -130,6 +130,14 @@ def test_a_window_that_ends_between_the_clocks_is_asked_again() -> None:
     assert held is not None
 
 
+def test_a_call_that_was_never_asked_for_is_charged_soon() -> None:
+    store = CountingStore(waits=True)
+    made = enforcer(Budget("9 CNY", name="b", per="total"), store=store)
+    made.start()
+    made.charge(facts(), record(priced("0.5")))
+    until(lambda: store.read("b", 0, 1).spent == 500_000_000, "the charge")
+
+
 # Waiting ----------------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from tests.rigs.budget_model import BudgetModel
@@ -316,7 +317,7 @@ def asks_before_it_holds(kind: Any) -> Any:
 
 
 def caught(bench: Callable[[], Bench]) -> None:
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, Flaky)):  # a race does not come out the same twice
         run(bench, 300)
 
 

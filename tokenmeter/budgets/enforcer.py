@@ -132,6 +132,11 @@ class Enforcer:
             with guard("withdrawing a hold"):
                 store.withdraw(call)
 
+    def start(self) -> None:
+        """Start the thread that charges, where the store may wait. Never call this inside a finalizer."""
+        if self.store.waits:
+            self._later.start()
+
     # The end of a call --------------------------------------------------------------------------------------------
 
     def settle(self, reservation: BudgetReservation, record: Record) -> None:
@@ -250,8 +255,7 @@ class Enforcer:
             if answer is None:
                 reservation = self._reservation(facts, parts, flags)
                 self._watcher.opened(reservation)
-                if self.store.waits:
-                    self._later.start()
+                self.start()
                 return reservation
             for store in held:
                 store.withdraw(facts.call)
