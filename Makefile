@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 FIND := for one in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; exit; }; done
 
-.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer span-trees differential soak kill attacks check format bench docs prices prices-read prices-wheel clean
+.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer span-trees differential soak kill attacks budgets check format bench docs prices prices-read prices-wheel clean
 
 $(READY): pyproject.toml
 	@found=$$($(FIND)); test -n "$$found" || { echo "tokenmeter needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }; \
@@ -106,6 +106,11 @@ kill: $(READY)
 attacks: $(READY)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --group attacks
 	$(PY) -m tests.real.attacks $(ARGS)
+
+# Two thousand examples of the budget stores' state machine for each store, then ten rounds of the race in each.
+budgets: $(READY)
+	BUDGET_EXAMPLES=2000 $(PY) -m pytest -q -n 0 tests/budgets/test_stores.py
+	for store in memory sqlite redis; do $(PY) -m tests.real.race --store $$store --rounds 10 || exit 1; done
 
 # The price book from its facts and decisions: what changed, by model. ARGS=--check writes nothing; ARGS=--unused lists
 # the facts in no rate, each with the reason.

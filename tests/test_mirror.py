@@ -13,6 +13,8 @@ PACKAGE = TESTS.parent / "tokenmeter"
 LOGIC = 60
 """Lines of functions from which on a module has a file of tests."""
 ELSEWHERE = {
+    # The steps of the SQLite budget store, which the model of all stores shows.
+    "budgets/sqlite_steps": "budgets/test_stores",
     # Seen only through the calls of a real SDK or HTTP library.
     "calls/kept_stream": "calls/test_stream_response",
     "calls/marks": "clients/test_adapters",

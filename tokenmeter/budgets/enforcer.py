@@ -6,13 +6,11 @@ it is; an async call runs what may wait (a file, a network) in threads of their 
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import threading
 import time
-from collections import deque
+import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
@@ -21,24 +19,32 @@ from tokenmeter._support.guard import guard, let_through, logger
 from tokenmeter.budgets.bound_values import Bound
 from tokenmeter.budgets.budget import Budget, Use
 from tokenmeter.budgets.contract import BudgetAsk, BudgetRefusal, BudgetStore, WindowOver
-from tokenmeter.budgets.fallback import StoreAway
+from tokenmeter.budgets.fallback import FallbackStore, StoreAway
 from tokenmeter.budgets.later_charges import LaterCharges
 from tokenmeter.budgets.limits import CALLS
-from tokenmeter.budgets.lines import BudgetCounter, BudgetLine, BudgetLines, CallFacts, Convert, unheld
+from tokenmeter.budgets.lines import (
+    SEPARATOR,
+    BudgetCounter,
+    BudgetLine,
+    BudgetLines,
+    CallFacts,
+    Convert,
+    ScopeRun,
+    unheld,
+)
 from tokenmeter.budgets.memory_store import MemoryBudgetStore
 from tokenmeter.budgets.outputs import Outputs
 from tokenmeter.budgets.refusals import away, exceeded
 from tokenmeter.budgets.reservation import BudgetReservation, Watcher
-from tokenmeter.budgets.waiting import Ticket
+from tokenmeter.budgets.store_pool import StorePool, sleep
+from tokenmeter.budgets.waiting import Ticket, WaitQueue
 from tokenmeter.errors import BudgetExceeded
 from tokenmeter.record import End, Record
 
 __all__ = ["Enforcer"]
 
 _UNBOUNDED: Final = 1 << 53
-_POLL: Final = 0.1
 _EASILY: Final = 50
-_THREADS: Final = 8
 _TRIES: Final = 4
 
 _Steps = Generator[Callable[[], Any] | float, Any, "BudgetReservation | None"]
@@ -66,15 +72,14 @@ class Enforcer:
         self._convert = convert
         self._watcher = watcher
         self._warned: BoundedDict[tuple[str, int], None] = BoundedDict(10_000)
-        self._waiting: dict[str, deque[object]] = {}
         self._later = LaterCharges()
         self.forked()
         on_fork(self)
 
     def forked(self) -> None:
-        self._threads: ThreadPoolExecutor | None = None
+        self._pool = StorePool()
         self._lock = threading.Lock()
-        self._waiting = {}
+        self._waiting: dict[str, WaitQueue] = {}
 
     @property
     def refused(self) -> Mapping[str, int]:
@@ -110,10 +115,10 @@ class Enforcer:
             step = next(steps)
             while True:
                 if isinstance(step, float):
-                    await asyncio.sleep(step)
+                    await sleep(step)
                     step = next(steps)
                 elif self.store.waits:
-                    step = steps.send(await asyncio.wrap_future(self._pool().submit(step)))
+                    step = steps.send(await self._pool.run(step, lambda: self._withdraw(facts.call)))
                 else:
                     step = steps.send(step())
         except StopIteration as done:
@@ -121,12 +126,16 @@ class Enforcer:
         finally:
             steps.close()  # a task that is cancelled while it waits leaves the queue
 
-    def _pool(self) -> ThreadPoolExecutor:
-        if self._threads is None:
-            with self._lock:
-                if self._threads is None:
-                    self._threads = ThreadPoolExecutor(_THREADS, "tokenmeter-budgets")
-        return self._threads
+    def _withdraw(self, call: str) -> None:
+        """End what a call holds whose task was cancelled while a store was asked: it is never sent."""
+        for store in {id(one): one for one in (self.local, self.store)}.values():
+            with guard("withdrawing a hold"):
+                store.withdraw(call)
+
+    def start(self) -> None:
+        """Start the thread that charges, where the store may wait. Never call this inside a finalizer."""
+        if self.store.waits:
+            self._later.start()
 
     # The end of a call --------------------------------------------------------------------------------------------
 
@@ -164,13 +173,18 @@ class Enforcer:
         reservation.growing = False
 
     def flush(self, timeout: float) -> bool:
-        """Charge what is put off; whether all was in time."""
-        return self._later.flush(timeout)
+        """Charge what is put off, and what was kept while the store was away; whether all was in time."""
+        return self._later.flush(timeout) and (not isinstance(self.store, FallbackStore) or self.store.push())
 
     # The steps ----------------------------------------------------------------------------------------------------
 
     def _steps(self, facts: CallFacts) -> _Steps | None:
         matching = self.lines.matching(facts)
+        for budget, run in facts.scopes:
+            if isinstance(run, ScopeRun) and not run.followed:
+                run.followed = True
+                series = f"{budget.name}{SEPARATOR}{run}"
+                weakref.finalize(run, self.local.end_series, series).atexit = False
         return self._admit(facts, matching) if matching else None
 
     def _admit(self, facts: CallFacts, matching: list[tuple[BudgetCounter, str]]) -> _Steps:
@@ -182,13 +196,17 @@ class Enforcer:
                 if counter.budget.wait and series in self._waiting:  # others wait already: they come first
                     ticket.join(series, counter.budget.wait)
             while True:
-                if not ticket.first and ticket.left > 0:
-                    yield min(_POLL, ticket.left)
+                pause = ticket.pause
+                if pause > 0:
+                    yield pause
                     continue
+                if ticket.refusal is not None:
+                    self._too_late(facts, matching, ticket.series, ticket.refusal)
                 answer = yield from self._reserve(facts, matching, warned, flags)
                 if isinstance(answer, BudgetReservation):
                     return answer
-                refused, line = answer
+                line, refusal = answer
+                refused = exceeded(self.store.now(), line, refusal)
                 budget = line.counter.budget
                 if budget.on_exceed == "warn":
                     self._warn(refused, line)
@@ -197,16 +215,25 @@ class Enforcer:
                     continue
                 if refused.kind == "held" and budget.wait:
                     ticket.join(line.series, budget.wait)
+                    ticket.refused(refusal)
                 if refused.kind != "held" or ticket.left <= 0:
                     self._refuse(refused, line)
-                yield min(_POLL, ticket.left)
         finally:
             ticket.leave()
 
+    def _too_late(
+        self, facts: CallFacts, matching: list[tuple[BudgetCounter, str]], series: str | None, refusal: BudgetRefusal
+    ) -> None:
+        """Refuse a call whose time is over before it was the first: by what the first was told, not asking again."""
+        lines, _ = self._lines(matching, facts, self.store.now(), exact=True)
+        for line in lines:
+            if line.series == series:
+                self._refuse(exceeded(self.store.now(), line, refusal), line)
+
     def _reserve(
         self, facts: CallFacts, matching: list[tuple[BudgetCounter, str]], warned: set[str], flags: tuple[str, ...]
-    ) -> Generator[Callable[[], Any] | float, Any, BudgetReservation | tuple[BudgetExceeded, BudgetLine]]:
-        """One attempt to hold everything: the reservation, or the error and line of the budget that refuses."""
+    ) -> Generator[Callable[[], Any] | float, Any, BudgetReservation | tuple[BudgetLine, BudgetRefusal]]:
+        """One attempt to hold everything: the reservation, or the line of the budget that refuses, and its figures."""
         now = self.store.now()
         exact = False
         for _ in range(_TRIES):
@@ -228,8 +255,7 @@ class Enforcer:
             if answer is None:
                 reservation = self._reservation(facts, parts, flags)
                 self._watcher.opened(reservation)
-                if self.store.waits:
-                    self._later.start()
+                self.start()
                 return reservation
             for store in held:
                 store.withdraw(facts.call)
@@ -237,8 +263,7 @@ class Enforcer:
                 if not exact:  # others have spent meanwhile: the call may fit when it is counted
                     exact = True
                     continue
-                line = mine[answer.place]
-                return exceeded(self.store.now(), line, answer), line
+                return mine[answer.place], answer
             if isinstance(answer, WindowOver):
                 now = answer.now
         raise RuntimeError("a store's clock moves faster than its windows")

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import logger
+from tokenmeter._support.ids import new_id
 from tokenmeter._support.worker import worker
 from tokenmeter.budgets.contract import (
     BudgetAsk,
@@ -30,13 +31,19 @@ from tokenmeter.budgets.contract import (
 __all__ = ["FallbackStore", "StoreAway"]
 
 _T = TypeVar("_T")
+_Kept = tuple[str, tuple[BudgetCharge, ...] | None]
+"""A call and what it is charged; None where its hold is withdrawn."""
 _KEPT: Final = 100_000
-_FIRST_WAIT: Final = 0.5
+_FIRST_WAIT: Final = 0.1
 _LONGEST_WAIT: Final = 5.0
 
 
 class StoreAway(Exception):
     """The store cannot be reached, and calls are refused meanwhile."""
+
+
+class _NotAsked(StoreError):
+    """The store was not asked, since it was away a moment ago."""
 
 
 class FallbackStore:
@@ -51,10 +58,11 @@ class FallbackStore:
 
     def forked(self) -> None:
         """In a child process: what the parent has yet to push is the parent's."""
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # of what is noted here, never taken while the store is asked
+        self._pushing = threading.Lock()
         self._away_until = 0.0
         self._wait = _FIRST_WAIT
-        self._kept: deque[tuple[str | None, tuple[BudgetCharge, ...]]] = deque()
+        self._kept: deque[_Kept] = deque()
         self._looking = False
         self.lost = 0
         """Charges that were dropped because too many waited."""
@@ -67,7 +75,7 @@ class FallbackStore:
     def _try(self, act: Callable[[], _T]) -> _T:
         """Run an operation, unless the store was just found away. Raises StoreError."""
         if self.away:
-            raise StoreError("the store was away a moment ago")
+            raise _NotAsked("it was away a moment ago")
         try:
             result = act()
         except StoreError as error:
@@ -83,8 +91,9 @@ class FallbackStore:
             if not self._away_until:
                 goes = "calls go on without it" if self._opens else "calls are refused"
                 logger.warning("the budget store is away (%s); %s until it is back", error, goes)
-            self._away_until = time.monotonic() + self._wait
-            self._wait = min(self._wait * 2, _LONGEST_WAIT)
+            if not self.away:  # calls that failed at the same time count as one failure
+                self._away_until = time.monotonic() + self._wait
+                self._wait = min(self._wait * 2, _LONGEST_WAIT)
             self._look_again()
 
     def _look_again(self) -> None:
@@ -94,9 +103,9 @@ class FallbackStore:
 
     def _look(self) -> None:
         self._looking = False
-        self.push()
+        done = self.push()
         with self._lock:
-            if self._kept or self._away_until:
+            if not done or self._kept or self._away_until:
                 self._look_again()
 
     # The contract -----------------------------------------------------------------------------------------------
@@ -110,6 +119,8 @@ class FallbackStore:
         except StoreError as error:
             if self._opens:
                 return None
+            if not isinstance(error, _NotAsked):  # it may have held, and only its answer is lost
+                self._keep(call, None)
             raise StoreAway(str(error)) from None
 
     def extend(self, call: str, asks: Sequence[BudgetAsk]) -> BudgetRefusal | None:
@@ -129,43 +140,47 @@ class FallbackStore:
         return self.settle(call, ()) is not None
 
     def charge(self, charges: Sequence[BudgetCharge]) -> None:
-        try:
-            self._try(lambda: self.store.charge(charges))
-        except StoreError:
-            self._keep(None, charges)
+        # Under an id, so that a charge whose answer was lost is not made twice.
+        self.settle(f"charge {new_id()}", charges)
 
-    def _keep(self, call: str | None, charges: Sequence[BudgetCharge]) -> None:
+    def _keep(self, call: str, charges: Sequence[BudgetCharge] | None) -> None:
         with self._lock:
             if len(self._kept) >= _KEPT:
                 self._kept.popleft()
                 self.lost += 1
                 if self.lost == 1:
                     logger.warning("the budget store is away for long: the oldest charges are dropped from here on")
-            self._kept.append((call, tuple(charges)))
+            self._kept.append((call, tuple(charges) if charges is not None else None))
             self._look_again()
 
     def push(self) -> bool:
         """Push what was kept, in order; whether all of it was."""
+        if not self._pushing.acquire(blocking=False):
+            return False
+        try:
+            return self._push_all()
+        except StoreError:
+            return False
+        finally:
+            self._pushing.release()
+
+    def _push_all(self) -> bool:
         while self._kept:
             with self._lock:
-                if not self._kept:
-                    return True
-                call, charges = self._kept[0]
-                try:
-                    self._try(functools.partial(self._push, call, charges))
-                except StoreError:
-                    return False
-                self._kept.popleft()
-        if self._away_until and not self.away:
+                kept = self._kept.popleft()
             try:
-                self._try(lambda: self.store.read("", 0, 1))
+                self._try(functools.partial(self._push, *kept))
             except StoreError:
-                return False
+                with self._lock:
+                    self._kept.appendleft(kept)
+                raise
+        if self._away_until:
+            self._try(lambda: self.store.read("", 0, 1))
         return True
 
-    def _push(self, call: str | None, charges: tuple[BudgetCharge, ...]) -> None:
-        if call is None:
-            self.store.charge(charges)
+    def _push(self, call: str, charges: tuple[BudgetCharge, ...] | None) -> None:
+        if charges is None:
+            self.store.withdraw(call)
         else:
             self.store.settle(call, charges)
 
@@ -173,7 +188,7 @@ class FallbackStore:
         try:
             self._try(lambda: self.store.withdraw(call))
         except StoreError:
-            self._keep(call, ())
+            self._keep(call, None)
 
     def once(self, key: str, until: int) -> bool:
         try:

@@ -17,7 +17,7 @@ from tokenmeter.budgets.windows import BudgetWindow
 from tokenmeter.errors import BudgetExceeded
 from tokenmeter.money import EXACT
 
-__all__ = ["SEPARATOR", "BudgetCounter", "BudgetLine", "BudgetLines", "CallFacts", "Convert", "unheld"]
+__all__ = ["SEPARATOR", "BudgetCounter", "BudgetLine", "BudgetLines", "CallFacts", "Convert", "ScopeRun", "unheld"]
 
 SEPARATOR: Final = "\x1f"
 _VALUES_MOST: Final = 10_000
@@ -28,6 +28,12 @@ _MILLION: Final = Decimal(1_000_000)
 
 Convert = Callable[[Decimal, str, str], Decimal | None]
 """An amount of one currency in another by the user's rates; None where they have none."""
+
+
+class ScopeRun(str):
+    """The id of one run of a scope. Its series is forgotten when the scope and its calls are gone."""
+
+    followed = False
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """A budget store in the memory of one process: one lock, counters in a dict, and a heap of leases.
 
-What it remembers is bounded: counters of windows that are over are forgotten after `KEEP`, and the settlements of
-`_SETTLED` calls are remembered, the newest.
+What it remembers is bounded: counters of windows that are over are forgotten after `KEEP`, and of settled calls the
+newest, at least `_SETTLED`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ __all__ = ["KEEP", "MemoryBudgetStore"]
 
 KEEP: Final = 3_600_000
 """For how many ms a counter is kept after its window's end, for calls that settle late."""
-_SETTLED: Final = 100_000
+_SETTLED: Final = 50_000
 _SWEPT: Final = 100
+_SOON: Final = 60_000
+_STALE: Final = 1_000
+"""Leases of calls that have ended by now are cleared when they are so many, and more than those of open calls."""
+_DONE: Final[dict[tuple[str, int], int]] = {}
+"""Marks a call as settled or released."""
 _SPENT, _HELD, _LOST, _LOST_CALLS, _UNTIL = range(5)
 
 
@@ -43,7 +48,9 @@ class MemoryBudgetStore:
         self._counters: dict[str, dict[int, list[int]]] = {}
         self._holds: dict[str, _Hold] = {}
         self._leases: list[tuple[int, str]] = []
-        self._done: dict[str, dict[tuple[str, int], int]] = {}  # of a swept call: what was charged as lost
+        # `_DONE` for a settled call, for a swept one what was charged as lost: the newest, and those before them.
+        self._done: dict[str, dict[tuple[str, int], int]] = {}
+        self._done_before: dict[str, dict[tuple[str, int], int]] = {}
         self._once: dict[str, int] = {}
         self._prune_at = 0
         self._lock = threading.RLock()  # a stream that the garbage collector closes may settle inside an operation
@@ -56,26 +63,27 @@ class MemoryBudgetStore:
         self._holds, self._leases = {}, []
 
     def now(self) -> int:
-        now = self._clock() // 1_000_000
-        if now > self._latest:
-            self._latest = now
-        return self._latest
+        return max(self._clock() // 1_000_000, self._latest)
+
+    def _tick(self) -> int:
+        """The time, noted so that it never goes back. Inside the lock."""
+        self._latest = now = max(self._clock() // 1_000_000, self._latest)
+        return now
 
     def reserve(self, call: str, asks: Sequence[BudgetAsk], lease: float) -> BudgetRefusal | WindowOver | None:
         with self._lock:
-            now = self.now()
+            now = self._tick()
             if self._leases and self._leases[0][0] <= now:
                 self._sweep(now)
             refused = self._misfit(asks, now)
             if refused is not None:
                 return refused
             until = now + round(lease * 1000)
-            for ask in asks:
-                self._counter(ask.series, ask.bucket, ask.until)[_HELD] += ask.amount
-            self._holds[call] = _Hold([(ask.series, ask.bucket, ask.amount, ask.lost) for ask in asks], until)
-            heapq.heappush(self._leases, (until, call))
+            self._hold(call, asks, until).until = until
             if now >= self._prune_at:
                 self._prune(now)
+            elif len(self._leases) > _STALE + 2 * len(self._holds):
+                self._clear_leases()
         return None
 
     def _misfit(self, asks: Sequence[BudgetAsk], now: int | None) -> BudgetRefusal | WindowOver | None:
@@ -94,42 +102,36 @@ class MemoryBudgetStore:
             return 0, 0, None
         if span == 1:
             counter = counters.get(bucket)
-            return (counter[_SPENT], counter[_HELD], bucket) if counter is not None else (0, 0, None)
-        inside = [(at, one) for at, one in counters.items() if bucket - span < at <= bucket]
+            if counter is None:
+                return 0, 0, None
+            spent, held = counter[_SPENT], counter[_HELD]
+            return spent, held, bucket if spent or held else None
+        inside = [(at, one) for at in range(bucket - span + 1, bucket + 1) if (one := counters.get(at)) is not None]
         oldest = min((at for at, one in inside if one[_SPENT] or one[_HELD]), default=None)
         return sum(one[_SPENT] for _, one in inside), sum(one[_HELD] for _, one in inside), oldest
 
     def extend(self, call: str, asks: Sequence[BudgetAsk]) -> BudgetRefusal | None:
         with self._lock:
-            if self._done.get(call) == {}:
+            if self._settled(call) is _DONE:
                 return None
             refused = self._misfit(asks, None)
             if isinstance(refused, BudgetRefusal):
                 return refused
-            hold = self._holds.get(call)
-            if hold is None:
-                hold = self._holds[call] = _Hold([], self.now() + KEEP)
-                heapq.heappush(self._leases, (hold.until, call))
-            for ask in asks:
-                self._counter(ask.series, ask.bucket, ask.until)[_HELD] += ask.amount
-                hold.asks.append((ask.series, ask.bucket, ask.amount, ask.lost))
+            self._hold(call, asks, self._tick() + KEEP)
         return None
 
     def settle(self, call: str, charges: Sequence[BudgetCharge]) -> tuple[int, ...] | None:
         with self._lock:
-            lost = self._done.get(call)
-            if lost == {}:
+            lost = self._settled(call)
+            if lost is _DONE:
                 return None
-            self._mark(call, {})
+            self._mark(call, _DONE)
             hold = self._holds.pop(call, None)
             if hold is not None:
                 self._unhold(hold)
             self._add(charges)
             for (series, bucket), amount in (lost or {}).items():
-                counter = self._counter(series, bucket, 0)
-                counter[_SPENT] -= amount
-                counter[_LOST] -= amount
-                counter[_LOST_CALLS] -= 1
+                self._lose(series, bucket, -amount, -1)
             return tuple(self._sums(one.series, one.bucket, one.span)[0] for one in charges)
 
     def release(self, call: str) -> bool:
@@ -143,16 +145,14 @@ class MemoryBudgetStore:
 
     def once(self, key: str, until: int) -> bool:
         with self._lock:
-            now = self.now()
-            if self._once.get(key, 0) > now:
+            if self._once.get(key, 0) > self._tick():
                 return False
-            self._once = {name: end for name, end in self._once.items() if end > now}
             self._once[key] = until
         return True
 
     def renew(self, calls: Iterable[str], lease: float) -> None:
         with self._lock:
-            until = self.now() + round(lease * 1000)
+            until = self._tick() + round(lease * 1000)
             for call in calls:
                 hold = self._holds.get(call)
                 if hold is not None:
@@ -160,8 +160,9 @@ class MemoryBudgetStore:
 
     def read(self, series: str, bucket: int, span: int) -> WindowSpend:
         with self._lock:
-            self._sweep(self.now())
-            inside = [one for at, one in self._counters.get(series, {}).items() if bucket - span < at <= bucket]
+            self._sweep(self._tick())
+            counters = self._counters.get(series, {})
+            inside = [one for at in range(bucket - span + 1, bucket + 1) if (one := counters.get(at)) is not None]
             return WindowSpend(*(sum(one[field] for one in inside) for field in (_SPENT, _HELD, _LOST, _LOST_CALLS)))
 
     def charge(self, charges: Sequence[BudgetCharge]) -> None:
@@ -172,6 +173,16 @@ class MemoryBudgetStore:
         with self._lock:
             for counter in self._counters.get(series, {}).values():
                 counter[_SPENT] = counter[_LOST] = counter[_LOST_CALLS] = 0
+            # What is forgotten is not given back when a vanished call settles after all.
+            for call, lost in [*self._done_before.items(), *self._done.items()]:
+                if any(key[0] == series for key in lost):
+                    self._mark(call, {key: amount for key, amount in lost.items() if key[0] != series})
+
+    def end_series(self, series: str) -> None:
+        """Forget a series soon, such as that of a scope whose run is over, once nothing is held in it."""
+        with self._lock:
+            for counter in self._counters.get(series, {}).values():
+                counter[_UNTIL] = self._tick() - KEEP + _SOON
 
     def series(self, prefix: str) -> list[str]:
         with self._lock:
@@ -191,6 +202,26 @@ class MemoryBudgetStore:
             counter = counters[bucket] = [0, 0, 0, 0, until]
         return counter
 
+    def _hold(self, call: str, asks: Sequence[BudgetAsk], until: int) -> _Hold:
+        """Add to what a call holds; a new hold lives until `until`."""
+        hold = self._holds.get(call)
+        if hold is None:
+            hold = self._holds[call] = _Hold([], until)
+        if until >= hold.until:
+            heapq.heappush(self._leases, (until, call))
+        for ask in asks:
+            self._counter(ask.series, ask.bucket, ask.until)[_HELD] += ask.amount
+            hold.asks.append((ask.series, ask.bucket, ask.amount, ask.lost))
+        return hold
+
+    def _lose(self, series: str, bucket: int, amount: int, calls: int) -> None:
+        """Charge what a vanished call may have cost, or take that back; a counter that is forgotten stays so."""
+        counter = self._counters.get(series, {}).get(bucket)
+        if counter is not None:
+            counter[_SPENT] += amount
+            counter[_LOST] += amount
+            counter[_LOST_CALLS] += calls
+
     def _add(self, charges: Sequence[BudgetCharge]) -> None:
         for charge in charges:
             self._counter(charge.series, charge.bucket, charge.until)[_SPENT] += charge.amount
@@ -199,10 +230,15 @@ class MemoryBudgetStore:
         for series, bucket, amount, _ in hold.asks:
             self._counter(series, bucket, 0)[_HELD] -= amount
 
+    def _settled(self, call: str) -> dict[tuple[str, int], int] | None:
+        """`_DONE` for a settled call, what was charged for a swept one; None for others."""
+        lost = self._done.get(call)
+        return lost if lost is not None else self._done_before.get(call)
+
     def _mark(self, call: str, lost: dict[tuple[str, int], int]) -> None:
         self._done[call] = lost
-        while len(self._done) > _SETTLED:
-            del self._done[next(iter(self._done))]
+        if len(self._done) >= _SETTLED:
+            self._done_before, self._done = self._done, {}
 
     def _sweep(self, now: int) -> None:
         """End the holds whose lease is over, the most overdue first, and charge what each is given as lost."""
@@ -218,23 +254,25 @@ class MemoryBudgetStore:
                 continue
             del self._holds[call]
             self._unhold(hold)
+            before = self._settled(call) or {}  # a call whose hold grew after it had expired is swept again
             lost: dict[tuple[str, int], int] = {}
             for series, bucket, _, amount in hold.asks:
                 lost[series, bucket] = lost.get((series, bucket), 0) + amount
-            for (series, bucket), amount in lost.items():
-                counter = self._counter(series, bucket, 0)
-                counter[_SPENT] += amount
-                counter[_LOST] += amount
-                counter[_LOST_CALLS] += 1
-            self._mark(call, lost)
+            for key, amount in lost.items():
+                self._lose(*key, amount, 0 if key in before else 1)
+            self._mark(call, {**before, **{key: before.get(key, 0) + amount for key, amount in lost.items()}})
+
+    def _clear_leases(self) -> None:
+        self._leases = [(hold.until, call) for call, hold in self._holds.items()]
+        heapq.heapify(self._leases)
 
     def _prune(self, now: int) -> None:
         """Forget counters of windows that are long over and hold nothing, and the leases of settled calls."""
         self._prune_at = now + KEEP // 60
-        self._leases = [(hold.until, call) for call, hold in self._holds.items()]
-        heapq.heapify(self._leases)
+        self._clear_leases()
+        self._once = {name: end for name, end in self._once.items() if end > now}
         for series, counters in list(self._counters.items()):
-            spans = [at for at, one in counters.items() if 0 < one[_UNTIL] < now - KEEP and not one[_HELD]]
+            spans = [at for at, one in counters.items() if one[_UNTIL] < now - KEEP and not one[_HELD]]
             for bucket in spans:
                 del counters[bucket]
             if not counters:

@@ -7,6 +7,7 @@ The scripts are in `redis_scripts/`; each begins with `common.lua`.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,7 +20,6 @@ from tokenmeter.errors import MissingExtra
 __all__ = ["RedisBudgetStore"]
 
 _SCRIPTS: Final = Path(__file__).parent / "redis_scripts"
-_ONCE_MOST: Final = 400 * 86_400_000
 
 
 class RedisBudgetStore:
@@ -46,31 +46,47 @@ class RedisBudgetStore:
         except ImportError:
             raise MissingExtra("budgets in Redis need its client", "redis") from None
         url, namespace = _namespace(url, namespace)
+        self._errors = (redis.RedisError, OSError)
+        self._moved = redis.exceptions.MovedError
+        self._prefix = f"{{tokenmeter:{namespace}}}:"
         # A new connection takes two steps, each of which may take its share of the deadline.
-        self._client = redis.Redis.from_url(
-            url,
+        self._make: Callable[[str], Any] = functools.partial(
+            redis.Redis.from_url,
             socket_connect_timeout=deadline * 0.4,
             socket_timeout=deadline * 0.6,
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
         )
-        self._errors = (redis.RedisError, OSError)
-        self._prefix = f"{{tokenmeter:{namespace}}}:"
+        self._first = url
+        self._connect(url)
+        self._clock = clock
+        self._ahead = 0
+
+    def _connect(self, url: str) -> None:
+        self._url = url
+        self._client = self._make(url)
         common = (_SCRIPTS / "common.lua").read_text("utf-8")
         self._scripts = {
             path.stem: self._client.register_script(common + path.read_text("utf-8"))
             for path in sorted(_SCRIPTS.glob("*.lua"))
             if path.stem != "common"
         }
-        self._clock = clock
-        self._ahead = 0
 
     def _run(self, script: str, *args: str | int) -> Any:
         try:
-            # The key names the slot to a cluster; the scripts make the others from the prefix.
-            return self._scripts[script](keys=[self._prefix + "clock"], args=[self._prefix, *args])
+            try:
+                return self._ask(script, args)
+            except self._moved as moved:  # another node of the cluster has the slot; it is asked from now on
+                self._connect(_at_node(self._url, moved.host, moved.port))
+                return self._ask(script, args)
         except self._errors as error:
+            if self._url != self._first:  # the node may have failed: the first knows which has taken its place
+                self._connect(self._first)
             raise StoreError(f"redis: {type(error).__name__}: {error}") from None
+
+    def _ask(self, script: str, args: Sequence[str | int]) -> Any:
+        # The key names the slot to a cluster; the scripts make the others from the prefix.
+        return self._scripts[script](keys=[self._prefix + "clock"], args=[self._prefix, *args])
 
     def now(self) -> int:
         return self._clock() // 1_000_000 + self._ahead
@@ -103,11 +119,7 @@ class RedisBudgetStore:
         self._run("withdraw", call)
 
     def once(self, key: str, until: int) -> bool:
-        left = max(1, min(until - self.now(), _ONCE_MOST))
-        try:
-            return bool(self._client.set(f"{self._prefix}o:{key}", "1", nx=True, px=left))
-        except self._errors as error:
-            raise StoreError(f"redis: {type(error).__name__}: {error}") from None
+        return bool(self._run("once", key, until))
 
     def renew(self, calls: Iterable[str], lease: float) -> None:
         self._run("renew", round(lease * 1000), *calls)
@@ -140,6 +152,13 @@ def _namespace(url: str, namespace: str) -> tuple[str, str]:
     query = dict(parse_qsl(parts.query))
     namespace = query.pop("namespace", namespace)
     return urlunsplit(parts._replace(query=urlencode(query))), namespace
+
+
+def _at_node(url: str, host: str, port: int) -> str:
+    """The URL with another host and port, and the same user, password and scheme."""
+    parts = urlsplit(url)
+    login, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{login}{at}{f'[{host}]' if ':' in host else host}:{port}"))
 
 
 def _flat(asks: Sequence[BudgetAsk]) -> list[str | int]:

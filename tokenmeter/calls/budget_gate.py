@@ -53,6 +53,8 @@ class BudgetGate:
             from tokenmeter.calls.call_budget import CallBudget
 
             call.budget = CallBudget(self.enforcer, body, scoped)
+            with guard("starting to charge"):
+                self.enforcer.start()  # a result of a batch is charged without being asked for
 
     def flush(self, timeout: float) -> bool:
         """Charge what is put off; whether all was in time."""

@@ -261,7 +261,9 @@ class ScopeBlock(Block[Scope]):
         parent = SCOPE.get()
         scope = Scope(self._name, MappingProxyType({**TAGS.get(), **self._tags}), parent, self._lifecycle())
         if self._budget is not None:
-            scope.budgets = (*scope.budgets, (self._budget, new_id()))
+            from tokenmeter.budgets.lines import ScopeRun
+
+            scope.budgets = (*scope.budgets, (self._budget, ScopeRun(new_id())))
         with guard("starting a scope's span"):
             OPEN_SCOPES.add(id(scope))
             scope._span = self._start_span(scope)

@@ -1,9 +1,10 @@
 -- What the scripts of the budget store share. ARGV[1] is the prefix of all keys, which names one hash slot.
 -- Amounts are strings and are added by HINCRBY, which is exact; they are compared as numbers below 2^53.
--- A counter is one hash for each series: s:<bucket> spent, h: held, l: lost, n: lost calls, u: until when it counts.
+-- A counter is one hash for each series: s:<bucket> spent, h: held, l: lost, n: lost calls, u: until when it is kept;
+-- r is the number of resets.
 local prefix = ARGV[1]
 local LEASES, HOLDS, CLOCK = prefix .. 'leases', prefix .. 'holds', prefix .. 'clock'
-local DONE_FOR, KEEP = 3600000, 3456000000
+local DONE_FOR, KEEP, KEEP_ROLLING = 3600000, 3456000000, 3600000
 
 local function text(number) return string.format('%.0f', number) end
 
@@ -23,6 +24,13 @@ local function add(series, field, bucket, amount)
   return redis.call('HINCRBY', key_of(series), field .. ':' .. bucket, amount)
 end
 
+-- An amount with the other sign; Redis reads no "-0".
+local function minus(amount)
+  if tonumber(amount) == 0 then return '0' end
+  if string.sub(amount, 1, 1) == '-' then return string.sub(amount, 2) end
+  return '-' .. amount
+end
+
 -- Spent and held of the last `span` buckets up to `bucket`, and the first bucket that has any.
 local function sums(series, bucket, span)
   local fields, first = {}, tonumber(bucket) - span + 1
@@ -40,49 +48,85 @@ local function sums(series, bucket, span)
   return spent, held, oldest
 end
 
--- Note until when a bucket counts, and forget those that have not counted for long.
-local function open_bucket(series, bucket, until_ms, now)
+-- Note until when a bucket is kept, and forget those that are over; rolling windows have many buckets.
+local function open_bucket(series, bucket, span, until_ms, now)
   local key = key_of(series)
-  if redis.call('HSETNX', key, 'u:' .. bucket, until_ms) == 0 then return end
+  local keep = tonumber(until_ms) + (tonumber(span) > 1 and KEEP_ROLLING or KEEP)
+  if redis.call('HSETNX', key, 'u:' .. bucket, text(keep)) == 0 then return end
   local all = redis.call('HGETALL', key)
   for i = 1, #all, 2 do
-    if string.sub(all[i], 1, 2) == 'u:' and tonumber(all[i + 1]) < now - KEEP then
+    if string.sub(all[i], 1, 2) == 'u:' and tonumber(all[i + 1]) < now then
       local old = string.sub(all[i], 3)
-      redis.call('HDEL', key, all[i], 's:' .. old, 'h:' .. old, 'l:' .. old, 'n:' .. old)
+      if old ~= bucket and (tonumber(redis.call('HGET', key, 'h:' .. old)) or 0) == 0 then
+        redis.call('HDEL', key, all[i], 's:' .. old, 'h:' .. old, 'l:' .. old, 'n:' .. old)
+      end
     end
   end
-  local left = tonumber(until_ms) - now + KEEP
-  if left < 2 ^ 52 then redis.call('PEXPIRE', key, text(left)) else redis.call('PERSIST', key) end
+  local left = math.max(keep - now, KEEP_ROLLING)
+  if left > 2 ^ 52 then
+    redis.call('PERSIST', key)
+  elseif redis.call('HLEN', key) == 1 then
+    redis.call('PEXPIRE', key, text(left))
+  else
+    redis.call('PEXPIRE', key, text(left), 'GT')
+  end
 end
 
 local function unhold(call)
   local packed = redis.call('HGET', HOLDS, call)
   if not packed then return nil end
   local rows = cjson.decode(packed)
-  for _, row in ipairs(rows) do add(row[1], 'h', row[2], '-' .. row[3]) end
+  for _, row in ipairs(rows) do add(row[1], 'h', row[2], minus(row[3])) end
   redis.call('HDEL', HOLDS, call)
   redis.call('ZREM', LEASES, call)
   return rows
 end
 
+-- Charge what a vanished call may have cost, each row of series, bucket, amount and resets; or take it back.
+local function lose(row, amount, calls)
+  if redis.call('HEXISTS', key_of(row[1]), 'u:' .. row[2]) == 0 then return end
+  add(row[1], 's', row[2], amount)
+  add(row[1], 'l', row[2], amount)
+  if calls ~= 0 then add(row[1], 'n', row[2], calls) end
+end
+
+local function resets_of(series) return redis.call('HGET', key_of(series), 'r') or '0' end
+
 -- End the holds whose lease is over, 100 at most, and charge what each is given as lost.
 local function sweep(now)
   for _, call in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now), 'LIMIT', 0, 100)) do
+    redis.call('ZREM', LEASES, call)
     local rows = unhold(call)
     if rows then
-      local seen = {}
+      -- A call whose hold grew after it had expired is swept again.
+      local before = redis.call('GET', prefix .. 'w:' .. call)
+      local lost, places = before and cjson.decode(before) or {}, {}
+      for place, row in ipairs(lost) do places[row[1] .. '\0' .. row[2]] = place end
       for _, row in ipairs(rows) do
-        add(row[1], 's', row[2], row[4])
-        add(row[1], 'l', row[2], row[4])
-        local id = row[1] .. '\0' .. row[2]
-        if not seen[id] then add(row[1], 'n', row[2], 1) end
-        seen[id] = true
+        local id, resets = row[1] .. '\0' .. row[2], resets_of(row[1])
+        local known = places[id] and lost[places[id]]
+        if known and known[4] == resets then
+          lose(row, row[4], 0)
+          known[3] = text(tonumber(known[3]) + tonumber(row[4]))
+        else
+          lose(row, row[4], 1)
+          lost[#lost + 1] = {row[1], row[2], row[4], resets}
+          places[id] = #lost
+        end
       end
-      redis.call('SET', prefix .. 'w:' .. call, cjson.encode(rows), 'PX', DONE_FOR * 24)
-    else
-      redis.call('ZREM', LEASES, call)
+      redis.call('SET', prefix .. 'w:' .. call, cjson.encode(lost), 'PX', DONE_FOR * 24)
     end
   end
+end
+
+-- What was charged for a call as vanished, before it settled after all.
+local function give_back(call)
+  local packed = redis.call('GET', prefix .. 'w:' .. call)
+  if not packed then return end
+  for _, row in ipairs(cjson.decode(packed)) do
+    if row[4] == resets_of(row[1]) then lose(row, minus(row[3]), -1) end
+  end
+  redis.call('DEL', prefix .. 'w:' .. call)
 end
 
 -- ARGV from `at` on: series, bucket, span, start, end, until, limit, amount, lost for each ask.
@@ -102,7 +146,7 @@ local function hold(call, at, now)
   local packed = redis.call('HGET', HOLDS, call)
   local rows = packed and cjson.decode(packed) or {}
   for i = at, #ARGV, 9 do
-    open_bucket(ARGV[i], ARGV[i + 1], ARGV[i + 5], now)
+    open_bucket(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 5], now)
     add(ARGV[i], 'h', ARGV[i + 1], ARGV[i + 7])
     rows[#rows + 1] = {ARGV[i], ARGV[i + 1], ARGV[i + 7], ARGV[i + 8]}
   end
@@ -113,7 +157,7 @@ end
 local function charge(at, now)
   local spent = {}
   for i = at, #ARGV, 5 do
-    open_bucket(ARGV[i], ARGV[i + 1], ARGV[i + 3], now)
+    open_bucket(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], now)
     add(ARGV[i], 's', ARGV[i + 1], ARGV[i + 4])
   end
   for i = at, #ARGV, 5 do
