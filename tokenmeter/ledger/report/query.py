@@ -11,19 +11,21 @@ Where the question names a currency and the user's own rates, each sum stands be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter.components import FIELDS
 from tokenmeter.cost import STALE
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.ledger.report.causes import Comparison
+from tokenmeter.ledger.report.columns import KEYS, NUMBERS, TAG, TOKENS, register
 from tokenmeter.ledger.report.conversion import Conversion, ConvertedParts
 from tokenmeter.ledger.report.periods import PERIODS, Zone
+from tokenmeter.ledger.report.stats import Stat, Value, measured
+from tokenmeter.ledger.report.where import Condition, compare_exactly
 from tokenmeter.ledger.schema import open_for_reading
 from tokenmeter.money import EXACT
 from tokenmeter.record import VENDOR_GAP
@@ -31,25 +33,19 @@ from tokenmeter.record import VENDOR_GAP
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["KEYS", "TOKENS", "LedgerReport", "Question", "ReportRow", "Tally", "ask", "unpriced_reasons"]
+__all__ = [
+    "KEYS",
+    "TOKENS",
+    "LedgerReport",
+    "Question",
+    "ReportRow",
+    "Tally",
+    "ask",
+    "count_lost",
+    "select",
+    "unpriced_reasons",
+]
 
-KEYS: Final[dict[str, str]] = {
-    **{
-        name: name
-        for name in (
-            "provider", "model", "request_model", "response_model", "api", "operation", "host", "region",
-            "service_tier", "status", "currency",
-        )
-    },
-    "scope": "scope_path(scope)",
-    "end": "end_state",
-    "source": "usage_source",
-    **{period: f"{period}_of(ended_us)" for period in PERIODS},
-}  # fmt: skip
-"""What a report can be grouped by besides tags, as SQL over the ledger."""
-
-TOKENS: Final = tuple(part.usage for part in FIELDS if part.modality is None)
-"""The columns of tokens: totals, each with its parts of no modality."""
 _SOURCES: Final = ("reported", "partial", "counted", "estimated", "none")
 
 
@@ -67,6 +63,8 @@ class Question:
     providers: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
+    where: Condition | None = None
+    stats: tuple[Stat, ...] = ()
     conversion: Conversion | None = None
 
 
@@ -87,7 +85,8 @@ class ReportRow:
     `unpriced`. `converted` is the cost in the currency asked for, None where no rate reaches any of it; `unconverted`
     counts the row's calls that no rate reaches. `vendor_cost` is what vendors reported in this currency, None where
     none did; `vendor_gaps` counts calls for which it is more than 1% off the price book's. `stale_cost` is the part of
-    the cost that is by prices no source has shown for long, `single_source_cost` by prices of one source alone.
+    the cost that is by prices no source has shown for long, `single_source_cost` by prices of one source alone. `stats`
+    holds the statistics asked for by label, `previous` the same group and currency in the period compared with.
     """
 
     group: tuple[str | None, ...]
@@ -107,6 +106,16 @@ class ReportRow:
     vendor_gaps: int = 0
     stale_cost: Decimal | None = None
     single_source_cost: Decimal | None = None
+    stats: Mapping[str, Value] = field(default_factory=dict)
+    previous: ReportRow | None = None
+
+    @property
+    def change(self) -> Decimal | None:
+        """The cost less that of the earlier period, in which a group without a row had no calls; None if unpriced."""
+        if self.cost is None:
+            return None
+        before = None if self.previous is None else self.previous.cost
+        return self.cost if before is None else EXACT.subtract(self.cost, before)
 
     def add(self, source: str, part: Mapping[str, Any]) -> None:
         """Add the sums of some calls of one source."""
@@ -148,6 +157,9 @@ class LedgerReport:
     last: str | None
     reasons: tuple[tuple[str | None, int], ...] = ()
     """Why calls are unpriced and how many for each reason, the most frequent first."""
+    comparison: Comparison | None = None
+    left_out: int = 0
+    """How many rows were left out because fewer were asked for; the totals have them."""
 
 
 def _decimal(text: str | None) -> Decimal | None:
@@ -176,11 +188,26 @@ class _ExactSum:
         return None if self._sum is None else str(self._sum)
 
 
-@cache
-def _scope_path(scope: str | None) -> str | None:
-    import json
+@contextmanager
+def select(path: str, question: Question) -> Iterator[tuple[sqlite3.Connection, str, list[Any]]]:
+    """Open a ledger for one snapshot: the connection, and the question's conditions as SQL with its values.
 
-    return None if scope is None else " / ".join(json.loads(scope))
+    Raises LedgerError for a file that cannot be read.
+    """
+    import sqlite3
+
+    with closing(open_for_reading(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.create_aggregate("exact_sum", 1, _ExactSum)  # type: ignore[arg-type]
+        register(connection, question.zone)
+        connection.create_function("compare_exactly", 2, compare_exactly, deterministic=True)
+        if question.conversion is not None:
+            connection.create_aggregate("converted_sum", 3, question.conversion.aggregate)  # type: ignore[arg-type]
+        connection.execute("BEGIN")  # one snapshot for all that follows
+        for tag in () if question.where is None else question.where.tags:
+            _known(connection, tag, "--where", (*KEYS, *NUMBERS))
+        where, values = _where(question)
+        yield connection, where, values
 
 
 def ask(path: str, question: Question) -> LedgerReport:
@@ -188,26 +215,19 @@ def ask(path: str, question: Question) -> LedgerReport:
 
     Raises ConfigurationError for an unknown key, LedgerError for a file that cannot be read.
     """
-    import sqlite3
-
-    with closing(open_for_reading(path)) as connection:
-        connection.row_factory = sqlite3.Row
-        connection.create_aggregate("exact_sum", 1, _ExactSum)  # type: ignore[arg-type]
-        connection.create_function("scope_path", 1, _scope_path)
-        for period in PERIODS:
-            connection.create_function(f"{period}_of", 1, question.zone.buckets(period))
-        if question.conversion is not None:
-            connection.create_aggregate("converted_sum", 3, question.conversion.aggregate)  # type: ignore[arg-type]
-        connection.execute("BEGIN")  # one snapshot for all that follows
+    with select(path, question) as (connection, where, values):
         rows = _rows(connection, question)
+        totals = _totals(rows)
+        if question.stats:
+            _add_stats(connection, question, rows, totals)
         held = connection.execute("SELECT count(*), min(ended_us), max(ended_us) FROM calls").fetchone()
         return LedgerReport(
             path=path,
             question=question,
             rows=_sorted(rows, question),
-            totals=_totals(rows),
-            lost=_lost(connection, question),
-            reasons=tuple(unpriced_reasons(connection, *_where(question))),
+            totals=totals,
+            lost=count_lost(connection, question),
+            reasons=tuple(unpriced_reasons(connection, where, values)),
             held=held[0],
             first=_shown(held[1], question.zone),
             last=_shown(held[2], question.zone),
@@ -272,6 +292,19 @@ def _rows(connection: sqlite3.Connection, question: Question) -> list[ReportRow]
     return _completed(list(found.values()))
 
 
+def _add_stats(
+    connection: sqlite3.Connection, question: Question, rows: Sequence[ReportRow], totals: Sequence[ReportRow]
+) -> None:
+    where, values = _where(question)
+    keys, key_values = _keys(connection, question.by)
+    by_group = measured(connection, keys, where, [*key_values, *values], question.stats)
+    together = by_group if not keys else measured(connection, (), where, values, question.stats)
+    for some, stats in ((rows, by_group), (totals, together)):
+        for row in some:
+            found = stats.get((*row.group, row.currency), {})
+            row.stats = {stat.label: found.get(stat.label) for stat in question.stats}
+
+
 def _keys(connection: sqlite3.Connection, by: Sequence[str]) -> tuple[list[str], list[str]]:
     """The SQL of each group key, and the values bound in it. Raises ConfigurationError for an unknown key."""
     expressions: list[str] = []
@@ -282,15 +315,12 @@ def _keys(connection: sqlite3.Connection, by: Sequence[str]) -> tuple[list[str],
             continue
         tag = name.removeprefix("tag:")
         _known(connection, tag, f"--by {name}")
-        expressions.append(_TAG)
+        expressions.append(TAG)
         values.append(tag)
     return expressions, values
 
 
-_TAG: Final = "(SELECT value FROM json_each(calls.tags) WHERE key = ?)"
-
-
-def _known(connection: sqlite3.Connection, tag: str, flag: str) -> None:
+def _known(connection: sqlite3.Connection, tag: str, flag: str, names: Iterable[str] = KEYS) -> None:
     if connection.execute("SELECT 1 FROM calls, json_each(calls.tags) WHERE key = ? LIMIT 1", [tag]).fetchone():
         return
     if not connection.execute("SELECT 1 FROM calls LIMIT 1").fetchone():
@@ -298,10 +328,10 @@ def _known(connection: sqlite3.Connection, tag: str, flag: str) -> None:
     import difflib
 
     tags = [row[0] for row in connection.execute("SELECT DISTINCT key FROM calls, json_each(calls.tags) ORDER BY 1")]
-    near = difflib.get_close_matches(tag, [*KEYS, *tags], n=1)
+    near = difflib.get_close_matches(tag, [*names, *tags], n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     known = ", ".join(tags[:50]) if tags else "none"
-    raise ConfigurationError(f"{flag}: no call has this tag; {hint}Keys are {', '.join(KEYS)}; tags here: {known}")
+    raise ConfigurationError(f"{flag}: no call has this tag; {hint}Keys are {', '.join(names)}; tags here: {known}")
 
 
 def _where(question: Question) -> tuple[str, list[Any]]:
@@ -316,8 +346,11 @@ def _where(question: Question) -> tuple[str, list[Any]]:
             conditions.append(f"{column} IN ({', '.join('?' * len(names))})")
             values += names
     for key, value in question.tags:
-        conditions.append(f"{_TAG} = ?")
+        conditions.append(f"{TAG} = ?")
         values += [key, value]
+    if question.where is not None:
+        conditions.append(f"({question.where.sql})")
+        values += question.where.values
     return " AND ".join(conditions), values
 
 
@@ -327,7 +360,8 @@ def _microseconds(at: datetime) -> int:
     return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def _lost(connection: sqlite3.Connection, question: Question) -> int:
+def count_lost(connection: sqlite3.Connection, question: Question) -> int:
+    """How many calls of the question's period could not be written."""
     since = -(2**63) if question.since is None else _microseconds(question.since)
     until = 2**63 - 1 if question.until is None else _microseconds(question.until)
     found = connection.execute(

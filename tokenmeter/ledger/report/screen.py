@@ -15,12 +15,14 @@ from typing import Final
 
 from tokenmeter._support.logs import printable
 from tokenmeter._support.text_tables import cut, table, width, wrapped
+from tokenmeter.ledger.report.causes import Comparison
 from tokenmeter.ledger.report.conversion import Conversion
+from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.query import TOKENS, LedgerReport, ReportRow
 from tokenmeter.ledger.report.render import SHARES, share_of, together, unpriced_calls, weak_costs
 from tokenmeter.money import EXACT, plain
 
-__all__ = ["as_text"]
+__all__ = ["as_text", "cells"]
 
 _TOKEN_HEADS: Final = dict(zip(TOKENS, ("input", "cache read", "cache write", "output", "reasoning"), strict=True))
 _PLACES: Final = 4
@@ -53,15 +55,30 @@ def as_text(report: LedgerReport, columns: int | None = None) -> str:
     """
     if not report.rows:
         return "\n".join([_period(report), *_wrapped([_nothing(report), *_notes(report)], columns)])
-    by, everything = report.question.by, [*report.rows, *(report.totals if report.question.by else ())]
-    names = [["-" if key is None else printable(key) for key in row.group] for row in report.rows]
-    names += [["total", *[""] * (len(by) - 1)] for _ in everything[len(names) :]]
-    grid = _Grid([printable(key) for key in by], names, _numbers(report, everything), len(report.rows))
+    by, names, numbers = _columns(report)
+    grid = _Grid(by, names, numbers, len(report.rows))
     text, more = grid.fitted(columns)
     notes = _notes(report)
     if more:
         notes = [*(notes or [""]), *more]
     return "\n".join([_period(report), "", *text, *_wrapped(notes, columns)])
+
+
+def cells(report: LedgerReport) -> tuple[str, list[str], list[list[str]], list[str]]:
+    """The same table for another form: the period, the heads, the rows with the totals last, the notes."""
+    if not report.rows:
+        return _period(report), [], [], [_nothing(report), *_notes(report)]
+    by, names, numbers = _columns(report)
+    rows = [[*name, *row] for name, row in zip(names, zip(*numbers.values(), strict=True), strict=True)]
+    return _period(report), [*by, *numbers], rows, _notes(report)
+
+
+def _columns(report: LedgerReport) -> tuple[list[str], list[list[str]], dict[str, list[str]]]:
+    """The heads of the groups, their names by row, and the columns of numbers; totals are the last rows."""
+    by, everything = report.question.by, [*report.rows, *(report.totals if report.question.by else ())]
+    names = [["-" if key is None else printable(key) for key in row.group] for row in report.rows]
+    names += [["total", *[""] * (len(by) - 1)] for _ in everything[len(names) :]]
+    return [printable(key) for key in by], names, _numbers(report, everything)
 
 
 class _Grid:
@@ -178,6 +195,12 @@ def _numbers(report: LedgerReport, rows: list[ReportRow]) -> dict[str, list[str]
         "cost": [_amount(row.cost, complete=row.complete) for row in rows],
         "currency": [row.currency or "unpriced" for row in rows],
     }
+    if report.comparison is not None:
+        columns["before"] = [_before(row) for row in rows]
+        columns["change"] = [_change(row) for row in rows]
+    for stat in report.question.stats:
+        head = stat.name if stat.measure == "cost" else f"{stat.name} {stat.measure.replace('_', ' ')}"
+        columns[head] = [_statistic(row.stats[stat.label]) for row in rows]
     if any(row.vendor_cost is not None for row in rows):
         columns["vendor's cost"] = [
             "-" if row.vendor_cost is None else _amount(row.vendor_cost, complete=True) for row in rows
@@ -197,6 +220,27 @@ def _numbers(report: LedgerReport, rows: list[ReportRow]) -> dict[str, list[str]
     return columns
 
 
+def _before(row: ReportRow) -> str:
+    if row.previous is None:
+        return "?" if row.currency is None else _amount(Decimal(0), complete=True)
+    return _amount(row.previous.cost, complete=row.previous.complete)
+
+
+def _change(row: ReportRow) -> str:
+    if row.change is None:
+        return "?"
+    complete = row.complete and (row.previous is None or row.previous.complete)
+    return _signed(row.change) + ("" if complete else "?")
+
+
+def _statistic(value: Decimal | int | float | None) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, Decimal):
+        return _amount(value, complete=True)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
+
+
 def _shown_shares(rows: list[ReportRow]) -> list[str]:
     """Sources of usage worth a column: none where all is reported; whether a row is unpriced its currency says."""
     used = [name for name in SHARES if name != "unpriced" and any(row.shares[name] for row in rows)]
@@ -211,6 +255,8 @@ def _period(report: LedgerReport) -> str:
         parts.append(f"since {local(question.since).isoformat(timespec='minutes')}")
     if question.until is not None:
         parts.append(f"until {local(question.until).isoformat(timespec='minutes')}")
+    if question.where is not None:
+        parts.append(f"where {printable(question.where.text)}")
     return f"{report.path}: {', '.join(parts)}"
 
 
@@ -258,6 +304,21 @@ def _weak_notes(report: LedgerReport) -> list[str]:
     return notes
 
 
+def _comparison(comparison: Comparison, zone: Zone) -> list[str]:
+    """The earlier period, and what each currency's change comes from."""
+    since, until = (zone.local(at).isoformat(timespec="minutes") for at in (comparison.since, comparison.until))
+    notes = [f"before: {since} to {until}"]
+    for one in comparison.causes:
+        parts = (("volume", one.volume), ("price", one.price), ("cache", one.cache), ("mix", one.mix))
+        shown = ", ".join(f"{name} {_signed(amount)}" for name, amount in parts)
+        notes.append(f"change {_signed(one.change)} {one.currency}: {shown}")
+    return notes
+
+
+def _signed(amount: Decimal) -> str:
+    return ("+" if amount > 0 else "") + _amount(amount, complete=True)
+
+
 def _notes(report: LedgerReport) -> list[str]:
     conversion = report.question.conversion
     notes = [] if conversion is None or not report.rows else _converted(report, conversion)
@@ -266,6 +327,10 @@ def _notes(report: LedgerReport) -> list[str]:
     if gaps := sum(row.vendor_gaps for row in report.totals):
         notes.append(f"{gaps:,} calls cost more than 1% more or less by the vendor's own figure")
     notes += _weak_notes(report)
+    if report.left_out:
+        notes.append(f"{report.left_out:,} more rows are left out; the totals have them")
+    if report.comparison is not None:
+        notes += _comparison(report.comparison, report.question.zone)
     notes += _reasons(report)
     failed = sum(row.errors for row in report.totals if row.currency is None)
     if failed:
