@@ -110,7 +110,7 @@ def _text(args: argparse.Namespace) -> Iterator[IO[str]]:
     if args.output is None:
         yield sys.stdout
         return
-    with _target(args.output).open("w", encoding="utf-8", newline="") as file:
+    with _writable(args.output) as path, path.open("w", encoding="utf-8", newline="") as file:
         yield file
 
 
@@ -121,15 +121,19 @@ def _binary(args: argparse.Namespace) -> Iterator[IO[bytes]]:
             raise ConfigurationError("Parquet is not for a terminal: add --output FILE.parquet, or pipe it")
         yield cast("IO[bytes]", sys.stdout.buffer)
         return
-    with _target(args.output).open("wb") as file:
+    with _writable(args.output) as path, path.open("wb") as file:
         yield file
 
 
-def _target(name: str) -> Path:
-    """The file to write. Raises ConfigurationError for one that is a ledger: an answer never replaces its source."""
+@contextmanager
+def _writable(name: str) -> Iterator[Path]:
+    """The file to write. Raises ConfigurationError for one that cannot be, or is a ledger: no answer replaces one."""
     path = Path(name)
-    if path.is_file():
-        with path.open("rb") as file:
-            if file.read(16) == b"SQLite format 3\0":
-                raise ConfigurationError(f"--output {name} is an SQLite file, perhaps a ledger: name another file")
-    return path
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(16) == b"SQLite format 3\0":
+                    raise ConfigurationError(f"--output {name} is an SQLite file, perhaps a ledger: name another file")
+        yield path
+    except OSError as error:
+        raise ConfigurationError(f"--output {name}: {error.strerror or error}") from None

@@ -25,7 +25,7 @@ from tokenmeter.ledger.report.columns import KEYS, NUMBERS, TAG, TOKENS, registe
 from tokenmeter.ledger.report.conversion import Conversion, ConvertedParts
 from tokenmeter.ledger.report.periods import PERIODS, Zone
 from tokenmeter.ledger.report.stats import Stat, Value, measured
-from tokenmeter.ledger.report.where import Condition, compare_exactly
+from tokenmeter.ledger.report.where import CallFilter, compare_exactly
 from tokenmeter.ledger.schema import open_for_reading
 from tokenmeter.money import EXACT
 from tokenmeter.record import VENDOR_GAP
@@ -63,7 +63,7 @@ class Question:
     providers: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
-    where: Condition | None = None
+    where: CallFilter | None = None
     stats: tuple[Stat, ...] = ()
     conversion: Conversion | None = None
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Stat", "Value", "measured", "parse_stats"]
 
-_MEASURES: Final[dict[str, str]] = {**NUMBERS, "cache_saved": "cache_saved(charges)"}
+_MEASURES: Final[dict[str, str]] = {**NUMBERS, "cache_saved": "cache_saved(charges, cache_read_input_tokens)"}
 _MONEY: Final = frozenset({"cost", "vendor_cost", "list_cost", "cache_saved"})
 _PERCENTILE: Final = re.compile(r"p([0-9]{1,2}|100)")
 _NAMED: Final = {"min": 0, "median": 50, "max": 100}
@@ -73,7 +73,7 @@ def measured(
 
     `keys` and `where` are SQL of this package with their `values` bound in that order.
     """
-    connection.create_function("cache_saved", 1, _cache_saved, deterministic=True)
+    connection.create_function("cache_saved", 2, _cache_saved, deterministic=True)
     connection.create_function("sortable", 1, _sortable, deterministic=True)
     answer: dict[tuple[Any, ...], dict[str, Value]] = {}
     for measure in dict.fromkeys(stat.measure for stat in stats):
@@ -142,12 +142,13 @@ def _sortable(amount: str) -> str:
 _COMPLEMENT: Final = str.maketrans("0123456789", "9876543210")
 
 
-def _cache_saved(charges: str | None) -> str | None:
+def _cache_saved(charges: str | None, cached: int | None) -> str | None:
     """What the cache took off one call: its cached input at the price of fresh input, less what it cost.
 
-    None where that is not known: the call is not priced by charges, or it read everything from the cache.
+    None where that is not known: the usage does not tell what was read from a cache, the call is not priced by
+    charges, or it read everything from the cache.
     """
-    if charges is None:
+    if charges is None or cached is None:
         return None
     lines = {line["component"]: line for line in json.loads(charges)}
     saved = Decimal(0)

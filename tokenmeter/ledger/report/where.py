@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.columns import KEYS, NUMBERS, TAG
 
-__all__ = ["Condition", "compare_exactly", "parse"]
+__all__ = ["CallFilter", "compare_exactly", "parse"]
 
 _TOKEN: Final = re.compile(
     r"""\s*(?: (?P<text>"[^"]*"|'[^']*') | (?P<number>-?[0-9]+(?:\.[0-9]+)?(?![\w:.-]))
@@ -29,7 +29,7 @@ _DEEPEST: Final = 50
 
 
 @dataclass(frozen=True)
-class Condition:
+class CallFilter:
     """A parsed expression: its text, SQL over `calls`, and the values bound in it."""
 
     text: str
@@ -39,13 +39,13 @@ class Condition:
     """The names of tags that it reads."""
 
 
-def parse(text: str) -> Condition:
+def parse(text: str) -> CallFilter:
     """Read an expression. Raises ConfigurationError naming the place and what may stand there."""
     parser = _Parser(text)
     sql = parser.either(0)
     if parser.peek() is not None:
         parser.fail("and, or, or the end")
-    return Condition(text, sql, tuple(parser.values), tuple(dict.fromkeys(parser.tags)))
+    return CallFilter(text, sql, tuple(parser.values), tuple(dict.fromkeys(parser.tags)))
 
 
 def compare_exactly(one: str | None, other: str) -> int | None:
