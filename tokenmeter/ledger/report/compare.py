@@ -13,7 +13,8 @@ from typing import Final
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.causes import Comparison, Spent, decompose
 from tokenmeter.ledger.report.periods import PERIODS, Zone, parse_instant
-from tokenmeter.ledger.report.query import LedgerReport, Question, ReportRow, ask, select
+from tokenmeter.ledger.report.query import LedgerReport, Question, ReportRow, ask
+from tokenmeter.ledger.report.selection import select
 
 __all__ = ["compare", "earlier"]
 
