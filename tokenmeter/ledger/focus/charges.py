@@ -13,8 +13,8 @@ calls are counted.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -59,11 +59,23 @@ class _Line(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class FocusExport:
-    """The rows, and what they leave out: calls without a known cost (by reason) and calls that the ledger lost."""
+    """The charges by row, and what they leave out: calls without a known cost (by reason) and calls that were lost.
 
-    rows: list[FocusRow] = field(default_factory=list)
+    Rows are made when they are read, since a row has many more columns than what is summed.
+    """
+
+    charges: Sequence[tuple[ChargeKey, ChargeSums]]
+    period: str
     unpriced: tuple[tuple[str | None, int], ...] = ()
     lost: int = 0
+
+    def __iter__(self) -> Iterator[FocusRow]:
+        return (row_of(key, sums, self.period) for key, sums in self.charges)
+
+    @property
+    def rows(self) -> list[FocusRow]:
+        """All rows at once."""
+        return list(self)
 
     @property
     def left_out(self) -> int:
@@ -82,8 +94,8 @@ def export(path: str, question: Question, *, period: str = "day", tags: Iterable
         sums = _sums(connection, where, values, period, kept)
         unpriced = unpriced_reasons(connection, where, values)
         lost = count_lost(connection, question)
-    rows = [row_of(key, part, period) for key, part in sorted(sums.items(), key=lambda item: _order(item[0]))]
-    return FocusExport(rows=rows, unpriced=tuple(unpriced), lost=lost)
+    charges = sorted(sums.items(), key=lambda item: _order(item[0]))
+    return FocusExport(charges=charges, period=period, unpriced=tuple(unpriced), lost=lost)
 
 
 def _order(key: ChargeKey) -> tuple[Any, ...]:

@@ -34,7 +34,7 @@ def lines(export: FocusExport, version: str) -> Iterator[str]:
     names = [column.name for column in columns(version)]
     writer.writerow(names)
     yield held.text
-    for row in export.rows:
+    for row in export:
         writer.writerow([_cell(row.get(name)) for name in names])
         yield held.text
 
@@ -54,5 +54,8 @@ def to_parquet(export: FocusExport, version: str, target: IO[bytes]) -> None:
         "x_CallsLost": str(export.lost),
     }
     here = columns(version)
-    data = [[row.get(column.name) for row in export.rows] for column in here]
+    data: list[list[object]] = [[] for _ in here]
+    for row in export:
+        for column, values in zip(here, data, strict=True):
+            values.append(row.get(column.name))
     write_parquet(target, [(column.name, column.type) for column in here], data, notes)

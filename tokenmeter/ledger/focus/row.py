@@ -47,7 +47,7 @@ class ChargeKey(NamedTuple):
     tags: str
 
 
-@dataclass
+@dataclass(slots=True)
 class ChargeSums:
     """What the charges of a row add up to."""
 
