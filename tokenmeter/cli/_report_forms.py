@@ -32,7 +32,7 @@ _STYLES: Final = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags that choose the form."""
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--format", choices=FORMS, help="form of the answer (default: table)")
+    form.add_argument("--format", choices=FORMS, metavar="FORM", help=f"{', '.join(FORMS)} (default: table)")
     form.add_argument("--json", action="store_true", help="exact JSON: --format json")
     form.add_argument("--csv", action="store_true", help="exact CSV, without totals: --format csv")
     parser.add_argument("--output", metavar="FILE", help="write to a file; FILE.parquet is Parquet")
