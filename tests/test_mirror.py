@@ -34,6 +34,10 @@ ELSEWHERE = {
     "collector/process": "cli/test_collector",
     "collector/telemetry": "collector/test_real_senders",
     # Parts of one answer, which only the whole shows.
+    "ledger/focus/row": "ledger/focus/test_charges",
+    "ledger/report/answer": "ledger/report/test_query",
+    "ledger/report/notes": "ledger/report/test_screen",
+    "ledger/report/selection": "ledger/report/test_query",
     "ledger/schema": "ledger/test_rows",
     "otel/attributes": "otel/test_spans",
     "otel/call_span": "otel/test_spans",

@@ -1,33 +1,33 @@
-"""`tokenmeter report spend.db --by model,team`: sum the costs of a ledger by model, tag, day …"""
+"""`tokenmeter report spend.db --by model,team`: sum the costs of a ledger by model, tag, day …
+
+`cli/_report_forms.py` writes the answer in the form that was asked for.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tokenmeter.cli import COMMANDS, _terminal
+from tokenmeter.cli import COMMANDS, _report_forms, _terminal
 from tokenmeter.cli._flags import Paragraphs
-from tokenmeter.cli._output import print_json
 from tokenmeter.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    import argparse
-
     from tokenmeter.ledger.report.conversion import Conversion
 
 _EXCHANGE = "TOKENMETER_EXCHANGE"
-_STYLES = {
-    r"^(?=.*  cost  ).*$": "bold",  # the heads
-    r"^total.*$": "bold",
-    r"\bunpriced\b(?!:)|(?<= )\?(?= |$)|(?<=[0-9])\+": "yellow",
-    r"^unpriced calls, by reason:$": "yellow",
-    r"^(left out|names are cut) .*$": "dim",
-}
 _EPILOG = """\
 group by provider, model, request_model, response_model, api, operation, host, region, service_tier, status,
- source, end, currency, scope, hour, day, week, month, or any tag by its name (tag:NAME for one named like these).
+ source, end, currency, scope, list, rate_id, book, dating, confidence, cost_source, covered_by, error_type,
+ response_id, trace, reason, stream, hour, day, week, month, or any tag by its name (tag:NAME for one named like these).
+--where takes comparisons (= != < <= > >=, in (…), like, is null) of these names and of cost, vendor_cost, list_cost,
+ duration, time_to_first_chunk, attempts, status_code and tokens, joined by and, or, not: 'cost > 0.05 and team = ads'.
+--stat takes sum, min, median, max and p0 to p100 of the cost of a call, or of another number: p95:duration,
+ sum:cache_saved. A percentile is the value of one call.
+--compare previous|2026-10|TIME..TIME shows each group's change, and what it comes from: volume, price, cache, mix.
+--format focus writes FOCUS rows (FinOps Open Cost and Usage Specification) as CSV, to FILE.parquet as Parquet.
 a call belongs to the period in which it ended. costs are exact in --json and --csv, rounded in the table.
 --convert shows sums in one more currency, at your own dated rates, beside the original: each call at the last rate
  on or before the day, by UTC, on which it ended.
@@ -58,9 +58,18 @@ def add_parser(subparsers: Any) -> None:
         metavar="RATES",
         help="your rates: a TOML file or CNY=0.1400USD@2026-11-01 (default: $TOKENMETER_EXCHANGE)",
     )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="exact JSON")
-    form.add_argument("--csv", action="store_true", help="exact CSV, without totals")
+    parser.add_argument("--where", metavar="EXPR", help="only calls of which this holds, such as 'duration > 30'")
+    parser.add_argument("--sort", metavar="KEY", help="order of rows: a number or a group key, with :asc or :desc")
+    parser.add_argument("--top", type=_rows, metavar="N", help="only the first N rows of each currency")
+    parser.add_argument("--stat", default="", metavar="STATS", help="statistics per call, such as p50,p95,max")
+    parser.add_argument("--compare", metavar="PERIOD", help="beside an earlier period: previous, 2026-10, TIME..TIME")
+    _report_forms.add_arguments(parser)
+
+
+def _rows(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows")
+    return int(text)
 
 
 def _tag(text: str) -> tuple[str, str]:
@@ -86,7 +95,7 @@ def _conversion(args: argparse.Namespace) -> Conversion | None:
 
 def run(args: argparse.Namespace) -> int:
     """Query the ledger, also while it is written. Raises ConfigurationError or LedgerError with the remedy."""
-    from tokenmeter.ledger.report import periods, query, render, screen
+    from tokenmeter.ledger.report import order, periods, query, stats, where
 
     path = args.ledger or os.environ.get("TOKENMETER_LEDGER")
     if not path:
@@ -108,13 +117,16 @@ def run(args: argparse.Namespace) -> int:
         models=tuple(args.model),
         tags=tuple(map(_tag, args.tag)),
         conversion=_conversion(args),
+        where=None if args.where is None else where.parse(args.where),
+        stats=stats.parse_stats(args.stat),
     )
+    form = _report_forms.chosen(args)
+    if form == "focus":
+        return _report_forms.focus(args, path, question)
     with _terminal.progress(f"adding up {path}"):
         answer = query.ask(path, question)
-    if args.json:
-        print_json(render.as_json(answer))
-    elif args.csv:
-        sys.stdout.write(render.as_csv(answer))
-    else:
-        _terminal.show(screen.as_text(answer, _terminal.columns()), _STYLES)
-    return 0
+        if args.compare:
+            from tokenmeter.ledger.report import compare
+
+            answer = compare.compare(answer, *compare.earlier(args.compare, question, now))
+    return _report_forms.write(args, form, order.ordered(answer, args.sort, args.top))

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from tokenmeter._support.logs import printable
 from tokenmeter.ledger.report.conversion import Conversion
-from tokenmeter.ledger.report.query import TOKENS, LedgerReport, ReportRow
+from tokenmeter.ledger.report.flat import SHARES, flat
+from tokenmeter.ledger.report.query import LedgerReport, ReportRow
 from tokenmeter.money import EXACT, plain
 
-__all__ = ["SHARES", "as_csv", "as_json", "share_of", "together", "unpriced_calls", "weak_costs"]
+__all__ = ["SHARES", "as_csv", "as_json", "csv_text", "share_of", "together", "unpriced_calls", "weak_costs"]
 
-SHARES: Final = ("reported", "partial", "counted", "estimated", "none", "unpriced")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet evaluates (OWASP, "CSV Injection")."""
 _ROUND: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
@@ -69,14 +69,39 @@ def share_of(part: Decimal, whole: Decimal) -> Decimal:
     return _ROUND.quantize(_ROUND.divide(part, whole), Decimal("0.0001")) if whole else Decimal(0)
 
 
+def _more_json(row: ReportRow, report: LedgerReport) -> dict[str, Any]:
+    """What a row says beside its sums where it was asked for: statistics, and the earlier period."""
+    more: dict[str, Any] = {}
+    if report.question.stats:
+        more["stats"] = {
+            label: plain(value) if isinstance(value, Decimal) else value for label, value in row.stats.items()
+        }
+    if report.comparison is not None:
+        previous = row.previous
+        more["previous"] = None if previous is None else _sums_json(previous)
+        more["change"] = None if row.change is None else plain(row.change)
+    return more
+
+
 def as_json(report: LedgerReport) -> dict[str, Any]:
     """The whole report; money and shares are exact strings, `null` is not known."""
     question = report.question
     conversion = question.conversion
-    more = {} if conversion is None else {"conversion": _conversion_json(report, conversion)}
+    more: dict[str, Any] = {} if conversion is None else {"conversion": _conversion_json(report, conversion)}
     rows = [
-        {"group": dict(zip(question.by, row.group, strict=True)), **_row_json(row, conversion)} for row in report.rows
+        {
+            "group": dict(zip(question.by, row.group, strict=True)),
+            **_row_json(row, conversion),
+            **_more_json(row, report),
+        }
+        for row in report.rows
     ]
+    if question.where is not None:
+        more["where"] = question.where.text
+    if report.comparison is not None:
+        more["comparison"] = report.comparison.to_dict()
+    if report.left_out:
+        more["rows_left_out"] = report.left_out
     return {
         "ledger": report.path,
         "by": list(question.by),
@@ -84,7 +109,7 @@ def as_json(report: LedgerReport) -> dict[str, Any]:
         "since": None if question.since is None else question.since.isoformat(),
         "until": None if question.until is None else question.until.isoformat(),
         "rows": rows,
-        "totals": [_row_json(row, conversion) for row in report.totals],
+        "totals": [{**_row_json(row, conversion), **_more_json(row, report)} for row in report.totals],
         "lost_calls": report.lost,
         "unpriced_reasons": [{"reason": reason, "calls": calls} for reason, calls in report.reasons],
         **more,
@@ -117,28 +142,22 @@ def unpriced_calls(report: LedgerReport) -> int:
 
 def as_csv(report: LedgerReport) -> str:
     """One line per row and a header; what is not known is empty. Totals are left to the reader's spreadsheet."""
-    by = report.question.by
-    fields = ("currency", "cost", "complete", "calls", "errors", "attempts")
-    shares = [f"share_{name}" for name in SHARES]
-    conversion = report.question.conversion
-    more = () if conversion is None else ("converted", "converted_currency", "calls_without_rate")
-    vendor = ("vendor_cost", "vendor_cost_gaps")
-    weak = ("stale_prices", "single_source_prices")
+    columns, rows = flat(report)
     target = io.StringIO()
     writer = csv.writer(target, lineterminator="\n")
-    writer.writerow([*by, *fields, *TOKENS, *shares, *more, *vendor, *(f"cost_by_{name}" for name in weak)])
-    for row in report.rows:
-        data = _row_json(row, conversion)
-        data["complete"] = "yes" if row.complete else "no"
-        sums = [*(data[name] for name in fields), *(row.tokens[name] for name in TOKENS)]
-        converted = data["converted"].values() if conversion is not None else ()
-        vendors, weaker = (data[name] for name in vendor), (data[name]["cost"] for name in weak)
-        cells = [*map(_csv_text, row.group), *sums, *data["shares"].values(), *converted, *vendors, *weaker]
-        writer.writerow(cells)  # None is written as an empty field
+    writer.writerow([name for name, _ in columns])
+    for row in rows:
+        writer.writerow(map(_cell, row))  # None is written as an empty field
     return target.getvalue()
 
 
-def _csv_text(value: object) -> object:
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return plain(value) if isinstance(value, Decimal) else csv_text(value)
+
+
+def csv_text(value: object) -> object:
     """A name as a cell that no spreadsheet takes for a formula and no terminal obeys: a tag may hold anything."""
     if not isinstance(value, str):
         return value

@@ -10,23 +10,18 @@ cut in their middle, as far as different names stay different; then the names of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from typing import Final
 
 from tokenmeter._support.logs import printable
 from tokenmeter._support.text_tables import cut, table, width, wrapped
-from tokenmeter.ledger.report.conversion import Conversion
+from tokenmeter.ledger.report.notes import notes_of, nothing_found, percent, period_line, rounded, signed
 from tokenmeter.ledger.report.query import TOKENS, LedgerReport, ReportRow
-from tokenmeter.ledger.report.render import SHARES, share_of, together, unpriced_calls, weak_costs
-from tokenmeter.money import EXACT, plain
+from tokenmeter.ledger.report.render import SHARES
 
-__all__ = ["as_text"]
+__all__ = ["as_text", "cells"]
 
 _TOKEN_HEADS: Final = dict(zip(TOKENS, ("input", "cache read", "cache write", "output", "reasoning"), strict=True))
-_PLACES: Final = 4
-_RATES_MOST: Final = 6
-_REASONS_MOST: Final = 5
-_LEAST_WEAK: Final = Decimal("0.001")
 _LEAST: Final = (
     "none",
     "partial",
@@ -43,7 +38,6 @@ _LAST: Final = ("vendor's cost", "output", "input", "calls")
 """Columns that are left out where the numbers alone are wider than the terminal."""
 _NAME_LEAST: Final = 12
 """Columns that a cut name keeps at least: fewer say too little."""
-_SHOW: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
 def as_text(report: LedgerReport, columns: int | None = None) -> str:
@@ -52,16 +46,31 @@ def as_text(report: LedgerReport, columns: int | None = None) -> str:
     No line but the path of the ledger is wider than `columns`.
     """
     if not report.rows:
-        return "\n".join([_period(report), *_wrapped([_nothing(report), *_notes(report)], columns)])
+        return "\n".join([period_line(report), *_wrapped([nothing_found(report), *notes_of(report)], columns)])
+    by, names, numbers = _columns(report)
+    grid = _Grid(by, names, numbers, len(report.rows))
+    text, more = grid.fitted(columns)
+    notes = notes_of(report)
+    if more:
+        notes = [*(notes or [""]), *more]
+    return "\n".join([period_line(report), "", *text, *_wrapped(notes, columns)])
+
+
+def cells(report: LedgerReport) -> tuple[str, list[str], list[list[str]], list[str]]:
+    """The same table for another form: the period, the heads, the rows with the totals last, the notes."""
+    if not report.rows:
+        return period_line(report), [], [], [nothing_found(report), *notes_of(report)]
+    by, names, numbers = _columns(report)
+    rows = [[*name, *row] for name, row in zip(names, zip(*numbers.values(), strict=True), strict=True)]
+    return period_line(report), [*by, *numbers], rows, notes_of(report)
+
+
+def _columns(report: LedgerReport) -> tuple[list[str], list[list[str]], dict[str, list[str]]]:
+    """The heads of the groups, their names by row, and the columns of numbers; totals are the last rows."""
     by, everything = report.question.by, [*report.rows, *(report.totals if report.question.by else ())]
     names = [["-" if key is None else printable(key) for key in row.group] for row in report.rows]
     names += [["total", *[""] * (len(by) - 1)] for _ in everything[len(names) :]]
-    grid = _Grid([printable(key) for key in by], names, _numbers(report, everything), len(report.rows))
-    text, more = grid.fitted(columns)
-    notes = _notes(report)
-    if more:
-        notes = [*(notes or [""]), *more]
-    return "\n".join([_period(report), "", *text, *_wrapped(notes, columns)])
+    return [printable(key) for key in by], names, _numbers(report, everything)
 
 
 class _Grid:
@@ -150,20 +159,6 @@ def _wrapped(notes: Sequence[str], columns: int | None) -> list[str]:
     return [line for note in notes for line in wrapped(note, columns, "     ")]
 
 
-def _amount(amount: Decimal | None, *, complete: bool) -> str:
-    if amount is None:
-        return "?"
-    # Small sums keep three digits: nothing but free may look like 0.
-    places = max(_PLACES, 2 - amount.adjusted()) if amount else _PLACES
-    text = f"{_SHOW.quantize(amount, Decimal(1).scaleb(-places)):,f}"
-    text = text.rstrip("0") if places > _PLACES else text
-    return text + ("" if complete else "+")
-
-
-def _percent(share: Decimal) -> str:
-    return f"{EXACT.multiply(share, Decimal(100)):.1f}%"
-
-
 def _tokens(row: ReportRow, name: str) -> str:
     known, unknown = row.tokens[name], row.unknown[name]
     if name not in ("input_tokens", "output_tokens"):
@@ -175,16 +170,22 @@ def _numbers(report: LedgerReport, rows: list[ReportRow]) -> dict[str, list[str]
     """The columns of numbers by their heads, those left out that say the same of every row."""
     conversion = report.question.conversion
     columns = {
-        "cost": [_amount(row.cost, complete=row.complete) for row in rows],
+        "cost": [rounded(row.cost, complete=row.complete) for row in rows],
         "currency": [row.currency or "unpriced" for row in rows],
     }
+    if report.comparison is not None:
+        columns["before"] = [_before(row) for row in rows]
+        columns["change"] = [_change(row) for row in rows]
+    for stat in report.question.stats:
+        head = stat.name if stat.measure == "cost" else f"{stat.name} {stat.measure.replace('_', ' ')}"
+        columns[head] = [_statistic(row.stats[stat.label]) for row in rows]
     if any(row.vendor_cost is not None for row in rows):
         columns["vendor's cost"] = [
-            "-" if row.vendor_cost is None else _amount(row.vendor_cost, complete=True) for row in rows
+            "-" if row.vendor_cost is None else rounded(row.vendor_cost, complete=True) for row in rows
         ]
     if conversion is not None:
         columns[f"in {conversion.currency}"] = [
-            _amount(row.converted, complete=row.complete and not row.unconverted) for row in rows
+            rounded(row.converted, complete=row.complete and not row.unconverted) for row in rows
         ]
     columns["calls"] = [f"{row.calls:,}" for row in rows]
     if any(row.attempts not in (None, row.calls) for row in rows):
@@ -193,83 +194,32 @@ def _numbers(report: LedgerReport, rows: list[ReportRow]) -> dict[str, list[str]
         if name in ("input_tokens", "output_tokens") or any(row.tokens[name] for row in rows):
             columns[_TOKEN_HEADS[name]] = [_tokens(row, name) for row in rows]
     for name in _shown_shares(rows):
-        columns[name] = [_percent(row.shares[name]) for row in rows]
+        columns[name] = [percent(row.shares[name]) for row in rows]
     return columns
+
+
+def _before(row: ReportRow) -> str:
+    if row.previous is None:
+        return "?" if row.currency is None else rounded(Decimal(0), complete=True)
+    return rounded(row.previous.cost, complete=row.previous.complete)
+
+
+def _change(row: ReportRow) -> str:
+    if row.change is None:
+        return "?"
+    complete = row.complete and (row.previous is None or row.previous.complete)
+    return signed(row.change) + ("" if complete else "?")
+
+
+def _statistic(value: Decimal | int | float | None) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, Decimal):
+        return rounded(value, complete=True)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
 
 
 def _shown_shares(rows: list[ReportRow]) -> list[str]:
     """Sources of usage worth a column: none where all is reported; whether a row is unpriced its currency says."""
     used = [name for name in SHARES if name != "unpriced" and any(row.shares[name] for row in rows)]
     return [] if used == ["reported"] else used
-
-
-def _period(report: LedgerReport) -> str:
-    question = report.question
-    local = question.zone.local
-    parts = [f"times in {question.zone.name}"]
-    if question.since is not None:
-        parts.append(f"since {local(question.since).isoformat(timespec='minutes')}")
-    if question.until is not None:
-        parts.append(f"until {local(question.until).isoformat(timespec='minutes')}")
-    return f"{report.path}: {', '.join(parts)}"
-
-
-def _nothing(report: LedgerReport) -> str:
-    if not report.held:
-        return "the ledger holds no calls yet"
-    return f"no call matches; the ledger holds {report.held:,} calls, from {report.first} to {report.last}"
-
-
-def _converted(report: LedgerReport, conversion: Conversion) -> list[str]:
-    """What all of it comes to in the currency asked for, and at whose rates."""
-    total, missing = together(report)
-    whole = not missing and not unpriced_calls(report)
-    notes = [f"together {_amount(total, complete=whole)} {conversion.currency}, by your own rates, for show"]
-    rates = conversion.applied
-    said = [f"{rate.pair} {plain(rate.rate)} of {rate.day} ({rate.source})" for rate in rates[:_RATES_MOST]]
-    if rates:
-        more = f", and {len(rates) - _RATES_MOST} more" if len(rates) > _RATES_MOST else ""
-        notes.append(f"rates applied: {', '.join(said)}{more}")
-    if missing:
-        notes.append(f"{missing:,} calls have no rate into {conversion.currency} on or before their day")
-    return notes
-
-
-def _reasons(report: LedgerReport) -> list[str]:
-    """Why calls are unpriced, how many, and what mends it: the reasons of the price book name the remedy."""
-    if not report.reasons:
-        return []
-    shown = [f"  {calls:,}: {printable(reason or 'no reason was recorded')}" for reason, calls in report.reasons]
-    rest = len(shown) - _REASONS_MOST
-    more = [f"  and {rest} more reasons: report --json has all"] if rest > 0 else []
-    return ["unpriced calls, by reason:", *shown[:_REASONS_MOST], *more]
-
-
-def _weak_notes(report: LedgerReport) -> list[str]:
-    """What share of the spend is by prices to be looked at again, in each currency."""
-    notes = []
-    for row in report.totals:
-        shares = {name: share_of(part, row.cost) for name, part in weak_costs(row).items() if part and row.cost}
-        said = [
-            f"{_percent(share)} by {name.replace('_', ' ')}" for name, share in shares.items() if share >= _LEAST_WEAK
-        ]
-        if said:
-            notes.append(f"of the cost in {row.currency}, {' and '.join(said)}: tokenmeter prices stale, prices why")
-    return notes
-
-
-def _notes(report: LedgerReport) -> list[str]:
-    conversion = report.question.conversion
-    notes = [] if conversion is None or not report.rows else _converted(report, conversion)
-    if any(not row.complete or row.unknown["input_tokens"] or row.unknown["output_tokens"] for row in report.rows):
-        notes.append("+ at least: some calls of the group have no known cost or tokens; ? not known")
-    if gaps := sum(row.vendor_gaps for row in report.totals):
-        notes.append(f"{gaps:,} calls cost more than 1% more or less by the vendor's own figure")
-    notes += _weak_notes(report)
-    notes += _reasons(report)
-    failed = sum(row.errors for row in report.totals if row.currency is None)
-    if failed:
-        notes.append(f"{failed:,} of {unpriced_calls(report):,} unpriced calls ended in an error")
-    if report.lost:
-        notes.append(f"{report.lost:,} more calls were lost while the ledger could not be written")
-    return ["", *notes] if notes else []

@@ -1,0 +1,139 @@
+"""The forms of `tokenmeter report`: table, JSON, CSV, Markdown, Parquet or FOCUS rows, to a file where one is named."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, cast
+
+from tokenmeter.cli import _terminal
+from tokenmeter.cli._output import to_json
+from tokenmeter.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from tokenmeter.ledger.report.query import LedgerReport, Question
+
+__all__ = ["add_arguments", "chosen", "focus", "write"]
+
+FORMS: Final = ("table", "json", "csv", "md", "parquet", "focus")
+_STYLES: Final = {
+    r"^(?=.*  cost  ).*$": "bold",  # the heads
+    r"^total.*$": "bold",
+    r"\bunpriced\b(?!:)|(?<= )\?(?= |$)|(?<=[0-9])\+": "yellow",
+    r"^unpriced calls, by reason:$": "yellow",
+    r"^(left out|names are cut) .*$": "dim",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that choose the form."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--format", choices=FORMS, metavar="FORM", help=f"{', '.join(FORMS)} (default: table)")
+    form.add_argument("--json", action="store_true", help="exact JSON: --format json")
+    form.add_argument("--csv", action="store_true", help="exact CSV, without totals: --format csv")
+    parser.add_argument("--output", metavar="FILE", help="write to a file; FILE.parquet is Parquet")
+    parser.add_argument("--focus", choices=("1.4", "1.2"), help="version of FOCUS (default: 1.4)")
+    parser.add_argument("--charge-period", choices=("day", "hour"), help="period of a FOCUS row (default: day)")
+    parser.add_argument("--focus-tags", metavar="KEYS", help="tags that keep FOCUS rows apart (default: all)")
+
+
+def chosen(args: argparse.Namespace) -> str:
+    """The form; raises ConfigurationError where flags contradict each other."""
+    parquet = args.output is not None and args.output.endswith(".parquet")
+    given = args.format or ("json" if args.json else "csv" if args.csv else None)
+    form = given or ("focus" if args.focus else "parquet" if parquet else "table")
+    only_focus = {"--focus": args.focus, "--charge-period": args.charge_period, "--focus-tags": args.focus_tags}
+    for flag, value in only_focus.items():
+        if value is not None and form != "focus":
+            raise ConfigurationError(f"{flag} belongs to --format focus")
+    without_focus = {"--stat": args.stat, "--compare": args.compare, "--top": args.top, "--sort": args.sort}
+    for flag, value in without_focus.items():
+        if value and form == "focus":
+            raise ConfigurationError(f"{flag} has no meaning with --format focus, which writes charges")
+    if form == "focus" and args.convert:
+        raise ConfigurationError("--convert has no meaning with --format focus: charges are in the provider's currency")
+    if parquet and form not in ("parquet", "focus"):
+        raise ConfigurationError(f"--output {args.output}: --format {form} is not Parquet; name another file")
+    return str(form)
+
+
+def write(args: argparse.Namespace, form: str, answer: LedgerReport) -> int:
+    """Write a report in a form."""
+    from tokenmeter.ledger.report import flat, markdown, render, screen
+
+    if form == "parquet":
+        with _binary(args) as target:
+            flat.to_parquet(answer, target)
+    elif form == "table" and args.output is None:
+        _terminal.show(screen.as_text(answer, _terminal.columns()), _STYLES)
+    else:
+        texts = {
+            "table": lambda: screen.as_text(answer) + "\n",
+            "json": lambda: to_json(render.as_json(answer), indent=2) + "\n",
+            "csv": lambda: render.as_csv(answer),
+            "md": lambda: markdown.as_markdown(answer),
+        }
+        with _text(args) as target:
+            target.write(texts[form]())
+    return 0
+
+
+def focus(args: argparse.Namespace, path: str, question: Question) -> int:
+    """Write the charges as FOCUS rows; standard error says which calls have none."""
+    from tokenmeter.ledger.focus import charges, columns, files
+
+    tags = None if args.focus_tags is None else [tag.strip() for tag in args.focus_tags.split(",") if tag.strip()]
+    version = args.focus or columns.VERSIONS[0]
+    with _terminal.progress(f"reading charges of {path}"):
+        export = charges.export(path, question, period=args.charge_period or "day", tags=tags)
+    if args.output is not None and args.output.endswith(".parquet"):
+        with _binary(args) as binary:
+            files.to_parquet(export, version, binary)
+    else:
+        with _text(args) as target:
+            target.writelines(files.lines(export, version))
+    if export.left_out:
+        print(f"{export.left_out:,} calls have no known cost and no row:", file=sys.stderr)
+        for reason, calls in export.unpriced:
+            print(f"  {calls:,}: {reason or 'no reason was recorded'}", file=sys.stderr)
+    if export.lost:
+        print(f"{export.lost:,} calls were lost while the ledger could not be written", file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def _text(args: argparse.Namespace) -> Iterator[IO[str]]:
+    if args.output is None:
+        yield sys.stdout
+        return
+    with _writable(args.output) as path, path.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+@contextmanager
+def _binary(args: argparse.Namespace) -> Iterator[IO[bytes]]:
+    if args.output is None:
+        if sys.stdout.isatty():
+            raise ConfigurationError("Parquet is not for a terminal: add --output FILE.parquet, or pipe it")
+        yield cast("IO[bytes]", sys.stdout.buffer)
+        return
+    with _writable(args.output) as path, path.open("wb") as file:
+        yield file
+
+
+@contextmanager
+def _writable(name: str) -> Iterator[Path]:
+    """The file to write. Raises ConfigurationError for one that cannot be, or is a ledger: no answer replaces one."""
+    path = Path(name)
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(16) == b"SQLite format 3\0":
+                    raise ConfigurationError(f"--output {name} is an SQLite file, perhaps a ledger: name another file")
+        yield path
+    except OSError as error:
+        raise ConfigurationError(f"--output {name}: {error.strerror or error}") from None

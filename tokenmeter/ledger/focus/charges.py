@@ -1,0 +1,203 @@
+"""Charges of a ledger as FOCUS rows: one per period, SKU, unit price and set of tags.
+
+A SKU is a provider, a model and a component. Periods are hours or days on the provider's clock, within the month of
+that clock, which is the billing period. Amounts are exact and in the currency that the provider bills; the sums per
+currency are those of the ledger to the last digit. What the vendor has not billed yet is provisional: `InvoiceId` is
+null, and `BilledCost` is what the ledger expects.
+
+A call whose cost is the vendor's own figure has no charges: it is a row with the meter `call`, priced by the unit of
+the currency. A call without a known cost has no row, since a cost of FOCUS is never null and unknown is not 0: such
+calls are counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tokenmeter.components import component_of, field_of
+from tokenmeter.ledger.focus.columns import unit_name
+from tokenmeter.ledger.focus.list_price import ListPrice, divided, list_prices
+from tokenmeter.ledger.focus.row import WHOLE, ChargeKey, ChargeSums, FocusRow, provider_of, row_of
+from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.ledger.report.selection import Question, count_lost, select, unpriced_reasons
+from tokenmeter.money import EXACT, plain
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["FocusExport", "export"]
+
+
+_MILLION: Final = Decimal(1_000_000)
+_ONE: Final = Decimal(1)
+_ZERO: Final = Decimal(0)
+_COLUMNS: Final = (
+    "ended_us", "provider", "model", "request_model", "region", "service_tier", "usage_source", "usage_sources",
+    "usage_ranges", "amount", "currency", "list_amount", "charges", "rate_id", "dating", "confidence", "book",
+    "covered_by", "cost_source", "tags", "input_tokens", "output_tokens",
+)  # fmt: skip
+_TOTALS: Final = ("input_tokens", "output_tokens")
+
+
+class _Line(NamedTuple):
+    """A charge of one call in units of pricing."""
+
+    component: str
+    consumed: Decimal
+    consumed_unit: str
+    quantity: Decimal
+    unit: str
+    price: Decimal
+    amount: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class FocusExport:
+    """The charges by row, and what they leave out: calls without a known cost (by reason) and calls that were lost.
+
+    Rows are made when they are read, since a row has many more columns than what is summed.
+    """
+
+    charges: Sequence[tuple[ChargeKey, ChargeSums]]
+    period: str
+    unpriced: tuple[tuple[str | None, int], ...] = ()
+    lost: int = 0
+
+    def __iter__(self) -> Iterator[FocusRow]:
+        return (row_of(key, sums, self.period) for key, sums in self.charges)
+
+    @property
+    def rows(self) -> list[FocusRow]:
+        """All rows at once."""
+        return list(self)
+
+    @property
+    def left_out(self) -> int:
+        """How many calls have no row because their cost is not known."""
+        return sum(calls for _, calls in self.unpriced)
+
+
+def export(path: str, question: Question, *, period: str = "day", tags: Iterable[str] | None = None) -> FocusExport:
+    """The charges of the calls that the question selects, in periods of a `day` or an `hour`.
+
+    `tags` names the tags that rows are kept apart by; None is all of them. Raises LedgerError for a file that cannot
+    be read, ConfigurationError for a tag in a condition that no call has.
+    """
+    kept = None if tags is None else frozenset(tags)
+    with select(path, question) as (connection, where, values):
+        sums = _sums(connection, where, values, period, kept)
+        unpriced = unpriced_reasons(connection, where, values)
+        lost = count_lost(connection, question)
+    charges = sorted(sums.items(), key=lambda item: _order(item[0]))
+    return FocusExport(charges=charges, period=period, unpriced=tuple(unpriced), lost=lost)
+
+
+def _order(key: ChargeKey) -> tuple[Any, ...]:
+    return tuple((value is None, value) if not isinstance(value, Decimal) else (False, value) for value in key)
+
+
+def _sums(
+    connection: sqlite3.Connection, where: str, values: list[Any], period: str, kept: frozenset[str] | None
+) -> dict[ChargeKey, ChargeSums]:
+    found: dict[ChargeKey, ChargeSums] = {}
+    query = f"SELECT {', '.join(_COLUMNS)} FROM calls WHERE {where} AND amount IS NOT NULL"  # noqa: S608
+    for call in connection.execute(query, values):
+        for key, line, listed, bounds in _charges(call, period, kept):
+            found.setdefault(key, ChargeSums()).add(line.consumed, line.quantity, line.amount, listed.cost, bounds)
+    return found
+
+
+def _charges(
+    call: sqlite3.Row, period: str, kept: frozenset[str] | None
+) -> Iterator[tuple[ChargeKey, _Line, ListPrice, tuple[Decimal, Decimal]]]:
+    amount, currency = Decimal(call["amount"]), call["currency"] or "XXX"
+    lines = [_line(charge) for charge in json.loads(call["charges"] or "[]")]
+    rest = amount
+    for line in lines:
+        rest = EXACT.subtract(rest, line.amount)
+    if rest or not lines:  # the vendor's own figure, or nothing that was counted: the call as a whole
+        lines.append(_Line(WHOLE, _ONE, "Calls", rest, currency, _ONE, rest))
+    listed = None if call["list_amount"] is None else Decimal(call["list_amount"])
+    prices = list_prices([(line.quantity, line.price, line.amount) for line in lines], amount, listed)
+    provider = call["provider"] or "unknown"
+    start = _period_start(period, provider_of(provider)[1], call["ended_us"] // 900_000_000)
+    sources, ranges = json.loads(call["usage_sources"] or "{}"), json.loads(call["usage_ranges"] or "{}")
+    shared = (
+        currency, call["rate_id"], call["region"], call["service_tier"], call["cost_source"], call["dating"],
+        call["confidence"], call["book"], call["covered_by"], _tags(call["tags"], kept),
+    )  # fmt: skip
+    for line, price in zip(lines, prices, strict=True):
+        measured = _measured(line)
+        source = sources.get(measured, call["usage_source"])
+        yield (
+            _key(start, provider, call["model"] or call["request_model"] or "unknown", line, price, source, shared),
+            line,
+            price,
+            _bounds(line, ranges.get(measured), call[measured] if measured in _TOTALS else None),
+        )
+
+
+def _key(
+    start: int, provider: str, model: str, line: _Line, listed: ListPrice, source: str, shared: tuple[Any, ...]
+) -> ChargeKey:
+    currency, rate_id, region, tier, *rest = shared
+    price = line.price.normalize(EXACT)
+    list_price = None if listed.unit is None else listed.unit.normalize(EXACT)
+    return ChargeKey(
+        start, provider, model, line.component, line.consumed_unit, line.unit, price, list_price, listed.basis,
+        currency, rate_id, region, tier, source, *rest,
+    )  # fmt: skip
+
+
+def _line(charge: dict[str, Any]) -> _Line:
+    """Tokens are priced by the million, as vendors' lists are; other units by the number that the price is for."""
+    component, consumed = charge["component"], Decimal(charge["quantity"])
+    rate, per, unit = Decimal(charge["rate"]), Decimal(charge["per"]), unit_name(charge["component"])
+    if unit == "Tokens":
+        by_million = divided(EXACT.multiply(rate, _MILLION), per)
+        if by_million is not None:
+            rate, per = by_million, _MILLION
+    quantity = divided(consumed, per)
+    if quantity is None:  # a price for three of something
+        quantity, rate, per = consumed, EXACT.divide(rate, per), _ONE
+    name = unit if per == 1 else f"{plain(per)} {unit}"
+    return _Line(component, consumed, unit, quantity, name, rate, Decimal(charge["amount"]))
+
+
+def _measured(line: _Line) -> str:
+    """The field of the usage that says where the quantity comes from."""
+    component = component_of(line.component)
+    if line.component == WHOLE:
+        return ""
+    return field_of(line.component).usage if component is None or component.unit == "{token}" else component.usage
+
+
+def _bounds(line: _Line, bounds: list[int] | None, total: int | None) -> tuple[Decimal, Decimal]:
+    """Low and high of the quantity. The range of a total holds for the part of it that is billed here."""
+    if bounds is None:
+        return line.consumed, line.consumed
+    billed_apart = _ZERO if total is None else EXACT.subtract(Decimal(total), line.consumed)
+    low, high = (max(EXACT.subtract(Decimal(bound), billed_apart), _ZERO) for bound in bounds)
+    return low, high
+
+
+@cache
+def _tags(text: str, kept: frozenset[str] | None) -> str:
+    tags: dict[str, Any] = json.loads(text)
+    chosen = {name: tags[name] for name in sorted(tags) if kept is None or name in kept}
+    return json.dumps(chosen, ensure_ascii=False, separators=(",", ":"))
+
+
+@cache
+def _period_start(period: str, zone: str, quarter: int) -> int:
+    """The start, in seconds, of the day or hour on a clock that holds a quarter of an hour since the epoch."""
+    local = Zone.named(zone).local(datetime.fromtimestamp(quarter * 900, UTC))
+    if period == "hour":
+        return quarter * 900 - local.minute * 60
+    return int(Zone.named(zone).midnight(local.year, local.month, local.day).timestamp())

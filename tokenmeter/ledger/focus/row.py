@@ -1,0 +1,155 @@
+"""One FOCUS row: what its charges have in common and add up to, as the columns of every version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from typing import Final, NamedTuple
+
+from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.money import EXACT
+from tokenmeter.providers.registry import load_providers
+
+__all__ = ["WHOLE", "ChargeKey", "ChargeSums", "FocusRow", "provider_of", "row_of"]
+
+FocusRow = dict[str, "str | Decimal | datetime | None"]
+"""One row, by column: null is None."""
+
+WHOLE: Final = "call"
+"""The meter of a cost that has no charges."""
+_ZERO: Final = Decimal(0)
+
+
+class ChargeKey(NamedTuple):
+    """What the charges of a row have in common."""
+
+    start: int
+    provider: str
+    model: str
+    component: str
+    consumed_unit: str
+    pricing_unit: str
+    price: Decimal
+    list_price: Decimal | None
+    basis: str
+    currency: str
+    rate_id: str | None
+    region: str | None
+    tier: str | None
+    source: str
+    cost_source: str | None
+    dating: str | None
+    confidence: str | None
+    book: str | None
+    covered_by: str | None
+    tags: str
+
+
+@dataclass(slots=True)
+class ChargeSums:
+    """What the charges of a row add up to."""
+
+    consumed: Decimal = _ZERO
+    quantity: Decimal = _ZERO
+    amount: Decimal = _ZERO
+    listed: Decimal = _ZERO
+    calls: int = 0
+    low: Decimal = _ZERO
+    high: Decimal = _ZERO
+
+    def add(
+        self, consumed: Decimal, quantity: Decimal, amount: Decimal, listed: Decimal, bounds: tuple[Decimal, Decimal]
+    ) -> None:
+        """Add one charge; `bounds` are low and high of what was consumed."""
+        self.consumed = EXACT.add(self.consumed, consumed)
+        self.quantity = EXACT.add(self.quantity, quantity)
+        self.amount = EXACT.add(self.amount, amount)
+        self.listed = EXACT.add(self.listed, listed)
+        self.low = EXACT.add(self.low, bounds[0])
+        self.high = EXACT.add(self.high, bounds[1])
+        self.calls += 1
+
+
+@cache
+def provider_of(name: str) -> tuple[str, str]:
+    """The display name and the time zone of a provider; of one that is not known its id and UTC."""
+    found = load_providers().get(name)
+    return (name, "UTC") if found is None else (found.name, found.timezone)
+
+
+def _period(start: int, period: str, zone: Zone) -> tuple[datetime, datetime, datetime, datetime]:
+    """Begin and end of the charge period and of the month that holds it, in UTC."""
+    begin = datetime.fromtimestamp(start, UTC)
+    local = zone.local(begin)
+    end = begin + timedelta(hours=1)
+    if period == "day":
+        after = (local + timedelta(days=1)).date()
+        end = zone.midnight(after.year, after.month, after.day).astimezone(UTC)
+    following = (local.replace(day=1) + timedelta(days=32)).date()
+    month = zone.midnight(local.year, local.month, 1).astimezone(UTC)
+    return begin, end, month, zone.midnight(following.year, following.month, 1).astimezone(UTC)
+
+
+def row_of(key: ChargeKey, sums: ChargeSums, period: str) -> FocusRow:
+    """The row, with the columns of all versions; those that are not there are null."""
+    name, zone = provider_of(key.provider)
+    begin, end, month, month_end = _period(key.start, period, Zone.named(zone))
+    sku = f"{key.provider}/{key.model}/{key.component}"
+    estimated = key.source != "reported"
+    row: FocusRow = {
+        "BilledCost": sums.amount,
+        "BillingAccountId": f"{key.provider}:unknown",
+        "BillingAccountType": "API account",
+        "BillingCurrency": key.currency,
+        "BillingPeriodEnd": month_end,
+        "BillingPeriodStart": month,
+        "ChargeCategory": "Usage",
+        "ChargeDescription": f"{key.model} {key.component}",
+        "ChargeFrequency": "Usage-Based",
+        "ChargePeriodEnd": end,
+        "ChargePeriodStart": begin,
+        "ConsumedQuantity": sums.consumed,
+        "ConsumedUnit": key.consumed_unit,
+        "ContractedCost": sums.amount,
+        "ContractedUnitPrice": key.price,
+        "EffectiveCost": sums.amount,
+        "HostProviderName": name,
+        "InvoiceIssuerName": name,
+        "ListCost": sums.listed,
+        "ListUnitPrice": key.list_price,
+        "PricingCategory": "Dynamic" if key.component == WHOLE else "Standard",
+        "PricingCurrency": key.currency,
+        "PricingCurrencyContractedUnitPrice": key.price,
+        "PricingCurrencyEffectiveCost": sums.amount,
+        "PricingCurrencyListUnitPrice": key.list_price,
+        "PricingQuantity": sums.quantity,
+        "PricingUnit": key.pricing_unit,
+        "ProviderName": name,
+        "PublisherName": name,
+        "RegionId": key.region,
+        "RegionName": key.region,
+        "ServiceCategory": "AI and Machine Learning",
+        "ServiceName": f"{name} API",
+        "ServiceProviderName": name,
+        "ServiceSubcategory": "Generative AI",
+        "SkuId": sku,
+        "SkuMeter": key.component,
+        "SkuPriceId": f"{key.rate_id or f'{key.provider}/{key.model}'}#{key.component}",
+        "Tags": key.tags,
+        "x_Provider": key.provider,
+        "x_Model": key.model,
+        "x_Calls": Decimal(sums.calls),
+        "x_UsageSource": key.source,
+        "x_ConsumedQuantityLow": sums.low if estimated else None,
+        "x_ConsumedQuantityHigh": sums.high if estimated else None,
+        "x_CostSource": key.cost_source,
+        "x_ListCostBasis": key.basis,
+        "x_PriceDating": key.dating,
+        "x_PriceConfidence": key.confidence,
+        "x_PriceBook": key.book,
+        "x_ServiceTier": key.tier,
+        "x_CoveredBy": key.covered_by,
+    }
+    return row

@@ -1,0 +1,167 @@
+"""Statistics over the calls of a group: sums, percentiles and extremes of a cost, a duration or tokens.
+
+A percentile is the value of a call of the group (nearest rank), so money stays exact. SQLite sorts, on disk where a
+group is large. Calls that do not know the number are left out of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tokenmeter.components import component_of
+from tokenmeter.errors import ConfigurationError
+from tokenmeter.ledger.report.columns import NUMBERS
+from tokenmeter.money import EXACT, plain
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["Stat", "Value", "measured", "parse_stats"]
+
+_MEASURES: Final[dict[str, str]] = {**NUMBERS, "cache_saved": "cache_saved(charges, cache_read_input_tokens)"}
+_MONEY: Final = frozenset({"cost", "vendor_cost", "list_cost", "cache_saved"})
+_PERCENTILE: Final = re.compile(r"p([0-9]{1,2}|100)")
+_NAMED: Final = {"min": 0, "median": 50, "max": 100}
+
+Value = Decimal | int | float | None
+
+
+class Stat(NamedTuple):
+    """One statistic of one number; `percent` is None for the sum."""
+
+    name: str
+    measure: str
+    percent: int | None
+
+    @property
+    def money(self) -> bool:
+        """Whether it is an amount in the currency of the row."""
+        return self.measure in _MONEY
+
+    @property
+    def label(self) -> str:
+        """Its name in columns and JSON: `cost_p95`."""
+        return f"{self.measure}_{self.name}"
+
+
+def parse_stats(text: str) -> tuple[Stat, ...]:
+    """Read `sum,p50,p95,max,p95:duration`: of the cost unless a number is named. Raises ConfigurationError."""
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, measure = part.partition(":")
+        measure = measure or "cost"
+        percentile = _PERCENTILE.fullmatch(name)
+        if measure not in _MEASURES:
+            raise ConfigurationError(
+                f"--stat: {measure!r} is not a number of a call; it is one of {', '.join(_MEASURES)}"
+            )
+        if percentile is None and name != "sum" and name not in _NAMED:
+            raise ConfigurationError(f"--stat: {name!r} is not sum, min, median, max or p0 to p100")
+        percent = int(percentile[1]) if percentile else _NAMED.get(name)
+        found.append(Stat(name, measure, percent))
+    return tuple(dict.fromkeys(found))
+
+
+def measured(
+    connection: sqlite3.Connection, keys: Sequence[str], where: str, values: Sequence[Any], stats: Sequence[Stat]
+) -> dict[tuple[Any, ...], dict[str, Value]]:
+    """The statistics of each group and currency: `(*keys, currency)` to label to value; None where no call knows.
+
+    `keys` and `where` are SQL of this package with their `values` bound in that order.
+    """
+    connection.create_function("cache_saved", 2, _cache_saved, deterministic=True)
+    connection.create_function("sortable", 1, _sortable, deterministic=True)
+    answer: dict[tuple[Any, ...], dict[str, Value]] = {}
+    for measure in dict.fromkeys(stat.measure for stat in stats):
+        wanted = [stat for stat in stats if stat.measure == measure]
+        for group, label, value in _of_measure(connection, keys, where, values, measure, wanted):
+            answer.setdefault(group, {})[label] = value
+    return answer
+
+
+def _of_measure(
+    connection: sqlite3.Connection, keys: Sequence[str], where: str, values: Sequence[Any], measure: str,
+    wanted: Sequence[Stat],
+) -> list[tuple[tuple[Any, ...], str, Value]]:  # fmt: skip
+    money = measure in _MONEY
+    names = [*(f"k{number}" for number in range(len(keys))), "currency"]
+    selected = ", ".join([*(f"{key} AS {name}" for key, name in zip(keys, names, strict=False)), "currency"])
+    by = ", ".join(names)
+    calls = f"SELECT {selected}, {_MEASURES[measure]} AS x FROM calls WHERE {where}"  # noqa: S608
+    found: list[tuple[tuple[Any, ...], str, Value]] = []
+    for stat in wanted:
+        if stat.percent is None:
+            total = "exact_sum(x)" if money else "sum(x)"
+            query = f"SELECT {by}, {total} FROM ({calls}) GROUP BY {by}"  # noqa: S608
+            found += [(_group(row), stat.label, _value(row[-1], money)) for row in connection.execute(query, values)]
+    ranks = {stat.label: f"max(1, (m * {stat.percent} + 99) / 100)" for stat in wanted if stat.percent is not None}
+    if ranks:
+        order = "sortable(x)" if money else "x"
+        query = (
+            f"SELECT {by}, {', '.join(f'n = {rank}' for rank in ranks.values())}, x FROM ("  # noqa: S608
+            f"SELECT {by}, x, row_number() OVER (PARTITION BY {by} ORDER BY {order}) AS n, "
+            f"count(*) OVER (PARTITION BY {by}) AS m FROM ({calls}) WHERE x IS NOT NULL"
+            f") WHERE {' OR '.join(f'n = {rank}' for rank in ranks.values())}"
+        )
+        for row in connection.execute(query, values):
+            group = tuple(row)[: len(names)]
+            hits = tuple(row)[len(names) : -1]
+            found += [
+                (_text(group), label, _value(row[-1], money)) for label, hit in zip(ranks, hits, strict=True) if hit
+            ]
+    return found
+
+
+def _group(row: sqlite3.Row) -> tuple[Any, ...]:
+    return _text(tuple(row)[:-1])
+
+
+def _text(group: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(None if key is None else str(key) for key in group)
+
+
+def _value(value: Any, money: bool) -> Value:
+    return Decimal(value) if money and value is not None else value
+
+
+def _sortable(amount: str) -> str:
+    """A text that sorts as the number does: sign, then digits of one width before the point."""
+    number = Decimal(amount)
+    text = plain(abs(number))
+    whole, _, fraction = text.partition(".")
+    digits = f"{whole:0>60}.{fraction}"
+    if number >= 0:
+        return f"1{digits}"
+    return "0" + digits.translate(_COMPLEMENT) + "~"
+
+
+_COMPLEMENT: Final = str.maketrans("0123456789", "9876543210")
+
+
+def _cache_saved(charges: str | None, cached: int | None) -> str | None:
+    """What the cache took off one call: its cached input at the price of fresh input, less what it cost.
+
+    None where that is not known: the usage does not tell what was read from a cache, the call is not priced by
+    charges, or it read everything from the cache.
+    """
+    if charges is None or cached is None:
+        return None
+    lines = {line["component"]: line for line in json.loads(charges)}
+    saved = Decimal(0)
+    for name, line in lines.items():
+        component = component_of(name)
+        if component is None or ("cache_read" not in name and not name.startswith("cache_write")):
+            continue
+        fresh = lines.get(component.within or "input")
+        if fresh is None or fresh["per"] != line["per"]:
+            return None
+        full = EXACT.multiply(Decimal(line["quantity"]), Decimal(fresh["rate"]))
+        try:
+            saved = EXACT.add(saved, EXACT.subtract(EXACT.divide(full, Decimal(line["per"])), Decimal(line["amount"])))
+        except ArithmeticError:
+            return None
+    return plain(saved)
