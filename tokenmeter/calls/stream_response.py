@@ -185,7 +185,8 @@ class StreamReading(Reading):
     def _read_to_the_end(self) -> None:
         if self._hand_fed:
             return
-        self._read_in_full(self._kept.pieces())
+        kept = self._kept
+        self._read_in_full((*kept.release(), kept.decoded(kept.take())))
         if self._splitter is not None:
             self._feed(self._splitter.close())
 

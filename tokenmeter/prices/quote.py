@@ -47,8 +47,8 @@ class Quote:
         self._make, self._windows = make, windows
         self._resolved: dict[tuple[int, ...], Resolved | str] = {}
 
-    def price(self, usage: Usage, at: datetime, instant: float) -> Cost:
-        """The cost of a usage at an instant this quote is good for."""
+    def price(self, usage: Usage, at: datetime | int, instant: float) -> Cost:
+        """The cost of a usage at an instant this quote is good for, `at` as `Cost` takes it."""
         windows = self._windows
         state = tuple([window.state(instant) for window in windows]) if windows else ()
         resolved = self._resolved.get(state)
@@ -101,5 +101,5 @@ class Quote:
         unknown = ("calendar_unknown",) if any(one & UNKNOWN for one in state) else ()
         return rate, list_rate, self.flags + flags + unknown
 
-    def _unpriced(self, at: datetime, reason: str) -> Cost:
+    def _unpriced(self, at: datetime | int, reason: str) -> Cost:
         return Cost(self.offer, "unpriced", None, (), at, self.flags, reason, self.covered_by)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._support.guard import guard
+from tokenmeter._support.guard import absorbed
 from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
@@ -83,7 +83,7 @@ def _async_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., A
 
 
 def _answered(call: OpenCall, sending: RequestInFlight, response: Any, stream: bool, tee: type[BodyTee]) -> None:
-    with guard("noting an attempt"):
+    try:
         if not sending.answered(call, response.status_code, request_id(response.headers.raw)):
             return
         if stream and not response.is_stream_consumed:
@@ -92,6 +92,9 @@ def _answered(call: OpenCall, sending: RequestInFlight, response: Any, stream: b
         call.reading = read_whole(call, response.headers.get("content-type", ""), response.content)
         if sending.owns or ends_now(call):
             call.lifecycle.settle(call, End.COMPLETE)
+    except BaseException as error:
+        if not absorbed("noting an attempt", error):
+            raise
 
 
 def _listen(response: Any, call: OpenCall, tee: type[BodyTee]) -> None:
