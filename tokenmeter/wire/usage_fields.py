@@ -1,7 +1,6 @@
 """Picks the declared figures out of a usage object, in one pass.
 
-`Fields` is compiled from the paths that a wire format declares; `pick` gives what it found as `Found`. Objects that
-hold plain token counts alone, as nearly all do, are read by `PlainCounts`.
+`Fields` is compiled from the paths that a wire format declares; `pick` gives what it found as `Found`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from tokenmeter._support.bounded import BoundedDict
 from tokenmeter.usage import TOKEN_FIELDS
 
 __all__ = ["Fields", "Found"]
@@ -18,7 +16,6 @@ __all__ = ["Fields", "Found"]
 _STEP: Final = re.compile(r"([^.\[\]]+)(?:\[([^\]=]*)(?:=([^\]]*))?\])?")
 _PLAIN: Final = frozenset((*TOKEN_FIELDS, "total"))
 _UNKNOWN_MOST: Final = 50
-_SHAPES_MOST: Final = 256
 _ELEMENTS_MOST: Final = 200  # of a list inside a usage object: modalities, iterations, models
 
 
@@ -80,60 +77,6 @@ _Step = tuple[str | None, int, "_Table | _List | None"]
 _Table = dict[str, _Step | str]
 
 
-class PlainCounts:
-    """Objects of one table that hold known token counts alone, read by the names they have, in their order.
-
-    A vendor's usage objects have nearly always the same names in the same order: what each of them means is looked up
-    once for all of them.
-    """
-
-    __slots__ = ("_plans", "_table")
-
-    def __init__(self, table: _Table) -> None:
-        self._table = table
-        self._plans: BoundedDict[tuple[str, ...], tuple[str | PlainCounts | None, ...]] = BoundedDict(_SHAPES_MOST)
-
-    def read(self, node: dict[str, Any], into: dict[str, Any]) -> bool:
-        """Add the counts of an object; false where there is anything else to it: then `into` is of no use."""
-        names = tuple(node)
-        plan = self._plans.get(names)
-        if plan is None:
-            plan = self._plans.put(names, self._plan(names))
-        if not plan:
-            return not names
-        for step, value in zip(plan, node.values(), strict=True):
-            if type(value) is int:
-                if type(step) is str:
-                    if step in into:
-                        return False
-                    into[step] = value
-                elif step is not None:
-                    return False
-            elif (
-                value is not None
-                and step is not None
-                and (type(value) is not dict or isinstance(step, str) or not step.read(value, into))
-            ):
-                return False
-        return True
-
-    def _plan(self, names: tuple[str, ...]) -> tuple[str | PlainCounts | None, ...]:
-        """What each name means: a component, an object, or nothing that is counted; empty where there is more to it."""
-        plan: list[str | PlainCounts | None] = []
-        for name in names:
-            step = self._table.get(name)
-            if step is None:
-                return ()
-            component, _, below = (step, 0, None) if isinstance(step, str) else step
-            if below is None and (component is None or component in _PLAIN):
-                plan.append(component)
-            elif component is None and isinstance(below, dict):
-                plan.append(PlainCounts(below))
-            else:
-                return ()
-        return tuple(plan)
-
-
 class Fields:
     """The declared fields of one usage object, compiled.
 
@@ -141,7 +84,7 @@ class Fields:
     counted. `pick(usage)` is the pass; `open_` objects hold other things too, so their unknown fields are not said.
     """
 
-    __slots__ = ("_open", "_plain", "_root")
+    __slots__ = ("_open", "_root")
 
     def __init__(self, counts: Mapping[str, str], info: Iterable[str] = (), *, open_: bool = False) -> None:
         self._root: _Table = {}
@@ -154,7 +97,6 @@ class Fields:
         for path in info:
             self._declare(path, None, 0)
         _simplify(self._root, frozenset(name for name, times in seen.items() if times == 1 and name in _PLAIN))
-        self._plain = PlainCounts(self._root)
 
     def _declare(self, path: str, component: str | None, rank: int) -> None:
         table: dict[str, Any] = self._root
@@ -176,9 +118,7 @@ class Fields:
     def pick(self, usage: dict[str, Any]) -> Found:
         """Read every declared field of a usage object."""
         found = Found()
-        if not self._plain.read(usage, found.values):
-            found.values.clear()
-            self._read(usage, self._root, "", found)
+        self._read(usage, self._root, "", found)
         return found
 
     def _read(self, node: dict[str, Any], table: _Table, prefix: str, found: Found) -> None:
