@@ -16,7 +16,7 @@ from tokenmeter.record import NOT_REPORTED, End
 from tokenmeter.usage import Usage
 from tokenmeter.wire.extract import Extracted, extract, reader_for
 from tokenmeter.wire.extracted import RUNNING, added_up
-from tokenmeter.wire.parsed_answer import parsed_answers
+from tokenmeter.wire.parsed_answer import ParsedAnswers, parsed_answers
 from tokenmeter.wire.request_body import exceeds
 
 if TYPE_CHECKING:
@@ -184,11 +184,12 @@ class BodyReading(Reading):
         self._model = model
         self._parsed: object = None
 
+    _answers: ParsedAnswers | None = None
     _facts: Facts | None = None
 
     def note_parsed(self, answer: object) -> None:
         """Note what the SDK has made of the body, which need not be parsed again then. Nothing of it is kept."""
-        answers = parsed_answers(self._provider, self._api) if self._decode is None else None
+        self._answers = answers = parsed_answers(self._provider, self._api)
         self._facts = answers.facts(answer) if answers is not None else None
 
     @property
@@ -201,6 +202,8 @@ class BodyReading(Reading):
 
     def fold(self) -> None:
         """Past 1 MB, keep the head and the tail."""
+        if not self.chunks:
+            return
         if self._decode is not None:
             with guard("decoding a body"):
                 self._head += self._decode(b"".join(self.chunks))
@@ -213,9 +216,8 @@ class BodyReading(Reading):
     def usage(self, end: End) -> tuple[Usage, str | None]:
         self.fold()
         body = self._head
-        if self._facts is not None:
-            answers = parsed_answers(self._provider, self._api)
-            said = answers.read(body, self._facts) if answers is not None else None
+        if self._answers is not None and self._facts is not None:
+            said = self._answers.read(body, self._facts)
             if said is not None:
                 return self._took(said)
         if len(body) > _BIG_BODY:

@@ -90,15 +90,13 @@ def settled_attributes(answer: Attributes, record: Record, *, names: Mapping[str
 class SettledForm:
     """The attributes that settled calls of one form share (`calls/usual_call.py`), learnt from the first of them."""
 
-    __slots__ = ("_covered_by", "_names", "_offer", "_operation", "_shared", "_status", "export_estimates")
+    __slots__ = ("_covered_by", "_offer", "_shared", "_status", "_tokens")
 
     def __init__(
         self, first: Record, attributes: Attributes, names: Mapping[str, str], *, export_estimates: bool
     ) -> None:
         own: Attributes = dict.fromkeys(_OF_ONE)
-        self._names = names
-        self._operation = first.operation
-        self.export_estimates = export_estimates
+        self._tokens = tuple(names.get(field) or semconv.OTHER_USAGE + field for field in TOKEN_FIELDS)
         usage_attributes(own, first.usage, first.operation, names, export_estimates)
         self._shared = {name: value for name, value in attributes.items() if name not in own}
         cost = first.cost
@@ -122,7 +120,9 @@ class SettledForm:
             answer[semconv.TIME_TO_FIRST_CHUNK] = record.time_to_first_chunk
         if record.scope:
             _add_scope(answer, record.scope)
-        usage_attributes(answer, record.usage, self._operation, self._names, self.export_estimates)
+        for name, tokens in zip(self._tokens, _tokens_of(record.usage), strict=False):
+            if tokens is not None:
+                answer[name] = tokens if -_INT64 <= tokens < _INT64 else str(tokens)
         _add_amounts(answer, record.cost)
         return answer
 

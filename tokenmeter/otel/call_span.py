@@ -125,14 +125,14 @@ class LateSpan(Attachable):
         """The span as others see it."""
         span = self._span
         if span is None:
-            with _making:
+            with _making.lock:
                 span = self._span
                 if span is None:
                     span = self._span = self._began.span(self._parent)
         return span
 
     def _decided(self) -> tuple[str | None, str | None]:
-        with _making:
+        with _making.lock:
             if self._span is None and self._handover.possible:
                 began = self._began
                 self._identity = identity = self._handover.identity(began.name, self._parent, began.attributes)
@@ -155,13 +155,7 @@ class _Making:
         on_fork(self)
 
     def forked(self) -> None:
-        self._lock = threading.RLock()  # processors and samplers run under it, and may meter a call
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *raised: object) -> None:
-        self._lock.release()
+        self.lock = threading.RLock()  # processors and samplers run under it, and may meter a call
 
 
 _making: Final = _Making()

@@ -169,7 +169,7 @@ class CallSpans:
     def settled(self, record: Record) -> Attributes:
         """The attributes that a span of ours gets when its call has settled."""
         form = record._form
-        if form is None or self.dialects or self._exchange is not None:
+        if form is None or self.dialects or self._exchange is not None or record.operation == semconv.EMBEDDINGS:
             return self._settled(record)
         try:
             known = form.notes.get(_NOTE)

@@ -113,7 +113,7 @@ class Accumulator:
                 try:
                     if record._form is None or not ours or not self._fold_usual(record, usual, folded):
                         self._fold_one(record, ours, folded)
-                except BaseException as error:  # noqa: BLE001 - the guard decides
+                except BaseException as error:
                     if not absorbed("summing a call", error):
                         raise
                     add(self._overflowing().tables, ("failures",), 1)
