@@ -25,7 +25,7 @@ class Quote:
     """The answer to one form of request from `since` until `until`: rates by the state of its windows, or a reason."""
 
     __slots__ = (
-        "_make", "_resolved", "_stale_from", "_windows", "covered_by", "flags", "offer", "reason", "since", "until",
+        "_make", "_older", "_resolved", "_stale_from", "_windows", "covered_by", "flags", "offer", "reason", "since", "until",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +46,7 @@ class Quote:
         self.offer, self.reason, self.covered_by, self.flags = offer, reason, covered_by, flags
         self._make, self._windows = make, windows
         self._resolved: dict[tuple[int, ...], Resolved | str] = {}
+        self._older: dict[date, Offer] = {}
 
     def price(self, usage: Usage, at: datetime | int, instant: float) -> Cost:
         """The cost of a usage at an instant this quote is good for, `at` as `Cost` takes it."""
@@ -87,7 +88,10 @@ class Quote:
             return self.offer, flags
         if self._stale_from is not None and instant >= self._stale_from(oldest) and STALE not in flags:
             flags += (STALE,)
-        return self.offer.seen_on(oldest), flags
+        offer = self._older.get(oldest)
+        if offer is None:
+            offer = self._older[oldest] = self.offer.seen_on(oldest)
+        return offer, flags
 
     def _decide(self, state: tuple[int, ...]) -> Resolved | str:
         if self._make is None:
