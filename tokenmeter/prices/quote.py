@@ -25,7 +25,8 @@ class Quote:
     """The answer to one form of request from `since` until `until`: rates by the state of its windows, or a reason."""
 
     __slots__ = (
-        "_make", "_older", "_resolved", "_stale_from", "_windows", "covered_by", "flags", "offer", "reason", "since", "until",
+        "_make", "_older", "_resolved", "_stale_from", "_windows", "covered_by", "flags", "offer", "reason", "since",
+        "until",
     )  # fmt: skip
 
     def __init__(
