@@ -54,6 +54,7 @@ ELSEWHERE = {
     "tokens/requests/typescript": "tokens/requests/test_tools",
     "wire/extracted": "wire/test_growing_usage",
     "wire/totals": "wire/test_falsified_answers",
+    "wire/usage_fields": "wire/test_usage_reader",
     "wire/usage_values": "wire/test_extract",
     # Parts of the provider server, seen by the SDKs that talk to it.
     "testing/ask": "testing/test_server",

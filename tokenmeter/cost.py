@@ -8,7 +8,7 @@ prices in force, which `prices/book.py` finds. A `Cost` keeps its charges as pla
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
@@ -18,12 +18,19 @@ from tokenmeter.money import EXACT, Money, plain
 if TYPE_CHECKING:
     from tokenmeter.usage import Usage
 
-__all__ = ["STALE", "Charge", "Cost", "CostSource", "Line", "Offer", "Price", "Status", "Tariff"]
+__all__ = ["STALE", "Charge", "Cost", "CostSource", "Line", "Offer", "Price", "Status", "Tariff", "instant_of"]
 
 Status = Literal["priced", "free", "unpriced"]
 CostSource = Literal["book", "vendor"]
 STALE: Final = "stale"
 """The flag of a cost whose price no source has shown for long."""
+
+
+def instant_of(ns: int) -> datetime:
+    """Nanoseconds since the epoch as an instant (UTC), cut to microseconds."""
+    # Computed in integers: a float of seconds would lose the last digits.
+    seconds, rest = divmod(ns, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
 
 
 def _quoted(text: str | None) -> str:
@@ -180,7 +187,7 @@ class Cost:
         status: Status,
         amount: Decimal | None,
         lines: tuple[Line, ...],
-        at: datetime,
+        at: datetime | int,
         flags: tuple[str, ...] = (),
         reason: str | None = None,
         covered_by: str | None = None,
@@ -188,14 +195,14 @@ class Cost:
         basis: tuple[Tariff, Usage] | Decimal | None = None,
         source: CostSource = "book",
     ) -> None:
-        """`basis` is what the cost was made of, or its cache savings themselves."""
+        """`at` may be nanoseconds since the epoch; `basis` is what the cost was made of, or its cache savings."""
         self._source: CostSource = source
         self._basis = basis
         self._offer = offer
         self._status = status
         self._amount = amount
         self._lines = lines
-        self._at = at
+        self._at: datetime | int = at
         self._flags = flags
         self._reason = reason
         self._covered_by = covered_by
@@ -251,7 +258,7 @@ class Cost:
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """Values alone: the price tables of a process stay in it."""
-        _ = self.cache_saved
+        _ = self.cache_saved, self.at
         return None, {name: getattr(self, name) for name in self.__slots__}
 
     @property
@@ -325,7 +332,9 @@ class Cost:
     @property
     def at(self) -> datetime:
         """The instant priced."""
-        return self._at
+        if type(self._at) is int:
+            self._at = instant_of(self._at)
+        return self._at  # type: ignore[return-value]
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -364,7 +373,7 @@ class Cost:
             "confidence": offer.confidence,
             "list": offer.list,
             "last_seen": None if offer.last_seen is None else offer.last_seen.isoformat(),
-            "at": self._at.isoformat(),
+            "at": self.at.isoformat(),
             "book": offer.book,
             "covered_by": self._covered_by,
             "flags": [*self._flags],
@@ -406,14 +415,14 @@ class Cost:
         source = "" if self._source == "book" else f', "source": "{self._source}"'
         return (
             f'"status": "{self._status}", "cost": {amount}, "charges": [{charges}], {offer.shown}, '
-            f'"at": {quote(at if at is not None else self._at.isoformat())}, "book": {quote(offer.book)}, '
+            f'"at": {quote(at if at is not None else self.at.isoformat())}, "book": {quote(offer.book)}, '
             f'"covered_by": {quote(self._covered_by)}, "flags": [{", ".join(map(quote, self._flags))}], '
             f'"reason": {quote(self._reason)}{listed}{source}'
         )
 
     def _key(self) -> tuple[Any, ...]:
         return (
-            self._offer, self._status, self._amount, self.charges, self._at,
+            self._offer, self._status, self._amount, self.charges, self.at,
             self._flags, self._reason, self._covered_by, self._list_amount, self._source,
         )  # fmt: skip
 

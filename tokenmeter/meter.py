@@ -27,6 +27,7 @@ from tokenmeter.calls.context import HAND, TAGS, handing_on
 from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
 from tokenmeter.calls.routing import Routing
 from tokenmeter.calls.scope import SCOPE, Scope, ScopeBlock, TagsBlock
+from tokenmeter.calls.usual_call import UsualCalls
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.prices.arguments import check_usage, seller_of
 from tokenmeter.prices.components import check_params
@@ -118,6 +119,7 @@ class Tokenmeter:
             estimate=self.settings.estimate,
             calibrator=parts.calibrator,
             deferred=parts.deferred,
+            usual=UsualCalls(self._billing),
             clock=clock,
             monotonic=monotonic,
         )

@@ -10,10 +10,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from tokenmeter._support.empty import EMPTY
+from tokenmeter.cost import instant_of
 from tokenmeter.usage import Source, Usage
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Attempt(NamedTuple):
     @property
     def started_at(self) -> datetime:
         """When the request was sent (UTC)."""
-        return _instant(self.started_ns)
+        return instant_of(self.started_ns)
 
     @property
     def duration(self) -> float:
@@ -123,6 +124,8 @@ class Record:
     """Whose span the call has: own, enriched (another instrumentation's) or suppressed. Metrics follow it."""
     pricer: Callable[[Record], Cost] = field(repr=False)
     _cost: Cost | None = field(default=None, init=False, repr=False)
+    _form: Form | None = field(default=None, init=False, repr=False)
+    """What the record has in common with others, where it was made by what they have in common."""
 
     @classmethod
     def _make(cls, facts: dict[str, Any]) -> Record:
@@ -133,7 +136,7 @@ class Record:
 
     def _replace(self, **changes: Any) -> Record:
         """The same record with other values in some fields, priced anew."""
-        return Record._make({**self.__dict__, **changes, "_cost": None})
+        return Record._make({**self.__dict__, **changes, "_cost": None, "_form": None})
 
     @property
     def model(self) -> str | None:
@@ -159,12 +162,12 @@ class Record:
     @property
     def started_at(self) -> datetime:
         """When the call began (UTC)."""
-        return _instant(self.started_ns)
+        return instant_of(self.started_ns)
 
     @property
     def ended_at(self) -> datetime:
         """When the call ended (UTC)."""
-        return _instant(self.ended_ns)
+        return instant_of(self.ended_ns)
 
     @property
     def usage_source(self) -> Source:
@@ -175,6 +178,12 @@ class Record:
         if usage.sources or usage.input_tokens is None or usage.output_tokens is None:
             return usage.worst_source
         return usage.source  # of nearly every call, and `worst_source` costs ten times as much
+
+
+class Form(Protocol):
+    """What usual calls of one kind have in common; `notes` holds what each reader of records made of it."""
+
+    notes: dict[str, Any]
 
 
 class Sink(Protocol):
@@ -193,9 +202,3 @@ class Sink(Protocol):
 
     def close(self, timeout: float) -> None:
         """Flush, then close files and threads."""
-
-
-def _instant(ns: int) -> datetime:
-    # Microseconds are computed in integers: a float of seconds would lose the last digits.
-    seconds, rest = divmod(ns, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)

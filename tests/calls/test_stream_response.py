@@ -219,6 +219,17 @@ def test_the_text_is_counted_where_it_is_asked_for_though_usage_came() -> None:
     assert counted.tokens >= 3000
 
 
+@pytest.mark.parametrize("words", [3, 3000])
+def test_what_was_read_is_not_read_again(words: int) -> None:
+    reading = read(b"".join(map(event, [word("word ")] * words)), "openai.chat", [5000])
+    reading.usage(End.CLOSED_EARLY)
+    first = reading.output()
+    reading.usage(End.CLOSED_EARLY)
+    assert reading.output() == first
+    assert first is not None
+    assert first.tokens >= words
+
+
 def test_what_is_too_long_to_keep_is_folded_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(1)
     words = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=4000)) for _ in range(700)]

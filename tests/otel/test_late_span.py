@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_OFF,
     ALWAYS_ON,
+    DEFAULT_ON,
     Decision,
     ParentBased,
     Sampler,
@@ -36,6 +37,7 @@ from tokenmeter.usage import Usage
 PARENT = SpanContext(
     0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331, True, TraceFlags(3), TraceState([("vendor", "1")])
 )
+UNSAMPLED = SpanContext(PARENT.trace_id, PARENT.span_id, False, TraceFlags(0))
 
 
 class Watching(SimpleSpanProcessor):
@@ -113,6 +115,7 @@ def told(spans: Sequence[ReadableSpan], *, root: bool) -> list[dict[str, Any]]:
 
 CASES: Mapping[str, dict[str, Any]] = {
     "plain": {},
+    "the SDK's default": {"sampler": DEFAULT_ON},
     "limited in number": {"limits": SpanLimits(max_span_attributes=9)},
     "limited in length": {"limits": SpanLimits(max_span_attribute_length=5)},
     "dialects": {"dialects": ["openinference", "langfuse"]},
@@ -124,7 +127,7 @@ CASES: Mapping[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("end", [End.COMPLETE, End.ERROR])
-@pytest.mark.parametrize("parent", [None, PARENT])
+@pytest.mark.parametrize("parent", [None, PARENT, UNSAMPLED])
 @pytest.mark.parametrize("tags", [{}, {"team": "搜索", "n": "1"}, {f"t{n}": str(n) for n in range(150)}])
 @pytest.mark.parametrize("case", CASES)
 def test_an_exporter_sees_no_difference(

@@ -8,7 +8,7 @@ import pytest
 
 from tokenmeter import Usage
 from tokenmeter.wire.extract import extract
-from tokenmeter.wire.json_paths import Fields
+from tokenmeter.wire.usage_fields import Fields
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from tokenmeter._support.host_exceptions import is_of_host
 from tokenmeter._support.logs import Lines, logger, printable
 from tokenmeter.errors import TokenmeterError
 
-__all__ = ["describe", "guard", "let_through", "logger", "raise_failures", "report"]
+__all__ = ["absorbed", "describe", "guard", "let_through", "logger", "raise_failures", "report"]
 
 _seen: BoundedDict[tuple[str, type[BaseException]], None] = BoundedDict(1000)
 _seen_lock = threading.Lock()
@@ -63,6 +63,17 @@ def describe(error: BaseException) -> str:
     return "\n".join(lines)
 
 
+def absorbed(doing: str, error: BaseException) -> bool:
+    """What `guard` does with an error, for the path of every call, where a block costs more than a `try`.
+
+    Inside `except BaseException as error`: whether it ends here, logged; else it is to be raised again.
+    """
+    if _raising or getattr(error, "_tokenmeter_for_caller", False) or is_of_host(error):
+        return False
+    report(doing, error)
+    return True
+
+
 class guard:  # reads as a statement: `with guard("reading usage"):`
     """`with guard("reading usage"): ...` keeps any failure of the block from the host program."""
 
@@ -77,9 +88,4 @@ class guard:  # reads as a statement: `with guard("reading usage"):`
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if kind is None or error is None:
-            return False
-        if _raising or getattr(error, "_tokenmeter_for_caller", False) or is_of_host(error):
-            return False
-        report(self._doing, error)
-        return True
+        return error is not None and absorbed(self._doing, error)

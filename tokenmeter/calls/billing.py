@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tokenmeter.money import Money
     from tokenmeter.prices.book import Book
     from tokenmeter.prices.own_rates import OwnRates
+    from tokenmeter.prices.quote import Quote
 
 __all__ = ["Billing"]
 
@@ -108,6 +109,24 @@ class Billing:
         if cost.amount is None and record.provider is not None and not (cost.reason or "").startswith("no usage: "):
             self._warn_unpriced(record, cost)
         return cost
+
+    def quote(self, record: Record, cost: Cost) -> Quote | None:
+        """What the book prices calls such as this one by, and for how long; None where the book alone does not."""
+        if cost.amount is None or cost.source != "book" or record.vendor_cost is not None or record.provider is None:
+            return None
+        models = self._models
+        asked, answered = record.request_model or "", record.response_model
+        return self.book.quote(
+            record.provider,
+            models.get(asked, asked),
+            models.get(answered, answered) if answered is not None else None,
+            _price_params(record),
+            cost.at.timestamp(),
+        )
+
+    def bills_by_start(self, provider: str | None) -> bool:
+        """Whether a provider's price is that of a call's start; all others bill by its completion."""
+        return provider in self._clock_is_start
 
     def _beside_vendor(self, cost: Cost, record: Record, vendor: Money) -> Cost:
         """The book's cost or the vendor's, flagged where the two differ."""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 from tokenmeter._support.bounded import NAME_MOST, short_name
 from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.fork import on_fork
-from tokenmeter._support.guard import guard
+from tokenmeter._support.guard import absorbed, guard
 from tokenmeter._support.worker import worker
 from tokenmeter.calls.context import HANDING_ON, OPEN_SCOPES, handing_on
 from tokenmeter.calls.deferred import DeferredCalls
@@ -37,6 +37,7 @@ from tokenmeter.calls.response import BodyReading
 from tokenmeter.calls.settle import LongCount, make_record
 from tokenmeter.calls.sink_threads import code_of_sinks, runs_for_a_sink
 from tokenmeter.calls.stream_response import StreamReading
+from tokenmeter.calls.usual_call import UsualCalls
 from tokenmeter.record import End, Record, Sink
 from tokenmeter.wire.request_body import json_copy
 
@@ -61,7 +62,8 @@ class Lifecycle:
     None where there are none.
     `price` turns a record into a cost, when the record is asked for it. With `estimate`, totals that the vendor does
     not report are counted; `calibrator` corrects those counts, and looks at every call that settles. `deferred` is
-    the queue of calls that may be read later. `clock` gives nanoseconds since the epoch, `monotonic` those of a
+    the queue of calls that may be read later, `usual` makes the records of usual calls; without it all go the general
+    way. `clock` gives nanoseconds since the epoch, `monotonic` those of a
     steady clock.
     """
 
@@ -75,6 +77,7 @@ class Lifecycle:
         estimate: bool = False,
         calibrator: Calibrates | None = None,
         deferred: DeferredCalls | None = None,
+        usual: UsualCalls | None = None,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
@@ -89,6 +92,7 @@ class Lifecycle:
         self.estimate = estimate
         self.calibrator = calibrator
         self._deferred = deferred if deferred is not None else DeferredCalls()
+        self._usual = usual
         self._successor: Lifecycle | None = None
         self._sinks_lock = threading.Lock()
         self._reading: dict[int, OpenCall] = {}  # calls whose body the caller is reading
@@ -172,8 +176,11 @@ class Lifecycle:
             if span_later:
                 call.span_due = True
             else:
-                with guard("starting a span"):
+                try:
                     call.span = self.spans.start(call)
+                except BaseException as error:
+                    if not absorbed("starting a span", error):
+                        raise
         return call
 
     def start_span(self, call: OpenCall) -> None:
@@ -270,22 +277,33 @@ class Lifecycle:
 
         Where more than 64 KB of text would be counted, the background thread does it: that one passes `long`.
         """
-        with guard("settling a call"):
-            try:
-                record = self._record(call, end, long)
-            except LongCount:
-                call.request = json_copy(call.request)  # the caller may add to its messages meanwhile
-                self._latest()._deferred.finish_later(call, end)
-                return
+        try:
+            record = self._record(call, end, long)
             call.request = call.reading = None  # no text outlives its counting
             if call.by_hand:
                 for child, kept in call.release():
                     _hand_on(child, call.delegate(kept) if call.observed else kept, call.parent)
             _hand_on(call, record, call.parent)
+        except LongCount:
+            with guard("settling a call"):
+                call.request = json_copy(call.request)  # the caller may add to its messages meanwhile
+                self._latest()._deferred.finish_later(call, end)
+        except BaseException as error:
+            if not absorbed("settling a call", error):
+                raise
 
     def _record(self, call: OpenCall, end: End, long: bool) -> Record:
         if self.calibrator is None or call.inner:
-            return make_record(call, end, price=self.price, estimate=self.estimate, calibrator=None, long=long)
+            usual = self._usual if self.calibrator is None else None
+            form_key = usual.read(call, end) if usual is not None else None
+            if usual is not None and form_key is not None:
+                known = usual.record(call, form_key)
+                if known is not None:
+                    return known
+            record = make_record(call, end, price=self.price, estimate=self.estimate, calibrator=None, long=long)
+            if usual is not None and form_key is not None:
+                usual.learn(form_key, record)
+            return record
         with handing_on("sink"):  # the store of what was learnt may be the program's own
             return make_record(
                 call, end, price=self.price, estimate=self.estimate, calibrator=self.calibrator, long=long
@@ -305,8 +323,11 @@ class Lifecycle:
                 scope.settled(record)
         latest = self._latest()
         for sink in latest._quiet:
-            with guard("writing to a sink"):
+            try:
                 sink.write(record)
+            except BaseException as error:
+                if not absorbed("writing to a sink", error):
+                    raise
         if not latest._calling or (HANDING_ON.get() is not None if inner is None else inner):
             return
         with handing_on("sink"):
@@ -324,8 +345,12 @@ def _hand_on(call: OpenCall, record: Record, around: OpenCall | None) -> None:
             record = around.delegate(record)
         around = around.parent
     if call.span is not None:
-        with guard("ending a span"), handing_on("span"):
-            call.span.finish(record)
+        try:
+            with handing_on("span"):
+                call.span.finish(record)
+        except BaseException as error:
+            if not absorbed("ending a span", error):
+                raise
     if call.budget is not None:
         with guard("charging the budgets"):
             call.budget.settle(call, record)

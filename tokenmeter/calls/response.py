@@ -16,11 +16,13 @@ from tokenmeter.record import NOT_REPORTED, End
 from tokenmeter.usage import Usage
 from tokenmeter.wire.extract import Extracted, extract, reader_for
 from tokenmeter.wire.extracted import RUNNING, added_up
+from tokenmeter.wire.parsed_answer import ParsedAnswers, parsed_answers
 from tokenmeter.wire.request_body import exceeds
 
 if TYPE_CHECKING:
     from tokenmeter.tokens import OutputCounter
     from tokenmeter.usage import TokenCount
+    from tokenmeter.wire.usage_reader import Facts
 
 __all__ = ["FOLD_BYTES", "BodyReading", "ObjectReading", "Reading", "TextReading", "as_plain", "counter_for"]
 
@@ -182,6 +184,14 @@ class BodyReading(Reading):
         self._model = model
         self._parsed: object = None
 
+    _answers: ParsedAnswers | None = None
+    _facts: Facts | None = None
+
+    def note_parsed(self, answer: object) -> None:
+        """Note what the SDK has made of the body, which need not be parsed again then. Nothing of it is kept."""
+        self._answers = answers = parsed_answers(self._provider, self._api)
+        self._facts = answers.facts(answer) if answers is not None else None
+
     @property
     def small(self) -> bool:
         return len(self._head) + sum(map(len, self.chunks)) <= FOLD_BYTES
@@ -192,6 +202,8 @@ class BodyReading(Reading):
 
     def fold(self) -> None:
         """Past 1 MB, keep the head and the tail."""
+        if not self.chunks:
+            return
         if self._decode is not None:
             with guard("decoding a body"):
                 self._head += self._decode(b"".join(self.chunks))
@@ -204,6 +216,10 @@ class BodyReading(Reading):
     def usage(self, end: End) -> tuple[Usage, str | None]:
         self.fold()
         body = self._head
+        if self._answers is not None and self._facts is not None:
+            said = self._answers.read(body, self._facts)
+            if said is not None:
+                return self._took(said)
         if len(body) > _BIG_BODY:
             self._parsed = _tail_usage(body)
         if self._parsed is None:
@@ -230,7 +246,7 @@ class BodyReading(Reading):
         return super().end(end)
 
     def output(self) -> TokenCount | None:
-        self._counter = _counter_of(self._parsed, self._provider, self._api, self._model)
+        self._counter = _counter_of(self._parsed or self.answer(), self._provider, self._api, self._model)
         return self._answer_count()
 
 

@@ -162,11 +162,10 @@ class StreamReading(Reading):
         said = None
         if not tells(first, words, 0, len(first)):
             said = self._read(last)
-            if (
-                said.response_id is None
-                or said.response_id.encode() not in first
-                or (said.service_tier is None and any(word in first for word in words.tiers))
-            ):
+            named = said.response_id is not None and said.response_id.encode() in first
+            if not named and b'"id":""' not in first and b'"id": ""' not in first:
+                return None  # another answer's, perhaps; Azure's first event has an empty id
+            if not named or (said.service_tier is None and any(word in first for word in words.tiers)):
                 said = None
         if said is None:
             said = self._read(first + last)
@@ -185,7 +184,8 @@ class StreamReading(Reading):
     def _read_to_the_end(self) -> None:
         if self._hand_fed:
             return
-        self._read_in_full(self._kept.pieces())
+        kept = self._kept
+        self._read_in_full((*kept.release(), kept.decoded(kept.take())))
         if self._splitter is not None:
             self._feed(self._splitter.close())
 

@@ -18,14 +18,17 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
-from tokenmeter._support.guard import guard
+from tokenmeter._support.guard import absorbed, guard
 from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.calls.context import CALL
+from tokenmeter.calls.marks import instrumented
+from tokenmeter.calls.response import BodyReading, ObjectReading
 from tokenmeter.clients.support import hide_usage, hooks
 from tokenmeter.clients.support.batches import download_of
 from tokenmeter.clients.support.current_call import CurrentCallBlock
@@ -37,13 +40,15 @@ from tokenmeter.record import End
 from tokenmeter.wire.request_body import model_of
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.opencall import OpenCall
+    from tokenmeter.calls.opencall import OpenCall, Route
+    from tokenmeter.calls.protocols import Meter
 
 __all__ = ["install", "mark"]
 
 
 _SDKS: Final = {root: sdk.shape for root, sdk in SDKS.items() if isinstance(sdk.shape, Stainless)}
 _OF_CLIENTS: Final = ("with_options", "base_url", "_base_url")
+_URL_MOST: Final = 1024
 _RAW_HEADER: Final = "X-Stainless-Raw-Response"
 
 
@@ -161,15 +166,21 @@ def _marking(method: Callable[..., Any]) -> Callable[..., Any]:
 def _sync_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[..., Any]:
     def metered(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         call = hidden = None
-        with guard("opening a call"):
+        try:
             call, options, hidden = _open(self, options, kwargs, loaded)
+        except BaseException as error:
+            if not absorbed("opening a call", error):
+                raise
         if call is None:
             return request(self, cast_to, options, *args, **kwargs)
         admit(call)
         with CurrentCallBlock(call):
             result = request(self, cast_to, options, *args, **kwargs)
-        with guard("following an answer"):
+        try:
             _answered(call, result, hidden)
+        except BaseException as error:
+            if not absorbed("following an answer", error):
+                raise
         return result
 
     return metered
@@ -178,15 +189,21 @@ def _sync_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...,
 def _async_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[..., Any]:
     async def metered(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         call = hidden = None
-        with guard("opening a call"):
+        try:
             call, options, hidden = _open(self, options, kwargs, loaded)
+        except BaseException as error:
+            if not absorbed("opening a call", error):
+                raise
         if call is None:
             return await request(self, cast_to, options, *args, **kwargs)
         await admit_async(call)
         with CurrentCallBlock(call):
             result = await request(self, cast_to, options, *args, **kwargs)
-        with guard("following an answer"):
+        try:
             _answered(call, result, hidden)
+        except BaseException as error:
+            if not absorbed("following an answer", error):
+                raise
         return result
 
     return metered
@@ -194,28 +211,27 @@ def _async_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...
 
 def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded) -> tuple[OpenCall | None, Any, bool]:
     """The call that this request is (None: not ours), the options to send, and whether a chunk must be hidden."""
-    meter = hooks.meter_for(client)
+    found = hooks.mark_of(client)
+    meter = found.meter if found is not None else instrumented()
     if meter is None:
         return None, options, False
     sdk = loaded.sdk
     try:
         method, url, body = options.method, options.url, getattr(options, sdk.body)
-        host, port, base = _address(getattr(client, sdk.address))
+        address = _address(getattr(client, sdk.address))
     except AttributeError as missing:
         hooks.unknown_version(loaded.package, missing.name or "request options")
         _by_attempts(client)
         return None, options, False
-    found = hooks.mark_of(client)
-    if method.lower() == "get" and found is not None:
+    if method != "post" and (method := method.lower()) != "post":
         # The HTTP client of a marked client is not marked itself: this is where its downloads are known.
-        return download_of(meter, found, host, port, url), options, False
-    if method.lower() != "post":
+        if method == "get" and found is not None:
+            return download_of(meter, found, address.host, address.port, url), options, False
         return None, options, False
     open_call = CALL.get()
     if open_call is not None and not open_call.sent and open_call.client == id(client):
         return None, options, False  # the SDK calls itself for the same request
-    path, _, query = url.partition("?")
-    route = meter.route(host, port, base, path, found, query=_version(client, query), any_host=True)
+    route = address.route(meter, found, url, getattr(client, "_custom_query", None))
     if route is None:
         return None, options, False
     extra = getattr(options, sdk.extra, None)
@@ -231,21 +247,45 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     return call, options, False
 
 
-_addresses: BoundedDict[int, tuple[Any, str, int | None, str]] = BoundedDict(256)
+class _Address:
+    """The base URL of clients, and the routes of what was posted below it. The URL object is kept, so its id stays."""
+
+    __slots__ = ("_base", "_routes", "host", "port", "url")
+
+    def __init__(self, url: Any) -> None:
+        self.url = url
+        self.host, self.port, self._base = url.host, url.port, url.path.rstrip("/")
+        self._routes: BoundedDict[str, tuple[weakref.ref[Meter], str | None, str | None, Route | None]]
+        self._routes = BoundedDict(256)
+
+    def route(self, meter: Meter, mark: hooks.Mark | None, url: str, every_query: object) -> Route | None:
+        """The route of what a client posts to `url`; `every_query` is what it puts into the query of each request."""
+        provider, region = (mark.provider, mark.region) if mark is not None else (None, None)
+        known = self._routes.get(url) if not every_query else None
+        if known is not None and known[0]() is meter and known[1] == provider and known[2] == region:
+            return known[3]
+        path, _, query = url.partition("?")
+        version = _version(every_query, query)
+        route = meter.route(self.host, self.port, self._base, path, mark, query=version, any_host=True)
+        if not every_query and len(url) <= _URL_MOST:
+            self._routes.put(url, (weakref.ref(meter), provider, region, route))  # a meter may be forgotten
+        return route
 
 
-def _address(url: Any) -> tuple[str, int | None, str]:
-    """Host, port and path of a client's base URL, remembered by the URL object, which is kept so its id stays its."""
+_addresses: BoundedDict[int, _Address] = BoundedDict(256)
+
+
+def _address(url: Any) -> _Address:
+    """The address of a client's base URL, remembered by the URL object."""
     found = _addresses.get(id(url))
-    if found is None or found[0] is not url:
-        found = _addresses.put(id(url), (url, url.host, url.port, url.path.rstrip("/")))
-    return found[1], found[2], found[3]
+    if found is None or found.url is not url:
+        found = _addresses.put(id(url), _Address(url))
+    return found
 
 
-def _version(client: Any, query: str) -> str:
-    """The API version that a client puts into every query, since what may be asked for depends on it."""
-    every = getattr(client, "_custom_query", None)
-    version = every.get("api-version") if isinstance(every, Mapping) and every else None
+def _version(every_query: object, query: str) -> str:
+    """The API version that a client puts into a query, since what may be asked for depends on it."""
+    version = every_query.get("api-version") if isinstance(every_query, Mapping) else None
     return f"?api-version={version}" if isinstance(version, str) else f"?{query}" if "api-version=" in query else ""
 
 
@@ -277,9 +317,10 @@ def _answered(call: OpenCall, result: Any, hidden: bool | None) -> None:
         hide_usage.hide_usage(result, nulls=call.route.asks_null)
     if call.streaming or call.settled:
         return
-    if call.reading is None and not call.attempts:
+    reading = call.reading
+    if type(reading) is BodyReading:
+        reading.note_parsed(result)
+    elif reading is None and not call.attempts:
         # A transport that we do not see: what the SDK made of the answer is the next best thing.
-        from tokenmeter.calls.response import ObjectReading
-
         call.reading = ObjectReading(result, call.provider, call.api, call.request_model)
     call.lifecycle.settle(call, End.COMPLETE)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attributes",
+    "SettledForm",
     "converted_attributes",
     "cost_attributes",
     "end_attributes",
@@ -82,10 +83,76 @@ def settled_attributes(answer: Attributes, record: Record, *, names: Mapping[str
     if record.end is End.ERROR:
         answer[semconv.ERROR_TYPE] = text(record.error_type or "_OTHER")
     if record.scope:
-        answer[semconv.SCOPE] = text(record.scope[-1])
-        if len(record.scope) > 1:
-            answer[semconv.SCOPE_PATH] = tuple([text(part) for part in record.scope])
+        _add_scope(answer, record.scope)
     usage_attributes(answer, record.usage, record.operation, names, export_estimates)
+
+
+class SettledForm:
+    """The attributes that settled calls of one form share (`calls/usual_call.py`), learnt from the first of them."""
+
+    __slots__ = ("_covered_by", "_offer", "_shared", "_status", "_tokens")
+
+    def __init__(
+        self, first: Record, attributes: Attributes, names: Mapping[str, str], *, export_estimates: bool
+    ) -> None:
+        own: Attributes = dict.fromkeys(_OF_ONE)
+        self._tokens = tuple(names.get(field) or semconv.OTHER_USAGE + field for field in TOKEN_FIELDS)
+        usage_attributes(own, first.usage, first.operation, names, export_estimates)
+        self._shared = {name: value for name, value in attributes.items() if name not in own}
+        cost = first.cost
+        self._offer, self._status, self._covered_by = cost.offer, cost.status, cost.covered_by
+
+    def fits(self, cost: Cost) -> bool:
+        """Whether a cost says of itself what that of the first call said, but for its amounts."""
+        return (
+            cost._offer is self._offer
+            and cost._status == self._status
+            and cost._covered_by == self._covered_by
+            and cost._amount is not None
+        )
+
+    def of(self, record: Record) -> Attributes:
+        """The attributes of a call of this form."""
+        answer = self._shared.copy()
+        if record.response_id is not None:
+            answer[semconv.RESPONSE_ID] = text(record.response_id)
+        if record.time_to_first_chunk is not None:
+            answer[semconv.TIME_TO_FIRST_CHUNK] = record.time_to_first_chunk
+        if record.scope:
+            _add_scope(answer, record.scope)
+        for name, tokens in zip(self._tokens, _tokens_of(record.usage), strict=False):
+            if tokens is not None:
+                answer[name] = tokens if -_INT64 <= tokens < _INT64 else str(tokens)
+        _add_amounts(answer, record.cost)
+        return answer
+
+
+_OF_ONE: Final = (
+    semconv.RESPONSE_ID, semconv.TIME_TO_FIRST_CHUNK, semconv.SCOPE, semconv.SCOPE_PATH, semconv.COST,
+    semconv.COST_AMOUNT, semconv.COST_CACHE_SAVINGS, semconv.COST_LIST_AMOUNT,
+)  # fmt: skip
+"""The attributes beside its usage that say something of one call alone."""
+
+
+def _add_scope(answer: Attributes, scope: tuple[str, ...]) -> None:
+    answer[semconv.SCOPE] = text(scope[-1])
+    if len(scope) > 1:
+        answer[semconv.SCOPE_PATH] = tuple([text(part) for part in scope])
+
+
+def _add_amounts(answer: Attributes, cost: Cost) -> None:
+    amount = cost.amount
+    if amount is not None:
+        as_float = number(amount)
+        if as_float is not None:
+            answer[semconv.COST] = as_float
+        answer[semconv.COST_AMOUNT] = plain(amount)
+        saved = cost.cache_saved
+        if saved:
+            answer[semconv.COST_CACHE_SAVINGS] = plain(saved)
+    listed = cost.list_total
+    if listed is not None:
+        answer[semconv.COST_LIST_AMOUNT] = plain(listed.amount)
 
 
 def usage_attributes(
@@ -136,23 +203,13 @@ def end_attributes(answer: Attributes, record: Record) -> None:
 def cost_attributes(answer: Attributes, cost: Cost) -> None:
     """Add what the call cost and what is known about that: on our spans and on those we enrich."""
     answer[semconv.COST_STATUS] = cost.status
-    amount = cost.amount
-    if amount is not None:
-        as_float = number(amount)
-        if as_float is not None:
-            answer[semconv.COST] = as_float
-        answer[semconv.COST_AMOUNT] = plain(amount)
+    _add_amounts(answer, cost)
+    if cost.amount is not None:
         answer[semconv.COST_CURRENCY] = cost.currency
         if cost.source != "book":
             answer[semconv.COST_SOURCE] = cost.source
         if cost.flags and (gaps := [flag for flag in cost.flags if flag.startswith(VENDOR_GAP)]):
             answer[semconv.COST_FLAG] = gaps[0]
-        saved = cost.cache_saved
-        if saved:
-            answer[semconv.COST_CACHE_SAVINGS] = plain(saved)
-    listed = cost.list_total
-    if listed is not None:
-        answer[semconv.COST_LIST_AMOUNT] = plain(listed.amount)
     answer.update(_of_offer(cost.offer))
     if cost.covered_by is not None:
         answer[semconv.COST_COVERED_BY] = text(cost.covered_by)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
@@ -22,9 +22,24 @@ from tokenmeter.record import End, Record
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-    from tokenmeter.otel.spans import CallSpans
-
 __all__ = ["SUPPRESSED", "Began", "CallSpan", "EnrichingSpan", "LateSpan", "LiveSpan", "add_tags"]
+
+
+class SpanWords(Protocol):
+    """What a span asks of those that make it, `otel.spans.CallSpans`: what to say at its end."""
+
+    @property
+    def dialects(self) -> Sequence[object]:
+        """The dialects that are spoken beside our own names."""
+
+    def settled(self, record: Record) -> Attributes:
+        """The attributes that a span of ours gets when its call has settled."""
+
+    def enriching(self, record: Record) -> Attributes:
+        """The attributes added to a span of another instrumentation."""
+
+    def tracer(self) -> Tracer | None:
+        """A tracer that records somewhere, or None."""
 
 
 class CallSpan(Attachable):
@@ -66,7 +81,7 @@ class LiveSpan(CallSpan):
 
     __slots__ = ("_spans",)
 
-    def __init__(self, spans: CallSpans, span: Span, before: Context) -> None:
+    def __init__(self, spans: SpanWords, span: Span, before: Context) -> None:
         super().__init__(span, before, "own")
         self._spans = spans
 
@@ -81,7 +96,7 @@ class LateSpan(Attachable):
     __slots__ = ("_began", "_handover", "_identity", "_ids", "_parent", "_spans")
     telemetry: Final = "own"
 
-    def __init__(self, spans: CallSpans, began: Began, parent: Context, handover: SpanHandover) -> None:
+    def __init__(self, spans: SpanWords, began: Began, parent: Context, handover: SpanHandover) -> None:
         super().__init__(None, parent)
         self._spans = spans
         self._began = began
@@ -125,14 +140,14 @@ class LateSpan(Attachable):
         """The span as others see it."""
         span = self._span
         if span is None:
-            with _making:
+            with _making.lock:
                 span = self._span
                 if span is None:
                     span = self._span = self._began.span(self._parent)
         return span
 
     def _decided(self) -> tuple[str | None, str | None]:
-        with _making:
+        with _making.lock:
             if self._span is None and self._handover.possible:
                 began = self._began
                 self._identity = identity = self._handover.identity(began.name, self._parent, began.attributes)
@@ -155,19 +170,13 @@ class _Making:
         on_fork(self)
 
     def forked(self) -> None:
-        self._lock = threading.RLock()  # processors and samplers run under it, and may meter a call
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *raised: object) -> None:
-        self._lock.release()
+        self.lock = threading.RLock()  # processors and samplers run under it, and may meter a call
 
 
 _making: Final = _Making()
 
 
-def _end(span: Span, record: Record, spans: CallSpans) -> None:
+def _end(span: Span, record: Record, spans: SpanWords) -> None:
     """Say on a live span of ours how its call went, and end it."""
     try:
         set_all(span, spans.settled(record))
@@ -182,7 +191,7 @@ class EnrichingSpan(CallSpan):
 
     __slots__ = ("_spans",)
 
-    def __init__(self, spans: CallSpans, span: Span | None, before: Context) -> None:
+    def __init__(self, spans: SpanWords, span: Span | None, before: Context) -> None:
         super().__init__(span, before, "enriched")
         self._spans = spans
 

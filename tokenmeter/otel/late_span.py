@@ -62,6 +62,7 @@ class SpanHandover:
         self._most = tracer._span_limits.max_span_attributes
         self._longest = tracer._span_limits.max_span_attribute_length
         self._random = getattr(self._ids, "is_trace_id_random", None)
+        self._takes_all = _takes_all(tracer.sampler)
         _ = tracer.resource, self._processor._span_processors
 
     @classmethod
@@ -102,6 +103,10 @@ class SpanHandover:
         else:
             trace_id = parent.trace_id
             flags = parent.trace_flags & _RANDOM if random is not None else 0
+        if self._takes_all and (parent is None or parent.trace_flags & _SAMPLED):
+            state = None if parent is None else parent.trace_state
+            where = SpanContext(trace_id, self._ids.generate_span_id(), False, _FLAGS[flags | _SAMPLED], state)
+            return Identity(parent, where, attributes)
         sampled = self._sampler.should_sample(before, trace_id, name, _CLIENT, attributes, ())
         decision = sampled.decision
         if decision.is_sampled():
@@ -127,6 +132,19 @@ class SpanHandover:
             self._library, _ERROR if failed else _UNSET, times[0], times[1], self._scope,
         )  # fmt: skip
         self._processor.on_end(span)
+
+
+def _takes_all(sampler: Any) -> bool:
+    """Whether this is the SDK's default sampler, which takes whatever has no parent or a sampled one, unasked.
+
+    Raises AttributeError for a version of the SDK that is built otherwise.
+    """
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON, DEFAULT_ON
+
+    if type(sampler) is not type(DEFAULT_ON):
+        return sampler is ALWAYS_ON
+    asked = (sampler._root, sampler._remote_parent_sampled, sampler._local_parent_sampled)
+    return all(one is ALWAYS_ON for one in asked)
 
 
 _FLAGS: Final = tuple(TraceFlags(flags) for flags in range(4))

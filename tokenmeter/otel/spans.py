@@ -24,10 +24,11 @@ from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.trace import NoOpTracer, ProxyTracer, SpanKind, Tracer, TracerProvider
 
-from tokenmeter._support.guard import guard
+from tokenmeter._support.guard import absorbed, guard
 from tokenmeter.otel import semconv
 from tokenmeter.otel.attributes import (
     Attributes,
+    SettledForm,
     converted_attributes,
     cost_attributes,
     end_attributes,
@@ -51,6 +52,7 @@ __all__ = ["MODES", "CallSpan", "CallSpans", "OpenScopeSpan", "ScopeSums"]
 
 MODES: Final = ("auto", "own", "enrich", "none")
 _CACHED_MOST: Final = 1000
+_NOTE: Final = "span"
 _SUPPRESSING: Final = tuple(
     key for key in (semconv.SUPPRESS, getattr(contexts, "_SUPPRESS_INSTRUMENTATION_KEY", None)) if key is not None
 )
@@ -61,6 +63,8 @@ class MeteredCall(Protocol):
 
     started_ns: int
 
+    @property
+    def route(self) -> object: ...
     @property
     def id(self) -> str: ...
     @property
@@ -164,6 +168,23 @@ class CallSpans:
 
     def settled(self, record: Record) -> Attributes:
         """The attributes that a span of ours gets when its call has settled."""
+        form = record._form
+        if form is None or self.dialects or self._exchange is not None or record.operation == semconv.EMBEDDINGS:
+            return self._settled(record)
+        try:
+            known = form.notes.get(_NOTE)
+            if known is not None and known.fits(record.cost):
+                attributes: Attributes = known.of(record)
+                return attributes
+        except BaseException as error:
+            if not absorbed("describing a call", error):
+                raise
+            return self._settled(record)
+        attributes = self._settled(record)
+        form.notes[_NOTE] = SettledForm(record, attributes, self.names, export_estimates=self.export_estimates)
+        return attributes
+
+    def _settled(self, record: Record) -> Attributes:
         attributes: Attributes = {}
         with guard("describing a call"):
             end_attributes(attributes, record)
@@ -194,9 +215,7 @@ class CallSpans:
 
     def _start_of(self, call: MeteredCall) -> tuple[str, Attributes]:
         """A call's span name and the attributes that samplers see; the same for every call to one model."""
-        key = (
-            call.operation, call.request_model, call.provider, call.otel_provider, call.host, call.port, call.stream
-        )  # fmt: skip
+        key = (call.route, call.request_model, call.stream)
         known = self._starts.get(key)
         if known is not None:
             return known

@@ -8,7 +8,7 @@ common attributes.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -21,9 +21,9 @@ from tokenmeter.record import VENDOR_GAP, End, Record
 from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
 if TYPE_CHECKING:
-    from tokenmeter.cost import Cost
+    from tokenmeter.cost import Cost, Offer
 
-__all__ = ["EXTRA", "STANDARD_TABLES", "Tables", "add", "exact_sum", "merge", "tally", "usage_parts"]
+__all__ = ["EXTRA", "STANDARD_TABLES", "Tables", "UsualSums", "add", "exact_sum", "merge", "tally", "usage_parts"]
 
 _ZERO: Final = Decimal(0)
 _STANDARD: Final = tuple((part.short, part.usage) for part in FIELDS if part.inside and part.otel and not part.modality)
@@ -102,6 +102,65 @@ def tally(tables: Tables, record: Record, ours: bool) -> Cost | None:
     return cost
 
 
+class UsualSums:
+    """The sums of a batch of usual records of one form: added up as numbers first, and to their tables at once."""
+
+    __slots__ = ("_amount", "_calls", "_offer", "_saved", "_tokens", "_unknown")
+
+    def __init__(self) -> None:
+        self._offer: Offer | None = None
+        self._calls = self._unknown = 0
+        self._amount = _ZERO
+        self._saved: list[Decimal] = []
+        self._tokens = [0, 0, 0, 0, 0]
+
+    def take(self, record: Record, cost: Cost) -> bool:
+        """Add a record of the form; false for one that is to be tallied by itself."""
+        amount = cost._amount
+        if amount is None or cost._flags or cost._status != "priced" or cost._source != "book":
+            return False
+        if cost._offer is not self._offer:
+            if self._offer is not None:
+                return False
+            self._offer = cost._offer
+        tokens_in, tokens_out, read, written, thought, *media = _tokens_of(record.usage)
+        read, written, thought = read or 0, written or 0, thought or 0
+        if not tokens_in or not tokens_out or any(media) or tokens_in < read + written or tokens_out < thought:
+            return False
+        if read < 0 or written < 0 or thought < 0:
+            return False
+        self._calls += 1
+        self._amount = EXACT.add(self._amount, amount)
+        saved = cost.cache_saved
+        if saved is None:
+            self._unknown += 1
+        elif saved:
+            self._saved.append(saved)
+        sums = self._tokens
+        sums[0] += tokens_in
+        sums[1] += tokens_out
+        sums[2] += read
+        sums[3] += written
+        sums[4] += thought
+        return True
+
+    def add_to(self, tables: Tables, form: Record) -> None:
+        """Add the sums to their tables; `form` is one of the records."""
+        offer, calls = self._offer, self._calls
+        if offer is None or not calls:
+            return
+        source = form.usage.source
+        add(tables, ("attempts",), calls)
+        key = ("cost", offer.list, source)
+        tables[key] = EXACT.add(tables.get(key, _ZERO), self._amount)
+        if self._unknown:
+            add(tables, ("cache_unknown",), self._unknown)
+        for saved in self._saved:
+            _add_saved(tables, saved, offer.list)
+        add(tables, ("calls", form.end, "priced", source), calls)
+        _add_tokens(tables, self._tokens, source, standard=form.operation in semconv.INFERENCE)
+
+
 def _tally_usual(tables: Tables, usage: Usage, standard: bool) -> bool:
     """The same as `usage_parts` and `_tally_standard`, for the usage of nearly every call; False for any other."""
     tokens_in, tokens_out, read, written, thought, *media = _tokens_of(usage)
@@ -110,33 +169,45 @@ def _tally_usual(tables: Tables, usage: Usage, standard: bool) -> bool:
     silent = tokens_out is None  # embeddings have no output
     tokens_out = tokens_out or 0
     read, written, thought = read or 0, written or 0, thought or 0
-    fresh, said = tokens_in - read - written, tokens_out - thought
-    if fresh < 0 or said < 0 or read < 0 or written < 0 or thought < 0:
+    if tokens_in < read + written or tokens_out < thought or read < 0 or written < 0 or thought < 0:
         return False
-    source = usage.source
+    _add_tokens(tables, (tokens_in, tokens_out, read, written, thought), usage.source, standard=standard, silent=silent)
+    return True
+
+
+def _add_tokens(
+    tables: Tables,
+    tokens: Sequence[int],
+    source: Source,
+    *,
+    standard: bool,
+    silent: bool = False,
+) -> None:
+    """Add input, output, cache read, cache write and reasoning to their tables."""
+    tokens_in, tokens_out, read, written, thought = tokens
+    fresh, said = tokens_in - read - written, tokens_out - thought
     get = tables.get
-    for component, kind, tokens, whole in (
+    for component, kind, count, whole in (
         ("input", "input", fresh, tokens_in),
         ("cache_read", "input", read, 1),
         ("cache_write", "input", written, 1),
         ("output", "output", said, tokens_out),
         ("reasoning_output", "output", thought, 1),
     ):
-        if tokens or not (whole or (silent and kind == "output")):  # a reported total of zero is a row
+        if count or not (whole or (silent and kind == "output")):  # a reported total of zero is a row
             key = ("usage", component, kind, source)
-            tables[key] = get(key, 0) + tokens
+            tables[key] = get(key, 0) + count
     if standard and source is Source.REPORTED:
-        for table, tokens, always in (
+        for table, count, always in (
             ("input", tokens_in, True),
             ("output", tokens_out, not silent),
             ("cache_read", read, False),
             ("cache_write", written, False),
             ("reasoning", thought, False),
         ):
-            if tokens or always:
+            if count or always:
                 plain = (table, "unknown")
-                tables[plain] = get(plain, 0) + tokens
-    return True
+                tables[plain] = get(plain, 0) + count
 
 
 def _tally_cache(tables: Tables, cost: Cost) -> None:
@@ -145,8 +216,12 @@ def _tally_cache(tables: Tables, cost: Cost) -> None:
     if saved is None:
         add(tables, ("cache_unknown",), 1)
     elif saved:
-        key = ("cache_saved" if saved > 0 else "cache_added", cost.currency)
-        tables[key] = EXACT.add(tables.get(key, _ZERO), EXACT.abs(saved))
+        _add_saved(tables, saved, cost.currency)
+
+
+def _add_saved(tables: Tables, saved: Decimal, currency: str | None) -> None:
+    key = ("cache_saved" if saved > 0 else "cache_added", currency)
+    tables[key] = EXACT.add(tables.get(key, _ZERO), EXACT.abs(saved))
 
 
 def usage_parts(usage: Usage) -> list[tuple[str, str, Source, int]]:

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.fork import on_fork
-from tokenmeter._support.guard import guard, logger
+from tokenmeter._support.guard import absorbed, logger
 from tokenmeter.otel import semconv
-from tokenmeter.otel.sum_tables import EXTRA, STANDARD_TABLES, Tables, add, merge, tally
+from tokenmeter.otel.sum_tables import EXTRA, STANDARD_TABLES, Tables, UsualSums, add, merge, tally
 from tokenmeter.record import Record
 
 if TYPE_CHECKING:
@@ -106,19 +106,44 @@ class Accumulator:
 
     def _fold(self, leave: int) -> list[Folded]:
         folded: list[Folded] = []
-        while len(self._pending) > leave:
-            record, ours = self._pending.popleft()
-            done = False
-            with guard("summing a call"):
-                series = self._of(record)
-                cost = tally(series.tables, record, ours)
-                folded.append((record, series.standard))
-                done = True
-                if cost is not None and cost.amount is not None and id(cost.offer) not in self._offers:
-                    self._note_price(cost.offer)
-            if not done:
-                add(self._overflowing().tables, ("failures",), 1)
+        usual: dict[Any, tuple[_Series, UsualSums, Record]] = {}
+        try:
+            while len(self._pending) > leave:
+                record, ours = self._pending.popleft()
+                try:
+                    if record._form is None or not ours or not self._fold_usual(record, usual, folded):
+                        self._fold_one(record, ours, folded)
+                except BaseException as error:
+                    if not absorbed("summing a call", error):
+                        raise
+                    add(self._overflowing().tables, ("failures",), 1)
+        finally:  # also where an exception of the program's passes
+            for series, sums, first in usual.values():
+                sums.add_to(series.tables, first)
         return folded
+
+    def _fold_usual(
+        self, record: Record, usual: dict[Any, tuple[_Series, UsualSums, Record]], folded: list[Folded]
+    ) -> bool:
+        """Take a record into the sums of its form; false where it is to be tallied by itself."""
+        key = (record._form, *record.tags.items()) if record.tags else record._form
+        known = usual.get(key)
+        if known is None:
+            known = usual[key] = (self._of(record), UsualSums(), record)
+        cost = record.cost
+        if not known[1].take(record, cost):
+            return False
+        if id(cost._offer) not in self._offers:
+            self._note_price(cost.offer)
+        folded.append((record, known[0].standard))
+        return True
+
+    def _fold_one(self, record: Record, ours: bool, folded: list[Folded]) -> None:
+        series = self._of(record)
+        cost = tally(series.tables, record, ours)
+        folded.append((record, series.standard))
+        if cost is not None and cost.amount is not None and id(cost.offer) not in self._offers:
+            self._note_price(cost.offer)
 
     def compare(self, *, provider: str, model: str, family: str, kind: str, counted: int, reported: int) -> None:
         """Take our own count of what a vendor reported; `kind` is input or output."""

@@ -22,6 +22,7 @@ from tokenmeter.errors import CatalogError, ConfigurationError
 from tokenmeter.prices.edition import Edition, edition_of, newest_root
 from tokenmeter.prices.price_file import PriceFile
 from tokenmeter.prices.provider_prices import ProviderPrices, read_moment
+from tokenmeter.prices.quote import Quote
 from tokenmeter.usage import Usage
 
 if TYPE_CHECKING:
@@ -151,6 +152,15 @@ class Book:
         if not _FIRST < instant < _LAST:
             return self._unpriced(provider, model, moment, f"{moment.isoformat()} is beyond any price book")
         return prices.quote(model, response_model, params, instant).price(usage, moment, instant)
+
+    def quote(
+        self, provider: str, model: str, response_model: str | None, params: Mapping[str, Any], instant: float
+    ) -> Quote | None:
+        """What prices such requests from `Quote.since` until `Quote.until`; None where a provider has no prices."""
+        if "region" in params:
+            provider = self._site(provider, params["region"])
+        prices = self.provider_prices(provider)
+        return None if isinstance(prices, str) else prices.quote(model, response_model, params, instant)
 
     def knows(self, provider: str, model: str, at: datetime | date | str | None = None) -> bool:
         """Whether the book has a rate for a model (or a name of it) at an instant."""

@@ -25,7 +25,8 @@ class Quote:
     """The answer to one form of request from `since` until `until`: rates by the state of its windows, or a reason."""
 
     __slots__ = (
-        "_make", "_resolved", "_stale_from", "_windows", "covered_by", "flags", "offer", "reason", "since", "until",
+        "_make", "_older", "_resolved", "_stale_from", "_windows", "covered_by", "flags", "offer", "reason", "since",
+        "until",
     )  # fmt: skip
 
     def __init__(
@@ -46,9 +47,10 @@ class Quote:
         self.offer, self.reason, self.covered_by, self.flags = offer, reason, covered_by, flags
         self._make, self._windows = make, windows
         self._resolved: dict[tuple[int, ...], Resolved | str] = {}
+        self._older: dict[date, Offer] = {}
 
-    def price(self, usage: Usage, at: datetime, instant: float) -> Cost:
-        """The cost of a usage at an instant this quote is good for."""
+    def price(self, usage: Usage, at: datetime | int, instant: float) -> Cost:
+        """The cost of a usage at an instant this quote is good for, `at` as `Cost` takes it."""
         windows = self._windows
         state = tuple([window.state(instant) for window in windows]) if windows else ()
         resolved = self._resolved.get(state)
@@ -87,7 +89,10 @@ class Quote:
             return self.offer, flags
         if self._stale_from is not None and instant >= self._stale_from(oldest) and STALE not in flags:
             flags += (STALE,)
-        return self.offer.seen_on(oldest), flags
+        offer = self._older.get(oldest)
+        if offer is None:
+            offer = self._older[oldest] = self.offer.seen_on(oldest)
+        return offer, flags
 
     def _decide(self, state: tuple[int, ...]) -> Resolved | str:
         if self._make is None:
@@ -101,5 +106,5 @@ class Quote:
         unknown = ("calendar_unknown",) if any(one & UNKNOWN for one in state) else ()
         return rate, list_rate, self.flags + flags + unknown
 
-    def _unpriced(self, at: datetime, reason: str) -> Cost:
+    def _unpriced(self, at: datetime | int, reason: str) -> Cost:
         return Cost(self.offer, "unpriced", None, (), at, self.flags, reason, self.covered_by)

@@ -21,9 +21,10 @@ from tokenmeter.wire.answer_places import direct, first_key, first_object, first
 from tokenmeter.wire.element_counts import ElementCounts, elements_of_model
 from tokenmeter.wire.extracted import EMPTY, Extracted
 from tokenmeter.wire.formats import Api, load_apis, sign
-from tokenmeter.wire.json_paths import Fields, Found, collector, getter
+from tokenmeter.wire.json_paths import collector, getter
 from tokenmeter.wire.telling_words import TellingWords
 from tokenmeter.wire.totals import Totals
+from tokenmeter.wire.usage_fields import Fields, Found
 from tokenmeter.wire.usage_values import PARTIAL_OUTPUT, make_usage, read_odd, shown, suspicious, with_upstream
 from tokenmeter.wire.vendor_errors import error_code, refusal
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 from tokenmeter.money import EXACT, Money
 from tokenmeter.usage import INPUT_SUBSETS, OUTPUT_SUBSETS, TOKEN_FIELDS, Source, Usage, checked_usage
 from tokenmeter.wire.extracted import EMPTY
-from tokenmeter.wire.json_paths import Found, number
+from tokenmeter.wire.json_paths import number
+from tokenmeter.wire.usage_fields import Found
 
 __all__ = ["PARTIAL_OUTPUT", "make_usage", "read_odd", "shown", "suspicious", "with_upstream"]
 

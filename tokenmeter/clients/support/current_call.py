@@ -11,7 +11,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tokenmeter._support.guard import guard
+from tokenmeter._support.guard import absorbed, guard
 from tokenmeter.calls.by_hand import end_of
 from tokenmeter.calls.context import CALL, leave
 
@@ -34,8 +34,11 @@ class CurrentCallBlock:
         CALL.set(self._call)
         span = self._call.span
         if span is not None:
-            with guard("attaching a span"):
+            try:
                 span.attach()
+            except BaseException as raised:
+                if not absorbed("attaching a span", raised):
+                    raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -43,8 +46,11 @@ class CurrentCallBlock:
         call = self._call
         leave(CALL, call, self._before)
         if call.span is not None:  # it may have been started meanwhile
-            with guard("detaching a span"):
+            try:
                 call.span.detach()
+            except BaseException as raised:
+                if not absorbed("detaching a span", raised):
+                    raise
         if error is not None:
             with guard("settling a call"):
                 call.close(end_of(error), error)

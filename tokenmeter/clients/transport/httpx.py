@@ -8,10 +8,10 @@ The two libraries are the same code under two names, and may both be loaded; nei
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._support.guard import guard
+from tokenmeter._support.guard import absorbed
 from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
@@ -83,15 +83,25 @@ def _async_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., A
 
 
 def _answered(call: OpenCall, sending: RequestInFlight, response: Any, stream: bool, tee: type[BodyTee]) -> None:
-    with guard("noting an attempt"):
-        if not sending.answered(call, response.status_code, request_id(response.headers.raw)):
+    try:
+        raw = response.headers.raw
+        if not sending.answered(call, response.status_code, request_id(raw)):
             return
         if stream and not response.is_stream_consumed:
             _listen(response, call, tee)
             return
-        call.reading = read_whole(call, response.headers.get("content-type", ""), response.content)
+        call.reading = read_whole(call, _content_type(raw), response.content)
         if sending.owns or ends_now(call):
             call.lifecycle.settle(call, End.COMPLETE)
+    except BaseException as error:
+        if not absorbed("noting an attempt", error):
+            raise
+
+
+def _content_type(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The content type in raw headers, as the HTTP library's own class of headers would find it."""
+    found = [value for name, value in headers if name.lower() == b"content-type"]
+    return b", ".join(found).decode("latin-1")
 
 
 def _listen(response: Any, call: OpenCall, tee: type[BodyTee]) -> None:

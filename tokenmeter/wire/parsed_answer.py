@@ -1,0 +1,122 @@
+"""Reads an answer that an SDK has parsed already: its facts from the SDK's object, its usage from the end of the body.
+
+Parsing a body again takes as long as the rest of reading it. The facts beside the usage (model, id, tier, why it ended)
+are attributes of the object. The usage object itself is read from the body, exactly as the vendor wrote it: it is
+parsed together with what follows it, which also proves that it stands at the top of the answer.
+
+Both steps answer None for anything that is not plain: then the body is parsed and read as ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable
+from json.scanner import make_scanner
+from typing import Any, Final
+
+from tokenmeter.wire.element_counts import ElementCounts
+from tokenmeter.wire.extract import reader_for
+from tokenmeter.wire.extracted import Extracted
+from tokenmeter.wire.usage_reader import Facts, UsageReader
+
+__all__ = ["ParsedAnswers", "parsed_answers"]
+
+_KEY: Final = b'"usage":'
+_TAIL_MOST: Final = 8192
+_scan: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]
+
+
+class ParsedAnswers:
+    """The answers of one dialect of a wire format, compiled: which attributes say what, and which must not be there."""
+
+    __slots__ = ("_absent", "_counted", "_elements", "_finish", "_id", "_listed", "_model", "_reader", "_tier")
+
+    def __init__(self, reader: UsageReader) -> None:
+        """Raises ValueError for a dialect whose answers cannot be read so."""
+        api = reader.api
+        self._reader = reader
+        self._model, self._id, self._tier = (_name(paths) for paths in (api.model, api.response_id, api.tier))
+        self._listed, _, self._finish = (api.finish[0] if api.finish else "").rpartition("[].")
+        names = (self._model, self._id, self._finish, "usage" if api.usage[:1] == ("usage",) else "")
+        if not all(names) or "." in f"{self._listed}{self._finish}":
+            raise ValueError(api.id)
+        counted = (api.elements, *api.elements_of.values())
+        words = {word.strip('"') for one in counted for word in ElementCounts(one).needles}
+        self._elements = tuple(f'"{word}"'.encode() for word in words)
+        self._counted = frozenset(_head(path) for one in counted for paths in one.values() for path in paths)
+        beside = (*api.error, *api.spare, *api.beside, *api.envelopes, "endpoint")
+        self._absent = frozenset(_head(path) for path in beside)
+
+    def facts(self, answer: object) -> Facts | None:
+        """What the SDK's object says beside the usage. The object is the caller's next: nothing of it is kept."""
+        try:
+            fields = answer.__dict__
+            more = answer.__pydantic_extra__  # type: ignore[attr-defined]
+        except AttributeError:
+            return None
+        model, name = fields.get(self._model), fields.get(self._id)
+        if type(model) is not str or type(name) is not str:
+            return None
+        for head in self._absent:
+            if fields.get(head) is not None or (more and head in more):
+                return None
+        tier = fields.get(self._tier) if self._tier else None
+        if tier is not None and type(tier) is not str:
+            return None
+        if self._listed:
+            listed = fields.get(self._listed)
+            if type(listed) is not list:
+                return None
+            finish = [getattr(one, self._finish, None) for one in listed]
+        else:
+            finish = [fields.get(self._finish)]
+        reasons = tuple([reason for reason in finish if type(reason) is str])
+        if not reasons or len(reasons) != len(finish):
+            return None
+        return Facts(model, name, tier, reasons, None)
+
+    def read(self, body: bytes, facts: Facts) -> Extracted | None:
+        """The whole answer; None where there is more to it than plain counts that agree with one another."""
+        start = body.rfind(_KEY)
+        if start < 0 or len(body) - start > _TAIL_MOST:
+            return None
+        for word in self._elements:
+            if body.find(word, 0, start) >= 0:
+                return None
+        try:
+            text = "{" + body[start:].decode().rstrip()
+            end, stop = _scan(text, 0)
+        except (ValueError, StopIteration, RecursionError):
+            return None
+        raw = end["usage"]
+        if stop != len(text) or type(raw) is not dict or not raw or not self._counted.isdisjoint(end):
+            return None
+        said = self._reader.settle(raw, facts, {"usage": raw})
+        usage = said.usage
+        if usage is None or not usage.input_tokens or not usage.output_tokens or said.flags or said.reason is not None:
+            return None
+        return said
+
+
+def _name(paths: tuple[str, ...]) -> str:
+    """The first place, if it is a name at the top of the answer."""
+    return paths[0] if paths and "." not in paths[0] and "[" not in paths[0] else ""
+
+
+def _head(path: str) -> str:
+    return path.removesuffix("?").split(".")[0].split("[")[0]
+
+
+@functools.cache
+def _compiled(reader: UsageReader) -> ParsedAnswers | None:
+    with contextlib.suppress(ValueError):
+        return ParsedAnswers(reader)
+    return None
+
+
+def parsed_answers(provider: str | None, api: str | None) -> ParsedAnswers | None:
+    """The reader of parsed answers of one vendor's dialect; None where there is none."""
+    reader = reader_for(provider, api)
+    return None if reader is None else _compiled(reader)
