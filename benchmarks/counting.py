@@ -230,8 +230,7 @@ def ask_peers(python: str, cache: Path | None, families: Iterable[str]) -> dict[
             source = load_family(family).source.get("reference")
             if cache is None or source is None or not source["format"].startswith("tokenizer.json"):
                 continue
-            from tokenmeter.tokens.build.__main__ import fetch
-            from tokenmeter.tokens.build.readers import tokenizer_json
+            from tokenmeter.tokens.build.readers import fetch, tokenizer_json
 
             path = Path(folder) / f"{family}.json"
             path.write_text(json.dumps(tokenizer_json(fetch(source, cache), source)), encoding="utf-8")

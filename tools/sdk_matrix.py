@@ -16,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -36,19 +37,28 @@ SHOWN: Final = {"passed": "once", "failed": "FAILED", "skipped": "-"}
 WORSE: Final = ("-", "once", "FAILED")
 
 
+def floors() -> list[str]:
+    """The oldest versions that the extras of pyproject.toml take, for pip: it would go below them without an error."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras: Mapping[str, list[str]] = project["optional-dependencies"]
+    return [requirement for requirements in extras.values() for requirement in requirements]
+
+
 def environment(name: str, packages: Iterable[str]) -> Path:
     """The Python of an environment with these packages and this checkout; made where it is not there or is stale."""
     wanted = [*packages, *COMMON]
+    constraints = VENVS / "floors.txt"
     home = VENVS / name
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = home / ".packages"
-    digest = hashlib.sha256(json.dumps([wanted, sys.version]).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([wanted, floors(), sys.version]).encode()).hexdigest()
     if python.exists() and stamp.exists() and stamp.read_text() == digest:
         return python
     print(f"{name}: installing {', '.join(packages)}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
     cache = os.environ | {"PIP_CACHE_DIR": str(VENVS / "cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    command = [str(python), "-m", "pip", "install", "-qq", *wanted, "--editable", str(ROOT)]
+    constraints.write_text("\n".join(floors()))
+    command = [str(python), "-m", "pip", "install", "-qq", "-c", str(constraints), *wanted, "--editable", str(ROOT)]
     subprocess.run(command, check=True, env=cache)
     stamp.write_text(digest)
     return python

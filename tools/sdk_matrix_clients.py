@@ -16,9 +16,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+from xml.etree import ElementTree
 
 from sdk_matrix import ROOT, VENVS, environment
 
@@ -52,16 +53,21 @@ MATRIX: Final[Mapping[str, tuple[str, ...]]] = {
     # Apart: llama-index allows openai below 3 only, and what fits that takes no current anthropic.
     "frameworks": ("dspy>=3.4", "langchain-anthropic", "langchain-openai", "llama-index-llms-openai"),
     "agents": ("openai-agents", "pydantic-ai-slim[anthropic]>=2.60"),
+    # These trace their own model calls.
+    "tracing-agents": ("google-adk", "strands-agents[openai]"),
 }  # fmt: skip
 FRAMEWORKS: Final[Mapping[str, tuple[str, ...]]] = {
     "langchain-anthropic": ("frameworks",), "langchain-openai": ("frameworks",), "litellm": ("frameworks", "openai"),
     "llama-index-llms-openai": ("frameworks",), "openai-agents": ("frameworks",), "pydantic-ai-slim": ("frameworks",),
+    "google-adk": ("agent_frameworks",), "strands-agents": ("agent_frameworks",),
 }  # fmt: skip
 TESTS: Final[Mapping[str, tuple[str, ...]]] = {
     **{sdk.distribution: sdk.tests for sdk in SDKS.values() if sdk.distribution}, **FRAMEWORKS,
     "boto3": SDKS["botocore"].tests,
 }  # fmt: skip
-"""The files under `tests/clients` that a package is for: an environment runs those of what it asks for by name."""
+"""The test files that a package is for: an environment runs those of what it asks for by name."""
+FOLDERS: Final = (ROOT / "tests" / "clients", ROOT / "tests" / "otel" / "external")
+MAJORS: Final = {sdk.distribution: sdk.majors for sdk in SDKS.values() if sdk.distribution}
 DISTRIBUTIONS: Final = {
     "langchain": "langchain-core", "llama-index": "llama-index-core", "pydantic-ai": "pydantic-ai-slim",
     **{root: sdk.distribution for root, sdk in SDKS.items()
@@ -83,16 +89,37 @@ def installed(python: Path) -> dict[str, str]:
     return {name.lower().replace("_", "-"): version for name, version in json.loads(answer).items()}
 
 
+def asked(name: str) -> list[str]:
+    """The distributions that an environment asks for by name."""
+    return [re.split(r"[\[=<>]", package)[0].replace("_", "-") for package in MATRIX[name]]
+
+
+def report_of(name: str) -> Path:
+    """Where pytest writes the cases of an environment and what came of each."""
+    return VENVS / f"clients-{name}.xml"
+
+
+def untested(name: str, found: Mapping[str, str], report: Path) -> Iterator[str]:
+    """Why a green environment proves less than it seems: a major outside the table, a package without a case."""
+    passed = [case for case in ElementTree.parse(report).iter("testcase") if not len(case)]
+    ran = {part.removeprefix("test_") for case in passed for part in case.get("classname", "").split(".")}
+    for package in asked(name):
+        majors = MAJORS.get(package)
+        if majors and int(found[package].partition(".")[0]) not in majors:
+            yield f"{package} {found[package]} is none of the majors {majors} of the table"
+        if ran.isdisjoint(TESTS[package]):
+            yield f"no case of {package} passed"
+
+
 def run(name: str, python: Path, extra: list[str]) -> tuple[list[dict[str, Any]], int, str]:
     """The rows of one environment, pytest's exit status and its last line."""
-    table = VENVS / f"clients-{name}.jsonl"
+    table, report = VENVS / f"clients-{name}.jsonl", report_of(name)
     table.unlink(missing_ok=True)
-    asked = [re.split(r"[\[=<>]", package)[0].replace("_", "-") for package in MATRIX[name]]
-    names = {f"test_{file}.py" for package in asked for file in TESTS[package]}
-    files = sorted(str(path) for name in names for path in (ROOT / "tests" / "clients").rglob(name))
-    command = [str(python), "-m", "pytest", "-n", "2", "-rfE", "-p", "no:cacheprovider", *files, *extra]
+    names = {f"test_{file}.py" for package in asked(name) for file in TESTS[package]}
+    files = sorted(str(path) for name in names for folder in FOLDERS for path in folder.rglob(name))
+    command = [str(python), "-m", "pytest", "-n", "2", "-rfE", "-p", "no:cacheprovider", f"--junitxml={report}", *files]
     environ = os.environ | {"CLIENTS_TABLE": str(table), "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *extra], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     lines = done.stdout.strip().splitlines()
     for line in lines:
         if line.startswith(("FAILED", "ERROR")):
@@ -143,6 +170,8 @@ def main(argv: list[str] | None = None) -> int:
         python = environment(f"clients-{name}", MATRIX[name])
         found = installed(python)
         rows, status, last = run(name, python, arguments.rest)
+        if status == 0 and not arguments.rest and (words := list(untested(name, found, report_of(name)))):
+            status, last = 1, "; ".join([last, *words])
         for row in rows:
             # A second environment may have the same version: what failed in either has failed.
             block = blocks.setdefault(version(row["sdk"], found), {})

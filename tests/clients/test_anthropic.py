@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -115,9 +116,10 @@ def _raw(client: Any, *, stream: bool) -> list[Any]:
     return [type(raw).__qualname__, raw.http_response.status_code, *(parsed if stream else [parsed])]
 
 
-def _streaming(client: Any) -> list[Any]:
-    with client.messages.with_streaming_response.create(model=MODEL, **ARGUMENTS) as response:
-        return [type(response).__qualname__, *response.iter_lines()]
+def _streaming(client: Any, read: Callable[[Any], list[Any]], *, stream: bool = False) -> list[Any]:
+    extra: dict[str, Any] = {"stream": True} if stream else {}
+    with client.messages.with_streaming_response.create(model=MODEL, **extra, **ARGUMENTS) as response:
+        return [type(response).__qualname__, *read(response)]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,23 @@ def _streaming(client: Any) -> list[Any]:
         pytest.param(lambda client: _helper(client.beta.messages), True, id="beta helper"),
         pytest.param(lambda client: _raw(client, stream=False), False, id="raw"),
         pytest.param(lambda client: _raw(client, stream=True), True, id="raw stream"),
-        pytest.param(_streaming, False, id="streaming response"),
+        pytest.param(
+            lambda client: _streaming(client, lambda got: list(got.iter_lines())), False, id="streaming response, lines"
+        ),
+        pytest.param(
+            lambda client: _streaming(client, lambda got: [got.parse()]), False, id="streaming response, parsed"
+        ),
+        pytest.param(lambda client: _streaming(client, lambda got: [got.read()]), False, id="streaming response, read"),
+        pytest.param(
+            lambda client: _streaming(client, lambda got: list(got.iter_lines()), stream=True),
+            True,
+            id="streaming response of a stream, lines",
+        ),
+        pytest.param(
+            lambda client: _streaming(client, lambda got: list(got.parse()), stream=True),
+            True,
+            id="streaming response of a stream, parsed",
+        ),
         pytest.param(lambda client: [ask(client.with_options(max_retries=0), MODEL)], False, id="with_options"),
         pytest.param(lambda client: [ask(client.copy(), MODEL)], False, id="copy"),
     ],
@@ -147,6 +165,24 @@ def test_every_form_is_metered_once(
     usage = record.usage
     # Cached input stands beside the input on the wire, and inside it here.
     assert (usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens) == (24, 8, 12)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_an_async_streaming_response_is_metered_once(
+    stream: bool, meter: Tokenmeter, records: Records, server: ProviderServer
+) -> None:
+    async def lines(client: Any) -> list[str]:
+        extra: dict[str, Any] = {"stream": True} if stream else {}
+        async with client.messages.with_streaming_response.create(model=MODEL, **extra, **ARGUMENTS) as response:
+            return [line async for line in response.iter_lines()]
+
+    def client() -> Any:
+        return anthropic.AsyncAnthropic(base_url=f"{server.origin}/v/anthropic", api_key="k")
+
+    assert asyncio.run(lines(client())) == asyncio.run(lines(meter.wrap(client(), provider="anthropic")))
+    record = records.only()
+    assert (record.end, record.stream) == (End.COMPLETE, stream)
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (24, 12)
 
 
 def test_a_parsed_message_that_does_not_fit_is_still_metered(

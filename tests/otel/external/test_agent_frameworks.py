@@ -1,7 +1,7 @@
 """Agent frameworks that trace their own model calls: one span has the tokens of a call, and the cost comes to it.
 
-They are no dependencies of the tests: install `strands-agents openai` or `google-adk` to run these. Each runs in a
-process of its own, since it sets the global tracer provider.
+They are no dependencies of the tests; `python tools/sdk_matrix_clients.py --only tracing-agents` installs them. Each
+runs in a process of its own, since it sets the global tracer provider.
 """
 
 from __future__ import annotations
@@ -96,13 +96,16 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize(
-    ("package", "provider", "run", "cost"),
+    ("package", "provider", "run", "costs"),
     [
-        pytest.param("strands", "deepseek", STRANDS, "0.000144", id="strands"),
-        pytest.param("google.adk", "google", ADK, "0.0000372", id="google-adk"),
+        # DeepSeek's list price at the hour of the run: off-peak or peak.
+        pytest.param("strands", "deepseek", STRANDS, ("0.000072", "0.000144"), id="strands"),
+        pytest.param("google.adk", "google", ADK, ("0.0000372",), id="google-adk"),
     ],
 )
-def test_a_call_has_one_span_with_tokens_and_cost(package: str, provider: str, run: str, cost: str) -> None:
+def test_a_call_has_one_span_with_tokens_and_cost(
+    package: str, provider: str, run: str, costs: tuple[str, ...]
+) -> None:
     try:
         importlib.import_module(package)
     except ImportError:
@@ -113,7 +116,9 @@ def test_a_call_has_one_span_with_tokens_and_cost(package: str, provider: str, r
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     records, spans = json.loads(done.stdout.splitlines()[-1])
-    assert records == [["enriched", 24, cost]]
+    ((telemetry, tokens, cost),) = records
+    assert (telemetry, tokens) == ("enriched", 24)
+    assert cost in costs
     calls: list[dict[str, Any]] = [
         span for span in spans if span.get("gen_ai.operation.name") in ("chat", "generate_content")
     ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.support.group import Group, close_group, open_group
-from tokenmeter.clients.support.stream_errors import AsyncWatched, settle_failed
+from tokenmeter.clients.support.stream_errors import AsyncWatched, settle_failed, step_over, steps
 
 __all__ = ["async_lazily", "async_watched_result", "close_or_follow", "grouped_generator", "lazily"]
 
@@ -29,12 +29,15 @@ def close_or_follow(client: Any, group: Group, result: Any, args: tuple[Any, ...
 def lazily(group: Group, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """The same generator, whose first step belongs to the group."""
     empty: StopIteration | None = None
-    with CurrentCallBlock(group):
-        try:
-            item = next(inner)
-        except StopIteration as stop:
-            empty = stop
-    close_group(None, group, None, (), {})
+    try:
+        with CurrentCallBlock(group):
+            try:
+                item = next(inner)
+            except StopIteration as stop:
+                empty = stop
+        close_group(None, group, None, (), {})
+    finally:
+        step_over(group.call)
     if empty is not None:
         return empty.value
     try:
@@ -49,6 +52,11 @@ def lazily(group: Group, inner: Generator[Any, Any, Any]) -> Generator[Any, Any,
     except Exception as error:
         settle_failed(group.call, error)
         raise
+    finally:
+        step_over(group.call)
+
+
+steps(lazily.__code__, lambda frame: frame.f_locals["group"].call)
 
 
 async def async_lazily(group: Group, inner: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:

@@ -3,21 +3,32 @@
 An SDK may fail at an event that it cannot read, with the body still open below it. Some close the body then, others
 leave it to the garbage collector, which says nothing of the failure: so the iterator itself is watched. Its end and
 its being closed are no errors; what these mean for the call is read from the body (`transport/tee.py`).
+
+A generator that raises drops the generators that it reads first, the body's among them. So the end of a body that a
+step of the iterator dropped waits for the step (`left_to_step`): the exception that is on its way says more.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.by_hand import end_of
 
 if TYPE_CHECKING:
     from tokenmeter.calls.lifecycle import OpenCall
+    from tokenmeter.record import End
 
-__all__ = ["AsyncWatched", "settle_failed", "stepping", "watched", "watching"]
+__all__ = ["AsyncWatched", "left_to_step", "settle_failed", "step_over", "stepping", "steps", "watched", "watching"]
+
+_STEPS: Final[dict[CodeType, Callable[[FrameType], OpenCall | None]]] = {}
+"""The code of our functions that run a step of an SDK's iterator, and how to find the call in a frame of each."""
+_WAITING: Final[dict[int, tuple[OpenCall, End]]] = {}
+"""The calls whose bodies were dropped by a step that still runs, by their `id`."""
 
 
 def settle_failed(call: OpenCall | None, error: BaseException) -> None:
@@ -28,6 +39,31 @@ def settle_failed(call: OpenCall | None, error: BaseException) -> None:
             call.lifecycle.settle(call, end_of(error), error)
 
 
+def steps(code: CodeType, find: Callable[[FrameType], OpenCall | None]) -> None:
+    """Name a function that runs steps of an iterator, and says `step_over` after them."""
+    _STEPS[code] = find
+
+
+def left_to_step(call: OpenCall, end: End) -> bool:
+    """Whether a step of this call's stream runs on this thread; if so, the call ends when the step is over."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        find = _STEPS.get(frame.f_code)
+        if find is not None and find(frame) is call:
+            _WAITING[id(call)] = (call, end)
+            return True
+        frame = frame.f_back
+    return False
+
+
+def step_over(call: OpenCall | None) -> None:
+    """End a call whose body the step dropped, unless the step's exception has settled it."""
+    with guard("settling a stream"):
+        waiting = _WAITING.pop(id(call), None)
+        if waiting is not None and not waiting[0].settled:
+            waiting[0].lifecycle.end_later(*waiting)
+
+
 def watched(inner: Iterator[Any], call: OpenCall) -> Generator[Any, Any, Any]:
     """The same items; an exception of the iterator's settles the call."""
     try:
@@ -35,6 +71,11 @@ def watched(inner: Iterator[Any], call: OpenCall) -> Generator[Any, Any, Any]:
     except Exception as error:
         settle_failed(call, error)
         raise
+    finally:
+        step_over(call)
+
+
+steps(watched.__code__, lambda frame: frame.f_locals["call"])
 
 
 class AsyncWatched:
@@ -84,9 +125,13 @@ def watching(find: Callable[[Any], OpenCall | None]) -> Callable[[Callable[..., 
 def stepping(find: Callable[[Any], OpenCall | None]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Wraps a stream's own `__next__` or `__anext__`; `find(stream)` is the call that the stream belongs to."""
 
-    def failed(stream: Any, error: Exception) -> None:
+    def call_of(stream: Any) -> OpenCall | None:
         with guard("finding the call of a stream"):
-            settle_failed(find(stream), error)
+            return find(stream)
+        return None
+
+    def failed(stream: Any, error: Exception) -> None:
+        settle_failed(call_of(stream), error)
 
     def wrap(step: Callable[..., Any]) -> Callable[..., Any]:
         def metered(self: Any) -> Any:
@@ -97,6 +142,9 @@ def stepping(find: Callable[[Any], OpenCall | None]) -> Callable[[Callable[..., 
             except Exception as error:
                 failed(self, error)
                 raise
+            finally:
+                if _WAITING:
+                    step_over(call_of(self))
 
         async def async_metered(self: Any) -> Any:
             try:
@@ -107,6 +155,7 @@ def stepping(find: Callable[[Any], OpenCall | None]) -> Callable[[Callable[..., 
                 failed(self, error)
                 raise
 
+        steps(metered.__code__, lambda frame: frame.f_locals["call_of"](frame.f_locals["self"]))
         return async_metered if inspect.iscoroutinefunction(step) else metered
 
     return wrap

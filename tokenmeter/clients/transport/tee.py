@@ -24,6 +24,7 @@ from tokenmeter._support.guard import guard
 from tokenmeter.calls.by_hand import end_of
 from tokenmeter.calls.context import CALL
 from tokenmeter.calls.response import FOLD_BYTES
+from tokenmeter.clients.support.stream_errors import left_to_step
 from tokenmeter.clients.table import READERS
 from tokenmeter.errors import BudgetExceeded
 from tokenmeter.record import End
@@ -90,9 +91,14 @@ class BodyTee:
             return  # the body is over, the call waits for another
         call.lifecycle.body_closed(call)
         if end is End.DROPPED:
-            call.lifecycle.end_later(call, end)
+            self._later(end)
         elif not call.settled and not (end in (End.COMPLETE, End.CLOSED_EARLY) and self._in_method()):
             call.lifecycle.settle(call, end, error)
+
+    def _later(self, end: End) -> None:
+        """End the call on the background thread; where the SDK's own iterator dropped the body, after its step."""
+        if not left_to_step(self._call, end):
+            self._call.lifecycle.end_later(self._call, end)
 
     def _in_method(self) -> bool:
         """Whether a whole answer was read by the SDK's own method, which has yet to say what it makes of it."""
@@ -116,9 +122,7 @@ class BodyTee:
         elif isinstance(error, GeneratorExit):
             # The caller's generator was closed, or the SDK's own was collected. Either may run inside a finalizer.
             self._call.lifecycle.body_closed(self._call)
-            self._call.lifecycle.end_later(
-                self._call, End.DROPPED if _of_the_stream(_raised_at(error)) else End.CLOSED_EARLY
-            )
+            self._later(End.DROPPED if _of_the_stream(_raised_at(error)) else End.CLOSED_EARLY)
         else:
             end = end_of(error)
             if end is not End.CANCELLED and not _of_the_stream(error.__traceback__):
