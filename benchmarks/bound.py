@@ -2,10 +2,10 @@
 
     python benchmarks/bound.py cases.jsonl.gz
 
-`cases.jsonl.gz` holds recorded requests with their billed usage. A case is plain if it has no media and no tools that
-the vendor runs (nor a model that runs them); each is bounded as of its own day. Prints how many bills are covered by the bound of their request, the misses, what is held for each
-unit that is spent, and the share of a budget that is spent when the first call is refused, for 4, 16 and 64
-concurrent calls.
+`cases.jsonl.gz` holds recorded requests with their billed usage. A case is plain if it has no media, no tools that the
+vendor runs, and no model that runs them; each is bounded as of its own day. Prints how many bills are covered by the
+bound of their request, the misses, what is held for each unit that is spent, and the share of a budget that is spent
+when the first call is refused, for 4, 16 and 64 concurrent calls.
 """
 
 from __future__ import annotations
