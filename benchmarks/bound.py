@@ -2,10 +2,10 @@
 
     python benchmarks/bound.py cases.jsonl.gz
 
-`cases.jsonl.gz` holds recorded requests with their billed usage. A case is plain if it has no media and no tools that
-the vendor runs. Prints how many bills are covered by the bound of their request, the misses, what is held for each
-unit that is spent, and the share of a budget that is spent when the first call is refused, for 4, 16 and 64
-concurrent calls.
+`cases.jsonl.gz` holds recorded requests with their billed usage. A case is plain if it has no media, no tools that the
+vendor runs, and no model that runs them; each is bounded as of its own day. Prints how many bills are covered by the
+bound of their request, the misses, what is held for each unit that is spent, and the share of a budget that is spent
+when the first call is refused, for 4, 16 and 64 concurrent calls.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
+
+from truth_goals import runs_tools
 
 from tokenmeter.budgets.bound import QuickRates, bound
 from tokenmeter.prices.book import load_book
@@ -80,12 +82,12 @@ def read(path: str) -> Iterator[Case]:
             return book.price(tokens, provider=provider, model=model, at=at, params=said)
 
         started = time.thread_time_ns()
-        made = bound(request, provider=provider, model=model, api=api, price=price)
+        made = bound(request, provider=provider, model=model, api=api, price=price, at=case["date"])
         between = time.thread_time_ns()
         cheap = bound(request, provider=provider, model=model, api=api, price=price, quick=lambda params, writes: RATES)
         ended = time.thread_time_ns()
         billed = price(usage, request_params(request) or {}).total
-        hidden = any(flag.startswith(HIDDEN) for flag in case["flags"])
+        hidden = any(flag.startswith(HIDDEN) for flag in case["flags"]) or runs_tools(case)
         yield Case(
             case["id"], provider, model, not hidden and not case["has_media"], made.sound, usage.input_tokens,
             usage.output_tokens or 0, made.choices, made.output_tokens, made.input_tokens, cheap.input_tokens,

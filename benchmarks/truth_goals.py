@@ -68,6 +68,11 @@ def _task_api(case: Mapping[str, Any]) -> bool:
     return case["api"] in ("tencent.GroupChatCompletions", "tencent.QueryRewrite", "tencent.ChatTranslations")
 
 
+def runs_tools(case: Mapping[str, Any]) -> bool:
+    """Groq's compound models search and run code on the vendor's side, behind a prompt of their own."""
+    return case["vendor"] == "groq" and "compound" in model_of(case)
+
+
 Criteria = tuple[tuple[str, Callable[[Mapping[str, Any]], bool]], ...]
 SET_ASIDE: Criteria = (
     ("a server of the author's own", lambda case: case["vendor"] in SELF_HOSTED),
@@ -76,6 +81,7 @@ SET_ASIDE: Criteria = (
     ("content that the vendor keeps and the body does not show", _stored_items),
     ("an image or a file in a tool result, not marked as media", _media_unmarked),
     ("an API for one task, with a prompt of its own", _task_api),
+    ("a model that runs the vendor's own tools", runs_tools),
     ("a call of which no model is named", lambda case: not model_of(case)),
 )
 SET_ASIDE_ANSWERS: Criteria = (

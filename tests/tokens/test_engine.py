@@ -76,6 +76,13 @@ def test_special_tokens(family: str, text: str, typed: int, as_markers: int) -> 
     assert (tokenizer.count(text), tokenizer.count(text, markers=True)) == (typed, as_markers)
 
 
+def test_a_page_of_many_tags_counts_as_it_is_encoded() -> None:
+    rows = "".join(f"<tr><td>第 {row} 行</td><td>{row % 3}</td></tr>\n  " for row in range(300))
+    tokenizer = load_tokenizer("gemma")
+    assert isinstance(tokenizer, BytePairs)
+    assert tokenizer.count(rows) == len(tokenizer.encode(rows))
+
+
 @pytest.mark.parametrize("family", SHIPPED)
 def test_surrogates_count_as_what_a_server_reads(family: str) -> None:
     tokenizer = load_tokenizer(family)

@@ -75,9 +75,11 @@ def bound(
     api: str | None,
     price: Price,
     quick: Callable[[Mapping[str, Any], bool], QuickRates | None] | None = None,
+    at: str | None = None,
 ) -> Bound:
     """What the request (a body, or a text) may be charged at most with `price(usage, params)`.
 
+    `at` is its ISO day, now where absent.
     With `quick(params, writes)`, which gives the dearest rates of the model, its input is bounded and not counted.
     """
     rules = _rules()
@@ -85,7 +87,7 @@ def bound(
     tokens, asks_write = most_input(body, rules.cache_words)
     hidden = _hidden(body, model, rules) if isinstance(request, Mapping) else None
     if quick is None or tokens is None:
-        counted = _counted(request, provider, model, api)
+        counted = _counted(request, provider, model, api, at)
         tokens = counted + counted // 50 + _MARGIN if counted else tokens
     if tokens is None:
         return Bound(None, None, (), False, "the tokens of the request cannot be bounded")
@@ -119,14 +121,14 @@ class _Asked(NamedTuple):
         return "the request sets no limit on its output" + (f"; {self.hidden}" if self.hidden else "")
 
 
-def _counted(request: object, provider: str, model: str, api: str | None) -> int | None:
+def _counted(request: object, provider: str, model: str, api: str | None, at: str | None) -> int | None:
     """The high end of the count; None where nothing counts the model's text."""
     from tokenmeter.tokens import count_request, count_text
 
     if isinstance(request, str):
-        return count_text(request, model=model, provider=provider).high
+        return count_text(request, model=model, provider=provider, at=at).high
     if isinstance(request, Mapping):
-        return count_request(request, provider=provider, model=model, api=api).high
+        return count_request(request, provider=provider, model=model, api=api, at=at).high
     return None
 
 

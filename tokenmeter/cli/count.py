@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _EPILOG: Final = """\
 a line of --jsonl: {"id", "provider"?, "model", "at"?, "text"}
-or: {"id", "provider"?, "model", "at"?, "api"?, "request": {body as sent},
+or: {"id", "provider"?, "model", "at"?, "api"?, "headers"?, "request": {body as sent},
  "output"?: {"text", "reasoning", "tool_calls"}}
 at is the time of the call: RFC 3339 with offset, or a day; without one it is now
 method is that of the worst part: ratio (by script), stand-in (another vocabulary), template (overhead by rule), exact

@@ -40,6 +40,10 @@ __all__ = [
 ]
 
 
+_MANY_PARTS: Final = 64
+"""Texts between special tokens from which on it pays to look for those that are alike."""
+
+
 class CountText(Protocol):
     """Counts the tokens of a text; `markers` reads special tokens as one token each."""
 
@@ -180,7 +184,12 @@ class BytePairs:
     def _count_marked(self, text: str) -> int:
         # The pattern is one group, so every other part is a special token.
         parts = self._specials.split(text) if self._specials else [text]
-        return len(parts) // 2 + sum(map(self._count_part, filter(None, parts[::2])))
+        texts = parts[::2]
+        if len(texts) < _MANY_PARTS:
+            return len(parts) // 2 + sum(map(self._count_part, filter(None, texts)))
+        # Between the tags of a page the same few texts return, mostly white space: each is counted once.
+        count = self._count_part
+        return len(parts) // 2 + sum(times * count(one) for one, times in Counter(texts).items() if one)
 
     def _count_plain(self, text: str) -> int:
         if self._broken is not None and "\u2581" in text:
@@ -191,7 +200,7 @@ class BytePairs:
 
     def _count_piece(self, text: str) -> int:
         ids = self._encode(text)
-        lacks = self._broken is not None and not self._broken.isdisjoint(ids)
+        lacks = self._broken is not None and not text.isascii() and not self._broken.isdisjoint(ids)
         return len(ids) + self._single_bytes(text) if lacks else len(ids)
 
     def _single_bytes(self, text: str) -> int:

@@ -270,3 +270,92 @@ def test_tools_are_estimated_where_nothing_is_recorded(provider: str, model: str
     assert (count.tokens or 0) > counted({"messages": HI}, provider, model) + 40
     assert count.method == "stand-in"
     assert (count.high or 0) - (count.low or 0) > 0.4 * (count.tokens or 0)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "choice", "calls", "billed"),
+    [
+        pytest.param(
+            "azure-ai",
+            "grok-4-1-fast-non-reasoning",
+            None,
+            [("weather", '{"latitude":"52.5200","longitude":"13.4050"}')],
+            40,
+            id="Grok on Azure writes a tag for each argument",
+        ),
+        pytest.param(
+            "azure-ai",
+            "grok-4-1-fast-non-reasoning",
+            None,
+            [("weather", '{"latitude":"52.5200","longitude":"13.4050"}'), ("best_language_to_learn", "{}")],
+            58,
+            id="and for each call",
+        ),
+        pytest.param(
+            "openrouter",
+            "deepseek/deepseek-chat-v3-0324",
+            {"type": "function", "function": {"name": "plus"}},
+            [("plus", '{"a":1,"b":2}')],
+            11,
+            id="DeepSeek V3 writes the arguments only of a function asked for",
+        ),
+        pytest.param(
+            "openrouter",
+            "deepseek/deepseek-chat-v3-0324",
+            {"type": "function", "function": {"name": "return_list_of_int"}},
+            [("return_list_of_int", '{"value":[1,2,3,4,5]}')],
+            15,
+            id="whatever they are",
+        ),
+        pytest.param("mistral", "pixtral-12b-latest", None, [("get_image", "{}")], 16, id="Pixtral's list of calls"),
+        pytest.param(
+            "aws-bedrock",
+            "us.mistral.pixtral-large-2502-v1:0",
+            None,
+            [("get_file", "{}")],
+            17,
+            id="with an older vocabulary",
+        ),
+        pytest.param(
+            "huggingface",
+            "moonshotai/Kimi-K2-Instruct-0905:groq",
+            None,
+            [("weather", '{"location":"Florence, Italy"}')],
+            21,
+            id="Kimi on Groq writes spaces that the host takes out",
+        ),
+    ],
+)
+def test_calls_are_billed_as_recorded(
+    provider: str, model: str, choice: Any, calls: list[tuple[str, str]], billed: int
+) -> None:
+    request = {"messages": HI, "tools": [{"type": "function", "function": {"name": name}} for name, _ in calls]}
+    answer = [{"name": name, "arguments": arguments} for name, arguments in calls]
+    count = count_output(
+        model=model,
+        provider=provider,
+        api="openai.chat",
+        tool_calls=answer,
+        request=request | ({"tool_choice": choice} if choice else {}),
+    )
+    assert count.tokens == billed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more"),
+    [
+        pytest.param('{"query":"test data"}', 4, id="one"),
+        pytest.param('{"latitude":"52.5200","longitude":"13.4050"}', 7, id="two"),
+        pytest.param('{"tags":["red","blue"]}', 9, id="a list"),
+        pytest.param('{"window":{"end":"2025-01-02","start":"2025-01-01"}}', 12, id="nested"),
+        pytest.param("{}", 0, id="none"),
+    ],
+)
+def test_gpt_oss_120b_writes_arguments_on_lines_of_their_own(arguments: str, more: int) -> None:
+    large, small = (answered([arguments], f"openai/gpt-oss-{size}b", "groq") for size in (120, 20))
+    assert large - small == more
+
+
+def test_palmyra_has_a_hidden_frame() -> None:
+    body = {"messages": [{"role": "user", "content": "Tell me a joke about OpenTelemetry"}]}
+    assert counted(body, "writer", "palmyra-x4") == 40

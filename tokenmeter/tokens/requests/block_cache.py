@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import marshal
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 from tokenmeter.tokens.requests import render
 
@@ -20,10 +21,13 @@ def recall(key: bytes | None) -> int | None:
     return None if key is None else _known.get(key)
 
 
-def digest(*parts: object) -> bytes | None:
+def digest(*parts: Any) -> bytes | None:
     """A fingerprint of JSON values; None for what is not JSON, which is then counted each time."""
-    text = render.as_json(parts)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() if text else None
+    try:
+        data = marshal.dumps(parts, 0)  # several times faster than JSON; version 0 depends on the values alone
+    except ValueError:  # a subclass of dict, say
+        data = render.as_json(parts).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(data, digest_size=16).digest() if data else None
 
 
 def remember(key: bytes | None, tokens: int) -> None:

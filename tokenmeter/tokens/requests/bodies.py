@@ -163,7 +163,18 @@ def _read_inputs(value: object, prompt: Prompt, path: str) -> None:
         skip(prompt, path, value)
 
 
+_SWITCHES: Final = frozenset(
+    (
+        "toolConfig", "tool_choice", "function_call", "tool_config", "parallel_tool_calls", "enable_thinking", "think",
+        "additionalModelRequestFields", "thinking", "reasoning", "reasoning_effort", "venice_parameters",
+        "anthropic_beta", "betas",
+    )
+)  # fmt: skip
+
+
 def _read_switches(body: Mapping[str, Any], prompt: Prompt) -> None:
+    if _SWITCHES.isdisjoint(body):
+        return
     config = body.get("toolConfig")
     config = config if isinstance(config, Mapping) else {}
     for choice in (

@@ -21,7 +21,6 @@ from tokenmeter.tokens.requests.prompt import (
     merged,
 )
 from tokenmeter.tokens.requests.rules import Pattern, Rule
-from tokenmeter.tokens.requests.typescript import uncommented
 
 __all__ = ["SAMPLE", "RequestItems"]
 
@@ -133,7 +132,7 @@ class RequestItems(Items):
         """Names, earlier reasoning, calls and their results."""
         rule = self._rule
         count = self._counts.count
-        last_user = max((at for at, one in enumerate(messages) if one.role == "user"), default=-1)
+        last_user = next((at for at in range(len(messages) - 1, -1, -1) if messages[at].role == "user"), -1)
         together: set[str] = set()
         for at, message in enumerate(messages):
             if message.name:
@@ -169,8 +168,6 @@ class RequestItems(Items):
             return
         options = pattern.options
         tokens = self.count_block("tools", pattern, shown)
-        if options.uncommented:
-            tokens += options.uncommented * sum(map(uncommented, shown))
         if options.grammar:
             tokens += options.grammar * sum(bool(tool.grammar) for tool in shown)
         if not shown[0].description:

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from tokenmeter.tokens.requests import block_cache, render
 from tokenmeter.tokens.requests.prompt import Item, Tool, ToolCall
 from tokenmeter.tokens.requests.rules import Pattern, Rule
+from tokenmeter.tokens.requests.typescript import uncommented
 
 __all__ = ["CounterLike", "Items"]
 
@@ -81,6 +82,8 @@ class Items:
         else:
             tokens = self.marked(pattern.intro) + sum(map(self.marked, texts)) + self.marked(pattern.outro)
         tokens = round(tokens * pattern.scale) + pattern.constant + pattern.each * len(offered)
+        if pattern.options.uncommented:
+            tokens += pattern.options.uncommented * sum(map(uncommented, offered))
         block_cache.remember(key, tokens)
         return tokens
 

@@ -25,7 +25,7 @@ def as_json(value: Any, options: PatternOptions = PLAIN) -> str:
     """JSON as the template's server writes it; "" for what is not JSON. Strings that hold JSON stay as they are."""
     if isinstance(value, str):
         return value
-    separators = (",", ":") if options.compact else (", ", ": ")
+    separators = (",", ":") if options.compact else (", " if options.indent is None else ",", ": ")
     try:
         return json.dumps(
             value,

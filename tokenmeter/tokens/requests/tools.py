@@ -11,6 +11,9 @@ __all__ = ["first", "items", "read_choice", "read_offered_tools", "read_schema",
 
 _DEEPEST: Final = 6
 _MOST_SKIPPED: Final = 50
+_SCHEMA_KEYS: Final = frozenset(
+    ("response_format", "output_format", "text", "output_config", "generationConfig", "outputConfig", "format")
+)
 _PARAMETERS: Final = ("parameters", "input_schema", "inputSchema", "parametersJsonSchema", "parameters_json_schema")
 
 
@@ -39,6 +42,11 @@ def _flattened(given: object) -> list[Any]:
 
 def read_tools(value: object, prompt: Prompt, path: str, depth: int = 0) -> None:
     for index, tool in enumerate(items(value)):
+        if type(tool) is dict and tool.get("type") == "function":  # the common tool, kept short
+            inner = tool.get("function")
+            if type(inner) is dict and isinstance(name := inner.get("name"), str):
+                prompt.tools.append(_tool(name, inner))
+                continue
         where = f"{path}[{index}]"
         if not isinstance(tool, Mapping) or depth > _DEEPEST:
             skip(prompt, where, tool)
@@ -63,6 +71,8 @@ def read_tools(value: object, prompt: Prompt, path: str, depth: int = 0) -> None
 def _grammar(inner: Mapping[str, Any]) -> str:
     """The grammar that the input of a custom tool follows: nested in its format on chat, flat on responses."""
     given = inner.get("format")
+    if given is None:
+        return ""
     given = given.get("grammar", given) if isinstance(given, Mapping) else None
     definition = given.get("definition") if isinstance(given, Mapping) else None
     return definition if isinstance(definition, str) else ""
@@ -70,7 +80,7 @@ def _grammar(inner: Mapping[str, Any]) -> str:
 
 def _tool(name: str, inner: Mapping[str, Any]) -> Tool:
     parameters = first(inner, _PARAMETERS)
-    if isinstance(parameters, Mapping) and isinstance(parameters.get("json"), Mapping):
+    if isinstance(parameters, (dict, Mapping)) and isinstance(parameters.get("json"), Mapping):
         parameters = parameters["json"]  # Bedrock wraps the schema
     description = inner.get("description")
     return Tool(
@@ -84,6 +94,8 @@ def _tool(name: str, inner: Mapping[str, Any]) -> Tool:
 
 
 def read_schema(body: Mapping[str, Any], prompt: Prompt) -> None:
+    if _SCHEMA_KEYS.isdisjoint(body):
+        return
     for given in _schema_places(body):
         if not isinstance(given, Mapping):
             continue
