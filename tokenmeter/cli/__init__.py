@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "calibration": "what was learnt from reported usage about counting",
     "budget": "what budgets stand at, and charges by hand",
     "report": "who spent what, from a ledger",
+    "reconcile": "why a vendor's bill differs from a ledger",
     "collector": "price the spans of programs in any language: OTLP in, OTLP with costs out",
     "phoenix": "our prices in Phoenix's own table of models",
     "doctor": "what is installed, instrumented and out of date",
