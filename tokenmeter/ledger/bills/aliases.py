@@ -9,14 +9,14 @@ from decimal import Decimal
 
 from tokenmeter.ledger.bills.bill_lines import BillLine
 from tokenmeter.ledger.bills.book_prices import BookPrices
-from tokenmeter.ledger.bills.causes import BillDifference
+from tokenmeter.ledger.bills.differences import BillDifference
 from tokenmeter.ledger.bills.metered import MeteredSpend
 from tokenmeter.money import EXACT
 
-__all__ = ["ModelNames"]
+__all__ = ["BillNames"]
 
 
-class ModelNames:
+class BillNames:
     """Gives lines the ledger's name of their model. `found` are the names that only the bill uses.
 
     A name that some call carried needs no cause. One that the book knows as another name of a model, and one whose

@@ -246,7 +246,7 @@ class _RowReader:
                 adjust=adjust,
             )  # fmt: skip
         elif paid is not None:  # a package paid for all of it: nothing is payable
-            yield _with(line, component=component, amount=ZERO, paid=paid)
+            yield _with(line, amount=ZERO, paid=paid)
 
     def _component(self) -> str:
         text = self.text("type")

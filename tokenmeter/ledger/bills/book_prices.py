@@ -67,8 +67,12 @@ class BookPrices:
                         found.setdefault(price, f"{at:%Y-%m-%d}")
         return found
 
+    def midnight(self, day: str) -> datetime:
+        """The beginning of a day on the bill's clock."""
+        return datetime.fromisoformat(day).replace(tzinfo=self._zone)
+
     def _noon(self, day: str) -> datetime:
-        return datetime.fromisoformat(day).replace(hour=12, tzinfo=self._zone)
+        return self.midnight(day).replace(hour=12)
 
     def _at(
         self, model: str, component: str, at: datetime, params: tuple[tuple[str, Any], ...] | None

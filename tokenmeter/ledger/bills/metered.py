@@ -19,7 +19,7 @@ from tokenmeter.components import component_of
 from tokenmeter.money import EXACT
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
-__all__ = ["Key", "MeteredCall", "MeteredPart", "MeteredSpend", "day_start_us", "metered_calls", "metered_spend"]
+__all__ = ["Key", "LedgerCall", "MeteredPart", "MeteredSpend", "day_start_us", "metered_calls", "metered_spend"]
 
 Key = tuple[str, str, str]
 """Day on the bill's clock, model, and the vendor's id of the call where the bill has ids (else empty)."""
@@ -43,7 +43,7 @@ class MeteredPart:
 
 
 @dataclass(frozen=True, slots=True)
-class MeteredCall:
+class LedgerCall:
     """One call of the ledger that the vendor may have billed. `amount` is at list price, None if unpriced."""
 
     id: str
@@ -86,7 +86,7 @@ def day_start_us(day: str, zone: tzinfo) -> int:
 
 def metered_calls(
     connection: sqlite3.Connection, provider: str, since_us: int, until_us: int, known: frozenset[str]
-) -> Iterator[MeteredCall]:
+) -> Iterator[LedgerCall]:
     """The calls of a provider that ended in a span of time, in order. `known` are the components the bill tells."""
     columns = ", ".join(_COLUMNS)
     cursor = connection.execute(
@@ -98,7 +98,7 @@ def metered_calls(
         yield _call(dict(zip(_COLUMNS, values, strict=True)), known)
 
 
-def _call(row: dict[str, Any], known: frozenset[str]) -> MeteredCall:
+def _call(row: dict[str, Any], known: frozenset[str]) -> LedgerCall:
     charges = json.loads(row["charges"]) if row["charges"] else []
     parts = tuple(_charged(one, known) for one in charges) if charges else tuple(_counted(row, known))
     named = [row[name] for name in ("model", "response_model", "request_model") if row[name]]
@@ -107,7 +107,7 @@ def _call(row: dict[str, Any], known: frozenset[str]) -> MeteredCall:
     failed = row["end_state"] if row["end_state"] in _FAILED else None
     if failed is None and isinstance(status, int) and status >= 400:
         failed = f"status {status}"
-    return MeteredCall(
+    return LedgerCall(
         id=row["id"],
         response_id=row["response_id"],
         started_us=row["started_us"],
@@ -150,7 +150,7 @@ def _folded(component: str, known: frozenset[str]) -> str:
     return component if at is None else at
 
 
-def metered_spend(calls: Iterator[MeteredCall], key_of: Callable[[MeteredCall], Key], currency: str) -> MeteredSpend:
+def metered_spend(calls: Iterator[LedgerCall], key_of: Callable[[LedgerCall], Key], currency: str) -> MeteredSpend:
     """Add calls up by key. Calls in another currency are left out; those without one are counted."""
     spend = MeteredSpend()
     for call in calls:

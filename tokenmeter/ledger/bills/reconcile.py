@@ -16,15 +16,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.ledger.bills.aliases import ModelNames
+from tokenmeter.ledger.bills.aliases import BillNames
 from tokenmeter.ledger.bills.bill_files import BillProblem, open_bill
 from tokenmeter.ledger.bills.bill_format import CAUSES, BillFormat
 from tokenmeter.ledger.bills.bill_lines import BillLine, read_lines
 from tokenmeter.ledger.bills.book_prices import BookPrices
-from tokenmeter.ledger.bills.causes import Attribution, BillDifference, merged
+from tokenmeter.ledger.bills.causes import Attribution
+from tokenmeter.ledger.bills.differences import BillDifference, merged
 from tokenmeter.ledger.bills.metered import (
     Key,
-    MeteredCall,
+    LedgerCall,
     MeteredSpend,
     day_start_us,
     metered_calls,
@@ -190,12 +191,12 @@ class _Work:
         since, until = day_start_us(self.first, self.zone), day_start_us(next_day(self.last), self.zone)
         day_of = self._days()
 
-        def key_of(call: MeteredCall) -> Key:
+        def key_of(call: LedgerCall) -> Key:
             known = call.response_id if call.response_id in ids else ""
             return (ids[known] if known else day_of(call.ended_us), call.model, known or "")
 
         spend = metered_spend(metered_calls(self.connection, self.provider, since, until, self.known), key_of, currency)
-        names = ModelNames(spend, prices)
+        names = BillNames(spend, prices)
         lines = _with_list_cost(names.apply(lines))
         by_key: dict[Key, list[BillLine]] = defaultdict(list)
         for line in lines:
@@ -228,7 +229,7 @@ class _Work:
             usage=_usage(spend, lines),
             differences=merged([*found, *paid_found]),
             unpriced=dict(spend.unpriced),
-            proposal=attribution.overlay.proposals(
+            proposal=attribution.overlay.proposal(
                 self.provider, currency, prices, f"bill of {self.first} to {self.last}"
             ),
         )
@@ -243,10 +244,10 @@ class _Work:
         starts = [day_start_us(day, self.zone) for day in days]
         return lambda at: days[max(0, bisect_right(starts, at) - 1)]
 
-    def _calls_of(self, currency: str) -> Callable[[str, str], list[MeteredCall]]:
+    def _calls_of(self, currency: str) -> Callable[[str, str], list[LedgerCall]]:
         @lru_cache(8)
-        def of_day(day: str) -> dict[str, list[MeteredCall]]:
-            found: dict[str, list[MeteredCall]] = defaultdict(list)
+        def of_day(day: str) -> dict[str, list[LedgerCall]]:
+            found: dict[str, list[LedgerCall]] = defaultdict(list)
             since, until = day_start_us(day, self.zone), day_start_us(next_day(day), self.zone)
             for call in metered_calls(self.connection, self.provider, since, until, self.known):
                 if call.currency in (None, currency):

@@ -197,8 +197,7 @@ def _tolerance(lines: list[BillLine], decimals: int | None) -> Decimal:
     """What rounding or cutting each line's amount to its decimals can make of the sum."""
     total = ZERO
     for line in lines:
-        printed = decimals_of(line.amount) if line.amount is not None else 0
-        places = printed if decimals is None else min(decimals, max(printed, decimals))
+        places = decimals_of(line.amount or ZERO) if decimals is None else decimals
         total = EXACT.add(total, Decimal(1).scaleb(-places))
     return total
 

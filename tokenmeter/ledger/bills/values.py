@@ -52,9 +52,9 @@ def exact_sum(numbers: Iterable[Decimal]) -> Decimal:
 
 
 def decimals_of(number: Decimal) -> int:
-    """How many decimals a number was printed with."""
+    """How many decimals an amount was printed with, at least two: trailing zeros may have been dropped."""
     exponent = number.as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
+    return max(2, -exponent) if isinstance(exponent, int) else 2
 
 
 def offset_of(text: str) -> timezone | None:

@@ -11,12 +11,12 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
-from tokenmeter.ledger.bills.metered import MeteredCall
+from tokenmeter.ledger.bills.metered import LedgerCall
 from tokenmeter.money import EXACT
 
 __all__ = ["CallsOf", "Cut", "cut_between", "failed_calls", "next_day", "quantities"]
 
-CallsOf = Callable[[str, str], list[MeteredCall]]
+CallsOf = Callable[[str, str], list[LedgerCall]]
 """The calls of a day and a model, in the order in which they ended."""
 _MOST_MOVED: Final = 2_000
 """Calls on each side of a cut that are tried."""
@@ -29,7 +29,7 @@ def next_day(day: str, days: int = 1) -> str:
     return (date.fromisoformat(day) + timedelta(days=days)).isoformat()
 
 
-def quantities(calls: Iterable[MeteredCall]) -> dict[str, Decimal]:
+def quantities(calls: Iterable[LedgerCall]) -> dict[str, Decimal]:
     """What calls used, by component."""
     sums: dict[str, Decimal] = defaultdict(Decimal)
     for call in calls:
@@ -41,13 +41,13 @@ def quantities(calls: Iterable[MeteredCall]) -> dict[str, Decimal]:
 class Cut:
     """Calls that the bill has on the other side of a midnight. `later` says whether it moved them to the later day."""
 
-    def __init__(self, calls: list[MeteredCall], moved: Mapping[str, Decimal], *, later: bool) -> None:
+    def __init__(self, calls: list[LedgerCall], moved: Mapping[str, Decimal], *, later: bool) -> None:
         self.calls, self.moved, self.later = calls, moved, later
 
 
 def cut_between(
-    before: list[MeteredCall],
-    after: list[MeteredCall],
+    before: list[LedgerCall],
+    after: list[LedgerCall],
     net_before: dict[str, Decimal] | None,
     net_after: dict[str, Decimal] | None,
     cut_us: int,
@@ -63,7 +63,7 @@ def cut_between(
     return None
 
 
-def _candidates(before: list[MeteredCall], after: list[MeteredCall], cut_us: int) -> Iterator[Cut]:
+def _candidates(before: list[LedgerCall], after: list[LedgerCall], cut_us: int) -> Iterator[Cut]:
     near = [call for call in before[-_MOST_MOVED:] if cut_us - call.ended_us <= _CUT_US]
     yield from _growing(near[::-1], later=True)
     close = [call for call in after[:_MOST_MOVED] if call.ended_us - cut_us <= _CUT_US]
@@ -73,7 +73,7 @@ def _candidates(before: list[MeteredCall], after: list[MeteredCall], cut_us: int
     yield from _growing(close, later=False)
 
 
-def _growing(calls: list[MeteredCall], *, later: bool) -> Iterator[Cut]:
+def _growing(calls: list[LedgerCall], *, later: bool) -> Iterator[Cut]:
     """The first call, the first two, and so on; sums are carried along, not made anew."""
     sums: dict[str, Decimal] = defaultdict(Decimal)
     for count, call in enumerate(calls, 1):
@@ -88,10 +88,10 @@ def _is(net: dict[str, Decimal] | None, moved: Mapping[str, Decimal], sign: int)
     return all(net.get(component) == (one if sign > 0 else EXACT.minus(one)) for component, one in moved.items())
 
 
-def failed_calls(calls: Iterable[MeteredCall], net: dict[str, Decimal]) -> list[MeteredCall]:
+def failed_calls(calls: Iterable[LedgerCall], net: dict[str, Decimal]) -> list[LedgerCall]:
     """The failed calls that the bill lacks: all of the day, all of one kind, or a single one; empty if none fit."""
     failed = [call for call in calls if call.failed is not None and call.parts]
-    kinds: dict[str, list[MeteredCall]] = defaultdict(list)
+    kinds: dict[str, list[LedgerCall]] = defaultdict(list)
     for call in failed:
         kinds[call.failed or ""].append(call)
     for some in (failed, *kinds.values(), *([call] for call in failed)):
