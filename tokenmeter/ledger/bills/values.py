@@ -15,7 +15,7 @@ __all__ = ["decimals_of", "exact_sum", "offset_of", "read_day", "read_number"]
 _NOTHING: Final = frozenset({"", "-", "--", "—", "n/a", "null", "none", "nan"})
 _GROUPED: Final = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,60})?|\.[0-9]{1,60})([eE][+-]?[0-9]{1,3})?")
-_DAY: Final = re.compile(r"([0-9]{4})[-/.年]?([0-9]{1,2})[-/.月]?([0-9]{1,2})日?")
+_DAY: Final = re.compile(r"([0-9]{4})(?:[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})|([0-9]{2})([0-9]{2}))日?")
 _SECONDS: Final = re.compile(r"1[0-9]{9}(\.0+)?")
 _OFFSET: Final = re.compile(r"(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2}))$")
 
@@ -82,7 +82,7 @@ def read_day(text: str, zone: tzinfo | None) -> str:
     if found is None or (len(bare) > found.end() and bare[found.end()] not in " T_"):
         raise ValueError(f"{bare[:40]!r} is not a day such as 2026-11-01")
     try:
-        return date(int(found[1]), int(found[2]), int(found[3])).isoformat()
+        return date(int(found[1]), int(found[2] or found[4]), int(found[3] or found[5])).isoformat()
     except ValueError:
         raise ValueError(f"{bare[:40]!r} is not a day of the calendar") from None
 
