@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "budget": "what budgets stand at, and charges by hand",
     "report": "who spent what, from a ledger",
     "reconcile": "why a vendor's bill differs from a ledger",
+    "reprice": "what the calls of a ledger cost at another instant or by other prices",
     "collector": "price the spans of programs in any language: OTLP in, OTLP with costs out",
     "phoenix": "our prices in Phoenix's own table of models",
     "doctor": "what is installed, instrumented and out of date",

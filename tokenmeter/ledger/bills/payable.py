@@ -17,11 +17,13 @@ __all__ = ["payable_differences"]
 ZERO: Final = Decimal(0)
 
 
-def payable_differences(lines: Iterable[BillLine], decimals: int | None) -> tuple[list[BillDifference], Decimal | None]:
+def payable_differences(
+    lines: Iterable[BillLine], decimals: int | None, *, checksum: bool
+) -> tuple[list[BillDifference], Decimal | None]:
     """The differences between list cost and what is payable, and the payable sum; None for a bill without it.
 
-    This is the vendor's own checksum too: where one file has prices and another what was paid, both have to agree for
-    each day and model but for what the bill itself names.
+    With `checksum` the two come from different files of the vendor, which have to agree for each day and model but for
+    what the bill itself names.
     """
     groups: dict[tuple[str, str | None], list[BillLine]] = defaultdict(list)
     for line in lines:
@@ -49,6 +51,7 @@ def payable_differences(lines: Iterable[BillLine], decimals: int | None) -> tupl
                 cause = "unexplained"
                 evidence = f"payable is {plain(group_paid)}; list cost and what the bill names make "
                 evidence += plain(EXACT.add(listed, named))
+                evidence += ": the vendor's own checksum does not hold" if checksum else ""
             found.append(BillDifference(cause, day, model, None, evidence, paid=gap))
     return found, paid
 

@@ -214,7 +214,7 @@ class _Work:
         has_cost = any(line.amount is not None for line in lines if line.component is not None)
         if not has_cost:
             found = [replace(one, cost=ZERO) for one in found]
-        paid_found, paid = payable_differences(lines, self.form.decimals)
+        paid_found, paid = payable_differences(lines, self.form.decimals, checksum=self.form.checksum)
         cost = exact_sum(line.amount for line in lines if line.amount is not None) if has_cost else None
         return Reconciliation(
             provider=self.provider,
