@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "report": "who spent what, from a ledger",
     "reconcile": "why a vendor's bill differs from a ledger",
     "reprice": "what the calls of a ledger cost at another instant or by other prices",
+    "compare": "what the calls of a ledger would cost as calls of other models",
     "collector": "price the spans of programs in any language: OTLP in, OTLP with costs out",
     "phoenix": "our prices in Phoenix's own table of models",
     "doctor": "what is installed, instrumented and out of date",
