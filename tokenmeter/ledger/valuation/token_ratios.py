@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from tokenmeter._support.data_files import read_toml
-from tokenmeter.usage import Usage
+from tokenmeter.usage import Usage, checked_usage
 
 __all__ = ["LANGUAGES", "TokenRatio", "scaled", "token_ratio", "without_cache"]
 
 LANGUAGES: Final = ("zh", "en")
+_TOTALS: Final = ("input_tokens", "output_tokens")
+_PARTS: Final = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
 _FILE: Final = Path(__file__).parent / "ratios.toml"
 
 
@@ -58,21 +58,20 @@ def scaled(usage: Usage, ratio: Fraction, *, up: bool | None) -> Usage:
     """
     if ratio == 1:
         return usage
-    rounding = round if up is None else math.ceil if up else math.floor
-    changes: dict[str, Any] = {}
-    for name in ("input_tokens", "output_tokens"):
-        tokens = getattr(usage, name)
-        if tokens is not None:
-            changes[name] = rounding(tokens * ratio)
-    for name in ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens"):
-        tokens = getattr(usage, name)
-        if tokens is not None:
-            changes[name] = math.floor(tokens * ratio)
-    writes = {lifetime: math.floor(tokens * ratio) for lifetime, tokens in usage.cache_writes.items()}
-    return replace(usage, **changes, cache_writes=writes)
+    times, per = ratio.numerator, ratio.denominator
+    above = per - 1 if up else per // 2 if up is None else 0
+    tokens: dict[str, int] = {}
+    for name, room in (*((total, above) for total in _TOTALS), *((part, 0) for part in _PARTS)):
+        known = getattr(usage, name)
+        if known is not None:
+            tokens[name] = (known * times + room) // per
+    writes = {lifetime: known * times // per for lifetime, known in usage.cache_writes.items()}
+    return checked_usage(tokens, cache_writes=writes)
 
 
 def without_cache(usage: Usage, *, all_read: bool = False) -> Usage:
     """The usage with nothing in the cache; or with all of the input read from it."""
-    read = usage.input_tokens if all_read else 0
-    return replace(usage, cache_read_input_tokens=read, cache_write_input_tokens=0, cache_writes={}, cached_media={})
+    tokens = {name: known for name in (*_TOTALS, *_PARTS) if (known := getattr(usage, name)) is not None}
+    tokens["cache_read_input_tokens"] = (usage.input_tokens or 0) if all_read else 0
+    tokens["cache_write_input_tokens"] = 0
+    return checked_usage(tokens)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import decimal
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from tokenmeter.cost import Cost
@@ -57,6 +58,11 @@ class Candidate:
     cache_as_input: int = 0
     """Calls whose cached tokens are priced as plain input, because the model has no price for them."""
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """Model and provider."""
+        return self.model, self.provider
+
     def add(self, name: str, amount: Decimal) -> None:
         """Add to a sum: low, likely, high, same_tokens, uncached, all_cached."""
         self.sums[name] = EXACT.add(self.sums[name], amount)
@@ -67,7 +73,7 @@ class Candidate:
         None in another currency, and where no share between 0 and 1 does.
         """
         spend = self.rests_on.get(self.currency or "")
-        if spend is None or len(self.rests_on) != 1:
+        if spend is None or len(self.rests_on) != 1 or not self.sums["uncached"]:
             return None
         none, whole = self.sums["uncached"], self.sums["all_cached"]
         if none <= whole or not whole <= spend <= none:
@@ -163,8 +169,7 @@ def _price(candidate: Candidate, call: StoredCall, book: Book, answer: Compariso
     problem = _not_scalable(call)
     if problem is not None:
         return problem
-    source = match_model(call.response_model or call.model, call.provider).family
-    target = match_model(candidate.model, candidate.provider).family
+    source, target = _family(call.response_model or call.model, call.provider), _family(*candidate.name)
     ratio = token_ratio(source, target, answer.language)
     if ratio is None:
         return f"tokens of {target} for those of {source} were not measured"
@@ -172,11 +177,16 @@ def _price(candidate: Candidate, call: StoredCall, book: Book, answer: Compariso
     params = {name: call.params[name] for name in _KEPT if name in call.params}
     costs: dict[str, Cost] = {}
     as_input = False
-    for name, scaled_usage in _usages(usage, ratio).items():
+    for name, scaled_usage in _usages(usage, ratio):
+        if name == "uncached" and costs["likely"].currency != call.currency:
+            break  # what breaks even is only known in one currency
+        if name != "low" and scaled_usage is usage and "low" in costs and ratio.low == 1:
+            costs[name] = costs["low"]
+            continue
         cost = _cost(candidate, scaled_usage, call, book, answer.at, params)
         if cost.amount is None and scaled_usage.cache_read_input_tokens:
             cost = _cost(candidate, without_cache(scaled_usage), call, book, answer.at, params)
-            as_input = as_input or name == "likely"
+            as_input = as_input or name in ("low", "likely")
         if cost.amount is None:
             return cost.reason or "unpriced"
         costs[name] = cost
@@ -202,16 +212,19 @@ def _not_scalable(call: StoredCall) -> str | None:
     return None
 
 
-def _usages(usage: Usage, ratio: TokenRatio) -> dict[str, Usage]:
+@lru_cache(4096)
+def _family(model: str, provider: str | None) -> str:
+    return match_model(model, provider).family
+
+
+def _usages(usage: Usage, ratio: TokenRatio) -> Iterator[tuple[str, Usage]]:
+    yield "low", scaled(usage, ratio.low, up=False)
     likely = scaled(usage, ratio.likely, up=None)
-    return {
-        "low": scaled(usage, ratio.low, up=False),
-        "likely": likely,
-        "high": scaled(usage, ratio.high, up=True),
-        "same_tokens": usage,
-        "uncached": without_cache(likely),
-        "all_cached": without_cache(likely, all_read=True),
-    }
+    yield "likely", likely
+    yield "high", scaled(usage, ratio.high, up=True)
+    yield "same_tokens", usage
+    yield "uncached", without_cache(likely)
+    yield "all_cached", without_cache(likely, all_read=True)
 
 
 def _cost(
