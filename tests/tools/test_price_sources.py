@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from tools.price_book.fact_files import read_rows
+from tools.price_book.ages import last_seen, read_days
+from tools.price_book.fact_files import read_rows, reads_of
+from tools.price_book.facts import read_facts
 from tools.price_book.sources.download import unpack
 from tools.price_book.sources.js_literals import COMPUTED, constants
 from tools.price_book.sources.new_facts import news
@@ -283,10 +285,22 @@ def test_prices_off_by_a_thousand_leave_the_source_out(tmp_path: Path, name: str
 @pytest.mark.parametrize("name", PATHS)
 def test_a_second_reading_of_the_same_prices_adds_nothing(tmp_path: Path, name: str) -> None:
     facts_of(tmp_path / "facts", name)
-    before = {file.name: file.read_bytes() for file in (tmp_path / "facts").iterdir()}
+    before = {file.name: file.read_bytes() for file in (tmp_path / "facts").glob("*.facts")}
     told = list(read_sources([name], {name: SAMPLES / PATHS[name]}, "2026-12-01", tmp_path / "facts"))
-    assert before == {file.name: file.read_bytes() for file in (tmp_path / "facts").iterdir()}
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "facts").glob("*.facts")}
     assert " 0 changed, 0 new, " in told[0]
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_reading_with_nothing_new_still_says_that_the_prices_were_there(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "facts"
+    facts_of(folder, name)
+    list(read_sources([name], {name: SAMPLES / PATHS[name]}, "2026-12-01", folder))
+    list(read_sources([name], {name: SAMPLES / PATHS[name]}, "2026-11-15", folder))  # an older package changes nothing
+    facts = read_facts(read_rows(folder), reads_of(folder))
+    read = read_days(facts)
+    assert set(read.values()) == {"2026-12-01"}
+    assert {last_seen(fact, read) for fact in facts} == {"2026-12-01"}
 
 
 def test_a_changed_price_is_a_new_fact_of_the_day_and_the_old_one_stays(tmp_path: Path) -> None:

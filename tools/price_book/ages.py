@@ -31,7 +31,7 @@ def read_days(facts: Iterable[Fact]) -> dict[str, str]:
     for fact in facts:
         name = source_of(fact)
         if name is not None:
-            days[name] = max([days.get(name, ""), *_own_days(fact)])
+            days[name] = max([days.get(name, ""), fact.reread or "", *_own_days(fact)])
     return {name: at for name, at in days.items() if at}
 
 
