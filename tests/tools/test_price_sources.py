@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
-from tools.price_book.fact_files import read_rows
+from tools.price_book.ages import last_seen, read_days
+from tools.price_book.fact_files import read_rows, reads_of
+from tools.price_book.facts import read_facts
 from tools.price_book.sources.download import unpack
+from tools.price_book.sources.js_literals import COMPUTED, constants
 from tools.price_book.sources.new_facts import news
 from tools.price_book.sources.read_sources import read_sources
 from tools.price_book.sources.reading import SourceError, checked
@@ -30,10 +33,15 @@ PATHS = {
     "model-prices": "model-prices.json",
     "pi-ai": "pi-ai",
     "omp-catalog": "omp-catalog.json",
+    "phoenix": "phoenix.json",
+    "model-bank": "model-bank",
 }
 SHORT, LONG = (("input_tokens_le", 272_000),), (("input_tokens_gt", 272_000),)
 LOW, HIGH = (("input_tokens_le", 200_000),), (("input_tokens_gt", 200_000),)
 INCLUSIVE = (("input_tokens_gt", 199_999),)
+MIDDLE = (("input_tokens_gt", 32_000), ("input_tokens_le", 128_000))
+SHORT_ANSWER = (("input_tokens_le", 32_000), ("output_tokens_le", 200))
+TO_128K = (("input_tokens_le", 128_000),)
 
 
 def test_every_source_has_a_sample() -> None:
@@ -67,6 +75,36 @@ def test_every_source_has_a_sample() -> None:
         pytest.param(
             "omp-catalog", "anthropic", "claude-sonnet-4-5", "cache_write", (), "ttl=5m", "3.75", id="omp, write"
         ),
+        pytest.param("phoenix", "openai", "gpt-5.4", "output", LONG, None, "22.5", id="phoenix, long"),
+        pytest.param("phoenix", "moonshot-intl", "kimi-k3", "cache_read", (), None, "0.3", id="phoenix, named inside"),
+        pytest.param(
+            "phoenix", "anthropic", "claude-opus-4-6", "cache_write", (), "ttl=5m", "6.25",
+            id="phoenix, write",
+        ),
+        pytest.param(
+            "phoenix", "openai", "gpt-4o-audio-preview-2024-12-17", "audio_output", (), None, "80", id="phoenix, speech"
+        ),
+        pytest.param("model-bank", "google", "gemini-2.5-pro", "output", HIGH, None, "15", id="model-bank, tiered"),
+        pytest.param(
+            "model-bank", "anthropic", "claude-opus-5-5", "cache_write", (), "ttl=5m", "5",
+            id="model-bank, write",
+        ),
+        pytest.param(
+            "model-bank", "alibaba", "qwen3-coder-plus", "output", MIDDLE, None, "24",
+            id="model-bank, lookup",
+        ),
+        pytest.param(
+            "model-bank", "alibaba", "qwen3-coder-plus", "cache_read", MIDDLE, None, "1.2",
+            id="model-bank, product",
+        ),
+        pytest.param(
+            "model-bank", "alibaba", "qwen-plus", "output", TO_128K, "thinking=true", "8",
+            id="model-bank, thinking",
+        ),
+        pytest.param(
+            "model-bank", "zhipu", "glm-4.7", "input", SHORT_ANSWER, None, "2",
+            id="model-bank, answer's length",
+        ),
     ],
 )  # fmt: skip
 def test_a_reader_gives_each_price_its_place(
@@ -91,6 +129,8 @@ def test_a_reader_gives_each_price_its_place(
         ("model-prices", {"cursor": 1}),
         ("pi-ai", {}),
         ("omp-catalog", {"priced by the hour": 1, "abliteration": 1}),
+        ("phoenix", {"no provider": 1, "together": 1}),
+        ("model-bank", {"openrouter": 1}),
     ],
 )
 def test_what_is_no_price_of_the_book_is_counted(name: str, elsewhere: dict[str, int]) -> None:
@@ -98,7 +138,12 @@ def test_what_is_no_price_of_the_book_is_counted(name: str, elsewhere: dict[str,
 
 
 Edit = Callable[[str], str]
-FIRST_FILE = {"mlflow": "openai.json", "cost-calculator": "anthropic.json", "pi-ai": "openai.json"}
+FIRST_FILE = {
+    "mlflow": "openai.json",
+    "cost-calculator": "anthropic.json",
+    "pi-ai": "openai.json",
+    "model-bank": "anthropic.mjs",
+}
 
 
 def edited(tmp_path: Path, name: str, edit: Edit) -> Path:
@@ -140,6 +185,10 @@ def test_a_source_that_is_empty_is_left_out(tmp_path: Path, name: str) -> None:
         ("model-prices", replacing('"input":', '"input_per_thousand": 1, "input":')),
         ("pi-ai", replacing('"input":', '"inputPerThousand": 1, "input":')),
         ("omp-catalog", replacing('"input":', '"inputPerThousand": 1, "input":')),
+        ("phoenix", replacing('"base_rate":', '"rate_per_thousand": 1, "base_rate":')),
+        ("phoenix", replacing('"cache_read"', '"cache_peek"')),
+        ("model-bank", replacing("rate: .2", "rate: .2, ratePerThousand: 1")),
+        ("model-bank", replacing('"textInput_cacheRead"', '"textInput_cachePeek"')),
     ],
 )
 def test_a_source_with_a_new_column_is_left_out(tmp_path: Path, name: str, edit: Edit) -> None:
@@ -147,19 +196,58 @@ def test_a_source_with_a_new_column_is_left_out(tmp_path: Path, name: str, edit:
         SOURCES[name].read(edited(tmp_path, name, edit))
 
 
-def test_a_source_in_an_unknown_currency_is_left_out(tmp_path: Path) -> None:
-    place = edited(tmp_path, "cost-calculator", replacing('"currency": "USD"', '"currency": "EUR"'))
-    with pytest.raises(SourceError, match=r"anthropic\.json is in EUR"):
-        SOURCES["cost-calculator"].read(place)
+@pytest.mark.parametrize(
+    ("name", "edit", "what"),
+    [
+        ("cost-calculator", replacing('"currency": "USD"', '"currency": "EUR"'), r"anthropic\.json is in EUR"),
+        ("model-bank", replacing("units: [", 'currency: "EUR", units: ['), "claude-opus-5-5 is in EUR"),
+    ],
+)
+def test_a_source_in_an_unknown_currency_is_left_out(tmp_path: Path, name: str, edit: Edit, what: str) -> None:
+    with pytest.raises(SourceError, match=what):
+        SOURCES[name].read(edited(tmp_path, name, edit))
 
 
-@pytest.mark.parametrize("name", ["litellm", "model-prices", "omp-catalog"])
+@pytest.mark.parametrize(
+    ("edit", "what"),
+    [
+        (replacing('strategy: "fixed"', 'strategy: "auction"'), "has a strategy of its own, 'auction'"),
+        (replacing("];\nconst allModels", "\nconst allModels"), "another shape"),
+        (replacing("rate: 4,", 'rate: "ask sales",'), "is 'ask sales', no price"),
+    ],
+)
+def test_a_module_of_another_shape_is_left_out(tmp_path: Path, edit: Edit, what: str) -> None:
+    with pytest.raises(SourceError, match=what):
+        SOURCES["model-bank"].read(edited(tmp_path, "model-bank", edit))
+
+
+def test_a_price_that_is_computed_elsewhere_is_unknown(tmp_path: Path) -> None:
+    place = edited(tmp_path, "model-bank", replacing("rate: 4,", "rate: LIST_PRICE * 2,"))
+    kinds = [r.kind for r in SOURCES["model-bank"].read(place).readings if r.model == "claude-opus-5-5"]
+    assert kinds == ["cache_read", "output", "cache_write"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('[1e6, .2, -3, 4 * .2, "a \\"b\\"", \'c\', `d`, true, null]',
+         [Decimal("1e6"), Decimal("0.2"), Decimal(-3), Decimal("0.8"), 'a "b"', "c", "d", True, None]),
+        ('[...[{ a: 1, "b-c": [] }], /* 2, */ 3 // , 4\n]', [{"a": Decimal(1), "b-c": []}, Decimal(3)]),
+        ("[{ ...{ a: 1 }, a: f(1, [2, 3]), b, c: {} }]", [{"a": COMPUTED, "c": {}}]),
+        ("[...others, x.y]", [COMPUTED]),
+    ],
+)  # fmt: skip
+def test_a_module_is_read_and_not_run(text: str, value: object) -> None:
+    assert constants(f"import x from 'y';\nconst first = {text};\nexport {{ first }};") == {"first": value}
+
+
+@pytest.mark.parametrize("name", ["litellm", "model-prices", "omp-catalog", "phoenix"])
 def test_a_price_that_is_no_number_leaves_the_source_out(tmp_path: Path, name: str) -> None:
     def spoil(text: str) -> str:
         table = json.loads(text)
         for row in _leaves(table):
             for key in row:
-                if key in ("input", "input_cost_per_token"):
+                if key in ("input", "input_cost_per_token", "base_rate"):
                     row[key] = "ask sales"
                     return json.dumps(table)
         return text
@@ -197,10 +285,22 @@ def test_prices_off_by_a_thousand_leave_the_source_out(tmp_path: Path, name: str
 @pytest.mark.parametrize("name", PATHS)
 def test_a_second_reading_of_the_same_prices_adds_nothing(tmp_path: Path, name: str) -> None:
     facts_of(tmp_path / "facts", name)
-    before = {file.name: file.read_bytes() for file in (tmp_path / "facts").iterdir()}
+    before = {file.name: file.read_bytes() for file in (tmp_path / "facts").glob("*.facts")}
     told = list(read_sources([name], {name: SAMPLES / PATHS[name]}, "2026-12-01", tmp_path / "facts"))
-    assert before == {file.name: file.read_bytes() for file in (tmp_path / "facts").iterdir()}
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "facts").glob("*.facts")}
     assert " 0 changed, 0 new, " in told[0]
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_reading_with_nothing_new_still_says_that_the_prices_were_there(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "facts"
+    facts_of(folder, name)
+    list(read_sources([name], {name: SAMPLES / PATHS[name]}, "2026-12-01", folder))
+    list(read_sources([name], {name: SAMPLES / PATHS[name]}, "2026-11-15", folder))  # an older package changes nothing
+    facts = read_facts(read_rows(folder), reads_of(folder))
+    read = read_days(facts)
+    assert set(read.values()) == {"2026-12-01"}
+    assert {last_seen(fact, read) for fact in facts} == {"2026-12-01"}
 
 
 def test_a_changed_price_is_a_new_fact_of_the_day_and_the_old_one_stays(tmp_path: Path) -> None:

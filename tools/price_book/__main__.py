@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tokenmeter._support.data_files import CATALOG
 from tools.price_book.book_changes import changes
 from tools.price_book.build_book import OUT, compile_book, count_edition, write
 from tools.price_book.decisions import decide, load
 from tools.price_book.evidence import compiled
 from tools.price_book.fact_coverage import coverage, summary, unused
-from tools.price_book.fact_files import FOLDER, FactError, read_rows, write_files
+from tools.price_book.fact_files import FOLDER, FactError, read_rows, reads_of, write_files
 from tools.price_book.facts import Fact, read_facts
 from tools.price_book.list_rules import load_list_rules
 from tools.price_book.sources.read_sources import read_sources
 from tools.price_book.sources.table import SOURCES
+from tools.price_book.spend_changes import keep_edition, spend_changes
 
 READ = f"read sources (all, or of {', '.join(SOURCES)}), append their new facts, then compile"
 
@@ -48,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--day", default=datetime.now(UTC).date().isoformat(), help="the day of the reading (default: today)"
     )
+    parser.add_argument("--ledger", metavar="FILE", help="a ledger: also print which share of its spend changed")
     args = parser.parse_args(argv)
     if args.read is not None:
         given = {name: Path(path) for name, _, path in (one.partition("=") for one in args.given)}
@@ -69,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.export:
         args.export.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         return 0
-    facts = read_facts(rows)
+    facts = read_facts(rows, reads_of(args.facts) if args.facts.is_dir() else None)
     problems = decide(facts, load()) + load_list_rules(facts)[1]
     if problems:
         print("\n".join(problems), file=sys.stderr)
@@ -89,7 +93,14 @@ def _compile(facts: list[Fact], args: argparse.Namespace) -> int:
         print("\n".join(unused(facts)))
         return 0
     shipped = {path.stem: path.read_text(encoding="utf-8") for path in sorted(OUT.glob("*.toml"))}
-    stale = write(book, dry=args.check)
+    with tempfile.TemporaryDirectory() as folder:
+        old = keep_edition(CATALOG, Path(folder))
+        stale = write(book, dry=args.check)
+        money = (
+            ()
+            if args.check or not stale
+            else [*spend_changes(old, CATALOG, (Path(name).stem for name in stale), args.ledger)]
+        )
     if args.check and stale:
         print(f"not what the facts give: {', '.join(stale)}; run make prices", file=sys.stderr)
         return 1
@@ -97,6 +108,8 @@ def _compile(facts: list[Fact], args: argparse.Namespace) -> int:
         count_edition()
     print(summary(book, coverage(facts)))
     print("\n".join(["", "What changed:", *(list(changes(shipped, book)) or ["nothing"])]))
+    if money:
+        print("\n".join(["", "What it comes to, at today's prices:", *money]))
     return 0
 
 

@@ -31,7 +31,7 @@ def read_days(facts: Iterable[Fact]) -> dict[str, str]:
     for fact in facts:
         name = source_of(fact)
         if name is not None:
-            days[name] = max([days.get(name, ""), *_own_days(fact)])
+            days[name] = max([days.get(name, ""), fact.reread or "", *_own_days(fact)])
     return {name: at for name, at in days.items() if at}
 
 
@@ -43,7 +43,7 @@ def _own_days(fact: Fact) -> list[str]:
 def last_seen(fact: Fact, read: Mapping[str, str]) -> str | None:
     """The last day on which the fact's source showed it; None where that is not known."""
     name, ended = source_of(fact), fact.raw.get("observed_to")
-    days = [day(ended)] if ended else [*_own_days(fact), *([read[name]] if name in read else [])]
+    days = [day(ended)] if ended else [*_own_days(fact), *([read[name]] if name and name in read else [])]
     if not days:
         return None
     seen = min(max(days), fact.as_of)
@@ -54,7 +54,7 @@ def read_lines(facts: Iterable[Fact], read: Mapping[str, str]) -> list[str]:
     """The last days of one provider's file: the newest of all its sources, then each catalog's own."""
     its_own = list(facts)
     days = [at for fact in its_own if (at := last_seen(fact, read))]
-    names = sorted({name for fact in its_own if (name := source_of(fact)) in read})
+    names = sorted({name for fact in its_own if (name := source_of(fact)) and name in read})
     lines = [f"read = {max(days)}"] if days else []
     catalogs = ", ".join(f"{quoted(name)} = {read[name]}" for name in names)
     return [*lines, f"sources = {{ {catalogs} }}"] if names else lines

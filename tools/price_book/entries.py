@@ -107,11 +107,11 @@ def _true_discounts(rate: Entry) -> None:
         base = [p for s, p in rate.prices.items() if s.component == slot.component and not s.when]
         if slot not in rate.prices:
             continue
-        price, when = rate.prices[slot], set(slot.when)
+        price, kinds = rate.prices[slot], set(slot.when)
         if not base:
-            if when & (_CHEAPER | _DEARER) and any(is_main(s) and not s.when for s in rate.prices):
+            if kinds & (_CHEAPER | _DEARER) and any(is_main(s) and not s.when for s in rate.prices):
                 _drop(rate, slot.when)  # nothing to hold it against
-        elif (when & _CHEAPER and price > max(base)) or (when & _DEARER and price <= min(base)):
+        elif (kinds & _CHEAPER and price > max(base)) or (kinds & _DEARER and price <= min(base)):
             _drop(rate, slot.when)
     for when in {s.when for s in rate.prices if set(s.when) & _CHEAPER and len(s.when) == 1}:
         shares = _shares(rate, when)

@@ -23,6 +23,8 @@ from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent / "facts"
 SUFFIX: Final = ".facts"
+#: The last day on which each downloaded source was read, beside the fact files: also where it had nothing new.
+READS: Final = "reads.tsv"
 
 SOURCE_KEYS: Final[Mapping[str, str]] = {
     "read": "the day the source was read: 2026-11-30; needed, `none` only where nobody knows",
@@ -66,6 +68,26 @@ def read_rows(path: Path = FOLDER) -> list[Row]:
         lines = path.read_text(encoding="utf-8").splitlines()
         return sorted(map(json.loads, filter(None, lines)), key=order)
     return sorted((row for file in sorted(path.glob(f"*{SUFFIX}")) for row in read_file(file)), key=order)
+
+
+def reads_of(folder: Path = FOLDER) -> dict[str, str]:
+    """The last day on which each source was read, by the beginning of its name. Raises FactError."""
+    file = folder / READS
+    reads: dict[str, str] = {}
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        source, _, at = line.partition("\t")
+        reads[source] = _day(at, f"{READS}: {source}") or ""
+    return reads
+
+
+def write_reads(reads: Mapping[str, str], folder: Path = FOLDER) -> None:
+    """Note on which day sources were read; what stands there of others, or is later, stays."""
+    known = reads_of(folder)
+    for source, at in reads.items():
+        known[source] = max(at, known.get(source, ""))
+    if reads:
+        text = "".join(f"{source}\t{at}\n" for source, at in sorted(known.items()))
+        (folder / READS).write_text(text, encoding="utf-8")
 
 
 def order(row: Row) -> tuple[Any, ...]:

@@ -36,7 +36,8 @@ class Fact:
     """One line of the fact base.
 
     `left_out` is the reason it is in no rate, `decided` the decisions that changed it; `used` is true once a rate
-    carries it; `as_of` is the last day on which any source of the base was read.
+    carries it; `as_of` is the last day on which any source of the base was read, `reread` the last day of
+    its own source, where that is noted.
     """
 
     line: int
@@ -64,6 +65,7 @@ class Fact:
     forced: bool = False
     page: bool = False
     decided: tuple[str, ...] = ()
+    reread: str | None = None
 
     @property
     def start(self) -> str | None:
@@ -215,9 +217,16 @@ def read_fact(line: int, raw: Mapping[str, Any], as_of: str) -> Fact:
     )
 
 
-def read_facts(rows: Iterable[Mapping[str, Any]]) -> list[Fact]:
-    """Every fact of the base, in order."""
+def read_facts(rows: Iterable[Mapping[str, Any]], reads: Mapping[str, str] | None = None) -> list[Fact]:
+    """Every fact of the base, in order; `reads` are the last days of sources, by how their names begin."""
+    reads = reads or {}
     numbered = list(enumerate(rows, 1))
     as_of = max((raw["source_date"] for _, raw in numbered if raw["source_date"]), default="")
+    as_of = max([as_of, *reads.values()])
     geo_sold = frozenset(raw["model"] for _, raw in numbered if "channel=geo" in (raw["condition"] or ""))
-    return [read_fact(number, part, as_of) for number, raw in numbered for part in _apart(raw, geo_sold)]
+    facts = [read_fact(number, part, as_of) for number, raw in numbered for part in _apart(raw, geo_sold)]
+    for source, at in reads.items():
+        for fact in facts:
+            if fact.source.startswith(source):
+                fact.reread = at
+    return facts

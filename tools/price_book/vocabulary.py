@@ -27,6 +27,7 @@ FAMILIES: Final[Mapping[str, tuple[str, int]]] = {
     "mlflow==": ("litellm", 65),
     "npm @earendil-works/pi-ai": ("models.dev", 73),
     "npm @oh-my-pi/pi-catalog": ("models.dev", 71),
+    "arize-phoenix==": ("litellm", 64),
     "genai-prices==": ("genai-prices", 66),
     "openai-cost-calculator": ("cost-calculator", 78),
     "AgentOps-AI/tokencost": ("litellm", 58),

@@ -74,4 +74,4 @@ def _prices(vendor: str, model: str, rows: list[Mapping[str, Any]], currency: st
             life = written(model, "1h" if name.endswith("1h") else None) if kind == "cache_write" else None
             tier = edges(ends.get(mode), long=long)
             amount = number(price, f"{name} of {model}")
-            yield Reading(vendor, model, kind, amount, tier, joined(life, _MODES.get(mode)), currency)
+            yield Reading(vendor, model, kind, amount, tier, joined(life, _MODES.get(mode or "")), currency)

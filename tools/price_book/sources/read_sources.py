@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tools.price_book.fact_files import FOLDER, Row, append_rows, read_rows
+from tools.price_book.fact_files import FOLDER, Row, append_rows, read_rows, write_reads
 from tools.price_book.sources.download import fetch, unpack
 from tools.price_book.sources.new_facts import News, news
 from tools.price_book.sources.reading import SourceError, checked
@@ -23,6 +23,7 @@ def read_sources(names: Sequence[str], given: Mapping[str, Path], day: str, fold
     """
     facts = list(read_rows(folder))
     fresh: list[Row] = []
+    reads: dict[str, str] = {}
     for name in names:
         try:
             found = _read(name, given.get(name), day, facts)
@@ -30,8 +31,10 @@ def read_sources(names: Sequence[str], given: Mapping[str, Path], day: str, fold
             yield f"{name}: left out. {error}"
             continue
         fresh += found.rows
+        reads[SOURCES[name].cite("").partition("==")[0] + "=="] = day
         yield from _told(name, found)
     append_rows(fresh, folder)
+    write_reads(reads, folder)
     yield f"{len(fresh)} new facts in {len({row['vendor'] for row in fresh})} files"
 
 

@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tools.price_book.sources import cost_calculator, genai_prices, litellm, mlflow, models_dev
+from tools.price_book.sources import (
+    cost_calculator,
+    genai_prices,
+    litellm,
+    mlflow,
+    model_bank,
+    models_dev,
+    phoenix,
+)
 from tools.price_book.sources.reading import Found
 
 
@@ -35,4 +43,8 @@ SOURCES: Final[Mapping[str, Source]] = {
     "model-prices": Source("pip", "model-prices", "model_prices/snapshot.json", models_dev.read_history),
     "pi-ai": Source("npm", "@earendil-works/pi-ai", "dist/providers/data", models_dev.read_catalog),
     "omp-catalog": Source("npm", "@oh-my-pi/pi-catalog", "src/models.json", models_dev.read_catalog),
+    "phoenix": Source(
+        "pip", "arize-phoenix", "phoenix/server/cost_tracking/model_cost_manifest.json", phoenix.read, "Elastic-2.0"
+    ),
+    "model-bank": Source("npm", "model-bank", "dist/aiModels", model_bank.read, "LobeHub-Community"),
 }

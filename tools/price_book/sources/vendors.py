@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -34,4 +35,26 @@ MODELS_DEV: Final[Mapping[str, str]] = {
     "perplexity": "perplexity", "ai21": "ai21", "meta": "meta", "upstage": "upstage", "stepfun-ai": "stepfun-intl",
     "fireworks-ai": "fireworks", "fireworks": "fireworks", "amazon-bedrock": "aws-bedrock", "azure": "azure-openai",
     "longcat": "meituan-longcat", "byteplus": "byteplus",
+}  # fmt: skip
+PHOENIX: Final[Mapping[str, str]] = {
+    "cerebras": "cerebras", "groq": "groq", "meta": "meta", "minimax": "minimax-intl", "mistralai": "mistral",
+    "zai": "zai",
+}  # fmt: skip
+#: phoenix leaves most providers unnamed: the model's name tells. Bedrock's names (`us.openai.…`, `…-v1:0`) stay apart.
+PHOENIX_NAMES: Final[Mapping[re.Pattern[str], str]] = {
+    re.compile(r"(?:chatgpt|gpt|o\d)-|o\d$"): "openai",
+    re.compile(r"claude-(?!.*-v\d+:\d+$)"): "anthropic",
+    re.compile(r"gemini-"): "google",
+    re.compile(r"moonshot/"): "moonshot-intl",
+    re.compile(r"perplexity/"): "perplexity",
+}
+#: model-bank's files: the vendor's own platform each, in its own currency.
+MODEL_BANK: Final[Mapping[str, str]] = {
+    "ai360": "360", "antgroup": "antgroup", "anthropic": "anthropic", "baichuan": "baichuan",
+    "bedrock": "aws-bedrock", "cerebras": "cerebras", "cohere": "cohere", "deepseek": "deepseek", "google": "google",
+    "groq": "groq", "hunyuan": "tencent", "infiniai": "infiniai", "longcat": "meituan-longcat",
+    "minimax": "minimax", "mistral": "mistral", "moonshot": "moonshot", "openai": "openai", "qiniu": "qiniu",
+    "qwen": "alibaba", "sensenova": "sensetime", "siliconcloud": "siliconflow", "stepfun": "stepfun",
+    "streamlake": "kuaishou-streamlake", "taichu": "taichu", "vertexai": "google-vertex",
+    "volcengine": "volcengine", "wenxin": "baidu", "xai": "xai", "xiaomimimo": "xiaomi", "zhipu": "zhipu",
 }  # fmt: skip
