@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.rigs.ways import WAYS, Ask, Setting, Way
 from tokenmeter import Budget, BudgetExceeded, End, Tokenmeter
+from tokenmeter.budgets.sqlite_store import SqliteBudgetStore
 from tokenmeter.testing import ProviderServer, capture, provider_server
 
 openai = pytest.importorskip("openai")
@@ -131,3 +137,132 @@ def test_a_stream_that_does_not_fit_is_cut_or_overruns(server: ProviderServer, c
     assert after.held == 0
     assert after.spent == (record.usage.input_tokens or 0) + (record.usage.output_tokens or 0)
     assert (after.spent < 3000) is cut
+
+
+# Every way to send a call ------------------------------------------------------------------------------------------
+
+_LIBRARIES = ("openai", "anthropic", "httpx", "requests", "aiohttp", "http.client", "urllib")
+LONG = ";chunks=3000;tokens_out=3000"
+
+
+def _ways(stream: bool) -> list[Any]:
+    named = [way for way in WAYS if way.name.removeprefix("async ") in _LIBRARIES]
+    skip = pytest.mark.skipif
+    return [
+        pytest.param(
+            way, stream, id=f"{way.name}{' stream' if stream else ''}", marks=skip(not way.here, reason="not installed")
+        )
+        for way in named
+    ]
+
+
+def _long(way: Way) -> Way:
+    """The way, with room for a long answer where the API wants a limit."""
+    if way.provider != "anthropic":
+        return way
+
+    def ask(client: Any, asked: Ask) -> Any:
+        return client.messages.create(model=asked.model, max_tokens=8000, messages=asked.messages, stream=True)
+
+    return replace(way, ask=ask)
+
+
+def _meter(way: Way, server: ProviderServer, budget: Budget, **settings: Any) -> Tokenmeter:
+    hosts = {server.host: way.provider or "openai"}
+    return Tokenmeter(budgets=[budget], spans="none", hosts=hosts, **settings)
+
+
+def _run(meter: Tokenmeter, way: Way, server: ProviderServer, *asks: Ask) -> tuple[list[int], BaseException | None]:
+    """The pieces that came of each answer, and the error at which the program ended."""
+    came: list[int] = []
+
+    async def run() -> None:
+        client = way.make(Setting(server, retries=2))
+        try:
+            for ask in asks:
+                answer = way.ask(client, ask)
+                answer = await answer if inspect.isawaitable(answer) else answer
+                came.append(0)
+                if not ask.stream:
+                    continue
+                if way.aio:
+                    async for _ in answer:
+                        came[-1] += 1
+                else:
+                    for _ in answer:
+                        came[-1] += 1
+        finally:
+            close = getattr(client, "aclose", None) or getattr(client, "close", None)
+            closing = close() if close is not None else None
+            if inspect.isawaitable(closing):
+                await closing
+
+    meter.instrument()
+    try:
+        asyncio.run(run())
+    except BudgetExceeded as error:
+        return came, error
+    finally:
+        meter.uninstrument()
+    return came, None
+
+
+@pytest.mark.parametrize(("way", "stream"), [*_ways(stream=False), *_ways(stream=True)])
+def test_a_refused_call_never_reaches_the_server(way: Way, stream: bool, server: ProviderServer) -> None:
+    meter = _meter(way, server, Budget("2 calls", name="few", per="total"))
+    with capture(meter) as records:
+        came, error = _run(meter, way, server, *[Ask(way.model, "hi", stream)] * 3)
+    assert len(came) == len(server.requests) == 2
+    assert isinstance(error, BudgetExceeded)
+    assert [record.end for record in records] == [End.COMPLETE, End.COMPLETE, End.REFUSED]
+    assert not records[-1].attempts
+
+
+@pytest.mark.parametrize(("way", "stream"), _ways(stream=True))
+def test_a_cut_stream_is_charged_what_came(way: Way, stream: bool, server: ProviderServer) -> None:
+    meter = _meter(way, server, Budget("1500 tokens", name="t", per="total", cut_streams=True))
+    with capture(meter) as records:
+        _, error = _run(meter, _long(way), server, Ask(way.model + LONG, "hi", stream))
+    (record,) = records
+    assert isinstance(error, BudgetExceeded)
+    assert (record.end, record.flags[-1]) == (End.CLOSED_EARLY, "budget_cut")
+    enforcer = meter._gate.enforcer
+    assert enforcer is not None
+    after = enforcer.store.read("t", 0, 1)
+    assert after.held == 0
+    assert after.spent == (record.usage.input_tokens or 0) + (record.usage.output_tokens or 0)
+    assert 0 < (record.usage.output_tokens or 0) < 3000
+
+
+class _NotedStore:
+    """A real SQLite store; notes the thread of each operation that may wait for the disk."""
+
+    def __init__(self, path: Path, threads: list[threading.Thread]) -> None:
+        self._store = SqliteBudgetStore(path)
+        self._threads = threads
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if not callable(found) or name == "now":
+            return found
+
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            self._threads.append(threading.current_thread())
+            return found(*args, **kwargs)
+
+        return noted
+
+
+@pytest.mark.parametrize(("way", "stream"), [one for one in _ways(stream=False) if one.values[0].aio])
+def test_a_store_on_disk_is_never_asked_on_the_event_loop(
+    way: Way, stream: bool, server: ProviderServer, tmp_path: Path
+) -> None:
+    operations: list[threading.Thread] = []
+    store: Any = _NotedStore(tmp_path / "b.db", operations)
+    meter = _meter(way, server, Budget("2 calls", name="few", per="total"), budget_store=store)
+    came, error = _run(meter, way, server, *[Ask(way.model, "hi", stream)] * 3)
+    meter.flush()
+    assert isinstance(error, BudgetExceeded)
+    assert len(came) == len(server.requests) == 2
+    assert len(operations) >= 5  # three asked, two settled
+    assert threading.main_thread() not in operations

@@ -36,9 +36,9 @@ _MARGIN: Final = 8
 _ASSUMED: Final = 8_192
 """The length of answer at which output is priced where the request sets no limit."""
 _WRITES: Final = ("cache_write", "cache_write_5m", "cache_write_30m", "cache_write_1h", "cache_write_12h")
-_CHOICES: Final = ("n", "best_of", "num_completions", "candidateCount", "candidate_count", "N")
-_PARTS: Final = ("generationConfig", "generation_config", "parameters")
-_THINKING: Final = ("thinking_budget", "thinkingBudget", "budget_tokens", "max_tokens_for_reasoning")
+_CHOICES: Final = frozenset(("n", "best_of", "num_completions", "candidateCount", "candidate_count", "N"))
+_PARTS: Final = frozenset(("generationConfig", "generation_config", "parameters"))
+_THINKING: Final = frozenset(("thinking_budget", "thinkingBudget", "budget_tokens", "max_tokens_for_reasoning"))
 
 
 class _Rules(NamedTuple):
@@ -46,7 +46,7 @@ class _Rules(NamedTuple):
     cache_words: frozenset[str]
     server_tools: tuple[str, ...]
     server_tool_keys: frozenset[str]
-    server_params: tuple[str, ...]
+    server_params: frozenset[str]
     server_models: tuple[str, ...]
     per_answer: Mapping[str, str]
     over_percent: Mapping[str, int]
@@ -60,7 +60,7 @@ def _rules() -> _Rules:
         frozenset(data["cache_words"]),
         tuple(data["server_tools"]),
         frozenset(data["server_tool_keys"]),
-        tuple(data["server_params"]),
+        frozenset(data["server_params"]),
         tuple(data["server_models"]),
         data["per_answer"],
         data["over_percent"],
@@ -83,16 +83,17 @@ def bound(
     With `quick(params, writes)`, which gives the dearest rates of the model, its input is bounded and not counted.
     """
     rules = _rules()
+    stated = isinstance(request, Mapping)
     body: Mapping[str, Any] = request if isinstance(request, Mapping) else {"prompt": request or ""}
     tokens, asks_write = most_input(body, rules.cache_words)
-    hidden = _hidden(body, model, rules) if isinstance(request, Mapping) else None
+    hidden = _hidden(body, model, rules) if stated else None
     if quick is None or tokens is None:
         counted = _counted(request, provider, model, api, at)
         tokens = counted + counted // 50 + _MARGIN if counted else tokens
     if tokens is None:
         return Bound(None, None, (), False, "the tokens of the request cannot be bounded")
     limit = _output_limit(body, provider, api)
-    params = (request_params(body) or {}) if isinstance(request, Mapping) else {}
+    params = (request_params(body) or {}) if stated else {}
     asked = _Asked(params, tokens, limit, _choices(body), asks_write or provider in rules.writes_unasked, hidden)
     rates = quick(params, asked.writes) if quick is not None else None
     if rates is not None:
@@ -140,22 +141,34 @@ def _output_limit(body: Mapping[str, Any], provider: str, api: str | None) -> in
     meaning = limit_meaning(provider)
     thoughts = 0
     if not meaning.thoughts:
-        places = (body, *(part for name in _PARTS if isinstance(part := body.get(name), Mapping)))
-        stated = (value for place in places for name in _THINKING if type(value := place.get(name)) is int)
-        thoughts = max(0, max(stated, default=0))
+        thoughts = max(0, _greatest(body, _THINKING, 0))
     return max(limit + limit * _rules().over_percent.get(api or "", 0) // 100 + 1, meaning.least) + thoughts
 
 
 def _choices(body: Mapping[str, Any]) -> int:
-    places = (body, *(part for name in _PARTS if isinstance(part := body.get(name), Mapping)))
-    return max((value for place in places for name in _CHOICES if type(value := place.get(name)) is int), default=1)
+    return _greatest(body, _CHOICES, 1)
+
+
+def _greatest(body: Mapping[str, Any], names: frozenset[str], default: int) -> int:
+    """The greatest of the whole numbers under these names, in the body and its parts."""
+    places = [body]
+    if not _PARTS.isdisjoint(body):
+        places += [part for name in _PARTS if isinstance(part := body.get(name), Mapping)]
+    found = [
+        value
+        for place in places
+        if not names.isdisjoint(place)
+        for name in names
+        if type(value := place.get(name)) is int
+    ]
+    return max(found, default=default)
 
 
 def _hidden(body: Mapping[str, Any], model: str, rules: _Rules) -> str | None:
     """Why the request's own text is not all that is billed; None where it is."""
-    if any(fnmatch.fnmatchcase(model, one) for one in rules.server_models):
+    if _runs_tools(model):
         return f"{model} runs tools of the vendor"
-    for name in rules.server_params:
+    for name in () if rules.server_params.isdisjoint(body) else sorted(rules.server_params):
         if body.get(name) and not isinstance(body.get(name), str if name == "prompt" else ()):
             return f"{name} puts what is not in the request into the prompt"
     tools = body.get("tools")
@@ -169,6 +182,11 @@ def _hidden(body: Mapping[str, Any], model: str, rules: _Rules) -> str | None:
             if key in tool:
                 return f"the tool {key} is run by the vendor"
     return None
+
+
+@functools.lru_cache(1_000)
+def _runs_tools(model: str) -> bool:
+    return any(fnmatch.fnmatchcase(model, one) for one in _rules().server_models)
 
 
 def _priced(price: Price, asked: _Asked, per_answer: str | None) -> Bound:
@@ -225,7 +243,7 @@ def quick_rates(price: Price, params: Mapping[str, Any], provider: str, *, write
 
 def _by_rates(rates: QuickRates, asked: _Asked) -> Bound:
     fixed = EXACT.add(rates.fee, EXACT.multiply(rates.input, Decimal(asked.tokens)))
-    each = EXACT.multiply(rates.output, Decimal(asked.choices))
+    each = rates.output if asked.choices == 1 else EXACT.multiply(rates.output, Decimal(asked.choices))
     parts = [BoundPart("input", Decimal(asked.tokens), rates.input)]
     amount = None
     if asked.limit is not None:

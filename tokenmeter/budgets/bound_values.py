@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from tokenmeter.money import EXACT, Money
 
 __all__ = ["Bound", "BoundPart"]
 
 
-@dataclass(frozen=True, slots=True)
-class BoundPart:
+class BoundPart(NamedTuple):
     """One part of a bound: `quantity` of a component at `rate` for one unit of it."""
 
     component: str

@@ -32,11 +32,12 @@ def most_input(body: object, words: frozenset[str]) -> tuple[int | None, bool]:
     left: list[tuple[Any, int]] = [(body, 0)]
     while left:
         one, depth = left.pop()
-        if isinstance(one, str):
+        kind = type(one)
+        if kind is str or isinstance(one, str):
             if one.startswith("data:") or len(one) > _LONG:
                 return None, found
             total += _FRAME + (len(one) if one.isascii() else len(one) * _WIDE)
-        elif isinstance(one, Mapping):
+        elif kind is dict or isinstance(one, Mapping):
             if depth > _DEEPEST:
                 return None, found
             for key, value in one.items():
@@ -46,10 +47,10 @@ def most_input(body: object, words: frozenset[str]) -> tuple[int | None, bool]:
                     total += _TOOLS
                 if key in _MEDIA and value:
                     return None, found
-                total += len(str(key)) + _FRAME
+                total += len(key if type(key) is str else str(key)) + _FRAME
                 left.append((value, depth + 1))
         elif isinstance(one, list | tuple):
-            left.extend((value, depth + 1) for value in one)
+            left += [(value, depth + 1) for value in one]
         elif isinstance(one, bytes):
             return None, found
         else:

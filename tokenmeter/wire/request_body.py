@@ -13,9 +13,11 @@ _LIMITS: Final = (
     "max_completion_tokens", "max_output_tokens", "max_tokens", "maxOutputTokens", "max_tokens_to_sample", "maxTokens",
     "num_predict", "maxTokenCount", "max_new_tokens",
 )  # fmt: skip
+_LIMIT_NAMES: Final = frozenset(_LIMITS)
 _PARTS: Final = (
     "parameters", "generationConfig", "generation_config", "inferenceConfig", "textGenerationConfig", "options",
 )  # fmt: skip
+_PART_NAMES: Final = frozenset(_PARTS)
 
 
 def request_body(request: object) -> Mapping[str, Any] | None:
@@ -83,11 +85,18 @@ def exceeds(value: object, most: int) -> bool:
 
 def limit_of(body: Mapping[str, Any]) -> int | None:
     """The most output tokens that a request's body allows, under any vendor's name; None where it sets no limit."""
-    for place in (body, *(body.get(name) for name in _PARTS)):
-        if not isinstance(place, Mapping):
-            continue
-        for name in _LIMITS:
-            value = place.get(name)
-            if type(value) is int and value >= 0:
-                return value
+    if not _LIMIT_NAMES.isdisjoint(body) and (limit := _limit_in(body)) is not None:
+        return limit
+    for name in () if _PART_NAMES.isdisjoint(body) else _PARTS:
+        part = body.get(name)
+        if isinstance(part, Mapping) and (limit := _limit_in(part)) is not None:
+            return limit
+    return None
+
+
+def _limit_in(place: Mapping[str, Any]) -> int | None:
+    for name in _LIMITS:
+        value = place.get(name)
+        if type(value) is int and value >= 0:
+            return value
     return None

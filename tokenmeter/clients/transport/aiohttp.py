@@ -125,7 +125,7 @@ class _Tee(BodyTee):
         if data:
             self._reading.chunks.append(data)
             self._bytes += len(data)
-            if self._call.first_chunk_ns is None or self._bytes > 65536:
+            if self._call.first_chunk_ns is None or self._bytes > self._step:
                 self._bytes = self._pause(self._bytes)
 
 

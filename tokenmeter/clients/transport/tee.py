@@ -83,6 +83,7 @@ class BodyTee:
         with guard("holding more for a stream"):
             error = call.budget.grow(new) if call.budget is not None else None
             if error is not None:
+                self._ended(End.CLOSED_EARLY)  # what has come is charged, whoever reads on or closes
                 raise error
 
     def _ended(self, end: End, error: BaseException | None = None) -> None:
@@ -106,7 +107,7 @@ class BodyTee:
         return current is not None and self._reading.whole and getattr(current, "call", current) is self._call
 
     def _failed(self, error: BaseException) -> None:
-        if isinstance(error, BudgetExceeded):  # raised by `_grow`: what has come is charged
+        if isinstance(error, BudgetExceeded):  # raised by `_grow`
             self._ended(End.CLOSED_EARLY)
             return
         end = end_of(error)

@@ -31,6 +31,9 @@ class LimitMeaning:
     least: int = 1
 
 
+_USUAL: Final = LimitMeaning()
+
+
 @cache
 def _meanings() -> Mapping[str, LimitMeaning]:
     """The exceptions by provider. Raises CatalogError naming each unknown key."""
@@ -49,7 +52,7 @@ def _meanings() -> Mapping[str, LimitMeaning]:
 
 def limit_meaning(provider: str | None) -> LimitMeaning:
     """What the limit means where this provider serves; the usual meaning for a provider no entry names."""
-    return _meanings().get(provider or "", LimitMeaning())
+    return _meanings().get(provider or "", _USUAL)
 
 
 def most_tokens(request: Mapping[str, Any], provider: str | None, thoughts: int) -> int | None:
