@@ -107,3 +107,12 @@ def test_wrong_flags_are_answered_in_a_line(
     printed = capsys.readouterr().err
     assert message in printed
     assert printed.count("\n") == 1
+
+
+def test_a_focus_export_of_the_same_ledger_has_no_difference_on_its_own_clock(
+    spend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = str(tmp_path / "focus.csv")
+    assert main(["report", spend, "--format", "focus", "--output", export]) == 0
+    assert main(["reconcile", spend, export, "--provider", "deepseek", "--tz", "Asia/Shanghai"]) == 0
+    assert "no difference" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from tokenmeter.errors import ConfigurationError
 if TYPE_CHECKING:
     import argparse
 
-    from tokenmeter.ledger.valuation.what_if import Comparison
+    from tokenmeter.ledger.valuation.what_if import ModelComparison
 
 _EPILOG = """\
 each call is priced at its own instant, or all at --at, in the currency of the model's price list. tokens are scaled by
@@ -85,7 +85,7 @@ def _microseconds(at: datetime | None) -> int | None:
     return None if at is None else (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def _text(answer: Comparison) -> str:
+def _text(answer: ModelComparison) -> str:
     from tokenmeter._support.logs import printable
     from tokenmeter._support.text_tables import table, wrapped
 

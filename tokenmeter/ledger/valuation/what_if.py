@@ -27,7 +27,7 @@ from tokenmeter.prices.book import Book
 from tokenmeter.tokens.families import match_model
 from tokenmeter.usage import Usage
 
-__all__ = ["Candidate", "Comparison", "compare_models"]
+__all__ = ["Candidate", "ModelComparison", "compare_models"]
 
 _RATIO: Final = decimal.Context(prec=40, rounding=decimal.ROUND_HALF_EVEN)
 _PLACES: Final = Decimal("0.0001")
@@ -104,7 +104,7 @@ class Candidate:
 
 
 @dataclass(slots=True)
-class Comparison:
+class ModelComparison:
     """The calls compared, what they cost, and the candidates."""
 
     candidates: list[Candidate]
@@ -144,12 +144,12 @@ def compare_models(
     until_us: int | None = None,
     cache: str = "keep",
     language: str | None = None,
-) -> Comparison:
+) -> ModelComparison:
     """Price the calls of a ledger as calls of `models` (provider and model). `at` None is each call's own instant.
 
     `cache` is `keep` (as much is read from the cache as was) or `none`. Raises LedgerError.
     """
-    answer = Comparison([Candidate(*one) for one in models], cache, language, at)
+    answer = ModelComparison([Candidate(*one) for one in models], cache, language, at)
     with closing(open_for_reading(path)) as connection:
         for page in stored_calls(connection, since_us, until_us):
             for call in page:
@@ -164,7 +164,7 @@ def compare_models(
     return answer
 
 
-def _price(candidate: Candidate, call: StoredCall, book: Book, answer: Comparison) -> str | None:
+def _price(candidate: Candidate, call: StoredCall, book: Book, answer: ModelComparison) -> str | None:
     """Add a call to a candidate's sums; or say why its cost there is unknown."""
     problem = _not_scalable(call)
     if problem is not None:
