@@ -35,6 +35,8 @@ def spend_changes(old: Path, new: Path, providers: Iterable[str], ledger: str | 
             yield f"{provider}: a list that is {'new' if provider in after.providers else 'gone'}"
             continue
         models = [(one.provider, one.model, one.list) for one in changes(provider, (before, now), (after, now))]
+        if not models:
+            continue  # a date or a name changed, and no price of today
         moved = [one for one in by_typical_use(models, (before, None), (after, None)) if one.differs]
         yield f"{provider}: {len(moved)} of {len(models)} changed models cost otherwise for a typical million tokens"
         for one in moved:
