@@ -32,8 +32,18 @@ def test_each_answer_counts(more: dict[str, Any], times: int) -> None:
     assert several.per_output_token == times * one.per_output_token
 
 
-def test_a_request_without_a_limit_has_no_amount() -> None:
-    found = bound({key: value for key, value in BODY.items() if key != "max_tokens"})
+UNLIMITED = {key: value for key, value in BODY.items() if key != "max_tokens"}
+
+
+def test_a_request_without_a_limit_has_that_of_its_model() -> None:
+    found = bound({**UNLIMITED, "model": "gpt-4o-mini", "n": 2}, "openai")
+    assert (found.output_tokens, found.max_output) == (None, 16_384)  # by OpenAI's page of the model
+    assert found.amount.amount == found.with_output(16_384)
+    assert found.parts[1].quantity == 2 * 16_384
+
+
+def test_a_request_without_a_limit_has_no_amount_where_its_model_has_none() -> None:
+    found = bound({**UNLIMITED, "model": "deepseek-ai/DeepSeek-V3"}, "siliconflow")
     assert found.amount is None
     assert found.per_output_token > 0
     assert "no limit on its output" in found.reason

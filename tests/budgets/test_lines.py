@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -124,3 +125,19 @@ def test_a_call_in_another_currency() -> None:
 
 def test_a_call_by_hand_without_a_request_asks_nothing() -> None:
     assert line(Budget("5 CNY", name="b"), bound_of("1"), facts(body=None)).amount == 0
+
+
+@pytest.mark.parametrize(
+    ("unlimited", "most", "held"),
+    [
+        ("model", 16_384, 16_384),
+        ("model", None, 1_000),  # as p99, where the model's is not known
+        ("p99", 16_384, 1_000),
+        ("p99", 512, 512),
+        (20_000, 16_384, 16_384),
+        (300, 16_384, 300),
+    ],
+)
+def test_no_more_is_held_than_the_model_can_answer(unlimited: str | int, most: int | None, held: int) -> None:
+    bound = replace(bound_of("1", limit=None), max_output=most)
+    assert line(Budget("5 CNY", name="b", unlimited=unlimited), bound).output == held

@@ -1,8 +1,9 @@
 """`bound`: what a request may be charged at most, before it is sent.
 
 All input is priced as the dearest that the request allows, such as a cache write; the output is the limit of the
-request, with the provider's exceptions, times the choices asked for. The input is counted, or the bytes of its texts
-bound it, which takes microseconds. `bound.toml` has what vendors may add that a request does not show.
+request, with the provider's exceptions, or else of its model, times the choices asked for. The input is counted, or
+the bytes of its texts bound it, which takes microseconds. `bound.toml` has what vendors may add that a request does
+not show, `max_output.toml` the limits of models.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ def bound(
         return Bound(None, None, (), False, "the tokens of the request cannot be bounded")
     limit = _output_limit(body, provider, api)
     params = (request_params(body) or {}) if stated else {}
-    asked = _Asked(params, tokens, limit, _choices(body), asks_write or provider in rules.writes_unasked, hidden)
+    writes = asks_write or provider in rules.writes_unasked
+    asked = _Asked(params, tokens, limit, _choices(body), writes, hidden, _max_output(provider, model))
     rates = quick(params, asked.writes) if quick is not None else None
     if rates is not None:
         return _by_rates(rates, asked)
@@ -110,10 +112,17 @@ class _Asked(NamedTuple):
     choices: int
     writes: bool
     hidden: str | None
+    most: int | None = None
+    """The limit of the model."""
+
+    @property
+    def longest(self) -> int | None:
+        """The longest that one answer can be, by the request, else by its model."""
+        return self.limit if self.limit is not None else self.most
 
     @property
     def output(self) -> int:
-        return (self.limit if self.limit is not None else _ASSUMED) * self.choices
+        return (self.longest if self.longest is not None else _ASSUMED) * self.choices
 
     @property
     def reason(self) -> str | None:
@@ -131,6 +140,21 @@ def _counted(request: object, provider: str, model: str, api: str | None, at: st
     if isinstance(request, Mapping):
         return count_request(request, provider=provider, model=model, api=api, at=at).high
     return None
+
+
+@functools.cache
+def _max_outputs() -> Mapping[tuple[str, str], int]:
+    data = tomllib.loads(Path(__file__).with_name("max_output.toml").read_text("utf-8"))
+    return {
+        (provider, model): int(tokens)
+        for provider, limits in data.items()
+        for tokens, models in limits.items()
+        for model in models
+    }
+
+
+def _max_output(provider: str, model: str) -> int | None:
+    return _max_outputs().get((provider, model))
 
 
 def _output_limit(body: Mapping[str, Any], provider: str, api: str | None) -> int | None:
@@ -201,7 +225,7 @@ def _priced(price: Price, asked: _Asked, per_answer: str | None) -> Bound:
     )
     if plain.total is None or whole.total is None:
         why = plain.reason or whole.reason or "no price is known"
-        return Bound(None, None, (), False, why, None, None, None, tokens, asked.limit, asked.choices)
+        return Bound(None, None, (), False, why, None, None, None, tokens, asked.limit, asked.choices, asked.most)
     currency, dearest = plain.total.currency, plain.total.amount
     for name in _WRITES if asked.writes and tokens else ():
         usage = Usage.from_dict({"input_tokens": tokens, "output_tokens": 0, f"{name}_input_tokens": tokens})
@@ -211,7 +235,7 @@ def _priced(price: Price, asked: _Asked, per_answer: str | None) -> Bound:
     answer = EXACT.subtract(whole.total.amount, plain.total.amount)
     rates = QuickRates(currency, _up(dearest, tokens), _up(answer, output), Decimal(0), plain.total)
     found = _by_rates(rates, asked)
-    amount = None if asked.limit is None else Money(EXACT.add(dearest, answer), currency)
+    amount = None if asked.longest is None else Money(EXACT.add(dearest, answer), currency)
     return replace(found, amount=amount, input_amount=dearest)
 
 
@@ -246,12 +270,13 @@ def _by_rates(rates: QuickRates, asked: _Asked) -> Bound:
     each = rates.output if asked.choices == 1 else EXACT.multiply(rates.output, Decimal(asked.choices))
     parts = [BoundPart("input", Decimal(asked.tokens), rates.input)]
     amount = None
-    if asked.limit is not None:
+    longest = asked.longest
+    if longest is not None:
         parts.append(BoundPart("output", Decimal(asked.output), rates.output))
-        amount = Money(EXACT.add(fixed, EXACT.multiply(each, Decimal(asked.limit))), rates.currency)
+        amount = Money(EXACT.add(fixed, EXACT.multiply(each, Decimal(longest))), rates.currency)
     return Bound(
         amount, rates.low, tuple(parts), asked.hidden is None, asked.reason, rates.currency, fixed, each, asked.tokens,
-        asked.limit, asked.choices,
+        asked.limit, asked.choices, asked.most,
     )  # fmt: skip
 
 

@@ -23,11 +23,11 @@ class BoundPart(NamedTuple):
 class Bound:
     """What a request may be charged at most.
 
-    `amount` is None where no price is known, or no limit of the output; `reason` says which. `low` is what it costs at
-    least if it is answered. `input_amount` is the part of `amount` that does not depend on the length of the answer,
-    `per_output_token` what each token of the answer may cost (all choices together). `output_tokens` is the limit of
-    one answer that was used. `sound` is False where the vendor may charge for what is not in the request, such as
-    hidden prompts of its own tools.
+    `amount` is None where no price is known, or no limit of the output, neither of the request nor of its model;
+    `reason` says which. `low` is what it costs at least if it is answered. `input_amount` is the part of `amount` that
+    does not depend on the length of the answer, `per_output_token` what each token of the answer may cost (all choices
+    together). `output_tokens` is the limit of one answer by the request, `max_output` that of its model. `sound` is
+    False where the vendor may charge for what is not in the request, such as hidden prompts of its own tools.
     """
 
     amount: Money | None
@@ -41,6 +41,7 @@ class Bound:
     input_tokens: int | None = None
     output_tokens: int | None = None
     choices: int = 1
+    max_output: int | None = None
 
     def with_output(self, tokens: int) -> Decimal | None:
         """The amount for answers of so many tokens."""

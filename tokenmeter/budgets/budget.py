@@ -52,7 +52,7 @@ class Budget:
     `at`: shares of the limit at which a threshold event is sent, once per window.
     `wait`: seconds for which a call may wait until others settle, if it would fit then.
     `unlimited`: what is held for a request without an output limit: `"p99"` of its model's recent outputs (at least
-    1,000 tokens), a number of tokens, or `"block"`.
+    1,000 tokens), `"model"`: the most that its model can answer, where that is known, a number of tokens, or `"block"`.
     `unpriced`: what happens to a model without a price: `"allow"`, `"block"`, or a price for a million tokens, such as
     `"10 CNY"`. `unconvertible`: `"block"` or `"ignore"` a call that is billed in another currency.
     `cut_streams`: end a stream whose further output does not fit; else it goes on, as overrun.
@@ -211,9 +211,9 @@ def _seconds(value: object, place: str) -> float:
 
 
 def _unlimited(value: Any, place: str) -> str | int:
-    if value in ("p99", "block") or (type(value) is int and value > 0):
+    if value in ("p99", "model", "block") or (type(value) is int and value > 0):
         return value if isinstance(value, int) else str(value)
-    raise ConfigurationError(f"{place}: unlimited={value!r} is none of p99, block, nor a number of tokens")
+    raise ConfigurationError(f"{place}: unlimited={value!r} is none of p99, model, block, nor a number of tokens")
 
 
 def _unpriced(value: object, limit: BudgetLimit, place: str) -> str | BudgetLimit:

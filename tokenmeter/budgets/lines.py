@@ -183,12 +183,21 @@ class BudgetLines:
             policy = counter.budget.unlimited
             if policy == "block":
                 raise refusal(counter, series, "unlimited", "the request sets no limit on its output")
-            usual = self._outputs.quantile(facts.provider, facts.model, 0.99) if policy == "p99" else None
-            limit = max(usual or 0, _LEAST_UNLIMITED) if isinstance(policy, str) else policy
+            limit = self._unlimited(policy, facts, bound.max_output)
         if facts.stream:
             usual = self._outputs.quantile(facts.provider, facts.model, 0.95)
             return min(limit, max(usual, _STREAM_LEAST) if usual is not None else _LEAST_UNLIMITED)
         return limit
+
+    def _unlimited(self, policy: str | int, facts: CallFacts, most: int | None) -> int:
+        """How long an answer is held whose request sets no limit; never longer than its model can answer."""
+        if policy == "model" and most is not None:
+            return most
+        if isinstance(policy, int):
+            limit = policy
+        else:
+            limit = max(self._outputs.quantile(facts.provider, facts.model, 0.99) or 0, _LEAST_UNLIMITED)
+        return limit if most is None else min(limit, most)
 
     def _money(self, counter: BudgetCounter, series: str, facts: CallFacts, bound: Bound) -> tuple[int, Decimal]:
         """The fixed part in units of the limit, and the amount of one token of the answer in the limit's currency."""
