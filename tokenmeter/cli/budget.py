@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from tokenmeter.money import Money
 
 _EPILOG: Final = """\
-budgets are read from --budgets or TOKENMETER_BUDGETS (a TOML file), their spend from --store or TOKENMETER_BUDGET_STORE
-(sqlite:PATH or redis://HOST:PORT/0).
+budgets are read from --budgets or TOKENMETER_BUDGETS (a TOML file), their spend
+from --store or TOKENMETER_BUDGET_STORE (sqlite:PATH or redis://HOST:PORT/0).
 
-exit status: 0 done, and for check: it fits; 1 it does not fit; 2 bad flags, or the store cannot be reached.
+exit status: 0 done, and for check: it fits; 1 it does not fit; 2 bad flags, or
+the store cannot be reached.
 """
 _DEADLINE: Final = 5.0
 
