@@ -92,7 +92,9 @@ def global_providers() -> Providers:
 def sdk(client: Any, otel: Providers) -> Any:
     """The client with the SDK's own span of 22 attributes and one histogram around each request."""
     tracer, inner = otel.tracing.get_tracer("sdk"), client.request
-    record = otel.metering.get_meter("sdk").create_histogram("duration", "s", explicit_bucket_boundaries_advisory=BUCKETS)
+    record = otel.metering.get_meter("sdk").create_histogram(
+        "duration", "s", explicit_bucket_boundaries_advisory=BUCKETS
+    )
     first = dict(list(ATTRIBUTES.items())[:5])
     rest = dict(list(ATTRIBUTES.items())[5:])
 
@@ -146,6 +148,7 @@ def _langfuse() -> Kept:
         "LANGFUSE_FLUSH_INTERVAL": "100000",
     }
     from langfuse import openai as traced
+
     CLASSES.update(sync=traced.OpenAI, asynchronous=traced.AsyncOpenAI)
     return otel.kept
 

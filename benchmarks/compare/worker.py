@@ -1,4 +1,4 @@
-"""One process of the comparison: `worker.py VARIANT`, run by `python -m benchmarks.compare` in that variant's environment.
+"""One process of the comparison: `worker.py VARIANT DISTRIBUTION [LIBRARY]`, run in that variant's environment.
 
 Measures the bare calls first, then the same calls with the instrumentation on. Under callgrind the unit is the
 instruction, and the profile's parts are read by the parent. Elsewhere it is the thread's CPU time, with bare and
