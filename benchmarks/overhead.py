@@ -91,7 +91,7 @@ def measured(rounds: int) -> dict[str, dict[str, tuple[float, float]]]:
         found = {
             "a call": interleaved(variants(calls.call), rounds, settle),
             "a stream of 50 chunks": interleaved(variants(calls.stream), max(20, rounds // 5), settle),
-            "a stream of 1,000 chunks": interleaved(variants(calls.stream, 1000), max(10, rounds // 50), settle),
+            "a stream of 1,000 chunks": interleaved(variants(calls.stream, 1000), max(40, rounds // 10), settle),
         }
         for meter in meters.values():
             meter.shutdown()

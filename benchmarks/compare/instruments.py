@@ -171,7 +171,8 @@ def _openlit() -> Kept:
     otel = global_providers()
     # Its price list comes from the network, which a benchmark must not need: the same prices, in its format.
     prices = Path(tempfile.mkdtemp()) / "prices.json"
-    prices.write_text(json.dumps({"chat": {"gpt-4o": {"promptPrice": 0.0025, "completionPrice": 0.01}}}))
+    gpt = {"promptPrice": 0.0025, "completionPrice": 0.01, "cacheReadPrice": 0.00125}
+    prices.write_text(json.dumps({"chat": {"gpt-4o": gpt}}))
     openlit.init(pricing_json=str(prices))
     return otel.kept
 
