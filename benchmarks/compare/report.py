@@ -237,7 +237,7 @@ def picture(results: Results) -> str:
         for name, shown in NAMES.items()
     ]
     sdk = added(results.get("tokenmeter", {}), "sdk", bare="bare call")
-    rows.insert(0, ("OpenTelemetry SDK: span, histogram", sdk, None))
+    rows.insert(0, ("the SDK: span, histogram", sdk, None))
     lines: list[str] = []
     for at, (title, column) in enumerate((("call", 1), ("stream of 50 chunks", 2))):
         left = 230 + at * 330
