@@ -127,8 +127,10 @@ prices-read: $(READY)
 prices-wheel: $(READY)
 	$(PY) packaging/tokenmeter-prices/release.py $(ARGS)
 
+# What a call costs beside six other instrumentations, each in an environment of its own, and what each recorded: writes
+# docs/benchmarks.md and its picture. ARGS="--only langfuse" measures one anew, ARGS=--report none.
 bench: $(READY)
-	$(PY) benchmarks/overhead.py
+	$(PY) -m benchmarks.compare $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venvs .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -1,7 +1,9 @@
-"""What metering adds to a call: `python benchmarks/overhead.py`.
+"""What metering adds to a call, as CPU time and as a ratio: `python benchmarks/overhead.py`.
 
-Calls run in pairs, bare and metered by turns, in one process and on one transport that answers at once, so machine
-noise hits both alike. Printed are the median of the bare call, the median of the paired differences, and the ratio.
+Every variant makes one call in turn, round after round, in one process and on one transport that answers at once, so
+that whatever else the machine does falls on all of them alike. A round's bare call is taken from each of its others;
+shown are the medians of these differences, in CPU time of the calling thread, and their ratio to the OpenTelemetry
+SDK's own span of 22 attributes and one histogram around the same call. Instruction counts: `make bench`.
 """
 
 from __future__ import annotations
@@ -10,211 +12,107 @@ import argparse
 import gc
 import json
 import statistics
-import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-BODY = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1760000000,
-    "model": "deepseek-chat",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "缓存命中。" * 45}, "finish_reason": "stop"}],
-    "usage": {
-        "prompt_tokens": 1200,
-        "completion_tokens": 90,
-        "total_tokens": 1290,
-        "prompt_tokens_details": {"cached_tokens": 800},
-        "prompt_cache_hit_tokens": 800,
-        "prompt_cache_miss_tokens": 400,
-    },
-}
-MESSAGES = [{"role": "user", "content": "为什么？"}]
+sys.path.insert(0, str(Path(__file__).parent / "compare"))
+import calls
+import instruments
+
+Variants = Mapping[str, Callable[[], Any]]
 
 
-def paired(bare: Callable[[], Any], metered: Callable[[], Any], rounds: int) -> tuple[float, float]:
-    """Median of the bare call and median of (metered - bare), in microseconds."""
-    for _ in range(50):
-        bare()
-        metered()
+def interleaved(variants: Variants, rounds: int, settle: Callable[[], Any]) -> dict[str, tuple[float, float]]:
+    """Median microseconds of each variant, and of what it takes beyond the first, call by call."""
+    clock = time.thread_time_ns
+    times: dict[str, list[int]] = {name: [] for name in variants}
+    names = list(variants)
+    for name in names * 20:
+        variants[name]()
     gc.collect()
     gc.disable()
-    plain, added = [], []
     for turn in range(rounds):
-        first, second = (bare, metered) if turn % 2 else (metered, bare)
-        start = time.perf_counter_ns()
-        first()
-        middle = time.perf_counter_ns()
-        second()
-        end = time.perf_counter_ns()
-        one, two = middle - start, end - middle
-        bare_ns, metered_ns = (one, two) if turn % 2 else (two, one)
-        plain.append(bare_ns)
-        added.append(metered_ns - bare_ns)
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            run = variants[name]
+            started = clock()
+            run()
+            times[name].append(clock() - started)
+        if turn % 50 == 49:
+            settle()  # what waits to be exported, outside of the clock
+            gc.collect()
     gc.enable()
-    return statistics.median(plain) / 1000, statistics.median(added) / 1000
-
-
-def row(name: str, plain: float, added: float, bound: str) -> None:
-    print(f"{name:<52} {plain:>10.1f} {added:>+10.2f} {1 + added / plain:>8.3f}x   {bound}")
-
-
-def clients(handler: Callable[[Any], Any]) -> tuple[Any, Callable[[], Any]]:
-    import httpx2
-    import openai
-
-    def make(base_url: str = "https://api.deepseek.com") -> Any:
-        http = httpx2.Client(transport=httpx2.MockTransport(handler))
-        return openai.OpenAI(base_url=base_url, api_key="x", http_client=http)
-
-    return httpx2, make
-
-
-def non_streaming(rounds: int, otel: bool) -> None:
-    from tokenmeter import Tokenmeter
-
-    def handler(request: Any) -> Any:
-        return httpx2.Response(200, json=BODY)
-
-    httpx2, make = clients(handler)
-    providers: dict[str, Any] = {}
-    if otel:
-        from opentelemetry.sdk.metrics import MeterProvider
-        from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-
-        class Nowhere(SpanExporter):
-            def export(self, spans: Any) -> SpanExportResult:
-                return SpanExportResult.SUCCESS
-
-        tracing = TracerProvider()
-        tracing.add_span_processor(BatchSpanProcessor(Nowhere()))
-        providers = {"tracer_provider": tracing, "meter_provider": MeterProvider([InMemoryMetricReader()])}
-    meter = Tokenmeter(**providers)
-    bare, metered = make(), meter.wrap(make())
-
-    def call(client: Any) -> Callable[[], Any]:
-        return lambda: client.chat.completions.create(model="deepseek-chat", messages=MESSAGES)
-
-    plain, added = paired(call(bare), call(metered), rounds)
-    name = "call, OpenTelemetry SDK, span and default metrics" if otel else "call, nobody listening"
-    row(name, plain, added, "bound 110 (goal 70)" if otel else "bound 25")
-
-
-def bare_telemetry(rounds: int) -> None:
-    """What OpenTelemetry's own SDK takes for a span of as many attributes and one histogram, around the same call."""
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-
-    class Nowhere(SpanExporter):
-        def export(self, spans: Any) -> SpanExportResult:
-            return SpanExportResult.SUCCESS
-
-    def handler(request: Any) -> Any:
-        return httpx2.Response(200, json=BODY)
-
-    httpx2, make = clients(handler)
-    tracing = TracerProvider()
-    tracing.add_span_processor(BatchSpanProcessor(Nowhere()))
-    tracer = tracing.get_tracer("bare")
-    histogram = MeterProvider([InMemoryMetricReader()]).get_meter("bare").create_histogram("duration", "s")
-    first = {f"gen_ai.start.{number}": "value" for number in range(6)}
-    rest: dict[str, Any] = {f"gen_ai.end.{number}": "value" for number in range(20)}
-    few = {f"gen_ai.{number}": "value" for number in range(5)}
-    client = make()
-
-    def call() -> None:
-        client.chat.completions.create(model="deepseek-chat", messages=MESSAGES)
-
-    def traced() -> None:
-        span = tracer.start_span("chat", attributes=first)
-        call()
-        span.set_attributes(rest)
-        span.end()
-        histogram.record(0.1, few)
-
-    plain, added = paired(call, traced, rounds)
-    row("  the same span and histogram, by the bare SDK", plain, added, "for comparison")
-
-
-def unknown_host(rounds: int) -> None:
-    import httpx2
-
-    from tokenmeter import default
-    from tokenmeter.calls import marks
-
-    client = httpx2.Client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200)))
-    request = client.build_request("GET", "https://example.org/index.html")
-    send = type(client).send
-    default()._install()
-    hooked = type(client).send
-    original = getattr(send, "__wrapped__", send)
-    default().instrument()
-    # One call is tens of microseconds of HTTP machinery; the hook is measured over many calls at a time.
-    plain, added = paired(lambda: original(client, request), lambda: hooked(client, request), rounds)
-    row("request to a host not in the map", plain, added, "bound 1")
-    marks.set_instrumented(None)
-
-
-def streaming(rounds: int, chunks: int = 200) -> None:
-    from tokenmeter import Tokenmeter
-
-    events = []
-    for index in range(chunks):
-        delta = {"index": 0, "delta": {"content": f"片{index}"}, "finish_reason": None}
-        events.append(
-            {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "deepseek-chat", "choices": [delta]}
+    plain = times[names[0]]
+    return {
+        name: (
+            statistics.median(taken) / 1000,
+            statistics.median(one - bare for one, bare in zip(taken, plain, strict=True)) / 1000,
         )
-    events[-1]["choices"][0]["finish_reason"] = "stop"
-    events[-1]["usage"] = BODY["usage"]
-    pieces = [f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode() for event in events] + [b"data: [DONE]\n\n"]
-
-    def handler(request: Any) -> Any:
-        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=iter(pieces))
-
-    httpx2, make = clients(handler)
-    bare, metered = make(), Tokenmeter().wrap(make())
-
-    def call(client: Any) -> Callable[[], Any]:
-        def run() -> None:
-            for _ in client.chat.completions.create(model="deepseek-chat", messages=MESSAGES, stream=True):
-                pass
-
-        return run
-
-    plain, added = paired(call(bare), call(metered), max(20, rounds // 20))
-    row(f"streamed chunk (of {chunks}, all costs spread)", plain / chunks, added / chunks, "bound 2")
+        for name, taken in times.items()
+    }
 
 
-def importing() -> None:
-    def run(code: str) -> float:
-        times = []
-        for _ in range(9):
-            program = f"import opentelemetry.trace, time; t=time.perf_counter(); {code}; print(time.perf_counter()-t)"
-            out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-            times.append(float(out.stdout))
-        return statistics.median(times) * 1000
+def measured(rounds: int) -> dict[str, dict[str, tuple[float, float]]]:
+    """The figures of whole answers, of streams of 50 chunks and of 1,000, by variant."""
+    from tokenmeter import Tokenmeter
 
-    added = run("import tokenmeter")
-    print(f"{'import tokenmeter, beyond opentelemetry.trace':<52} {'':>10} {added:>+10.2f} ms          bound 40 ms")
+    otel = instruments.providers()
+    given: dict[str, Any] = {"tracer_provider": otel.tracing, "meter_provider": otel.metering}
+    with tempfile.TemporaryDirectory() as folder:
+        meters = {
+            "OpenTelemetry SDK: span, default metrics": Tokenmeter(**given),
+            "the same and a ledger": Tokenmeter(**given, ledger=f"{folder}/ledger.db"),
+            "nobody listening": Tokenmeter(),
+        }
+
+        def variants(one: Callable[[Any], Any], chunks: int = 50) -> Variants:
+            made: dict[str, Callable[[], Any]] = {}
+
+            def add(name: str, prepare: Callable[[Any], Any]) -> None:
+                client, transport = calls.client()
+                transport.chunks = chunks
+                ready = prepare(client)
+                made[name] = lambda: one(ready)
+
+            add("bare", lambda client: client)
+            add("the SDK's own span and histogram", lambda client: instruments.sdk(client, otel))
+            for name, meter in meters.items():
+                add(name, meter.wrap)
+            return made
+
+        def settle() -> None:
+            otel.tracing.force_flush()
+            for meter in meters.values():
+                meter.flush()
+
+        found = {
+            "a call": interleaved(variants(calls.call), rounds, settle),
+            "a stream of 50 chunks": interleaved(variants(calls.stream), max(20, rounds // 5), settle),
+            "a stream of 1,000 chunks": interleaved(variants(calls.stream, 1000), max(40, rounds // 10), settle),
+        }
+        for meter in meters.values():
+            meter.shutdown()
+        return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=2000)
-    rounds = parser.parse_args().rounds
-    print(f"{'':<52} {'bare us':>10} {'added us':>10} {'ratio':>9}")
-    non_streaming(rounds, otel=False)
-    non_streaming(rounds, otel=True)
-    bare_telemetry(rounds)
-    unknown_host(rounds * 5)
-    streaming(rounds)
-    importing()
+    """Measure and print, or with `--json` print what was measured for `make bench`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=600)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    found = measured(arguments.rounds)
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    for case, variants in found.items():
+        (bare, _), (_, sdk) = list(variants.values())[:2]
+        print(f"{case}: bare {bare:.0f} µs")
+        for name, (_, added) in list(variants.items())[1:]:
+            print(f"  {name:44} {added:+9.0f} µs  {added / sdk:6.2f} × the SDK's own")
 
 
 if __name__ == "__main__":

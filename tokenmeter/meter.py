@@ -243,11 +243,16 @@ class Tokenmeter:
         if marks.instrumented() is self:
             marks.set_instrumented(None)
 
-    def _install(self) -> None:
-        from tokenmeter.clients import install_all
+    def _install(self, adapter: Adapter | None = None) -> None:
+        """Install every adapter, or that of one client and the HTTP libraries it may send by."""
+        from tokenmeter.clients import install_all, install_http
 
         _ = self.providers  # what is wrong with the catalog is said here, and never in the middle of a request
-        install_all()
+        if adapter is None:
+            install_all()
+            return
+        install_http()
+        adapter.install()
 
     def wrap(self, client: _Client, *, provider: str | None = None, region: str | None = None) -> _Client:
         """Meter one client and return the same object.
@@ -269,7 +274,7 @@ class Tokenmeter:
         if not hasattr(client, "__dict__") or isinstance(client, type):
             raise ConfigurationError(f"wrap takes a client object, not {client!r}")
         adapter = self._adapter_of(client)
-        self._install()
+        self._install(adapter)
         adapter.mark(client, marks.Mark(None if self.is_default else self, provider, region))
         return client
 

@@ -1,24 +1,33 @@
 """Hooks for the vendors' SDKs and for HTTP libraries: they open a call, follow its requests and settle it.
 
-`Tokenmeter.instrument` and `wrap` call `install_all` and `adapter_of`. Read `table.py` first: it has a row for each
-SDK. Then the adapter of a row (`stainless.py`, `by_wire.py`, one module for each other shape), `transport/`, which
-sees every request and its body, and `support/`, which the adapters share. No SDK is imported before the program does.
+`Tokenmeter.instrument` calls `install_all`, `wrap` calls `adapter_of` and `install_http`. Read `table.py` first: it
+has a row for each SDK. Then the adapter of a row (`stainless.py`, `by_wire.py`, one module for each other shape),
+`transport/`, which sees every request and its body, and `support/`, which the adapters share. No SDK is imported
+before the program does, and no adapter before its SDK.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Final, Protocol, cast
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from tokenmeter.clients.support import hooks
 from tokenmeter.clients.table import SDKS, SupportedSdk
 
 if TYPE_CHECKING:
     from tokenmeter.calls.marks import Mark
 
-__all__ = ["ADAPTERS", "SDKS", "Adapter", "SupportedSdk", "adapter_of", "install_all", "known_roots"]
+__all__ = ["ADAPTERS", "SDKS", "Adapter", "SupportedSdk", "adapter_of", "install_all", "install_http", "known_roots"]
 
 ADAPTERS: Final = tuple(dict.fromkeys(sdk.adapter for sdk in SDKS.values()))
 """The modules of this package that meter SDKs; HTTP libraries come first."""
+
+_HOOKED: Final = {
+    name: [module for root, sdk in SDKS.items() if sdk.adapter == name for module in sdk.hooked_modules(root)]
+    for name in ADAPTERS
+}
 
 
 class Adapter(Protocol):
@@ -32,9 +41,26 @@ class Adapter(Protocol):
 
 
 def install_all() -> None:
-    """Install every adapter."""
-    for name in ADAPTERS:
-        _load(name).install()
+    """Install each adapter, now if one of its SDKs is loaded, else when one will be."""
+    _install(ADAPTERS)
+
+
+def install_http() -> None:
+    """As `install_all`, for HTTP libraries alone: what a single client needs beside its own adapter."""
+    _install(name for name in ADAPTERS if name.startswith("transport."))
+
+
+def _install(adapters: Iterable[str]) -> None:
+    for name in adapters:
+        if f"{__name__}.{name}" in sys.modules:
+            _load(name).install()  # again: it finds classes that were made or changed since
+            continue
+        for module in _HOOKED[name]:
+            hooks.on_import(module, _installer(name))
+
+
+def _installer(name: str) -> Callable[[Any], None]:
+    return lambda _: _load(name).install()
 
 
 def adapter_of(client: object) -> Adapter | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["READERS", "SDKS", "UNSEEN", "Method", "Stainless", "SupportedSdk", "WireOnly"]
+__all__ = ["LM15_HOMES", "READERS", "SDKS", "UNSEEN", "Method", "Stainless", "SupportedSdk", "WireOnly"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,16 @@ class SupportedSdk:
     readers: tuple[str, ...] = ()
     """Further packages whose code reads its streams; its own always does."""
     shape: Stainless | WireOnly | None = None
+    homes: tuple[str, ...] = ()
+    """The modules of the hooked classes, where `shape` does not say them and they are not the package itself."""
+
+    def hooked_modules(self, root: str) -> tuple[str, ...]:
+        """The modules whose import puts hooks in place; `root` is the package."""
+        if isinstance(self.shape, Stainless):
+            return (f"{root}._base_client",)
+        if isinstance(self.shape, WireOnly):
+            return tuple(dict.fromkeys(method.module for method in (*self.shape.methods, *self.shape.streams)))
+        return self.homes or (root,)
 
     @property
     def hooked(self) -> bool:
@@ -86,6 +96,8 @@ def _both(module: str, owner: str, name: str, async_owner: str, async_name: str)
 
 _HUGGINGFACE: Final = "huggingface_hub.inference"
 _MISTRAL_HOMES: Final = ("mistralai", "mistralai.client", "mistralai.azure.client", "mistralai.gcp.client")
+
+LM15_HOMES: Final = ("dspy._vendor.lm15.transports", "lm15.transports")
 
 UNSEEN: Final[Mapping[str, str]] = {
     "curl_cffi": "libcurl",
@@ -102,8 +114,22 @@ SDKS: Final[Mapping[str, SupportedSdk]] = {
     "httpx2": SupportedSdk("transport.httpx", "httpx2", (2,), ("httpx",), readers=("httpcore2",)),
     "requests": SupportedSdk("transport.requests", "requests", (2,), ("requests",), readers=("urllib3",)),
     "aiohttp": SupportedSdk("transport.aiohttp", "aiohttp", (3,), ("aiohttp",)),
-    "http.client": SupportedSdk("transport.http_client", None, (3,), ("http_client",), readers=("urllib", "http")),
-    "dspy._vendor.lm15": SupportedSdk("transport.lm15", "dspy", (3,), ("lm15",), listed_as=("dspy", "dspy")),
+    "http.client": SupportedSdk(
+        "transport.http_client",
+        None,
+        (3,),
+        ("http_client",),
+        readers=("urllib", "http"),
+        homes=("http.client", "urllib3.response"),
+    ),
+    "dspy._vendor.lm15": SupportedSdk(
+        "transport.lm15",
+        "dspy",
+        (3,),
+        ("lm15",),
+        listed_as=("dspy", "dspy"),
+        homes=tuple(f"{home}.{name}" for home in LM15_HOMES for name in ("_sync", "_async")),
+    ),
     "openai": SupportedSdk(
         "stainless",
         "openai",
@@ -232,8 +258,21 @@ SDKS: Final[Mapping[str, SupportedSdk]] = {
         ("google_genai", "unknown_versions"),
         "google",
         ("google-genai", "google-genai"),
+        homes=("google.genai._api_client", "google.genai.models"),
     ),
-    "dashscope": SupportedSdk("dashscope", "dashscope", (1, 2), ("dashscope", "dashscope_client"), "dashscope"),
+    "dashscope": SupportedSdk(
+        "dashscope",
+        "dashscope",
+        (1, 2),
+        ("dashscope", "dashscope_client"),
+        "dashscope",
+        homes=(
+            "dashscope.api_entities.http_request",
+            "dashscope.api_entities.aiohttp_request",
+            "dashscope.v2.transport.http",
+            "dashscope.v2.client",
+        ),
+    ),
     "botocore": SupportedSdk(
         "boto3",
         "botocore",
@@ -243,6 +282,7 @@ SDKS: Final[Mapping[str, SupportedSdk]] = {
         ("boto3", "boto3"),
         loads="botocore.client",
         readers=("boto3", "urllib3"),
+        homes=("botocore.client", "botocore.eventstream"),
     ),
     "tencentcloud": SupportedSdk(
         "tencentcloud",
@@ -252,6 +292,7 @@ SDKS: Final[Mapping[str, SupportedSdk]] = {
         "tencent",
         ("tencentcloud", "腾讯云"),
         loads="tencentcloud.hunyuan.v20230901.hunyuan_client",
+        homes=("tencentcloud.common.abstract_client", "tencentcloud.common.abstract_client_async"),
     ),
 }
 """By package, dotted where a package is shared with other distributions."""

@@ -32,7 +32,8 @@ __all__ = [
 ]
 
 _lock = threading.Lock()
-_watched: set[str] = set()
+_watched: set[tuple[str, str]] = set()
+"""A module that is waited for, with the module of ours that waits for it."""
 _unknown: set[str] = set()
 _patched: list[tuple[type, str]] = []
 
@@ -93,11 +94,11 @@ def is_unknown(package: str) -> bool:
 
 
 def on_import(module: str, hook: Callable[[Any], None]) -> None:
-    """Run `hook(module)` now if it is loaded, else when it will be. Each module once."""
+    """Run `hook(module)` now if it is loaded, else when it will be. Once for a module and the home of the hook."""
     with _lock:
-        if module in _watched:
+        if (module, hook.__module__) in _watched:
             return
-        _watched.add(module)
+        _watched.add((module, hook.__module__))
 
     def guarded(loaded: Any) -> None:
         with guard(f"putting hooks into {module}"):

@@ -8,11 +8,12 @@ closed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.clients.support import hooks
+from tokenmeter.clients.table import LM15_HOMES
 from tokenmeter.clients.transport.attempts import RequestInFlight, RequestView, attempt_of, is_relevant, reading_of
 from tokenmeter.clients.transport.attempts import request_id as id_of
 from tokenmeter.clients.transport.tee import make_tees
@@ -22,13 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["install", "mark"]
 
-_HOMES: Final = ("dspy._vendor.lm15.transports", "lm15.transports")
 _Tee, _AsyncTee = make_tees(object, object)
 
 
 def install() -> None:
     """Put the hooks in place, now or when the transport is imported."""
-    for home in _HOMES:
+    for home in LM15_HOMES:
         hooks.on_import(f"{home}._sync", _hook_sync)
         hooks.on_import(f"{home}._async", _hook_async)
 
