@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Iterator
@@ -51,3 +52,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cell(way, form): a cell of the SDK matrix's table")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_is_loaded_stays_out_of_collections() -> None:
+    """Hide what other modules have loaded from the garbage collector: many tests collect, and each walks the heap."""
+    gc.collect()
+    gc.freeze()
