@@ -16,7 +16,19 @@ from tokenmeter.clients.table import READERS
 
 ROOT = Path(__file__).parents[2]
 ROWS = [pytest.param(root, sdk, id=root) for root, sdk in SDKS.items()]
-NOT_SDKS = {"otel", "zero-code", "collector", "views", "counting", "transformers", "cli", "litellm"}
+NOT_SDKS = {
+    "alerts",
+    "ledger-fast",
+    "redis",
+    "otel",
+    "zero-code",
+    "collector",
+    "views",
+    "counting",
+    "transformers",
+    "cli",
+    "litellm",
+}
 """Extras that bring no SDK of the table."""
 
 

@@ -33,7 +33,9 @@ __all__ = [
 
 _lock = threading.Lock()
 _watched: set[tuple[str, str]] = set()
-"""A module that is waited for, with the module of ours that waits for it."""
+"""A module that has been asked for, with the module of ours that asked."""
+_waiting: dict[str, list[Callable[[Any], None]]] = {}
+"""The hooks of each module that is not imported to its end yet."""
 _unknown: set[str] = set()
 _patched: list[tuple[type, str]] = []
 
@@ -99,14 +101,29 @@ def on_import(module: str, hook: Callable[[Any], None]) -> None:
         if (module, hook.__module__) in _watched:
             return
         _watched.add((module, hook.__module__))
-
-    def guarded(loaded: Any) -> None:
-        with guard(f"putting hooks into {module}"):
-            hook(loaded)
-
-    if module in sys.modules:
-        guarded(sys.modules[module])
+        # First those that are waited for: a module that is being imported is in `sys.modules` too, without its classes.
+        waiting = _waiting.get(module)
+        if waiting is not None:
+            waiting.append(hook)
+            return
+        loaded = sys.modules.get(module)
+        if loaded is None:
+            _waiting[module] = [hook]
+    if loaded is not None:
+        _run(hook, loaded)
         return
     import wrapt
 
-    wrapt.register_post_import_hook(guarded, module)
+    wrapt.register_post_import_hook(functools.partial(_imported, module), module)
+
+
+def _imported(name: str, module: Any) -> None:
+    with _lock:
+        hooks = _waiting.pop(name, [])
+    for hook in hooks:
+        _run(hook, module)
+
+
+def _run(hook: Callable[[Any], None], module: Any) -> None:
+    with guard(f"putting hooks into {module.__name__}"):
+        hook(module)
