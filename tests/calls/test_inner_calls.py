@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 import tokenmeter
 from tokenmeter import Record, Tokenmeter, Usage
 from tokenmeter.calls import hints
-from tokenmeter.calls.calibrator import CALLS, SPREAD
+from tokenmeter.calls.sampler import CALLS, SPREAD
 from tokenmeter.testing import capture
 from tokenmeter.tokens.calibration.fit import Pair
 from tokenmeter.tokens.calibration.store import Key, MemoryStore

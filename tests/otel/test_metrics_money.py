@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tests.rigs.http_receiver import http_receiver
 from tests.rigs.otel_rig import points
 from tokenmeter import ConfigurationError, Tokenmeter, Usage
-from tokenmeter.calls.calibrator import CALLS, PAUSE
+from tokenmeter.calls.sampler import CALLS, PAUSE
 from tokenmeter.tokens import count_request
 
 PRICES = Path(__file__).parents[1] / "data" / "prices"

@@ -108,6 +108,7 @@ class Recorder:
                 "reason": None if usage.source is not Source.NONE else f"the span of {span.scope} carries no usage",
                 "params": {"region": region} if region is not None else EMPTY,
                 "tags": span.tags,
+                "budget_window": EMPTY,
                 "trace_id": span.trace_id,
                 "span_id": span.span_id,
                 "telemetry": "enriched",
