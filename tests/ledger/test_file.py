@@ -61,7 +61,7 @@ def folder(path: Path) -> None:
     [
         pytest.param(garbage, "not a ledger, or it is damaged: move it away", id="garbage"),
         pytest.param(
-            newer, f"newer tokenmeter .schema 99, this one knows {len(schema.MIGRATIONS)}.: upgrade", id="newer"
+            newer, f"newer tokenmeter .schema 99, this one knows {schema.VERSION}.: upgrade", id="newer"
         ),
         pytest.param(foreign, "something else, not a ledger: name another", id="foreign"),
         pytest.param(folder, "is a folder: name a file", id="folder"),
