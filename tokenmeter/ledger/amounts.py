@@ -51,7 +51,8 @@ def amount_sql(name: str) -> str:
     """The amount of a row as plain text, as SQL over the columns `name_whole`, `name_pico` and `name_text`."""
     whole, pico, text = f"{name}_whole", f"{name}_pico", f"{name}_text"
     digits = f"abs({whole}) || rtrim(rtrim('.' || printf('%012d', abs({pico})), '0'), '.')"
-    return f"CASE WHEN {whole} IS NULL THEN {text} WHEN {whole} < 0 OR {pico} < 0 THEN '-' || {digits} ELSE {digits} END"
+    signed = f"CASE WHEN {whole} < 0 OR {pico} < 0 THEN '-' ELSE '' END || {digits}"
+    return f"CASE WHEN {whole} IS NULL THEN {text} ELSE {signed} END"
 
 
 def sum_sql(name: str, where: str | None = None) -> str:

@@ -44,7 +44,7 @@ _PRICED: Final = (
     "dims", "amount_whole", "amount_pico", "amount_text", "list_amount", "priced_us", "charge_shape", "charge_values",
     "cost_flags", "more", "provisional",
 )  # fmt: skip
-_INSERT: Final = f"INSERT INTO call_rows ({', '.join(ROW)}) VALUES "  # noqa: S608  (names of our own)
+_INSERT: Final = f"INSERT INTO call_rows ({', '.join(ROW)}) VALUES "
 _ONE: Final = f"({', '.join('?' * len(ROW))})"
 _AGAIN: Final = (
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _PRICED)} "
@@ -206,7 +206,7 @@ class RowWriter:
         for at in range(0, len(mine), 500):
             keys = [call.response_key for call in mine[at : at + 500]]
             for key, name, ended_us in self._connection.execute(
-                f"SELECT response_key, id, ended_us FROM call_rows WHERE response_key IN ({', '.join('?' * len(keys))})"  # noqa: S608
+                f"SELECT response_key, id, ended_us FROM call_rows WHERE response_key IN ({', '.join('?' * len(keys))})"
                 " AND duplicate_of IS NULL ORDER BY seq",
                 keys,
             ):

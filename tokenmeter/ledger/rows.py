@@ -8,11 +8,12 @@ so that no sentence and no key can slip in.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from tokenmeter._support.bounded import BoundedDict
@@ -20,12 +21,12 @@ from tokenmeter._support.guard import guard
 from tokenmeter.cost import STALE, Cost
 from tokenmeter.ledger.amounts import NO_AMOUNT, Amount, split_amount
 from tokenmeter.ledger.shapes import CHARGES, NUMBERS, divided, encode
-from tokenmeter.ledger.tables import DIMS, ROLLED
+from tokenmeter.ledger.tables import ROLLED
 from tokenmeter.money import plain
 from tokenmeter.record import VENDOR_GAP, Attempt, Record
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
-__all__ = ["NOT_YET_PRICED", "StoredCall", "binary", "response_key", "row"]
+__all__ = ["NOT_YET_PRICED", "Sent", "StoredCall", "binary", "instant_us", "is_key", "response_key", "row"]
 
 NOT_YET_PRICED: Final = "the process ended before the price book was loaded"
 
@@ -36,6 +37,10 @@ _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/+\[\]*-]{0,99}")
 _HEX: Final = re.compile(r"(?:[0-9a-f]{16}){1,2}")
 # Shorter ids than this are no ids: some local servers count to a thousand and begin again.
 _SHORTEST_ID: Final = 16
+
+
+Sent = tuple[str | None, int | None, int | None, str | None]
+"""The only request of a call: shape, microseconds before the end, nanoseconds it took, id."""
 
 
 class StoredCall(NamedTuple):
@@ -59,7 +64,7 @@ class StoredCall(NamedTuple):
     priced_us: int | None
     charges: tuple[str | None, str | None]
     raw: tuple[str | None, str | None]
-    sent: tuple[str | None, int | None, int | None, str | None]
+    sent: Sent
     response_id: str | None
     parent_id: bytes | str | None
     trace_id: bytes | str | None
@@ -152,6 +157,29 @@ class _Remembered:
     def __init__(self) -> None:
         self.params: BoundedDict[Any, str | None] = BoundedDict(1000)
         self.shapes: BoundedDict[Any, str] = BoundedDict(1000)
+        self._dims: BoundedDict[tuple[Any, ...], tuple[Any, ...]] = BoundedDict(5000)
+
+    def dims(self, record: Record, cost: Cost | None, known: int, *, priced: bool) -> tuple[Any, ...]:
+        """The values of `DIMS`, made once for each combination of what they depend on."""
+        usage, vendor = record.usage, record.vendor_cost
+        offer = None if cost is None else cost.offer
+        key = (
+            _common(record), record.usage_source, known, len(record.attempts), priced,
+            tuple(usage.sources.items()) if usage.sources else None, None if vendor is None else vendor.currency,
+            None if cost is None or offer is None else (
+                cost.status, offer.model, offer.book, offer.json, cost.amount is None, cost.covered_by, cost.reason,
+                cost.source, cost.flags,
+            ),
+        )  # fmt: skip
+        return self._dims.get(key) or self._dims.put(key, _dims(record, cost, known, priced=priced))
+
+    def names(self, names: tuple[str, ...] | None, kept: Callable[[tuple[str, ...]], Any] = tuple) -> str | None:
+        """The JSON of some names, of those that are `kept`."""
+        if not names:
+            return None
+        key = (names, kept)
+        found = self.params.get(key, self)
+        return self.params.put(key, _json(kept(names))) if found is self else found  # type: ignore[return-value]
 
     def bare(self, value: Mapping[str, Any]) -> str | None:
         """The JSON of a free-form mapping."""
@@ -170,12 +198,11 @@ class _Remembered:
             return None, None
         if _walk(usage, key, numbers):
             names = tuple(key)
-            shape = self.shapes.get(names)
-            if shape is not None:
-                return shape, f"[{','.join(map(str, numbers))}]"
-            text = _json(_bare(usage)) or "null"
-            shape, values = divided(text, NUMBERS)
-            if values == f"[{','.join(map(str, numbers))}]":
+            found = f"[{','.join(map(str, numbers))}]"
+            if (known := self.shapes.get(names)) is not None:
+                return known, found
+            shape, values = divided(_json(_bare(usage)) or "null", NUMBERS)
+            if values == found:
                 self.shapes.put(names, shape)
             return shape, values
         text = _json(_bare(usage))
@@ -198,15 +225,15 @@ class _Remembered:
         ]
         return shape, f"[{','.join(values)}]"
 
-    def sent(self, attempts: tuple[Attempt, ...], ended_us: int) -> tuple[str | None, int | None, int | None, str | None]:
+    def sent(
+        self, attempts: tuple[Attempt, ...], ended_us: int
+    ) -> tuple[str | None, int | None, int | None, str | None]:
         """The only request of a call: the shape of its JSON, how long before the end it was sent, for how long."""
         if len(attempts) != 1:
             return None, None, None, None
         status, error, started_ns, duration_ns, request_id, usage, reason = attempts[0]
         key = (status, error, usage, reason)
-        shape = self.shapes.get(key)
-        if shape is None:
-            shape = self.shapes.put(key, _sent_shape(attempts[0]))
+        shape = self.shapes.get(key) or self.shapes.put(key, _sent_shape(attempts[0]))
         return shape, ended_us - started_ns // 1000, duration_ns, _text(request_id)
 
 
@@ -231,7 +258,7 @@ def _walk(value: Any, key: list[Any], numbers: list[int]) -> bool:
             if not _walk(item, key, numbers):
                 return False
         key.append(None)
-    elif value is None or kind is bool or (kind is str and len(value) <= 40):  # noqa: PLR2004  # longer than a name
+    elif value is None or kind is bool or (kind is str and len(value) <= 40):  # longer than a name
         key.append((kind, value))
     else:
         return False
@@ -254,6 +281,12 @@ def _attempts(attempts: tuple[Attempt, ...]) -> list[dict[str, Any]]:
 
 
 _remembered: Final = _Remembered()
+_NOTHING: Final[tuple[str | None, str | None]] = (None, None)
+_common: Final = attrgetter(
+    "provider", "otel_provider", "request_model", "response_model", "api", "operation", "host", "port", "region",
+    "service_tier", "stream", "end", "error_type", "status_code", "finish_reasons",
+)  # fmt: skip
+"""The fields of a record that are dimensions as they are."""
 
 
 def _priced(record: Record) -> Cost | None:
@@ -278,66 +311,68 @@ def row(record: Record, *, priced: bool = True) -> StoredCall:
         more["usage_ranges"] = dict(usage.ranges)
     if len(attempts) > 1:
         more["attempts"] = _attempts(attempts)
-    priced_us = None
-    if cost is None:
-        charges, amount, listed, flags = (None, None), NO_AMOUNT, None, ()
-        answer: tuple[Any, ...] = ("unpriced", *[None] * 8,
-            "pricing failed; the log says why" if priced else NOT_YET_PRICED, None)  # fmt: skip
-    else:
-        priced_us = _instant_us(cost.at, more)
-        priced_us = None if priced_us is None else priced_us - ended_us
+    priced_us, charges, amount, listed, flags = None, _NOTHING, NO_AMOUNT, None, None
+    if cost is not None:
+        if (at_us := instant_us(cost.at)) is None:
+            more["priced_at"] = cost.at.isoformat()
+        else:
+            priced_us = at_us - ended_us
         charges, flags = remembered.charges(cost), cost.flags
         amount = NO_AMOUNT if cost.amount is None else split_amount(plain(cost.amount))
         listed = None if cost.list_total is None else plain(cost.list_total.amount)
-        answer = _answer(cost)
     known = 0
     for bit, at in _ROLLED_AT:
         if tokens[at] is not None:
             known |= bit
-    status, currency, *price, reason, source = answer
-    dims = (
-        record.provider, record.otel_provider, _text(record.model), _text(record.request_model),
-        _text(record.response_model), record.api, record.operation, _text(record.host), record.port,
-        _text(record.region), _text(record.service_tier), int(record.stream), str(record.end), _text(record.error_type),
-        record.status_code, _json(record.finish_reasons), str(record.usage_source),
-        _json(usage.sources and dict(usage.sources)), status, currency, *price, reason, source,
-        None if vendor is None else vendor.currency,
-        len(attempts) or None,  # made by hand: how often it was sent is unknown
-        int(STALE in flags), int(any(VENDOR_GAP in flag for flag in flags)), known,
-    )  # fmt: skip
     return StoredCall(
         binary(record.id) or "", response_key(record.provider, record.response_id),
         ended_us, ended_us - record.started_ns // 1000, record.ended_ns - record.started_ns, record.time_to_first_chunk,
-        dims, _tags(tags), tokens, amount, listed,
+        remembered.dims(record, cost, known, priced=priced), _tags(tags), tokens, amount, listed,
         NO_AMOUNT if vendor is None else split_amount(plain(vendor.amount)),
         priced_us, charges, remembered.raw(record.usage_raw), remembered.sent(attempts, ended_us),
         _text(record.response_id), binary(record.parent_id), binary(record.trace_id), binary(record.span_id),
         (
-            _json(record.scope), _json(flags), remembered.bare(params) if params else None, _json(record.flags),
-            _text(record.reason), _json([name for name in record.unknown_fields if is_key(name)]),
-            _json(dict(record.budget_window)),
+            remembered.names(record.scope), remembered.names(flags), remembered.bare(params) if params else None,
+            remembered.names(record.flags), _text(record.reason), remembered.names(record.unknown_fields, _key_names),
+            _json(dict(record.budget_window)) if record.budget_window else None,
         ),
         _json(more), not priced,
     )  # fmt: skip
 
 
-def _answer(cost: Cost) -> tuple[Any, ...]:
-    """The dimensions of a cost: status and currency, those of the price, reason and source."""
-    known = cost.amount is not None
-    start = cost.effective_from
+def _dims(record: Record, cost: Cost | None, known: int, *, priced: bool) -> tuple[Any, ...]:
+    """The values of `DIMS`."""
+    usage, vendor = record.usage, record.vendor_cost
+    if cost is None:
+        reason = "pricing failed; the log says why" if priced else NOT_YET_PRICED
+        flags: tuple[str, ...] = ()
+        answer: tuple[Any, ...] = ("unpriced", *[None] * 8, reason, None)
+    else:
+        flags, sure, start = cost.flags, cost.amount is not None, cost.effective_from
+        answer = (
+            cost.status, cost.currency if sure else None, _text(cost.rate_id),
+            None if start is None else start.isoformat(), cost.dating, cost.confidence, _text(cost.list),
+            _text(cost.book), _text(cost.covered_by), _text(cost.reason), cost.source if sure else None,
+        )  # fmt: skip
     return (
-        cost.status, cost.currency if known else None, _text(cost.rate_id), None if start is None else start.isoformat(),
-        cost.dating, cost.confidence, _text(cost.list), _text(cost.book), _text(cost.covered_by), _text(cost.reason),
-        cost.source if known else None,
+        record.provider, record.otel_provider, _text(record.model), _text(record.request_model),
+        _text(record.response_model), record.api, record.operation, _text(record.host), record.port,
+        _text(record.region), _text(record.service_tier), int(record.stream), str(record.end), _text(record.error_type),
+        record.status_code, _json(record.finish_reasons), str(record.usage_source),
+        _json(usage.sources and dict(usage.sources)), *answer,
+        None if vendor is None else vendor.currency,
+        len(record.attempts) or None,  # made by hand: how often it was sent is unknown
+        int(STALE in flags), int(any(VENDOR_GAP in flag for flag in flags)), known,
     )  # fmt: skip
 
 
-def _instant_us(at: datetime, more: dict[str, Any]) -> int | None:
-    """Microseconds since the epoch; an instant of another zone is kept as it is written."""
-    if at.tzinfo is UTC:
-        return (at - _EPOCH) // _MICROSECOND
-    more["priced_at"] = at.isoformat()
-    return None
+def _key_names(names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if is_key(name)]
+
+
+def instant_us(at: datetime) -> int | None:
+    """Microseconds since the epoch of an instant in UTC; None in another zone."""
+    return (at - _EPOCH) // _MICROSECOND if at.tzinfo is UTC else None
 
 
 _MICROSECOND: Final = timedelta(microseconds=1)

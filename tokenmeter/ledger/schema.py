@@ -16,7 +16,8 @@ from tokenmeter.errors import ConfigurationError, TokenmeterError
 from tokenmeter.ledger.amounts import register_sums
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.shapes import restored
-from tokenmeter.ledger.tables import LOSSES, TABLES, triggers, view
+from tokenmeter.ledger.tables import LOSSES, ROLLED, TABLES, triggers, view, wide_view
+from tokenmeter.usage import TOKEN_FIELDS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -60,27 +61,38 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     _pragmas(connection)
     connection.execute("BEGIN IMMEDIATE")  # another process may be creating it: look again under the lock
-    if _version(connection, path) != VERSION:
-        _make_tables(connection)
+    _make_tables(connection)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
+    """Make the narrow tables if they are not there, and the columns that they lack, then view and triggers anew."""
     execute = connection.execute
-    wide = [row[1] for row in execute("PRAGMA table_info(calls)")]
-    if wide:
-        execute("ALTER TABLE calls RENAME TO wide_calls")
-    else:
-        execute(LOSSES)
-    for statement in TABLES:
-        execute(statement)
-    execute("INSERT INTO tagsets (id, tags) VALUES (1, '{}')")
-    execute("INSERT INTO settings VALUES ('zone', ?)", (_home_zone(),))
+    if not _columns(connection, "call_rows"):
+        if _columns(connection, "calls"):
+            execute("ALTER TABLE calls RENAME TO wide_calls")
+        else:
+            execute(LOSSES)
+        for statement in TABLES:
+            execute(statement)
+        execute("INSERT INTO tagsets (id, tags) VALUES (1, '{}')")
+        execute("INSERT INTO settings VALUES ('zone', ?)", (_home_zone(),))
+    for table, names in (("call_rows", TOKEN_FIELDS), ("days", ROLLED)):
+        for name in sorted({*names} - _columns(connection, table)):
+            execute(f"ALTER TABLE {table} ADD COLUMN {name} INTEGER{' NOT NULL DEFAULT 0' if table == 'days' else ''}")
+    wide = _columns(connection, "wide_calls")
+    execute("DROP VIEW IF EXISTS calls")
     execute(f"CREATE VIEW calls AS {view(wide=wide)}")
-    for statement in triggers(wide=bool(wide)):
+    for name, statement in triggers(wide=bool(wide)).items():
+        execute(f"DROP TRIGGER IF EXISTS {name}")
         execute(statement)
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    """The columns of a table or view; none if it is not there."""
+    return {row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")}
 
 
 def _home_zone() -> str:
@@ -95,6 +107,9 @@ def _home_zone() -> str:
 def _pragmas(connection: sqlite3.Connection) -> None:
     # With WAL, NORMAL survives every crash of the process; a power cut may take the last commits, never the file.
     connection.execute("PRAGMA synchronous = NORMAL")
+    # Ids and hashes reach every page of an index: with the 2 MB of SQLite they are read and written again and again.
+    connection.execute("PRAGMA cache_size = -16000")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
 
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
@@ -142,12 +157,11 @@ def _prepare(connection: sqlite3.Connection) -> None:
     register_sums(connection)
     connection.create_function("restored", 2, restored, deterministic=True)
     connection.execute("PRAGMA temp_store = MEMORY")
-    columns = [row[1] for row in connection.execute("PRAGMA main.table_info(calls)")]
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'call_rows'").fetchone():
-        wide = [row[1] for row in connection.execute("PRAGMA table_info(wide_calls)")]
-        query = view(wide=wide, restore=_in_python)
+    if narrow := _columns(connection, "call_rows"):
+        wide, missing = _columns(connection, "wide_calls"), {*TOKEN_FIELDS} - narrow
+        query = view(wide=wide, missing=missing, restore=_in_python)
     else:  # wide rows alone, in which a component's column may be missing
-        query = view(wide=columns, restore=_in_python).partition(" UNION ALL ")[2].replace("wide_calls", "main.calls")
+        query = wide_view(_columns(connection, "calls"), "main.calls")
     connection.execute(f"CREATE TEMP VIEW calls AS {query}")
 
 

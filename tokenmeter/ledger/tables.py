@@ -12,15 +12,19 @@ the first schema, which were wide, stay in `wide_calls` until the file is migrat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from tokenmeter.components import FIELDS
+from tokenmeter.cost import STALE
 from tokenmeter.ledger.amounts import amount_sql
 from tokenmeter.ledger.shapes import restore_sql
+from tokenmeter.record import VENDOR_GAP
 from tokenmeter.usage import TOKEN_FIELDS
 
-__all__ = ["COLUMNS", "DIMS", "LOSSES", "ROLLED", "ROW", "TABLES", "WIDE_SEQ", "Restore", "triggers", "view"]
+__all__ = [
+    "COLUMNS", "DIMS", "LOSSES", "MARKS", "ROLLED", "ROW", "TABLES", "WIDE_SEQ", "Restore", "triggers", "view", "wide_view",
+]  # fmt: skip
 
 DIMS: Final = (
     "provider", "otel_provider", "model", "request_model", "response_model", "api", "operation", "host", "port",
@@ -120,20 +124,22 @@ WIDE_SEQ: Final = 2**52
 """How far below the others the `seq` of wide rows stand in the view: they are older."""
 
 
-def triggers(*, wide: bool = False) -> tuple[str, ...]:
-    """Statements that keep `days` equal to `call_rows`, and let rows be deleted through the view."""
+def triggers(*, wide: bool = False) -> dict[str, str]:
+    """Statements, by the names of their triggers, that keep `days` equal to `call_rows`, and delete by the view."""
     moves = ("day", "dims", "tagset", *ROLLED, "amount_whole", "amount_pico", "amount_text", "vendor_whole",
              "vendor_pico", "vendor_text")  # fmt: skip
     changed = " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in moves)
-    return (
-        f"CREATE TRIGGER call_rows_insert AFTER INSERT ON call_rows BEGIN {_rolled('NEW', '+')}; END",
-        f"CREATE TRIGGER call_rows_delete AFTER DELETE ON call_rows BEGIN {_rolled('OLD', '-')}; END",
-        f"CREATE TRIGGER call_rows_update AFTER UPDATE ON call_rows WHEN {changed} BEGIN "
-        f"{_rolled('OLD', '-')}; {_rolled('NEW', '+')}; END",
-        "CREATE TRIGGER calls_delete INSTEAD OF DELETE ON calls BEGIN DELETE FROM call_rows WHERE seq = OLD.seq; "
-        + (f"DELETE FROM wide_calls WHERE seq = OLD.seq + {WIDE_SEQ}; " if wide else "")
-        + "END",
-    )
+    added, taken = _rolled("NEW", "+"), _rolled("OLD", "-")
+    delete = "DELETE FROM call_rows WHERE seq = OLD.seq"
+    if wide:
+        delete += f"; DELETE FROM wide_calls WHERE seq = OLD.seq + {WIDE_SEQ}"
+    bodies = {
+        "call_rows_insert": f"AFTER INSERT ON call_rows BEGIN {added}",
+        "call_rows_delete": f"AFTER DELETE ON call_rows BEGIN {taken}",
+        "call_rows_update": f"AFTER UPDATE ON call_rows WHEN {changed} BEGIN {taken}; {added}",
+        "calls_delete": f"INSTEAD OF DELETE ON calls BEGIN {delete}",
+    }
+    return {name: f"CREATE TRIGGER {name} {body}; END" for name, body in bodies.items()}
 
 
 def _rolled(row: str, sign: str) -> str:
@@ -159,6 +165,9 @@ def _rolled(row: str, sign: str) -> str:
 
 
 _PARTS: Final = ("whole", "pico")
+MARKS: Final = {"stale": f'"{STALE}"', "vendor_gap": VENDOR_GAP}
+"""Dimensions that tell flags of the cost, and how the flag begins."""
+_MONEY: Final = tuple(f"{of}_{part}" for of in ("amount", "vendor") for part in (*_PARTS, "text"))
 
 Restore = Callable[[str, str], str]
 """How a divided text is put together again: SQL for the id of its shape and for its values to SQL for the text."""
@@ -220,32 +229,39 @@ def _shown(restore: Restore) -> dict[str, str]:
     }
 
 
-def view(*, wide: Iterable[str] = (), restore: Restore = restore_sql) -> str:
+def view(*, wide: Iterable[str] = (), missing: Iterable[str] = (), restore: Restore = restore_sql) -> str:
     """The SELECT that shows every call as a wide row, and the parts of its amounts for exact sums.
 
-    `wide` are the columns of `wide_calls`, where the file has rows of the first schema.
+    `wide` are the columns of `wide_calls`, where the file has rows of the first schema; `missing` are columns that
+    `call_rows` lacks, because an older version made it.
     """
-    shown = _shown(restore)
-    parts = [f"{of}_{part}" for of in ("amount", "vendor") for part in (*_PARTS, "text")]
+    shown = _shown(restore) | dict.fromkeys(missing, "NULL")
     narrow = ", ".join(
         [
             "c.seq AS seq",
             *(f"{shown[name]} AS {name}" for name in COLUMNS),
-            *(f"c.{name} AS {name}" for name in parts),
+            *(f"c.{name} AS {name}" for name in _MONEY),
             f"{_hex('duplicate_of')} AS duplicate_of",
+            *(f"d.{name} AS {name}" for name in MARKS),
+            "1 AS calls",
         ]
     )
     query = f"SELECT {narrow} FROM call_rows AS c JOIN dims AS d ON d.id = c.dims JOIN tagsets AS t ON t.id = c.tagset"
     known = set(wide)
-    if not known:
-        return query
-    older = ", ".join(
+    return f"{query} UNION ALL {wide_view(known, 'wide_calls')}" if known else query
+
+
+def wide_view(known: Collection[str], table: str) -> str:
+    """The SELECT that shows the wide rows of a table with these columns as `view` shows the others."""
+    texts = {"amount_text": "amount", "vendor_text": "vendor_amount"}
+    shown = ", ".join(
         [
-            f"seq - {WIDE_SEQ}",
-            *(name if name in known else "NULL" for name in COLUMNS),
-            *("amount" if name == "amount_text" else "vendor_amount" if name == "vendor_text" else "NULL"
-              for name in parts),
-            "NULL",
+            f"seq - {WIDE_SEQ} AS seq",
+            *(f"{name if name in known else 'NULL'} AS {name}" for name in COLUMNS),
+            *(f"{texts.get(name, 'NULL')} AS {name}" for name in _MONEY),
+            "NULL AS duplicate_of",
+            *(f"coalesce(instr(cost_flags, '{text}') > 0, 0) AS {name}" for name, text in MARKS.items()),
+            "1 AS calls",
         ]
-    )  # fmt: skip
-    return f"{query} UNION ALL SELECT {older} FROM wide_calls"
+    )
+    return f"SELECT {shown} FROM {table}"
