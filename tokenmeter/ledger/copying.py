@@ -12,15 +12,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter.ledger.rollup import drop_triggers, make_triggers, rebuild
 from tokenmeter.ledger.row_writer import RowWriter
-from tokenmeter.ledger.schema import LedgerError, open_for_reading, open_for_writing, remedy
-from tokenmeter.ledger.tables import COLUMNS
+from tokenmeter.ledger.schema import LedgerError, make_indexes, open_for_reading, open_for_writing, remedy
+from tokenmeter.ledger.tables import COLUMNS, INDEXES
 from tokenmeter.ledger.wide_rows import stored_of_wide
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Copied", "copy_ledgers", "migrate"]
+__all__ = ["Copied", "merge", "migrate"]
 
 _PAGE: Final = 2_000
 _FIRST: Final = -(2**62)
@@ -41,19 +42,37 @@ def migrate(path: str, target: str) -> Copied:
 
     Raises LedgerError where the target is there and is no unfinished copy, or a file cannot be used.
     """
+    import sqlite3
+
     if Path(target).exists() and Path(target).stat().st_size:
         with closing(open_for_reading(target)) as connection:
             if _place(connection, _source(path)) is None:
                 raise LedgerError(f"{target} is there already and is no unfinished copy of {path}: name another file")
-    (copied,) = copy_ledgers([path], target, keep_place=True)
+    try:
+        with closing(open_for_writing(target)) as connection:
+            # A copy that a power cut spoils is made again; until it is whole nothing else writes the file.
+            connection.execute("PRAGMA synchronous = OFF")
+            drop_triggers(connection)
+            for name in INDEXES:
+                connection.execute(f"DROP INDEX IF EXISTS {name}")
+            copied = _copy(connection, path, charge_once=False)
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            make_indexes(connection)
+            make_triggers(connection, wide=False)
+            rebuild(connection)
+            connection.execute("DELETE FROM settings WHERE name = ?", (_source(path),))
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise LedgerError(remedy(target, error)) from error
     return copied
 
 
-def copy_ledgers(paths: Sequence[str], target: str, *, keep_place: bool = False) -> list[Copied]:
+def merge(paths: Sequence[str], target: str) -> list[Copied]:
     """Copy the calls of ledgers, and their losses, into a ledger that is made if it is not there.
 
-    With `keep_place`, the target says until it is complete how far it got. Raises LedgerError for a file that cannot
-    be used.
+    Raises LedgerError for a file that cannot be used.
     """
     import sqlite3
 
@@ -66,8 +85,7 @@ def copy_ledgers(paths: Sequence[str], target: str, *, keep_place: bool = False)
             connection.execute("PRAGMA busy_timeout = 10000")
             for path in paths:
                 copies.append(_copy(connection, path))
-            if keep_place:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                connection.execute("DELETE FROM settings WHERE name = ?", (_source(path),))
     except sqlite3.Error as error:
         raise LedgerError(remedy(target, error)) from error
     return copies
@@ -82,9 +100,9 @@ def _place(connection: sqlite3.Connection, source: str) -> int | None:
     return None if found is None else int(found[0])
 
 
-def _copy(target: sqlite3.Connection, path: str) -> Copied:
+def _copy(target: sqlite3.Connection, path: str, *, charge_once: bool = True) -> Copied:
     copied, source = Copied(path), _source(path)
-    writer, before = RowWriter(target), _calls(target)
+    writer, before = RowWriter(target, charge_once=charge_once), _calls(target)
     with closing(open_for_reading(path)) as reader:
         reader.execute("BEGIN")  # one snapshot
         place = _place(target, source)
@@ -97,14 +115,13 @@ def _copy(target: sqlite3.Connection, path: str) -> Copied:
         target.execute("BEGIN IMMEDIATE")
         for table, columns in _BESIDE.items():
             _copy_table(reader, target, table, columns)
-        target.execute("DELETE FROM settings WHERE name = ?", (source,))
         target.execute("COMMIT")
     copied.new = _calls(target) - before
     return copied
 
 
 def _calls(connection: sqlite3.Connection) -> int:
-    count: int = connection.execute("SELECT coalesce(sum(calls), 0) FROM days").fetchone()[0]
+    count: int = connection.execute("SELECT count(*) FROM call_rows").fetchone()[0]
     return count
 
 

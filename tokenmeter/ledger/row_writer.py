@@ -2,7 +2,8 @@
 
 What calls have in common is stored once and its key remembered. A tag is kept in sets of tags as long as it has few
 values; one with many (a user, a conversation) goes on the rows from then on, and the roll-up no longer answers for it.
-A response that another call recorded already is stored as delegated to that call, so that it is not charged twice.
+A response that another call recorded in the same moments (a gateway and its client, a log that is imported) is stored
+as delegated to that call, so that it is not charged twice. A later call that gets it again is a call of its own.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from hashlib import blake2b
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import guard
 from tokenmeter.ledger.amounts import NO_AMOUNT
 from tokenmeter.ledger.report.periods import Zone
-from tokenmeter.ledger.rows import StoredCall
+from tokenmeter.ledger.rows import CallRow
 from tokenmeter.ledger.shapes import encode
 from tokenmeter.ledger.tables import DIMS, ROW
 from tokenmeter.usage import TOKEN_FIELDS
@@ -35,7 +36,11 @@ TAGSETS: Final = 200
 
 _ROWS_AT_ONCE: Final = 64
 _QUARTER_US: Final = 900_000_000
-_DAY_US: Final = 86_400_000_000
+_KEYS_AT_ONCE: Final = 500
+_RECORDED: Final = (
+    "SELECT response_key, id, ended_us - span_us, ended_us FROM call_rows "
+    "WHERE response_key IN ({}) AND duplicate_of IS NULL ORDER BY seq"
+)
 _EPOCH: Final = date(1970, 1, 1)
 
 # The same record again changes nothing (a commit whose answer was lost is repeated), but for the cost of a row that
@@ -60,10 +65,23 @@ _DUPLICATE: Final = {
 """The dimensions of a call whose response another one recorded, where they are not its own."""
 
 
+class _Recorder(NamedTuple):
+    """A call that recorded a response, from its start to its end."""
+
+    id: bytes | str
+    started_us: int
+    ended_us: int
+
+
+_Recorders = dict[int, list[_Recorder]]
+
+
 class RowWriter:
     """The writer of one open ledger file."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, charge_once: bool = True) -> None:
+        """`charge_once` is False for a faithful copy, in which a response may be charged to two calls."""
+        self._charge_once = charge_once
         self._connection = connection
         zone = connection.execute("SELECT value FROM settings WHERE name = 'zone'").fetchone()[0]
         self._zone = Zone.named(zone)
@@ -84,7 +102,7 @@ class RowWriter:
                 self._values.setdefault(name, set()).add(value)
         self._on_rows = {name for (name,) in self._connection.execute("SELECT name FROM row_tags")}
 
-    def insert(self, calls: Sequence[StoredCall]) -> int:
+    def insert(self, calls: Sequence[CallRow]) -> int:
         """Insert calls; how many SQLite cannot hold. One such call does not take the others with it."""
         import sqlite3
 
@@ -93,7 +111,7 @@ class RowWriter:
         )  # fmt: skip
         if not calls:
             return 0
-        firsts = self._first_calls(calls)
+        firsts = self._first_calls(calls) if self._charge_once else {}
         try:
             self._insert_many([self._row(call, firsts) for call in calls])
         except refusals:
@@ -124,7 +142,7 @@ class RowWriter:
             self._connection.execute(statement, tuple(chain.from_iterable(rows[at : at + size])))
             at += size
 
-    def _row(self, call: StoredCall, firsts: dict[int, list[tuple[bytes | str, int]]]) -> tuple[Any, ...]:
+    def _row(self, call: CallRow, firsts: _Recorders) -> tuple[Any, ...]:
         """The values of `ROW`."""
         duplicate_of = _recorded_by(call, firsts) if firsts else None
         if duplicate_of is not None:
@@ -183,7 +201,7 @@ class RowWriter:
             known = self._values.setdefault(name, set())
             if value not in known and len(known) >= TAG_VALUES:
                 return name
-        if len(self._sets) < TAGSETS:
+        if sum(not self._on_rows & json.loads(text).keys() for text in self._sets) < TAGSETS:
             return None
         return max(few, key=lambda name: len(self._values[name]))
 
@@ -199,40 +217,39 @@ class RowWriter:
 
     # Responses that two calls recorded ------------------------------------------------------------------------
 
-    def _first_calls(self, calls: Iterable[StoredCall]) -> dict[int, list[tuple[bytes | str, int]]]:
+    def _first_calls(self, calls: Iterable[CallRow]) -> _Recorders:
         """The calls that recorded each response, the first one first, where more than one did."""
-        found: dict[int, list[tuple[bytes | str, int]]] = {}
+        found: _Recorders = {}
         mine = [call for call in calls if call.response_key is not None]
-        for at in range(0, len(mine), 500):
-            keys = [call.response_key for call in mine[at : at + 500]]
-            for key, name, ended_us in self._connection.execute(
-                f"SELECT response_key, id, ended_us FROM call_rows WHERE response_key IN ({', '.join('?' * len(keys))})"
-                " AND duplicate_of IS NULL ORDER BY seq",
-                keys,
-            ):
-                found.setdefault(key, []).append((name, ended_us))
+        for at in range(0, len(mine), _KEYS_AT_ONCE):
+            keys = [call.response_key for call in mine[at : at + _KEYS_AT_ONCE]]
+            query = _RECORDED.format(", ".join("?" * len(keys)))
+            for key, *one in self._connection.execute(query, keys):
+                found.setdefault(key, []).append(_Recorder(*one))
         for call in mine:
             if call.dims[_END] != "delegated":
-                found.setdefault(call.response_key or 0, []).append((call.id, call.ended_us))
+                found.setdefault(call.response_key or 0, []).append(
+                    _Recorder(call.id, call.ended_us - call.span_us, call.ended_us)
+                )
         return {key: ones for key, ones in found.items() if len(ones) > 1}
 
 
 _END: Final = DIMS.index("end_state")
 
 
-def _recorded_by(call: StoredCall, firsts: dict[int, list[tuple[bytes | str, int]]]) -> bytes | str | None:
-    """The id of the call that recorded the response before, on the same day or so; else None."""
+def _recorded_by(call: CallRow, firsts: _Recorders) -> bytes | str | None:
+    """The id of the call that was written first of those that recorded the response at the same time; else None."""
     if call.response_key is None or call.dims[_END] == "delegated":
         return None
-    for name, ended_us in firsts.get(call.response_key, ()):
+    for name, started_us, ended_us in firsts.get(call.response_key, ()):
         if name == call.id:
             return None
-        if abs(ended_us - call.ended_us) <= _DAY_US:
+        if started_us <= call.ended_us and call.ended_us - call.span_us <= ended_us:
             return name
     return None
 
 
-def _delegated(call: StoredCall) -> StoredCall:
+def _delegated(call: CallRow) -> CallRow:
     dims = tuple([_DUPLICATE.get(name, value) for name, value in zip(DIMS, call.dims, strict=True)])
     return call._replace(
         dims=dims, tokens=(None,) * len(TOKEN_FIELDS), amount=NO_AMOUNT, list_amount=None, vendor=NO_AMOUNT,

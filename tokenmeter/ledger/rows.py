@@ -26,7 +26,7 @@ from tokenmeter.money import plain
 from tokenmeter.record import VENDOR_GAP, Attempt, Record
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
-__all__ = ["NOT_YET_PRICED", "Sent", "StoredCall", "binary", "instant_us", "is_key", "response_key", "row"]
+__all__ = ["NOT_YET_PRICED", "CallRow", "Sent", "binary", "instant_us", "is_key", "response_key", "row"]
 
 NOT_YET_PRICED: Final = "the process ended before the price book was loaded"
 
@@ -35,15 +35,15 @@ _MOST_TOKENS: Final = 2**48
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:/+-]{1,40}")
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/+\[\]*-]{0,99}")
 _HEX: Final = re.compile(r"(?:[0-9a-f]{16}){1,2}")
-# Shorter ids than this are no ids: some local servers count to a thousand and begin again.
-_SHORTEST_ID: Final = 16
+# Vendors give ids of 22 characters and more; local servers and caches count, or give the same request the same id.
+_SHORTEST_ID: Final = 22
 
 
 Sent = tuple[str | None, int | None, int | None, str | None]
 """The only request of a call: shape, microseconds before the end, nanoseconds it took, id."""
 
 
-class StoredCall(NamedTuple):
+class CallRow(NamedTuple):
     """One call, ready for the file: texts are interned there (`id_writer.py`), and keys put for them.
 
     `dims` are the values of `DIMS`, `texts` those of the columns that are keys into `texts`, in the order of `TEXTS`.
@@ -296,7 +296,7 @@ def _priced(record: Record) -> Cost | None:
     return None
 
 
-def row(record: Record, *, priced: bool = True) -> StoredCall:
+def row(record: Record, *, priced: bool = True) -> CallRow:
     """What is stored of one record; without `priced`, that of an unpriced one, for lack of time."""
     cost = _priced(record) if priced else None  # first: `record.model` is the priced one afterwards
     usage = record.usage
@@ -324,7 +324,7 @@ def row(record: Record, *, priced: bool = True) -> StoredCall:
     for bit, at in _ROLLED_AT:
         if tokens[at] is not None:
             known |= bit
-    return StoredCall(
+    return CallRow(
         binary(record.id) or "", response_key(record.provider, record.response_id),
         ended_us, ended_us - record.started_ns // 1000, record.ended_ns - record.started_ns, record.time_to_first_chunk,
         remembered.dims(record, cost, known, priced=priced), _tags(tags), tokens, amount, listed,

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Final
 from tokenmeter._support.private_file import create_private
 from tokenmeter.errors import ConfigurationError, TokenmeterError
 from tokenmeter.ledger.amounts import register_sums
+from tokenmeter.ledger.calls_view import view, wide_view
 from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.ledger.rollup import make_triggers
 from tokenmeter.ledger.shapes import restored
-from tokenmeter.ledger.tables import LOSSES, ROLLED, TABLES, triggers, view, wide_view
+from tokenmeter.ledger.tables import INDEXES, LOSSES, ROLLED, TABLES
 from tokenmeter.usage import TOKEN_FIELDS
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["VERSION", "LedgerError", "open_for_reading", "open_for_writing", "remedy"]
+__all__ = ["VERSION", "LedgerError", "make_indexes", "open_for_reading", "open_for_writing", "remedy"]
 
 APPLICATION_ID: Final = 0x746B6D72
 """`PRAGMA application_id` of a ledger ("tkmr"), by which `file` and we tell it from other SQLite files."""
@@ -77,6 +79,8 @@ def _make_tables(connection: sqlite3.Connection) -> None:
             execute(LOSSES)
         for statement in TABLES:
             execute(statement)
+        if _columns(connection, "wide_calls"):  # those come first
+            execute("INSERT INTO sqlite_sequence SELECT 'call_rows', coalesce(max(seq), 0) FROM wide_calls")
         execute("INSERT INTO tagsets (id, tags) VALUES (1, '{}')")
         execute("INSERT INTO settings VALUES ('zone', ?)", (_home_zone(),))
     for table, names in (("call_rows", TOKEN_FIELDS), ("days", ROLLED)):
@@ -85,9 +89,14 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     wide = _columns(connection, "wide_calls")
     execute("DROP VIEW IF EXISTS calls")
     execute(f"CREATE VIEW calls AS {view(wide=wide)}")
-    for name, statement in triggers(wide=bool(wide)).items():
-        execute(f"DROP TRIGGER IF EXISTS {name}")
-        execute(statement)
+    make_triggers(connection, wide=bool(wide))
+    make_indexes(connection)
+
+
+def make_indexes(connection: sqlite3.Connection) -> None:
+    """Make the indexes of calls that are not there."""
+    for name, columns in INDEXES.items():
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON call_rows {columns}")
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:

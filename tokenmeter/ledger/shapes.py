@@ -31,7 +31,13 @@ def divided(text: str, holes: re.Pattern[str]) -> tuple[str, str]:
         pieces.append(text[place : hole.start()])
         values.append(hole[0])
         place = hole.end()
-    return encode([*pieces, text[place:]]), f"[{','.join(values)}]"
+    pieces.append(text[place:])
+    return _shape(tuple(pieces)), f"[{','.join(values)}]"
+
+
+@lru_cache(1024)
+def _shape(pieces: tuple[str, ...]) -> str:
+    return encode(pieces)
 
 
 def restored(shape: str | None, values: str | None) -> str | None:

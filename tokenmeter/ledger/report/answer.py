@@ -11,7 +11,7 @@ from tokenmeter.ledger.report.causes import Comparison
 from tokenmeter.ledger.report.columns import TOKENS
 from tokenmeter.ledger.report.conversion import ConvertedParts
 from tokenmeter.ledger.report.periods import PERIODS
-from tokenmeter.ledger.report.selection import Question
+from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.stats import Value
 from tokenmeter.money import EXACT
 

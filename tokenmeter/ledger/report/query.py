@@ -19,9 +19,10 @@ from tokenmeter.ledger.amounts import sum_sql
 from tokenmeter.ledger.report.answer import LedgerReport, ReportRow, Tally, completed, in_order, totals_of
 from tokenmeter.ledger.report.columns import KEYS, TAG, TOKENS
 from tokenmeter.ledger.report.periods import Zone
-from tokenmeter.ledger.report.selection import Question, conditions, count_lost, known_tag, select, unpriced_reasons
-from tokenmeter.ledger.report.sources import ROWS, Source, source_of
+from tokenmeter.ledger.report.question import Question
+from tokenmeter.ledger.report.selection import conditions, count_lost, known_tag, select, unpriced_reasons
 from tokenmeter.ledger.report.stats import measured
+from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, source_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -80,7 +81,7 @@ _SUMS: Final = ", ".join(
 """The sums of a group, as SQL over a source."""
 
 
-def _rows(connection: sqlite3.Connection, question: Question, source: Source) -> list[ReportRow]:
+def _rows(connection: sqlite3.Connection, question: Question, source: SumSource) -> list[ReportRow]:
     keys, key_values = _keys(connection, question.by, source)
     where, where_values = conditions(question, source)
     count = len(question.by)
@@ -111,7 +112,7 @@ def _add_stats(
             row.stats = {stat.label: found.get(stat.label) for stat in question.stats}
 
 
-def _keys(connection: sqlite3.Connection, by: Sequence[str], source: Source) -> tuple[list[str], list[str]]:
+def _keys(connection: sqlite3.Connection, by: Sequence[str], source: SumSource) -> tuple[list[str], list[str]]:
     """The SQL of each group key, and the values bound in it. Raises ConfigurationError for an unknown key."""
     expressions: list[str] = []
     values: list[str] = []

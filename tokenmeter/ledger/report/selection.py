@@ -4,42 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.columns import KEYS, NUMBERS, TAG, register
-from tokenmeter.ledger.report.conversion import Conversion
-from tokenmeter.ledger.report.periods import Zone
-from tokenmeter.ledger.report.sources import ROWS, Source, day_number, register_days
-from tokenmeter.ledger.report.stats import Stat
-from tokenmeter.ledger.report.where import CallFilter, compare_exactly
+from tokenmeter.ledger.report.question import Question
+from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, day_number, register_days
+from tokenmeter.ledger.report.where import compare_exactly
 from tokenmeter.ledger.schema import open_for_reading
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Question", "conditions", "count_lost", "known_tag", "select", "unpriced_reasons"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked of a ledger. `by` holds keys of `KEYS`, tag names, or `tag:NAME` for a tag named like a key.
-
-    `since` is included, `until` is not; `providers` and `models` are alternatives, `tags` must all hold.
-    """
-
-    by: tuple[str, ...]
-    zone: Zone
-    since: datetime | None = None
-    until: datetime | None = None
-    providers: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()
-    tags: tuple[tuple[str, str], ...] = ()
-    where: CallFilter | None = None
-    stats: tuple[Stat, ...] = ()
-    conversion: Conversion | None = None
+__all__ = ["conditions", "count_lost", "known_tag", "select", "unpriced_reasons"]
 
 
 @contextmanager
@@ -68,7 +46,7 @@ def unpriced_reasons(
     connection: sqlite3.Connection,
     where: str = "end_state <> 'delegated'",
     values: Sequence[Any] = (),
-    source: Source = ROWS,
+    source: SumSource = ROWS,
 ) -> list[tuple[str | None, int]]:
     """Why calls are unpriced and how many for each reason, most frequent first. `where` is SQL of this module."""
     query = (
@@ -78,7 +56,7 @@ def unpriced_reasons(
     return [(row[0], row[1]) for row in connection.execute(query, list(values))]
 
 
-def conditions(question: Question, source: Source = ROWS) -> tuple[str, list[Any]]:
+def conditions(question: Question, source: SumSource = ROWS) -> tuple[str, list[Any]]:
     """The question's conditions as SQL over a source, and the values bound in it."""
     conditions = ["end_state <> 'delegated'"]
     values: list[Any] = []

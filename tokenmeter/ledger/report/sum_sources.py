@@ -19,12 +19,12 @@ from tokenmeter.ledger.tables import DIMS, ROLLED
 if TYPE_CHECKING:
     import sqlite3
 
-    from tokenmeter.ledger.report.selection import Question
+    from tokenmeter.ledger.report.question import Question
 
-__all__ = ["ROWS", "Source", "day_number", "register_days", "source_of"]
+__all__ = ["ROWS", "SumSource", "day_number", "register_days", "source_of"]
 
 
-class Source(NamedTuple):
+class SumSource(NamedTuple):
     """A table of calls as SQL, named `calls`, its keys, and how its instants are bounded."""
 
     name: str
@@ -34,13 +34,13 @@ class Source(NamedTuple):
     """The column that `--since` and `--until` bound."""
 
 
-ROWS: Final = Source("rows", "calls", KEYS, "ended_us")
+ROWS: Final = SumSource("rows", "calls", KEYS, "ended_us")
 
 _FINER: Final = frozenset({"hour", "scope", "trace", "response_id"})
 _EPOCH: Final = date(1970, 1, 1)
 
 
-def _rollup() -> Source:
+def _rollup() -> SumSource:
     dims = ", ".join(f"d.{name} AS {name}" for name in DIMS if name != "known")
     tokens = ", ".join(f"CASE WHEN d.known & {1 << bit} THEN r.{name} END AS {name}" for bit, name in enumerate(ROLLED))
     amounts = ", ".join(
@@ -56,13 +56,13 @@ def _rollup() -> Source:
     )
     keys = {name: sql for name, sql in KEYS.items() if name not in _FINER and name not in PERIODS}
     periods = {period: f"{period}_of_day(day)" for period in PERIODS if period not in _FINER}
-    return Source("rollup", table, keys | periods, "day")
+    return SumSource("rollup", table, keys | periods, "day")
 
 
 _ROLLUP: Final = _rollup()
 
 
-def source_of(connection: sqlite3.Connection, question: Question) -> Source:
+def source_of(connection: sqlite3.Connection, question: Question) -> SumSource:
     """The roll-up if it answers the question to the last digit, else the rows."""
     if question.stats or question.conversion is not None or not _has_rollup(connection):
         return ROWS
@@ -72,9 +72,10 @@ def source_of(connection: sqlite3.Connection, question: Question) -> Source:
     timed = question.since or question.until or {*PERIODS} & {*question.by}
     if timed and question.zone.name != home:
         return ROWS
-    names = [*question.by, *(() if question.where is None else question.where.names)]
-    tags = [name.removeprefix("tag:") for name in names if name not in KEYS] + [name for name, _ in question.tags]
-    if question.where is not None and not {*question.where.names} <= _ROLLUP.keys.keys() - {*PERIODS} | {*tags}:
+    where = question.where
+    tags = {name.removeprefix("tag:") for name in question.by if name not in KEYS}
+    tags |= {name for name, _ in question.tags} | {*(() if where is None else where.tags)}
+    if where is not None and not {*where.names} <= (_ROLLUP.keys.keys() - {*PERIODS}) | {*where.tags}:
         return ROWS
     if any(name in KEYS and name not in _ROLLUP.keys for name in question.by) or _on_rows(connection, tags):
         return ROWS
