@@ -10,13 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from tokenmeter._support.guard import guard
 from tokenmeter.ledger.file import LedgerFile
 from tokenmeter.ledger.first_records import FirstRecords
 from tokenmeter.ledger.losses import Losses
-from tokenmeter.ledger.rows import row
+from tokenmeter.ledger.rows import CallRow, row
 from tokenmeter.ledger.wakeups import FlushMark, answer
 from tokenmeter.record import Record
 
@@ -43,8 +43,8 @@ class Batch:
         self.written = 0
         self.losses = Losses()
         self._first = FirstRecords(book_loaded, self.pricing)
-        self._rows: list[tuple[Any, ...]] = []
-        self._unpriced: list[tuple[Any, ...]] = []  # rows of the first records, until they are priced
+        self._rows: list[CallRow] = []
+        self._unpriced: list[CallRow] = []  # rows of the first records, until they are priced
         self._marks: list[FlushMark] = []  # flushes that wait for those rows
 
     def __len__(self) -> int:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tokenmeter._support.guard import guard
-from tokenmeter.ledger import rows as ledger_rows
 from tokenmeter.ledger import schema
+from tokenmeter.ledger.row_writer import RowWriter
+from tokenmeter.ledger.rows import CallRow
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,9 +30,6 @@ _logger: Final = logging.getLogger("tokenmeter.ledger")
 # Other processes' commits hold the file for milliseconds: only a lock that outlasts this many attempts is news.
 _PATIENT_ATTEMPTS: Final = 3
 
-_Row = tuple[Any, ...]
-
-_ROWS_AT_ONCE: Final = 64
 _LOSS: Final = "INSERT INTO losses (first_us, last_us, calls, reason) VALUES (?, ?, ?, ?)"
 
 
@@ -44,22 +41,26 @@ class LedgerFile:
         self.problem: str | None = None
         """What keeps the file from being written, with the remedy; None while all is well."""
         self._connection: sqlite3.Connection | None = None
+        self._writer: RowWriter | None = None
         self._identity: tuple[int, int] | None = None
         self._log_identity: tuple[int, int] | None = None  # of the -wal file, once it is there
         self._failures = 0
 
-    def write(self, rows: Sequence[_Row], losses: Sequence[Loss] = (), *, unpriced: Sequence[_Row] = ()) -> int | None:
-        """Commit rows and losses together; how many rows could not be stored, or None to try it all again later.
+    def write(
+        self, calls: Sequence[CallRow], losses: Sequence[Loss] = (), *, unpriced: Sequence[CallRow] = ()
+    ) -> int | None:
+        """Commit calls and losses together; how many calls could not be stored, or None to try it all again later.
 
-        `unpriced` are rows that will come again with their cost: they are stored too, and not counted.
+        `unpriced` are calls that will come again with their cost: they are stored too, and not counted.
         """
         import sqlite3
 
         try:
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
-            _insert(connection, unpriced)
-            refused = _insert(connection, rows)
+            writer = self._writer = self._writer or RowWriter(connection)
+            writer.insert(unpriced)
+            refused = writer.insert(calls)
             if losses:
                 connection.executemany(_LOSS, losses)
             connection.execute("COMMIT")
@@ -76,14 +77,14 @@ class LedgerFile:
 
     def let_go(self) -> None:
         """Close the connection; the next write opens a new one."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._writer = self._connection, None, None
         if connection is not None:
             with guard("closing the ledger"):
                 connection.close()
 
     def abandon(self) -> object:
         """Give up the connection without touching the file; the caller keeps what is returned alive."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._writer = self._connection, None, None
         return connection
 
     def _open(self) -> sqlite3.Connection:
@@ -117,39 +118,3 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _insert(connection: sqlite3.Connection, rows: Sequence[_Row]) -> int:
-    """Insert rows; how many SQLite cannot hold. One such row does not take the others with it."""
-    import sqlite3
-
-    try:
-        _insert_many(connection, rows)
-    except (OverflowError, UnicodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.IntegrityError):
-        # Rows before the failing one are in already; inserting them again changes nothing.
-        refused = len(rows)
-        for values in rows:
-            with guard("storing a record in the ledger"):
-                connection.execute(ledger_rows.insert(1), values)
-                refused -= 1
-        return refused
-    return 0
-
-
-def _insert_many(connection: sqlite3.Connection, rows: Sequence[_Row]) -> None:
-    """Insert rows, as many by one statement as SQLite takes.
-
-    Each statement gives up the interpreter's lock. In a program that computes, the writer waits milliseconds to get it
-    back, so a statement for each row would hold up a batch by seconds.
-    """
-    import sqlite3
-
-    size = _ROWS_AT_ONCE
-    while size * len(ledger_rows.COLUMNS) > connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER):
-        size //= 2
-    at = 0
-    while at < len(rows):
-        while size > len(rows) - at:
-            size //= 2
-        connection.execute(ledger_rows.insert(size), tuple(chain.from_iterable(rows[at : at + size])))
-        at += size

@@ -1,12 +1,8 @@
-"""The ledger's schema and migrations, opening its file, and the remedy for each failure.
+"""The ledger's schema version, opening its file, and the remedy for each failure.
 
-One row per settled call. Instants are RFC 3339 text in UTC, with microseconds since the epoch beside them for
-indexes; money and other fractions are exact text; what is not known is NULL; lists and mappings are JSON. `usage`
-holds the whole usage of calls for which the token columns cannot say all. There is no column for prompt text,
-answers or keys.
-
-`PRAGMA user_version` counts the migrations a file has been through. A newer file is refused rather than guessed
-at, and so is an SQLite file that is not a ledger.
+`PRAGMA user_version` counts the versions a file has been through. A newer file is refused rather than guessed at, and
+so is an SQLite file that is not a ledger. Files of the first schema (versions 1 to 3) had one wide row for each call in
+the table `calls`: the first write puts the narrow tables beside it (`tables.py`), and the view `calls` shows both.
 """
 
 from __future__ import annotations
@@ -16,129 +12,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tokenmeter._support.private_file import create_private
-from tokenmeter.components import FIELDS
-from tokenmeter.errors import TokenmeterError
+from tokenmeter.errors import ConfigurationError, TokenmeterError
+from tokenmeter.ledger.amounts import register_sums
+from tokenmeter.ledger.calls_view import view, wide_view
+from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.ledger.rollup import make_triggers
+from tokenmeter.ledger.shapes import restored
+from tokenmeter.ledger.tables import INDEXES, LOSSES, ROLLED, TABLES
 from tokenmeter.usage import TOKEN_FIELDS
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["MIGRATIONS", "LedgerError", "open_for_reading", "open_for_writing", "remedy"]
+__all__ = ["VERSION", "LedgerError", "make_indexes", "open_for_reading", "open_for_writing", "remedy"]
 
 APPLICATION_ID: Final = 0x746B6D72
 """`PRAGMA application_id` of a ledger ("tkmr"), by which `file` and we tell it from other SQLite files."""
 
-_CALLS: Final = """
-CREATE TABLE calls (
-    seq INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    parent_id TEXT,
-    started_at TEXT NOT NULL,
-    ended_at TEXT NOT NULL,
-    started_us INTEGER NOT NULL,
-    ended_us INTEGER NOT NULL,
-    duration REAL NOT NULL,
-    time_to_first_chunk REAL,
-    provider TEXT,
-    otel_provider TEXT,
-    model TEXT,
-    request_model TEXT,
-    response_model TEXT,
-    api TEXT,
-    operation TEXT NOT NULL,
-    host TEXT,
-    port INTEGER,
-    region TEXT,
-    service_tier TEXT,
-    stream INTEGER NOT NULL,
-    end_state TEXT NOT NULL,
-    error_type TEXT,
-    status_code INTEGER,
-    finish_reasons TEXT,
-    response_id TEXT,
-    {tokens},
-    usage TEXT,
-    usage_source TEXT NOT NULL,
-    usage_sources TEXT,
-    usage_ranges TEXT,
-    usage_raw TEXT,
-    unknown_fields TEXT,
-    status TEXT NOT NULL,
-    amount TEXT,
-    currency TEXT,
-    list_amount TEXT,
-    charges TEXT,
-    rate_id TEXT,
-    effective_from TEXT,
-    dating TEXT,
-    confidence TEXT,
-    list TEXT,
-    priced_at TEXT,
-    book TEXT,
-    covered_by TEXT,
-    cost_flags TEXT,
-    cost_reason TEXT,
-    vendor_amount TEXT,
-    vendor_currency TEXT,
-    attempt_count INTEGER,
-    attempts TEXT,
-    tags TEXT NOT NULL,
-    scope TEXT,
-    trace_id TEXT,
-    span_id TEXT,
-    params TEXT,
-    flags TEXT,
-    reason TEXT
-)
-"""
-
-
-def _token_columns(version: int) -> list[str]:
-    """The columns for tokens that a schema version brought."""
-    return [f"{name} INTEGER" for name in TOKEN_FIELDS if _SINCE[name] == version]
-
-
-_SINCE: Final = {part.usage: part.ledger for part in FIELDS}
-
-# Calls that could not be kept (the queue was full while the file could not be written): the report names them,
-# so that a sum is never taken for complete when it is not.
-_LOSSES: Final = """
-CREATE TABLE losses (
-    seq INTEGER PRIMARY KEY,
-    first_us INTEGER NOT NULL,
-    last_us INTEGER NOT NULL,
-    calls INTEGER NOT NULL,
-    reason TEXT NOT NULL
-)
-"""
-
-_PUBLISHED: Final[tuple[tuple[str, ...], ...]] = (
-    (
-        _CALLS.format(tokens=",\n    ".join(_token_columns(1))),
-        _LOSSES,
-        "CREATE INDEX calls_ended ON calls (ended_us)",
-        "CREATE INDEX calls_trace ON calls (trace_id) WHERE trace_id IS NOT NULL",
-    ),
-    ("ALTER TABLE calls ADD COLUMN cost_source TEXT",),
-    ("ALTER TABLE calls ADD COLUMN budget_window TEXT",),
-)
-"""Statements that lead from one `user_version` to the next, beside the columns that components bring. Published
-ones are never edited: append."""
-
-
-def _migrations() -> tuple[tuple[str, ...], ...]:
-    """Each version's statements; from the second on, a component's column is added by the version its row names."""
-    newest = max(len(_PUBLISHED), *(version or 1 for version in _SINCE.values()))
-    by_hand = (*_PUBLISHED, *((),) * (newest - len(_PUBLISHED)))
-    return by_hand[:1] + tuple(
-        (*statements, *(f"ALTER TABLE calls ADD COLUMN {column}" for column in _token_columns(version)))
-        for version, statements in enumerate(by_hand[1:], 2)
-    )
-
-
-MIGRATIONS: Final = _migrations()
-"""Statements that lead from one `user_version` to the next."""
-
+VERSION: Final = 4
+"""The schema version that this library writes."""
 # Short, because the writer retries by itself and a fork waits for the attempt in hand.
 _BUSY_MS: Final = 250
 
@@ -165,24 +57,68 @@ def open_for_writing(path: str) -> sqlite3.Connection:
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: str) -> None:
-    if _version(connection, path) == len(MIGRATIONS):
+    if _version(connection, path) == VERSION:
         _pragmas(connection)
         return
     connection.execute("PRAGMA journal_mode = WAL")
     _pragmas(connection)
     connection.execute("BEGIN IMMEDIATE")  # another process may be creating it: look again under the lock
-    version = _version(connection, path)
-    for statements in MIGRATIONS[version:]:
-        for statement in statements:
-            connection.execute(statement)
+    _make_tables(connection)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Make the narrow tables if they are not there, and the columns that they lack, then view and triggers anew."""
+    execute = connection.execute
+    if not _columns(connection, "call_rows"):
+        if _columns(connection, "calls"):
+            execute("ALTER TABLE calls RENAME TO wide_calls")
+        else:
+            execute(LOSSES)
+        for statement in TABLES:
+            execute(statement)
+        if _columns(connection, "wide_calls"):  # those come first
+            execute("INSERT INTO sqlite_sequence SELECT 'call_rows', coalesce(max(seq), 0) FROM wide_calls")
+        execute("INSERT INTO tagsets (id, tags) VALUES (1, '{}')")
+        execute("INSERT INTO settings VALUES ('zone', ?)", (_home_zone(),))
+    for table, names in (("call_rows", TOKEN_FIELDS), ("days", ROLLED)):
+        for name in sorted({*names} - _columns(connection, table)):
+            execute(f"ALTER TABLE {table} ADD COLUMN {name} INTEGER{' NOT NULL DEFAULT 0' if table == 'days' else ''}")
+    wide = _columns(connection, "wide_calls")
+    execute("DROP VIEW IF EXISTS calls")
+    execute(f"CREATE VIEW calls AS {view(wide=wide)}")
+    make_triggers(connection, wide=bool(wide))
+    make_indexes(connection)
+
+
+def make_indexes(connection: sqlite3.Connection) -> None:
+    """Make the indexes of calls that are not there."""
+    for name, columns in INDEXES.items():
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON call_rows {columns}")
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    """The columns of a table or view; none if it is not there."""
+    return {row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")}
+
+
+def _home_zone() -> str:
+    """The machine's zone, or UTC where it has no name that another machine knows."""
+    name = Zone.named(None).name
+    try:
+        return Zone.named(name).name
+    except ConfigurationError:
+        return "UTC"
 
 
 def _pragmas(connection: sqlite3.Connection) -> None:
     # With WAL, NORMAL survives every crash of the process; a power cut may take the last commits, never the file.
     connection.execute("PRAGMA synchronous = NORMAL")
+    # Ids and hashes reach every page of an index: with the 2 MB of SQLite they are read and written again and again.
+    connection.execute("PRAGMA cache_size = -16000")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
 
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
@@ -191,9 +127,9 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
     ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
     if not ours and (version or connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()):
         raise LedgerError(f"{path} is an SQLite file of something else, not a ledger: name another file")
-    if version > len(MIGRATIONS):
+    if version > VERSION:
         raise LedgerError(
-            f"{path} was written by a newer tokenmeter (schema {version}, this one knows {len(MIGRATIONS)}): "
+            f"{path} was written by a newer tokenmeter (schema {version}, this one knows {VERSION}): "
             "upgrade tokenmeter-sdk, or name another file"
         )
     return version
@@ -218,10 +154,28 @@ def open_for_reading(path: str) -> sqlite3.Connection:
             if not _version(connection, path):
                 raise LedgerError(f"{path} is empty: no call has been written to it yet")
             connection.execute("SELECT 1 FROM calls LIMIT 1").close()
+            _prepare(connection)
             unready.pop_all()
         return connection
     except sqlite3.Error as error:
         raise LedgerError(remedy(path, error)) from error
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Define the functions of our queries, and a view `calls` of this connection that restores texts in Python."""
+    register_sums(connection)
+    connection.create_function("restored", 2, restored, deterministic=True)
+    connection.execute("PRAGMA temp_store = MEMORY")
+    if narrow := _columns(connection, "call_rows"):
+        wide, missing = _columns(connection, "wide_calls"), {*TOKEN_FIELDS} - narrow
+        query = view(wide=wide, missing=missing, restore=_in_python)
+    else:  # wide rows alone, in which a component's column may be missing
+        query = wide_view(_columns(connection, "calls"), "main.calls")
+    connection.execute(f"CREATE TEMP VIEW calls AS {query}")
+
+
+def _in_python(shape: str, values: str) -> str:
+    return f"restored((SELECT texts.text FROM texts WHERE texts.id = {shape}), {values})"
 
 
 def _readable(file: Path) -> sqlite3.Connection:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -17,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.rigs.asker import UTC_ZONE, Asker
 from tests.rigs.made_records import NOON, priced, record, unpriced
+from tests.rigs.wide_ledger import made_wide
 from tokenmeter.cost import STALE
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.query import LedgerReport, Question, ReportRow, ask
@@ -59,9 +58,8 @@ def test_a_ledger_of_an_older_schema_does_not_know_the_components_that_came_late
     ledger = Ledger(tmp_path / "spend.db")
     ledger.write(record(priced("1")))
     ledger.close(30)
-    with closing(sqlite3.connect(tmp_path / "spend.db")) as connection:
-        connection.execute("ALTER TABLE calls DROP COLUMN reasoning_output_tokens")
-    (row,) = ask(str(tmp_path / "spend.db"), Question(by=("model",), zone=UTC_ZONE)).rows
+    made_wide(tmp_path / "spend.db", tmp_path / "old.db", without=("reasoning_output_tokens",))
+    (row,) = ask(str(tmp_path / "old.db"), Question(by=("model",), zone=UTC_ZONE)).rows
     assert (row.tokens["reasoning_output_tokens"], row.unknown["reasoning_output_tokens"]) == (None, 1)
     assert row.unknown["output_tokens"] == 0
 

@@ -25,7 +25,8 @@ from tokenmeter.ledger.focus.columns import unit_name
 from tokenmeter.ledger.focus.list_price import ListPrice, divided, list_prices
 from tokenmeter.ledger.focus.row import WHOLE, ChargeKey, ChargeSums, FocusRow, provider_of, row_of
 from tokenmeter.ledger.report.periods import Zone
-from tokenmeter.ledger.report.selection import Question, count_lost, select, unpriced_reasons
+from tokenmeter.ledger.report.question import Question
+from tokenmeter.ledger.report.selection import count_lost, select, unpriced_reasons
 from tokenmeter.money import EXACT, plain
 
 if TYPE_CHECKING:

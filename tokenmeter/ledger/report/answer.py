@@ -11,7 +11,7 @@ from tokenmeter.ledger.report.causes import Comparison
 from tokenmeter.ledger.report.columns import TOKENS
 from tokenmeter.ledger.report.conversion import ConvertedParts
 from tokenmeter.ledger.report.periods import PERIODS
-from tokenmeter.ledger.report.selection import Question
+from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.stats import Value
 from tokenmeter.money import EXACT
 
@@ -109,6 +109,8 @@ class LedgerReport:
     last: str | None
     reasons: tuple[tuple[str | None, int], ...] = ()
     """Why calls are unpriced and how many for each reason, the most frequent first."""
+    source: str = "rows"
+    """What answered: the `rows` of calls, or the `rollup` by day."""
     comparison: Comparison | None = None
     left_out: int = 0
     """How many rows were left out because fewer were asked for; the totals have them."""

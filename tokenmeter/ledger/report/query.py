@@ -13,15 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter.cost import STALE
+from tokenmeter.ledger.amounts import sum_sql
 from tokenmeter.ledger.report.answer import LedgerReport, ReportRow, Tally, completed, in_order, totals_of
 from tokenmeter.ledger.report.columns import KEYS, TAG, TOKENS
 from tokenmeter.ledger.report.periods import Zone
-from tokenmeter.ledger.report.selection import Question, conditions, count_lost, known_tag, select, unpriced_reasons
+from tokenmeter.ledger.report.question import Question
+from tokenmeter.ledger.report.selection import conditions, count_lost, known_tag, select, unpriced_reasons
 from tokenmeter.ledger.report.stats import measured
-from tokenmeter.record import VENDOR_GAP
+from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, source_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,67 +35,67 @@ def ask(path: str, question: Question) -> LedgerReport:
 
     Raises ConfigurationError for an unknown key, LedgerError for a file that cannot be read.
     """
-    with select(path, question) as (connection, where, values):
-        rows = _rows(connection, question)
+    with select(path, question) as (connection, _, _):
+        source = source_of(connection, question)
+        where, values = conditions(question, source)
+        rows = _rows(connection, question, source)
         totals = totals_of(rows)
         if question.stats:
             _add_stats(connection, question, rows, totals)
-        held = connection.execute("SELECT count(*), min(ended_us), max(ended_us) FROM calls").fetchone()
+        held = [connection.execute(query).fetchone()[0] for query in _HELD]
         return LedgerReport(
             path=path,
             question=question,
             rows=in_order(rows, question),
             totals=totals,
             lost=count_lost(connection, question),
-            reasons=tuple(unpriced_reasons(connection, where, values)),
+            reasons=tuple(unpriced_reasons(connection, where, values, source)),
+            source=source.name,
             held=held[0],
             first=_shown(held[1], question.zone),
             last=_shown(held[2], question.zone),
         )
 
 
+_HELD: Final = tuple(f"SELECT {what} FROM calls" for what in ("count(*)", "min(ended_us)", "max(ended_us)"))  # noqa: S608
+
+
 def _shown(us: int | None, zone: Zone) -> str | None:
     return None if us is None else zone.local(datetime.fromtimestamp(us // 1_000_000, UTC)).isoformat()
 
 
-def _sums(connection: sqlite3.Connection) -> str:
-    """The sums of a group, as SQL. A ledger that an older version wrote may lack a component's column: unknown."""
-    columns = {row[1] for row in connection.execute("PRAGMA table_info(calls)")}
-    return ", ".join(
-        (
-            "count(*) AS calls",
-            "sum(end_state = 'error') AS errors",
-            "sum(attempt_count) AS attempts",
-            "exact_sum(amount) AS amount",
-            "exact_sum(CASE WHEN vendor_currency = currency THEN vendor_amount END) AS vendor",
-            f"sum(coalesce(instr(cost_flags, '{VENDOR_GAP}') > 0, 0)) AS gaps",
-            f"exact_sum(CASE WHEN instr(cost_flags, '\"{STALE}\"') > 0 THEN amount END) AS stale",
-            "exact_sum(CASE WHEN confidence = 'single-source' THEN amount END) AS single",
-            *(
-                f"sum({name}) AS {name}, count({name}) AS {name}_known"
-                if name in columns
-                else f"NULL AS {name}, 0 AS {name}_known"
-                for name in TOKENS
-            ),
-        )
+_SINGLE: Final = "confidence = 'single-source'"
+_SUMS: Final = ", ".join(
+    (
+        "sum(calls) AS calls",
+        "sum(calls * (end_state = 'error')) AS errors",
+        "sum(calls * attempt_count) AS attempts",
+        f"{sum_sql('amount')} AS amount",
+        f"{sum_sql('vendor', 'vendor_currency = currency')} AS vendor",
+        "sum(calls * vendor_gap) AS gaps",
+        f"{sum_sql('amount', 'stale')} AS stale",
+        f"{sum_sql('amount', _SINGLE)} AS single",
+        *(f"sum({name}) AS {name}, sum(calls * ({name} IS NOT NULL)) AS {name}_known" for name in TOKENS),
     )
+)
+"""The sums of a group, as SQL over a source."""
 
 
-def _rows(connection: sqlite3.Connection, question: Question) -> list[ReportRow]:
-    keys, key_values = _keys(connection, question.by)
-    where, where_values = conditions(question)
+def _rows(connection: sqlite3.Connection, question: Question, source: SumSource) -> list[ReportRow]:
+    keys, key_values = _keys(connection, question.by, source)
+    where, where_values = conditions(question, source)
     count = len(question.by)
     places = ", ".join(str(number + 1) for number in range(count + 2))
     converted = "NULL" if question.conversion is None else "converted_sum(amount, currency, ended_us)"
-    selected = ", ".join([*keys, "currency", "usage_source", _sums(connection), f"{converted} AS converted"])
+    selected = ", ".join([*keys, "currency", "usage_source", _SUMS, f"{converted} AS converted"])
     # Expressions are this module's own; everything a user gave is bound.
-    query = f"SELECT {selected} FROM calls WHERE {where} GROUP BY {places}"  # noqa: S608
+    query = f"SELECT {selected} FROM {source.table} WHERE {where} GROUP BY {places}"  # noqa: S608
     found: dict[tuple[Any, ...], ReportRow] = {}
     for part in connection.execute(query, [*key_values, *where_values]):
         group = tuple(None if key is None else str(key) for key in part[:count])
-        currency, source = part[count], part[count + 1]
+        currency, usage_source = part[count], part[count + 1]
         row = found.setdefault((group, currency), ReportRow(group, currency))
-        row.add(source, part)
+        row.add(usage_source, part)
     return completed(list(found.values()))
 
 
@@ -102,7 +103,7 @@ def _add_stats(
     connection: sqlite3.Connection, question: Question, rows: Sequence[ReportRow], totals: Sequence[ReportRow]
 ) -> None:
     where, values = conditions(question)
-    keys, key_values = _keys(connection, question.by)
+    keys, key_values = _keys(connection, question.by, ROWS)
     by_group = measured(connection, keys, where, [*key_values, *values], question.stats)
     together = by_group if not keys else measured(connection, (), where, values, question.stats)
     for some, stats in ((rows, by_group), (totals, together)):
@@ -111,13 +112,13 @@ def _add_stats(
             row.stats = {stat.label: found.get(stat.label) for stat in question.stats}
 
 
-def _keys(connection: sqlite3.Connection, by: Sequence[str]) -> tuple[list[str], list[str]]:
+def _keys(connection: sqlite3.Connection, by: Sequence[str], source: SumSource) -> tuple[list[str], list[str]]:
     """The SQL of each group key, and the values bound in it. Raises ConfigurationError for an unknown key."""
     expressions: list[str] = []
     values: list[str] = []
     for name in by:
-        if name in KEYS:
-            expressions.append(KEYS[name])
+        if name in source.keys:
+            expressions.append(source.keys[name])
             continue
         tag = name.removeprefix("tag:")
         known_tag(connection, tag, f"--by {name}")

@@ -106,6 +106,7 @@ def as_json(report: LedgerReport) -> dict[str, Any]:
         "ledger": report.path,
         "by": list(question.by),
         "timezone": question.zone.name,
+        "source": report.source,
         "since": None if question.since is None else question.since.isoformat(),
         "until": None if question.until is None else question.until.isoformat(),
         "rows": rows,

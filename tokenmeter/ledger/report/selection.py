@@ -4,57 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.columns import KEYS, NUMBERS, TAG, register
-from tokenmeter.ledger.report.conversion import Conversion
-from tokenmeter.ledger.report.periods import Zone
-from tokenmeter.ledger.report.stats import Stat
-from tokenmeter.ledger.report.where import CallFilter, compare_exactly
+from tokenmeter.ledger.report.question import Question
+from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, day_number, register_days
+from tokenmeter.ledger.report.where import compare_exactly
 from tokenmeter.ledger.schema import open_for_reading
-from tokenmeter.money import EXACT
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Question", "conditions", "count_lost", "known_tag", "select", "unpriced_reasons"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked of a ledger. `by` holds keys of `KEYS`, tag names, or `tag:NAME` for a tag named like a key.
-
-    `since` is included, `until` is not; `providers` and `models` are alternatives, `tags` must all hold.
-    """
-
-    by: tuple[str, ...]
-    zone: Zone
-    since: datetime | None = None
-    until: datetime | None = None
-    providers: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()
-    tags: tuple[tuple[str, str], ...] = ()
-    where: CallFilter | None = None
-    stats: tuple[Stat, ...] = ()
-    conversion: Conversion | None = None
-
-
-class _ExactSum:
-    """SQL aggregate: the exact sum of decimal texts; NULL of none."""
-
-    def __init__(self) -> None:
-        self._sum: Decimal | None = None
-
-    def step(self, amount: str | None) -> None:
-        if amount is not None:
-            self._sum = Decimal(amount) if self._sum is None else EXACT.add(self._sum, Decimal(amount))
-
-    def finalize(self) -> str | None:
-        return None if self._sum is None else str(self._sum)
+__all__ = ["conditions", "count_lost", "known_tag", "select", "unpriced_reasons"]
 
 
 @contextmanager
@@ -67,8 +30,8 @@ def select(path: str, question: Question) -> Iterator[tuple[sqlite3.Connection, 
 
     with closing(open_for_reading(path)) as connection:
         connection.row_factory = sqlite3.Row
-        connection.create_aggregate("exact_sum", 1, _ExactSum)  # type: ignore[arg-type]
         register(connection, question.zone)
+        register_days(connection)
         connection.create_function("compare_exactly", 2, compare_exactly, deterministic=True)
         if question.conversion is not None:
             connection.create_aggregate("converted_sum", 3, question.conversion.aggregate)  # type: ignore[arg-type]
@@ -80,24 +43,27 @@ def select(path: str, question: Question) -> Iterator[tuple[sqlite3.Connection, 
 
 
 def unpriced_reasons(
-    connection: sqlite3.Connection, where: str = "end_state <> 'delegated'", values: Sequence[Any] = ()
+    connection: sqlite3.Connection,
+    where: str = "end_state <> 'delegated'",
+    values: Sequence[Any] = (),
+    source: SumSource = ROWS,
 ) -> list[tuple[str | None, int]]:
     """Why calls are unpriced and how many for each reason, most frequent first. `where` is SQL of this module."""
     query = (
-        f"SELECT cost_reason, count(*) FROM calls WHERE {where} AND status = 'unpriced' "  # noqa: S608
+        f"SELECT cost_reason, sum(calls) FROM {source.table} WHERE {where} AND status = 'unpriced' "  # noqa: S608
         "GROUP BY 1 ORDER BY 2 DESC, 1"
     )
     return [(row[0], row[1]) for row in connection.execute(query, list(values))]
 
 
-def conditions(question: Question) -> tuple[str, list[Any]]:
-    """The question's conditions as SQL over `calls`, and the values bound in it."""
+def conditions(question: Question, source: SumSource = ROWS) -> tuple[str, list[Any]]:
+    """The question's conditions as SQL over a source, and the values bound in it."""
     conditions = ["end_state <> 'delegated'"]
     values: list[Any] = []
     for at, compare in ((question.since, ">="), (question.until, "<")):
         if at is not None:
-            conditions.append(f"ended_us {compare} ?")
-            values.append(_microseconds(at))
+            conditions.append(f"{source.instant} {compare} ?")
+            values.append(_microseconds(at) if source is ROWS else day_number(at, question.zone))
     for names, column in ((question.providers, "provider"), (question.models, "model")):
         if names:
             conditions.append(f"{column} IN ({', '.join('?' * len(names))})")

@@ -37,6 +37,8 @@ class CallFilter:
     values: tuple[Any, ...]
     tags: tuple[str, ...]
     """The names of tags that it reads."""
+    names: tuple[str, ...] = ()
+    """All names that it reads; tags without `tag:`."""
 
 
 def parse(text: str) -> CallFilter:
@@ -45,7 +47,8 @@ def parse(text: str) -> CallFilter:
     sql = parser.either(0)
     if parser.peek() is not None:
         parser.fail("and, or, or the end")
-    return CallFilter(text, sql, tuple(parser.values), tuple(dict.fromkeys(parser.tags)))
+    tags, names = (tuple(dict.fromkeys(some)) for some in (parser.tags, parser.names))
+    return CallFilter(text, sql, tuple(parser.values), tags, names)
 
 
 def compare_exactly(one: str | None, other: str) -> int | None:
@@ -63,6 +66,7 @@ class _Parser:
         self.text = text
         self.values: list[Any] = []
         self.tags: list[str] = []
+        self.names: list[str] = []
         self._tokens: list[tuple[str, str, int]] = []
         place = 0
         while text[place:].strip():
@@ -122,6 +126,7 @@ class _Parser:
             self.fail("a name")
         self._next += 1
         name = token[1]
+        self.names.append(name.removeprefix("tag:"))
         if self._word("is"):
             negated = self._word("not")
             if not self._word("null"):

@@ -1,0 +1,155 @@
+"""Copies the calls of ledgers into another file: `tokenmeter ledger migrate` and `merge`.
+
+Calls go page by page, each page in one transaction with the place that it reached, so that a copy that was stopped
+goes on where it was. A call that is there already is not copied again. The files that are read are not changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenmeter.ledger.rollup import drop_triggers, make_triggers, rebuild
+from tokenmeter.ledger.row_writer import RowWriter
+from tokenmeter.ledger.schema import LedgerError, make_indexes, open_for_reading, open_for_writing, remedy
+from tokenmeter.ledger.tables import COLUMNS, INDEXES
+from tokenmeter.ledger.wide_rows import stored_of_wide
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["Copied", "merge", "migrate"]
+
+_PAGE: Final = 2_000
+_FIRST: Final = -(2**62)
+
+
+class Copied:
+    """What was copied from one file: calls read, of which `new` were not there, and calls that could not be stored."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.read = 0
+        self.new = 0
+        self.refused = 0
+
+
+def migrate(path: str, target: str) -> Copied:
+    """Copy a ledger into a new file of the newest schema. Goes on where an earlier try was stopped.
+
+    Raises LedgerError where the target is there and is no unfinished copy, or a file cannot be used.
+    """
+    import sqlite3
+
+    if Path(target).exists() and Path(target).stat().st_size:
+        with closing(open_for_reading(target)) as connection:
+            if _place(connection, _source(path)) is None:
+                raise LedgerError(f"{target} is there already and is no unfinished copy of {path}: name another file")
+    try:
+        with closing(open_for_writing(target)) as connection:
+            # A copy that a power cut spoils is made again; until it is whole nothing else writes the file.
+            connection.execute("PRAGMA synchronous = OFF")
+            drop_triggers(connection)
+            for name in INDEXES:
+                connection.execute(f"DROP INDEX IF EXISTS {name}")
+            copied = _copy(connection, path, charge_once=False)
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            make_indexes(connection)
+            make_triggers(connection, wide=False)
+            rebuild(connection)
+            connection.execute("DELETE FROM settings WHERE name = ?", (_source(path),))
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise LedgerError(remedy(target, error)) from error
+    return copied
+
+
+def merge(paths: Sequence[str], target: str) -> list[Copied]:
+    """Copy the calls of ledgers, and their losses, into a ledger that is made if it is not there.
+
+    Raises LedgerError for a file that cannot be used.
+    """
+    import sqlite3
+
+    for path in paths:
+        if os.path.exists(target) and os.path.samefile(path, target):
+            raise LedgerError(f"{path} cannot be copied into itself: name another file")
+    copies = []
+    try:
+        with closing(open_for_writing(target)) as connection:
+            connection.execute("PRAGMA busy_timeout = 10000")
+            for path in paths:
+                copies.append(_copy(connection, path))
+                connection.execute("DELETE FROM settings WHERE name = ?", (_source(path),))
+    except sqlite3.Error as error:
+        raise LedgerError(remedy(target, error)) from error
+    return copies
+
+
+def _source(path: str) -> str:
+    return f"copied from {os.path.abspath(path)}"
+
+
+def _place(connection: sqlite3.Connection, source: str) -> int | None:
+    found = connection.execute("SELECT value FROM settings WHERE name = ?", (source,)).fetchone()
+    return None if found is None else int(found[0])
+
+
+def _copy(target: sqlite3.Connection, path: str, *, charge_once: bool = True) -> Copied:
+    copied, source = Copied(path), _source(path)
+    writer, before = RowWriter(target, charge_once=charge_once), _calls(target)
+    with closing(open_for_reading(path)) as reader:
+        reader.execute("BEGIN")  # one snapshot
+        place = _place(target, source)
+        for page in _pages(reader, _FIRST if place is None else place):
+            target.execute("BEGIN IMMEDIATE")
+            copied.refused += writer.insert([stored_of_wide(row) for row in page])
+            copied.read += len(page)
+            target.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (source, str(page[-1]["seq"])))
+            target.execute("COMMIT")
+        target.execute("BEGIN IMMEDIATE")
+        for table, columns in _BESIDE.items():
+            _copy_table(reader, target, table, columns)
+        target.execute("COMMIT")
+    copied.new = _calls(target) - before
+    return copied
+
+
+def _calls(connection: sqlite3.Connection) -> int:
+    count: int = connection.execute("SELECT count(*) FROM call_rows").fetchone()[0]
+    return count
+
+
+_BESIDE: Final = {
+    "losses": ("first_us", "last_us", "calls", "reason"),
+    "valuations": ("name", "made_us", "book", "at", "complete"),
+    "valued_calls": ("valuation", "call_id", "status", "amount", "currency", "rate_id", "reason"),
+}
+"""Tables of a ledger that are copied as they are, rows that are there already left out."""
+
+
+def _copy_table(reader: sqlite3.Connection, target: sqlite3.Connection, table: str, columns: Sequence[str]) -> None:
+    made = reader.execute("SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone()
+    if made is None:
+        return
+    if not target.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+        target.execute(made[0])
+    names, same = ", ".join(columns), " AND ".join(f"{name} IS ?{number}" for number, name in enumerate(columns, 1))
+    values = ", ".join(f"?{number}" for number in range(1, len(columns) + 1))
+    target.executemany(
+        f"INSERT INTO {table} ({names}) SELECT {values} WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same})",  # noqa: S608
+        reader.execute(f"SELECT {names} FROM {table}"),  # noqa: S608
+    )
+
+
+def _pages(reader: sqlite3.Connection, place: int) -> Iterator[list[dict[str, Any]]]:
+    columns = ("seq", *COLUMNS)
+    query = f"SELECT {', '.join(columns)} FROM calls WHERE seq > ? ORDER BY seq LIMIT {_PAGE}"  # noqa: S608
+    while rows := reader.execute(query, (place,)).fetchall():
+        place = rows[-1][0]
+        yield [dict(zip(columns, row, strict=True)) for row in rows]

@@ -1,0 +1,118 @@
+"""Where a report's sums come from: the rows of calls, or the roll-up by day where it can answer.
+
+Both are tables of the same columns. A row of `calls` stands for one call, a row of the roll-up for `calls` of one day
+and one set of dimensions, so that the same sums over either are equal. The roll-up answers where the question names
+nothing finer: whole days of the file's home zone, names that are dimensions, and tags that are in sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tokenmeter.ledger.report.columns import KEYS
+from tokenmeter.ledger.report.periods import PERIODS, Zone
+from tokenmeter.ledger.tables import DIMS, ROLLED
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from tokenmeter.ledger.report.question import Question
+
+__all__ = ["ROWS", "SumSource", "day_number", "register_days", "source_of"]
+
+
+class SumSource(NamedTuple):
+    """A table of calls as SQL, named `calls`, its keys, and how its instants are bounded."""
+
+    name: str
+    table: str
+    keys: dict[str, str]
+    instant: str
+    """The column that `--since` and `--until` bound."""
+
+
+ROWS: Final = SumSource("rows", "calls", KEYS, "ended_us")
+
+_FINER: Final = frozenset({"hour", "scope", "trace", "response_id"})
+_EPOCH: Final = date(1970, 1, 1)
+
+
+def _rollup() -> SumSource:
+    dims = ", ".join(f"d.{name} AS {name}" for name in DIMS if name != "known")
+    tokens = ", ".join(f"CASE WHEN d.known & {1 << bit} THEN r.{name} END AS {name}" for bit, name in enumerate(ROLLED))
+    amounts = ", ".join(
+        f"CASE WHEN d.{currency} IS NOT NULL THEN r.{of}_{part} END AS {of}_{part}"
+        for of, currency in (("amount", "currency"), ("vendor", "vendor_currency"))
+        for part in ("whole", "pico")
+    )
+    table = (
+        f"(SELECT r.day AS day, r.calls AS calls, t.tags AS tags, {dims}, {tokens}, {amounts}, "
+        "NULL AS amount_text, NULL AS vendor_text "
+        "FROM days AS r JOIN dims AS d ON d.id = r.dims JOIN tagsets AS t ON t.id = r.tagset WHERE r.calls > 0"
+        ") AS calls"
+    )
+    keys = {name: sql for name, sql in KEYS.items() if name not in _FINER and name not in PERIODS}
+    periods = {period: f"{period}_of_day(day)" for period in PERIODS if period not in _FINER}
+    return SumSource("rollup", table, keys | periods, "day")
+
+
+_ROLLUP: Final = _rollup()
+
+
+def source_of(connection: sqlite3.Connection, question: Question) -> SumSource:
+    """The roll-up if it answers the question to the last digit, else the rows."""
+    if question.stats or question.conversion is not None or not _has_rollup(connection):
+        return ROWS
+    if any(at is not None and at != _midnight(at, question.zone) for at in (question.since, question.until)):
+        return ROWS
+    home = connection.execute("SELECT value FROM settings WHERE name = 'zone'").fetchone()[0]
+    timed = question.since or question.until or {*PERIODS} & {*question.by}
+    if timed and question.zone.name != home:
+        return ROWS
+    where = question.where
+    tags = {name.removeprefix("tag:") for name in question.by if name not in KEYS}
+    tags |= {name for name, _ in question.tags} | {*(() if where is None else where.tags)}
+    if where is not None and not {*where.names} <= (_ROLLUP.keys.keys() - {*PERIODS}) | {*where.tags}:
+        return ROWS
+    if any(name in KEYS and name not in _ROLLUP.keys for name in question.by) or _on_rows(connection, tags):
+        return ROWS
+    return _ROLLUP
+
+
+def _has_rollup(connection: sqlite3.Connection) -> bool:
+    """Whether the file has a roll-up of all its calls, and integers hold all their amounts."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")}
+    if "days" not in tables:
+        return False
+    if "wide_calls" in tables and connection.execute("SELECT 1 FROM wide_calls LIMIT 1").fetchone():
+        return False
+    return not connection.execute("SELECT 1 FROM days WHERE amount_texts OR vendor_texts LIMIT 1").fetchone()
+
+
+def _on_rows(connection: sqlite3.Connection, tags: Iterable[str]) -> bool:
+    """Whether one of the tags is on the rows of calls, at least since some time."""
+    return any(connection.execute("SELECT 1 FROM row_tags WHERE name = ?", (tag,)).fetchone() for tag in tags)
+
+
+def _midnight(at: datetime, zone: Zone) -> datetime:
+    local = zone.local(at)
+    return zone.midnight(local.year, local.month, local.day)
+
+
+def day_number(at: datetime, zone: Zone) -> int:
+    """Days since 1970 of an instant on a clock."""
+    return (zone.local(at).date() - _EPOCH).days
+
+
+def register_days(connection: sqlite3.Connection) -> None:
+    """Define the functions that name the period of a day."""
+    for period, name in PERIODS.items():
+        if period not in _FINER:
+            connection.create_function(f"{period}_of_day", 1, partial(_named, name), deterministic=True)
+
+
+def _named(name: Callable[[datetime], str], day: int) -> str:
+    return name(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day))
