@@ -51,9 +51,8 @@ def test_vacuum_gives_room_back_and_an_open_writer_goes_on(tmp_path: Path) -> No
     ledger.write(record(host="gone", tags={"team": "gone"}, scope=("gone",)))  # its keys were dropped meanwhile
     ledger.close(30)
     assert wrong(path) == {}
-    assert [(row["host"], row["tags"], row["scope"]) for row in rows(path)[10:]] == [
-        ("gone", '{"team":"gone"}', '["gone"]')
-    ]
+    last = rows(path)[-1]
+    assert (last["host"], last["tags"], last["scope"]) == ("gone", '{"team":"gone"}', '["gone"]')
 
 
 def test_days_of_another_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
