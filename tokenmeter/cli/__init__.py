@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "families": "the tokenizer families and the models they count",
     "calibration": "what was learnt from reported usage about counting",
     "budget": "what budgets stand at, and charges by hand",
+    "ledger": "what a ledger holds, whether it is sound, and its upkeep",
     "report": "who spent what, from a ledger",
     "reconcile": "why a vendor's bill differs from a ledger",
     "reprice": "what the calls of a ledger cost at another instant or by other prices",

@@ -41,6 +41,9 @@ class Batch:
         self.pricing = threading.Lock()
         """Held while records are priced: modules and prices are loaded meanwhile."""
         self.written = 0
+        self.commits = 0
+        self.commit_seconds: float | None = None
+        """How long the last commit took."""
         self.losses = Losses()
         self._first = FirstRecords(book_loaded, self.pricing)
         self._rows: list[CallRow] = []
@@ -96,8 +99,11 @@ class Batch:
         losses = self.losses.take()
         refused: int | None = 0
         if rows or losses or self._unpriced:
+            began = time.monotonic()
             with self.io:
                 refused = self.file.write(rows, losses, unpriced=self._unpriced)
+            self.commit_seconds = time.monotonic() - began
+            self.commits += refused is not None
         if refused is None:
             self.losses.give_back(losses)
             if self.file.problem is not None:

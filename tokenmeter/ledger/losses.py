@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import NamedTuple
 
 __all__ = ["Loss", "Losses"]
@@ -18,10 +19,11 @@ class Loss(NamedTuple):
 
 
 class Losses:
-    """The losses of one process that are not in the file yet; `total` counts all there were."""
+    """The losses of one process that are not in the file yet; `total` and `by_reason` count all there were."""
 
     def __init__(self) -> None:
         self.total = 0
+        self.by_reason: Counter[str] = Counter()
         self._waiting: list[Loss] = []
         self._lock = threading.RLock()
 
@@ -32,6 +34,7 @@ class Losses:
         """Count lost calls; those of one reason in a row are one entry."""
         with self._lock:
             self.total += calls
+            self.by_reason[reason] += calls
             if self._waiting and self._waiting[-1].reason == reason:
                 last = self._waiting.pop()
                 self._waiting.append(last._replace(last_us=max(last.last_us, at_us), calls=last.calls + calls))

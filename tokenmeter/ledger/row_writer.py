@@ -27,7 +27,7 @@ from tokenmeter.usage import TOKEN_FIELDS
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["TAGSETS", "TAG_VALUES", "RowWriter"]
+__all__ = ["TAGSETS", "TAG_VALUES", "RowWriter", "renew_keys"]
 
 TAG_VALUES: Final = 50
 """Values that a tag may have to be kept in sets of tags."""
@@ -41,6 +41,7 @@ _RECORDED: Final = (
     "SELECT response_key, id, ended_us - span_us, ended_us FROM call_rows "
     "WHERE response_key IN ({}) AND duplicate_of IS NULL ORDER BY seq"
 )
+_SETTINGS: Final = "SELECT name, value FROM settings WHERE name IN ('zone', 'keys') ORDER BY name"
 _EPOCH: Final = date(1970, 1, 1)
 
 # The same record again changes nothing (a commit whose answer was lost is repeated), but for the cost of a row that
@@ -83,13 +84,17 @@ class RowWriter:
         """`charge_once` is False for a faithful copy, in which a response may be charged to two calls."""
         self._charge_once = charge_once
         self._connection = connection
-        zone = connection.execute("SELECT value FROM settings WHERE name = 'zone'").fetchone()[0]
-        self._zone = Zone.named(zone)
-        self._days: BoundedDict[int, int] = BoundedDict(10_000)
-        self.forget()
+        self._settings: list[Any] = []
+        self._read_settings()
 
-    def forget(self) -> None:
-        """Read keys anew: those that were given in a transaction that failed do not exist."""
+    def _read_settings(self) -> None:
+        """Read zone and keys anew where another program changed them (`upkeep.py`) since the last batch."""
+        settings = self._connection.execute(_SETTINGS).fetchall()
+        if settings == self._settings:
+            return
+        self._settings = settings
+        self._zone = Zone.named(dict(settings)["zone"])
+        self._days: BoundedDict[int, int] = BoundedDict(10_000)
         self._dims: BoundedDict[tuple[Any, ...], int] = BoundedDict(20_000)
         self._texts: BoundedDict[str | None, int | None] = BoundedDict(20_000)
         self._texts[None] = None
@@ -111,6 +116,7 @@ class RowWriter:
         )  # fmt: skip
         if not calls:
             return 0
+        self._read_settings()
         firsts = self._first_calls(calls) if self._charge_once else {}
         try:
             self._insert_many([self._row(call, firsts) for call in calls])
@@ -149,11 +155,9 @@ class RowWriter:
             call = _delegated(call)
         tags, row_tags = self._tags.get(call.tags) or self._tags_of(call.tags)
         text = self._text
-        quarter = call.ended_us // _QUARTER_US
-        day = self._days.get(quarter)
         return (
             call.id, call.response_key, call.ended_us, call.span_us, call.duration_ns, call.time_to_first_chunk,
-            self._day(quarter) if day is None else day, self._dims.get(call.dims) or self._dims_of(call.dims), tags,
+            self.day_of(call.ended_us), self._dims.get(call.dims) or self._dims_of(call.dims), tags,
             row_tags, *call.tokens, *call.amount, call.list_amount, *call.vendor, call.priced_us,
             text(call.charges[0]), call.charges[1], text(call.raw[0]), call.raw[1], text(call.sent[0]), *call.sent[1:],
             call.response_id, call.parent_id, call.trace_id, call.span_id, *[text(one) for one in call.texts],
@@ -161,6 +165,12 @@ class RowWriter:
         )  # fmt: skip
 
     # Keys into the small tables -------------------------------------------------------------------------------
+
+    def day_of(self, ended_us: int) -> int:
+        """Days since 1970 on the clock of the file's zone."""
+        quarter = ended_us // _QUARTER_US
+        day = self._days.get(quarter)
+        return self._day(quarter) if day is None else day
 
     def _day(self, quarter: int) -> int:
         """Days since 1970 on the clock of the file's zone. A quarter of an hour is the finest step of any zone."""
@@ -215,6 +225,30 @@ class RowWriter:
                 self._values.setdefault(name, set()).add(value)
         return self._sets[text]
 
+    def replace_tag(self, name: str, value: str, replacement: str) -> int:
+        """Replace a tag's value wherever it stands; how many calls had it."""
+        execute = self._connection.execute
+
+        def replaced(text: str | None) -> str | None:
+            tags = {} if text is None else json.loads(text)
+            return encode(tags | {name: replacement}) if tags.get(name) == value else None
+
+        self._connection.create_function("replaced_tags", 1, replaced, deterministic=True)
+        changed = 0
+        for table in ("call_rows", "wide_calls"):
+            if execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+                changed += execute(
+                    f"UPDATE {table} SET tags = replaced_tags(tags) WHERE replaced_tags(tags) IS NOT NULL"
+                ).rowcount
+        for number, text in execute("SELECT id, tags FROM tagsets").fetchall():
+            if (new := replaced(text)) is not None:
+                other = self._set_of(json.loads(new))
+                changed += execute("UPDATE call_rows SET tagset = ? WHERE tagset = ?", (other, number)).rowcount
+                execute("DELETE FROM tagsets WHERE id = ?", (number,))
+                execute("DELETE FROM days WHERE tagset = ?", (number,))
+        renew_keys(self._connection)
+        return changed
+
     # Responses that two calls recorded ------------------------------------------------------------------------
 
     def _first_calls(self, calls: Iterable[CallRow]) -> _Recorders:
@@ -232,6 +266,13 @@ class RowWriter:
                     _Recorder(call.id, call.ended_us - call.span_us, call.ended_us)
                 )
         return {key: ones for key, ones in found.items() if len(ones) > 1}
+
+
+def renew_keys(connection: sqlite3.Connection) -> None:
+    """Make every writer of the file, in other processes too, read its keys anew before its next batch."""
+    connection.execute(
+        "INSERT INTO settings VALUES ('keys', '1') ON CONFLICT DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+    )
 
 
 _END: Final = DIMS.index("end_state")

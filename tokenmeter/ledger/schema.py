@@ -24,7 +24,10 @@ from tokenmeter.usage import TOKEN_FIELDS
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["VERSION", "LedgerError", "make_indexes", "open_for_reading", "open_for_writing", "remedy"]
+__all__ = [
+    "VERSION", "LedgerError", "has_narrow_rows", "has_wide_rows", "make_indexes", "open_for_reading",
+    "open_for_writing", "remedy",
+]  # fmt: skip
 
 APPLICATION_ID: Final = 0x746B6D72
 """`PRAGMA application_id` of a ledger ("tkmr"), by which `file` and we tell it from other SQLite files."""
@@ -97,6 +100,16 @@ def make_indexes(connection: sqlite3.Connection) -> None:
     """Make the indexes of calls that are not there."""
     for name, columns in INDEXES.items():
         connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON call_rows {columns}")
+
+
+def has_narrow_rows(connection: sqlite3.Connection) -> bool:
+    """Whether the file has the narrow tables: an older one has not been written to since."""
+    return bool(_columns(connection, "call_rows"))
+
+
+def has_wide_rows(connection: sqlite3.Connection) -> bool:
+    """Whether the file has the table of the first schema beside the narrow ones, or nothing else."""
+    return bool(_columns(connection, "wide_calls")) or not has_narrow_rows(connection)
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:

@@ -149,12 +149,19 @@ class Ledger:
         self._again.set()
 
     def health(self) -> dict[str, Any]:
-        """What this process did with the file: calls written, waiting and lost, and what is wrong, if anything."""
+        """What this process did with the file.
+
+        Calls `written`, `waiting` and `lost` (`lost_by_reason` too), `commits` and the seconds that the last one took
+        (None before the first), and what is wrong with the file, if anything, with the remedy.
+        """
         return {
             "path": self.path,
             "written": self._batch.written,
             "waiting": self._waiting(),
             "lost": self._batch.losses.total,
+            "lost_by_reason": dict(self._batch.losses.by_reason),
+            "commits": self._batch.commits,
+            "commit_seconds": self._batch.commit_seconds,
             "problem": self._batch.file.problem,
         }
 

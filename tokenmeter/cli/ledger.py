@@ -1,0 +1,173 @@
+"""`tokenmeter ledger ACTION FILE`: what a ledger holds, whether it is sound, and its upkeep."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tokenmeter.cli import COMMANDS, _terminal
+from tokenmeter.cli._flags import Paragraphs
+from tokenmeter.cli._output import print_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tokenmeter.ledger.copying import Copied
+    from tokenmeter.ledger.verify import Check
+
+_EPILOG = """\
+exit status: 0 done, and for verify: nothing is wrong; 1 verify found something wrong; 2 bad flags, or the file cannot
+ be used.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "ledger",
+        help=COMMANDS["ledger"],
+        description="What a ledger file holds, whether it is sound, and its upkeep.",
+        epilog=_EPILOG,
+        formatter_class=Paragraphs,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text)
+        added.add_argument("ledger", metavar="FILE", help="the ledger file")
+        added.add_argument("--json", action="store_true", help="JSON")
+        return added
+
+    action("info", "what a ledger holds: calls, period, size, tags, what was lost")
+    action("verify", "examine the file, the roll-up, charges and ids; exit status 1 if something is wrong")
+    action("vacuum", "give back the room of deleted calls")
+    migrate = action("migrate", "copy a ledger of the first schema into a narrow file; goes on where it was stopped")
+    migrate.add_argument("--to", metavar="FILE", help="the new file (default: beside the old one, NAME.narrow.db)")
+    merge = action("merge", "copy the calls of ledgers into one; calls that are there already are left out")
+    merge.add_argument("more", nargs="*", metavar="FILE", help="more ledgers")
+    merge.add_argument("--to", metavar="FILE", required=True, help="the ledger that they are copied into")
+    zone = action("zone", "make the days of the roll-up those of another clock")
+    zone.add_argument("zone", metavar="ZONE", help="such as Asia/Shanghai")
+    forget = action("forget", "replace the value of a tag in all calls, so that nobody knows whose they were")
+    forget.add_argument("--tag", required=True, metavar="NAME=VALUE", help="such as user=u1")
+    forget.add_argument("--by", default="forgotten", metavar="VALUE", help="what it becomes (default: forgotten)")
+    export = action("export", "write every call as a line of JSON")
+    export.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one action. Raises LedgerError and ConfigurationError with the remedy."""
+    run_action: dict[str, Any] = {
+        "info": _info, "verify": _verify, "vacuum": _vacuum, "migrate": _migrate, "merge": _merge, "zone": _zone,
+        "forget": _forget, "export": _export,
+    }  # fmt: skip
+    status: int = run_action[args.action](args)
+    return status
+
+
+def _show(args: argparse.Namespace, answer: dict[str, Any], text: str) -> int:
+    if args.json:
+        print_json(answer)
+    else:
+        _terminal.show(text, {})
+    return 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    from tokenmeter.ledger.upkeep import information
+
+    answer = information(args.ledger)
+    said = {name: ", ".join(value) if isinstance(value, list) else value for name, value in answer.items()}
+    width = max(map(len, said))
+    return _show(args, answer, "\n".join(
+        f"{name.replace('_', ' '):<{width}}  {'none' if value in ('', None) else value}" for name, value in said.items()
+    ))  # fmt: skip
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from tokenmeter.ledger.verify import verify
+
+    with _terminal.progress(f"examining {args.ledger}"):
+        checks = list(verify(args.ledger))
+    wrong = sum(check.wrong for check in checks)
+    answer = {"ledger": args.ledger, "wrong": wrong, "checks": [check._asdict() for check in checks]}
+    _show(args, answer, "\n".join(_checked(check) for check in checks))
+    return 1 if wrong else 0
+
+
+def _checked(check: Check) -> str:
+    from tokenmeter._support.logs import printable
+
+    found = f"{check.examined} {check.name}: {f'{check.wrong} wrong' if check.wrong else 'sound'}"
+    return "\n".join([found, *(f"  {printable(place)}" for place in check.places)])
+
+
+def _vacuum(args: argparse.Namespace) -> int:
+    from tokenmeter.ledger.upkeep import vacuum
+
+    done = vacuum(args.ledger)
+    return _show(args, done._asdict(), f"{args.ledger}: {done.before} bytes before, {done.after} now")
+
+
+def _migrate(args: argparse.Namespace) -> int:
+    from tokenmeter.ledger.copying import migrate
+
+    target = args.to or str(Path(args.ledger).with_suffix(".narrow.db"))
+    with _terminal.progress(f"copying {args.ledger}"):
+        copied = migrate(args.ledger, target)
+    return _copied(args, [copied], target)
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from tokenmeter.ledger.copying import merge
+
+    with _terminal.progress(f"copying into {args.to}"):
+        copies = merge([args.ledger, *args.more], args.to)
+    return _copied(args, copies, args.to)
+
+
+def _copied(args: argparse.Namespace, copies: list[Copied], target: str) -> int:
+    said = [
+        {"from": one.path, "calls": one.read, "new": one.new, "refused": one.refused, "to": target} for one in copies
+    ]
+    text = "\n".join(
+        f"{one['from']}: {one['calls']} calls, {one['new']} of them new in {target}"
+        + (f", {one['refused']} could not be stored" if one["refused"] else "")
+        for one in said
+    )
+    return _show(args, {"copied": said}, text)
+
+
+def _zone(args: argparse.Namespace) -> int:
+    from tokenmeter.ledger.upkeep import set_zone
+
+    moved = set_zone(args.ledger, args.zone)
+    return _show(args, {"zone": args.zone, "moved": moved}, f"{moved} calls are on another day in {args.zone}")
+
+
+def _forget(args: argparse.Namespace) -> int:
+    from tokenmeter.errors import ConfigurationError
+    from tokenmeter.ledger.upkeep import forget_tag
+
+    name, found, value = args.tag.partition("=")
+    if not (name and found):
+        raise ConfigurationError(f"--tag: {args.tag!r} is not NAME=VALUE, such as user=u1")
+    changed = forget_tag(args.ledger, name, value, args.by)
+    return _show(args, {"changed": changed}, f"{changed} calls have {name}={args.by} instead")
+
+
+def _export(args: argparse.Namespace) -> int:
+    from tokenmeter.ledger.exporting import exported_calls
+
+    with open(args.output, "w", encoding="utf-8") if args.output else _standard_output() as target:
+        for call in exported_calls(args.ledger):
+            target.write(json.dumps(call, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _standard_output() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext(sys.stdout)
