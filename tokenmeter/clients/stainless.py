@@ -20,8 +20,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import absorbed, guard
@@ -52,8 +51,7 @@ _URL_MOST: Final = 1024
 _RAW_HEADER: Final = "X-Stainless-Raw-Response"
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
+class _Loaded(NamedTuple):
     """An SDK in this process: its row, and the classes of its streams."""
 
     package: str
@@ -108,7 +106,7 @@ def _hook_classes(loaded: _Loaded) -> None:
         # Another instrumentation may have wrapped the inherited method in a class below before ours was in place, or
         # put the bare one there when it was taken out: that one goes past our hook.
         bare = inspect.unwrap(vars(owner)["request"])
-        outside = functools.partial(wrapped, loaded=replace(loaded, sdk=replace(loaded.sdk, own_spans=True)))
+        outside = functools.partial(wrapped, loaded=loaded._replace(sdk=loaded.sdk._replace(own_spans=True)))
         for below in _below(owner):
             method = vars(below).get("request")
             if method is not None and inspect.unwrap(method) is bare:

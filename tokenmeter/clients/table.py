@@ -7,14 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 __all__ = ["LM15_HOMES", "READERS", "SDKS", "UNSEEN", "Method", "Stainless", "SupportedSdk", "WireOnly"]
 
 
-@dataclass(frozen=True, slots=True)
-class Stainless:
+class Stainless(NamedTuple):
     """How an SDK that Stainless generated differs from the others (`stainless.py`)."""
 
     body: str = "json_data"
@@ -26,8 +24,7 @@ class Stainless:
     """Newer versions may start a span inside `request`: the owner of the call's span is decided below it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(NamedTuple):
     """A method that every call of its kind passes once."""
 
     module: str
@@ -36,8 +33,7 @@ class Method:
     is_async: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class WireOnly:
+class WireOnly(NamedTuple):
     """An SDK that is metered by its HTTP requests (`by_wire.py`). Paths are attributes with dots from the client
     object; "" is the object itself.
     """
@@ -52,8 +48,7 @@ class WireOnly:
     stream has the HTTP response in its attribute `response`."""
 
 
-@dataclass(frozen=True, slots=True)
-class SupportedSdk:
+class SupportedSdk(NamedTuple):
     """One SDK or HTTP library."""
 
     adapter: str

@@ -8,6 +8,8 @@ from tokenmeter._support.data_files import CATALOG, SCHEMA, compile_folder, data
 from tokenmeter._support.toml_problems import Problems, read_folder
 from tokenmeter.prices.book import Book
 from tokenmeter.prices.edition import edition_of
+from tokenmeter.providers.registry import read_providers
+from tokenmeter.wire.formats import read_apis
 
 __all__ = ["compile_book", "compile_identities"]
 
@@ -31,11 +33,16 @@ def compile_book(target: Path, root: Path = CATALOG) -> list[Path]:
 
 
 def compile_identities(target: Path, root: Path = CATALOG) -> list[Path]:
-    """Providers and wire formats, each folder as one file, and what is read of requests and of later answers."""
+    """Providers and wire formats, each folder as one file, and what is read of requests and of later answers.
+
+    Raises CatalogError with every problem of these files: an installed process does not look for them again.
+    """
+    read_apis(root / "wire" / "formats")
+    read_providers(root / "providers")
     written = compile_folder(root, ["request", "later"], target)
     for folder in (root / "providers", root / "wire" / "formats"):
         problems = Problems()
-        files = read_folder(folder, problems)
+        files = read_folder(folder, problems).files
         problems.done()
         path = target / f"{folder.name}.json"
         path.write_text(to_json(files), encoding="utf-8")
