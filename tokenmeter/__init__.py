@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from tokenmeter.meter import Tokenmeter
     from tokenmeter.money import Money
     from tokenmeter.record import Attempt, End, Record, Sink
-    from tokenmeter.usage import Source, TokenCount, Usage
+    from tokenmeter.token_count import TokenCount
+    from tokenmeter.usage import Source, Usage
 
 __all__ = [
     "Attempt",
@@ -124,7 +125,7 @@ _HOMES = {
     "Scope": "calls.scope",
     "Sink": "record",
     "Source": "usage",
-    "TokenCount": "usage",
+    "TokenCount": "token_count",
     "Tokenmeter": "meter",
     "TokenmeterError": "errors",
     "Usage": "usage",

@@ -7,7 +7,6 @@ their own and change nothing global. The constructor builds the parts first (`Ro
 
 from __future__ import annotations
 
-import difflib
 import functools
 import time
 import weakref
@@ -33,7 +32,6 @@ from tokenmeter.prices.arguments import check_usage, seller_of
 from tokenmeter.prices.components import check_params
 from tokenmeter.record import Record, Sink
 from tokenmeter.settings import Settings
-from tokenmeter.usage import TokenCount, Usage
 from tokenmeter.wire.request_body import model_of, request_body
 from tokenmeter.wire.request_params import request_line
 from tokenmeter.wiring import Parts, build_budgets, build_parts, check_sink
@@ -49,6 +47,8 @@ if TYPE_CHECKING:
     from tokenmeter.money import Money
     from tokenmeter.prices.book import Book
     from tokenmeter.providers.registry import Providers
+    from tokenmeter.token_count import TokenCount
+    from tokenmeter.usage import Usage
 
 __all__ = ["Tokenmeter"]
 
@@ -265,6 +265,8 @@ class Tokenmeter:
         check_text(region, "region", "cn-beijing")
         if provider is not None and self.providers.get(provider) is None:
             known = sorted(self.providers.by_id)
+            import difflib
+
             near = difflib.get_close_matches(provider, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"the catalog has {', '.join(known)}."
             raise ConfigurationError(

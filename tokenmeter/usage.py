@@ -16,14 +16,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.components import COMPONENTS, FIELDS, PIECES, TOTALS, component_of, parts_of, piece_name
 from tokenmeter.errors import UsageError
 from tokenmeter.money import exact_decimal, plain
-from tokenmeter.sources import Source, TokenCount, worst
+from tokenmeter.sources import Source, worst
 
-__all__ = ["Source", "TokenCount", "Usage", "worst"]
+if TYPE_CHECKING:
+    from tokenmeter.token_count import TokenCount
+
+__all__ = ["Source", "Usage", "worst"]
 
 _TOTALS: Final = tuple(total.usage for total in TOTALS)
 INPUT_SUBSETS: Final = tuple(part.usage for part in FIELDS if part.inside == "input")

@@ -10,7 +10,6 @@ unless `observe`, `observe_text` or `observe_usage` was called: then this one ca
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -226,6 +225,8 @@ def check_api(api: object, function: str) -> None:
     check_text(api, "api", "openai.chat")
     if isinstance(api, str) and api not in load_apis().by_id:
         known = sorted(load_apis().by_id)
+        import difflib
+
         near = difflib.get_close_matches(api, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(known)}"
         raise ConfigurationError(f"{function}(api={api!r}): there is no such wire format; {hint}")
