@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from tokenmeter.calls.by_hand import Call, CallBlock
     from tokenmeter.calls.context import carry
     from tokenmeter.calls.scope import Scope, ScopeBlock, TagsBlock
-    from tokenmeter.cost import Charge, Cost
+    from tokenmeter.charge import Charge
+    from tokenmeter.cost import Cost
     from tokenmeter.default_meter import configure, default
     from tokenmeter.errors import (
         BudgetExceeded,
@@ -110,7 +111,7 @@ _HOMES = {
     "BudgetExceeded": "errors",
     "Call": "calls.by_hand",
     "CatalogError": "errors",
-    "Charge": "cost",
+    "Charge": "charge",
     "ConfigurationError": "errors",
     "Converted": "exchange",
     "Cost": "cost",

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from functools import cache, partial
-from typing import Final, NamedTuple
+from typing import Final
+
+from tokenmeter._support.value import Value
 
 __all__ = [
     "BESIDE",
@@ -29,7 +31,7 @@ __all__ = [
 _LIFETIME: Final = re.compile(r"cache_write_[0-9]+[a-z]+")
 
 
-class Component(NamedTuple):
+class Component(Value):
     """One kind of quantity. `usage` is its field of `Usage`, its key of a split, or its key under `quantities`."""
 
     name: str

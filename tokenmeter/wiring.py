@@ -74,7 +74,7 @@ def build_parts(
         tracer_provider,
         mode=settings.spans,
         export_estimates=settings.export_estimates,
-        dialects=settings.dialects or None,
+        dialects=settings.dialects,
         exchange=settings.exchange,
     )
     learning = (calibrator,) if calibrator is not None and calibrator.learns else ()

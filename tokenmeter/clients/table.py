@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
+
+from tokenmeter._support.value import Value
 
 __all__ = ["LM15_HOMES", "READERS", "SDKS", "UNSEEN", "Method", "Stainless", "SupportedSdk", "WireOnly"]
 
 
-class Stainless(NamedTuple):
+class Stainless(Value):
     """How an SDK that Stainless generated differs from the others (`stainless.py`)."""
 
     body: str = "json_data"
@@ -24,7 +26,7 @@ class Stainless(NamedTuple):
     """Newer versions may start a span inside `request`: the owner of the call's span is decided below it."""
 
 
-class Method(NamedTuple):
+class Method(Value):
     """A method that every call of its kind passes once."""
 
     module: str
@@ -33,7 +35,7 @@ class Method(NamedTuple):
     is_async: bool = False
 
 
-class WireOnly(NamedTuple):
+class WireOnly(Value):
     """An SDK that is metered by its HTTP requests (`by_wire.py`). Paths are attributes with dots from the client
     object; "" is the object itself.
     """
@@ -48,7 +50,7 @@ class WireOnly(NamedTuple):
     stream has the HTTP response in its attribute `response`."""
 
 
-class SupportedSdk(NamedTuple):
+class SupportedSdk(Value):
     """One SDK or HTTP library."""
 
     adapter: str

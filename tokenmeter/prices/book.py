@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.data_files import CATALOG, data_names, mentions, read_data, read_toml, to_json
 from tokenmeter._support.fork import on_fork
-from tokenmeter.cost import Cost, Offer
+from tokenmeter.cost import Cost
 from tokenmeter.errors import CatalogError, ConfigurationError
+from tokenmeter.offers import Offer
 from tokenmeter.prices.edition import Edition, edition_of, newest_root
 from tokenmeter.prices.price_file import PriceFile
 from tokenmeter.prices.provider_prices import ProviderPrices, read_moment

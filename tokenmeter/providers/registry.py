@@ -27,10 +27,11 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.toml_problems import CATALOG, Problems, read_folder
+from tokenmeter._support.value import Value
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.wire.formats import Apis, load_apis
 
@@ -44,7 +45,7 @@ _KNOWN_MOST: Final = 4096
 """Hosts, and paths of one host, that are remembered; beyond it the memory starts anew."""
 
 
-class ProviderEndpoint(NamedTuple):
+class ProviderEndpoint(Value):
     """What a request to a host and path is. `api` is None where the path is not a call to a model."""
 
     provider_id: str
@@ -56,7 +57,7 @@ class ProviderEndpoint(NamedTuple):
     """The header whose value stands for the path."""
 
 
-class Host(NamedTuple):
+class Host(Value):
     """One line of the host map."""
 
     pattern: str
@@ -68,7 +69,7 @@ class Host(NamedTuple):
     action: str | None = None
 
 
-class Provider(NamedTuple):
+class Provider(Value):
     """One billing site. `at` is the instant of a call its prices are read at: "end" or "start"."""
 
     id: str

@@ -46,11 +46,12 @@ import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.lazy import LazyMapping
 from tokenmeter._support.toml_problems import CATALOG, Problems, read_folder
+from tokenmeter._support.value import Value
 from tokenmeter.wire.json_paths import collector, getter, written
 from tokenmeter.wire.paths import bare_path, path_ends
 
@@ -70,7 +71,7 @@ Deltas = Mapping[str, tuple[tuple[str, Callable[[Any], Sequence[Any]]], ...]]
 """Event type (`*` for any) -> (kind, reader of that kind's text)."""
 
 
-class Api(NamedTuple):
+class Api(Value):
     """One wire format. See the module's list of keys."""
 
     id: str
@@ -154,14 +155,14 @@ def _json(value: object) -> str:
         return ""
 
 
-class Refusal(NamedTuple):
+class Refusal(Value):
     """How a body that is no answer says why: `error` is the place of the code, `tests` what the body must hold."""
 
     error: Callable[[Any], Any]
     tests: tuple[Callable[[Any], bool], ...]
 
 
-class ResultLine(NamedTuple):
+class ResultLine(Value):
     """What a line of a batch's result file looks like: `answers` finds the answers in it, `error` its failure."""
 
     tests: tuple[Callable[[Any], bool], ...]

@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tokenmeter._support.data_files import read_data
+from tokenmeter._support.value import Value
 from tokenmeter.wire.json_paths import getter
 from tokenmeter.wire.paths import bare_path, path_ends
 
@@ -20,7 +21,7 @@ __all__ = ["BatchForms", "LaterForm", "Poll", "batch_forms", "is_batch_path", "l
 _HOLE: Final = r"\{id(?::([^}]*))?\}"
 
 
-class Poll(NamedTuple):
+class Poll(Value):
     """A request that returns something by its id: `GET /responses/{id}`."""
 
     method: str
@@ -34,7 +35,7 @@ class Poll(NamedTuple):
         return str(match.groupdict().get("id") or "")
 
 
-class LaterForm(NamedTuple):
+class LaterForm(Value):
     """One way to announce an answer that comes later. The keys are described in `later.toml`."""
 
     name: str
@@ -87,7 +88,7 @@ class LaterForm(NamedTuple):
         return None
 
 
-class BatchForms(NamedTuple):
+class BatchForms(Value):
     """The requests and fields of batches of all vendors."""
 
     objects: tuple[Poll, ...]
