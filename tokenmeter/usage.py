@@ -33,7 +33,7 @@ INPUT_SUBSETS: Final = tuple(part.usage for part in FIELDS if part.inside == "in
 OUTPUT_SUBSETS: Final = tuple(part.usage for part in FIELDS if part.inside == "output")
 TOKEN_FIELDS: Final = (*_TOTALS, *INPUT_SUBSETS, *OUTPUT_SUBSETS)
 _MAPPINGS: Final = ("cache_writes", "cached_media", "quantities", "sources", "ranges")
-_LIFETIME: Final = re.compile(r"cache_write_([0-9]+[a-z]+)_input_tokens")
+_LIFETIME: Final = r"cache_write_([0-9]+[a-z]+)_input_tokens"
 _CACHED: Final = {part.usage: part.modality for part in COMPONENTS if part.inside == "cache_read"}
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -135,7 +135,7 @@ class Usage:
                 raise UsageError(f"usage: {name!r:.200} is no name of a component, such as 'input_tokens'")
             if name in TOKEN_FIELDS:
                 known[name] = value
-            elif match := _LIFETIME.fullmatch(name):
+            elif match := re.fullmatch(_LIFETIME, name):
                 writes[match[1]] = value
             elif medium := _CACHED.get(name):
                 media[medium] = value

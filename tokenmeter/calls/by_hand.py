@@ -22,7 +22,7 @@ from tokenmeter.calls.context import HAND, TAGS, leave
 from tokenmeter.calls.hints import observed_late
 from tokenmeter.calls.scope import SCOPE
 from tokenmeter.errors import ConfigurationError, UsageError
-from tokenmeter.record import End
+from tokenmeter.record import End, end_of
 from tokenmeter.usage import Usage
 from tokenmeter.wire.formats import load_apis
 
@@ -230,15 +230,3 @@ def check_api(api: object, function: str) -> None:
         near = difflib.get_close_matches(api, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(known)}"
         raise ConfigurationError(f"{function}(api={api!r}): there is no such wire format; {hint}")
-
-
-def end_of(error: BaseException | None) -> End:
-    """The end of a call whose block or method was left with this exception."""
-    if error is None:
-        return End.COMPLETE
-    if isinstance(error, GeneratorExit):
-        return End.CLOSED_EARLY
-    kind = type(error)
-    if isinstance(error, KeyboardInterrupt | SystemExit) or kind.__name__ in ("CancelledError", "Cancelled"):
-        return End.CANCELLED
-    return End.ERROR

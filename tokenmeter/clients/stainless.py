@@ -29,7 +29,6 @@ from tokenmeter.calls.context import CALL
 from tokenmeter.calls.marks import instrumented
 from tokenmeter.calls.response import BodyReading, ObjectReading
 from tokenmeter.clients.support import hide_usage, hooks
-from tokenmeter.clients.support.batches import download_of
 from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.support.stream_errors import watching
 from tokenmeter.clients.table import SDKS, Stainless
@@ -224,6 +223,8 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     if method != "post" and (method := method.lower()) != "post":
         # The HTTP client of a marked client is not marked itself: this is where its downloads are known.
         if method == "get" and found is not None:
+            from tokenmeter.clients.support.batches import download_of
+
             return download_of(meter, found, address.host, address.port, url), options, False
         return None, options, False
     open_call = CALL.get()
