@@ -24,18 +24,18 @@ from urllib.parse import urlsplit
 
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.context import CALL
-from tokenmeter.calls.later_answers import any_wait, poll_of
-from tokenmeter.calls.opencall import OpenCall, end_of
+from tokenmeter.calls.opencall import OpenCall
 from tokenmeter.calls.response import BodyReading
-from tokenmeter.calls.stream_response import StreamReading
+from tokenmeter.calls.waiting_calls import any_wait
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.group import Group
-from tokenmeter.record import Attempt, End
+from tokenmeter.record import Attempt, End, end_of
 from tokenmeter.usage import Source
 from tokenmeter.wire.request_body import model_of, request_body
 
 if TYPE_CHECKING:
     from tokenmeter.calls.protocols import CurrentCall, Meter
+    from tokenmeter.calls.stream_response import StreamReading
 
 __all__ = [
     "IN_FLIGHT",
@@ -170,6 +170,8 @@ def _poll_or_download(client: Any, request: Any, current: CurrentCall | None) ->
     url = request.url
     target = url.raw_path.decode("ascii", "replace")
     if any_wait():
+        from tokenmeter.calls.later_answers import poll_of
+
         poll = poll_of(request.method, target, request)
         if poll is not None:
             return poll
@@ -301,6 +303,8 @@ def reading_of(
         return call.new_reading(decoder)
     if content_type.startswith("application/json") and not call.stream:
         return BodyReading(call.provider, call.api, call.request_model, decoder=decoder)
+    from tokenmeter.calls.stream_response import StreamReading
+
     call.stream = call.stream or content_type.startswith(_STREAMS)
     return StreamReading(call.provider, call.api, call.request_model, content_type, decoder)
 
