@@ -8,6 +8,7 @@ from tokenmeter._support.data_files import CATALOG, SCHEMA, compile_folder, data
 from tokenmeter._support.toml_problems import Problems, read_folder
 from tokenmeter.prices.book import Book
 from tokenmeter.prices.edition import edition_of
+from tokenmeter.prices.rate_lines import written
 from tokenmeter.providers.registry import read_providers
 from tokenmeter.wire.formats import read_apis
 
@@ -20,16 +21,17 @@ def compile_book(target: Path, root: Path = CATALOG) -> list[Path]:
     Raises CatalogError with every problem of the book: a broken one is not shipped.
     """
     Book(root).check()
-    names = [
-        "conditions",
-        *(f"{folder}/{name}" for folder in ("prices", "calendars") for name in data_names(folder, root)),
+    prices = [f"prices/{name}" for name in data_names("prices", root)]
+    calendars = [f"calendars/{name}" for name in data_names("calendars", root)]
+    paths = [
+        *compile_folder(root, ["conditions", *calendars], target),
+        *compile_folder(root, prices, target, write=written),
     ]
-    written = compile_folder(root, names, target)
     edition = edition_of(root)
     named = {"read": edition.day, "serial": edition.serial, "digest": edition.digest, "schema": SCHEMA}
     book = target / "book.json"
     book.write_text(to_json(named), encoding="utf-8")
-    return [*written, book]
+    return [*paths, book]
 
 
 def compile_identities(target: Path, root: Path = CATALOG) -> list[Path]:
@@ -39,12 +41,12 @@ def compile_identities(target: Path, root: Path = CATALOG) -> list[Path]:
     """
     read_apis(root / "wire" / "formats")
     read_providers(root / "providers")
-    written = compile_folder(root, ["request", "later"], target)
+    paths = compile_folder(root, ["request", "later"], target)
     for folder in (root / "providers", root / "wire" / "formats"):
         problems = Problems()
         files = read_folder(folder, problems).files
         problems.done()
         path = target / f"{folder.name}.json"
         path.write_text(to_json(files), encoding="utf-8")
-        written.append(path)
-    return written
+        paths.append(path)
+    return paths
