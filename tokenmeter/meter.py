@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from tokenmeter._support import at_exit
 from tokenmeter._support.arguments import check_seconds, check_text
@@ -21,10 +21,9 @@ from tokenmeter._support.worker import worker
 from tokenmeter.calls import marks
 from tokenmeter.calls.billing import Billing
 from tokenmeter.calls.budget_gate import BudgetGate
-from tokenmeter.calls.context import HAND, TAGS, handing_on
+from tokenmeter.calls.context import HAND, SCOPE, TAGS, handing_on
 from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
 from tokenmeter.calls.routing import Routing
-from tokenmeter.calls.scope import SCOPE, Scope, ScopeBlock, TagsBlock
 from tokenmeter.calls.usual_call import UsualCalls
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import Record, Sink
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from tokenmeter.budgets.contract import BudgetStore
     from tokenmeter.calls.by_hand import CallBlock
     from tokenmeter.calls.opencall import ScopeNode
+    from tokenmeter.calls.scope import Scope, ScopeBlock, TagsBlock
     from tokenmeter.clients import Adapter
     from tokenmeter.cost import Cost
     from tokenmeter.estimates import Estimate
@@ -280,6 +280,8 @@ class Tokenmeter:
 
         `budget` limits each run of it. Raises ConfigurationError for a limit that is none.
         """
+        from tokenmeter.calls.scope import ScopeBlock
+
         if not isinstance(name, str) or not name:
             raise ConfigurationError(f'scope({name!r}): a scope has a name, such as scope("answer")')
         limit = None
@@ -378,12 +380,14 @@ class Tokenmeter:
 
     def tags(self, **tags: Any) -> TagsBlock:
         """Who the spend inside belongs to: a context manager and a decorator."""
+        from tokenmeter.calls.scope import TagsBlock
+
         return TagsBlock(tags)
 
     @staticmethod
     def current() -> Scope | None:
         """The scope that is open here, or None."""
-        return SCOPE.get()
+        return cast("Scope | None", SCOPE.get())
 
     # Numbers without a call ---------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ from tokenmeter.otel.attributes import (
     text,
 )
 from tokenmeter.otel.call_span import SUPPRESSED, Began, CallSpan, EnrichingSpan, LateSpan, LiveSpan, add_tags
-from tokenmeter.otel.external.span_data import attributes_of, inference_span
+from tokenmeter.otel.external.model_calls import attributes_of, inference_span
 from tokenmeter.otel.late_span import SpanHandover
 from tokenmeter.otel.providers import tracer_provider
 from tokenmeter.otel.scope_span import OpenScopeSpan, ScopeSums
