@@ -130,6 +130,7 @@ class Usage:
         known: dict[str, Any] = {}
         writes: dict[str, int] = {}
         media: dict[str, int] = {}
+        whole = source is Source.REPORTED
         for name, value in data.items():
             if not isinstance(name, str):
                 raise UsageError(f"usage: {name!r:.200} is no name of a component, such as 'input_tokens'")
@@ -141,13 +142,11 @@ class Usage:
                 media[medium] = value
             elif name != "quantities":
                 raise UsageError(f"usage.{name}: not a component; {_hint(name)}")
-        return cls(
-            **known,
-            cache_writes=writes,
-            cached_media=media,
-            quantities=_quantities(data.get("quantities")),
-            source=source,
-        )
+            whole = whole and (type(value) is int or name == "quantities")
+        quantities = _quantities(data.get("quantities"))
+        if whole and cls is Usage:
+            return checked_usage(known, cache_writes=writes, cached_media=media, quantities=quantities)
+        return cls(**known, cache_writes=writes, cached_media=media, quantities=quantities, source=source)
 
     def with_counts(self, **counts: TokenCount | None) -> Usage:
         """This usage with missing totals filled from counts made here; what is reported stays.
