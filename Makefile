@@ -128,7 +128,8 @@ prices-wheel: $(READY)
 	$(PY) packaging/tokenmeter-prices/release.py $(ARGS)
 
 # What a call costs beside six other instrumentations, each in an environment of its own, and what each recorded: writes
-# docs/benchmarks.md and its picture. ARGS="--only langfuse" measures one anew, ARGS=--report none.
+# docs/benchmarks.md and its picture. ARGS="--only langfuse" measures one anew, ARGS=--missing what this commit has no
+# figures of, ARGS=--report none; ARGS=--quick shows with few calls that all can be measured, and writes neither.
 bench: $(READY)
 	$(PY) -m benchmarks.compare $(ARGS)
 

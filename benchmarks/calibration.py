@@ -26,9 +26,9 @@ from typing import NamedTuple
 from truth import Row, answers, load, model_of, prompts, provider_of
 
 from tokenmeter.calls.calibrator import input_kind, own_tokens
+from tokenmeter.token_count import TokenCount
 from tokenmeter.tokens.calibration.calibration import Calibration
 from tokenmeter.tokens.requests import explain_request
-from tokenmeter.usage import TokenCount
 
 
 class Call(NamedTuple):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.rigs.made_records import priced, record
 from tokenmeter.components import COMPONENTS, FIELDS, TOTALS, component_of, field_of, parts_of, total_of
-from tokenmeter.cost import Price
 from tokenmeter.ledger.tables import COLUMNS, ROW
+from tokenmeter.offers import Price
 from tokenmeter.otel.dialects import _Facts
 from tokenmeter.otel.sum_tables import Tables, _tally_standard, _tally_usual, add, usage_parts
 from tokenmeter.prices.charges import Table

@@ -26,6 +26,9 @@ ELSEWHERE = {
     "clients/transport/attempts": "traps/test_clients",
     "clients/transport/botocore": "clients/test_boto3",
     "clients/transport/tee": "traps/test_ends",
+    # Parts of a public class, seen through it.
+    "asked_prices": "test_estimates",
+    "offers": "test_cost",
     # Parts of a command, seen through it.
     "cli/doctor_text": "cli/test_doctor",
     "cli/prices_upkeep": "cli/test_prices",

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tokenmeter.errors import UsageError
-from tokenmeter.usage import Source, TokenCount, Usage, worst
+from tokenmeter.token_count import TokenCount
+from tokenmeter.usage import Source, Usage, worst
 
 
 @pytest.mark.parametrize(

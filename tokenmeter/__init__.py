@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from tokenmeter.calls.by_hand import Call, CallBlock
     from tokenmeter.calls.context import carry
     from tokenmeter.calls.scope import Scope, ScopeBlock, TagsBlock
-    from tokenmeter.cost import Charge, Cost
+    from tokenmeter.charge import Charge
+    from tokenmeter.cost import Cost
     from tokenmeter.default_meter import configure, default
     from tokenmeter.errors import (
         BudgetExceeded,
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     from tokenmeter.meter import Tokenmeter
     from tokenmeter.money import Money
     from tokenmeter.record import Attempt, End, Record, Sink
-    from tokenmeter.usage import Source, TokenCount, Usage
+    from tokenmeter.token_count import TokenCount
+    from tokenmeter.usage import Source, Usage
 
 __all__ = [
     "Attempt",
@@ -109,7 +111,7 @@ _HOMES = {
     "BudgetExceeded": "errors",
     "Call": "calls.by_hand",
     "CatalogError": "errors",
-    "Charge": "cost",
+    "Charge": "charge",
     "ConfigurationError": "errors",
     "Converted": "exchange",
     "Cost": "cost",
@@ -124,7 +126,7 @@ _HOMES = {
     "Scope": "calls.scope",
     "Sink": "record",
     "Source": "usage",
-    "TokenCount": "usage",
+    "TokenCount": "token_count",
     "Tokenmeter": "meter",
     "TokenmeterError": "errors",
     "Usage": "usage",

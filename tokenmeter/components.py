@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from functools import cache, partial
-from typing import Final, NamedTuple
+from typing import Final
+
+from tokenmeter._support.value import Value
 
 __all__ = [
     "BESIDE",
@@ -26,10 +28,10 @@ __all__ = [
     "total_of",
 ]
 
-_LIFETIME: Final = re.compile(r"cache_write_[0-9]+[a-z]+")
+_LIFETIME: Final = r"cache_write_[0-9]+[a-z]+"
 
 
-class Component(NamedTuple):
+class Component(Value):
     """One kind of quantity. `usage` is its field of `Usage`, its key of a split, or its key under `quantities`."""
 
     name: str
@@ -166,7 +168,7 @@ def piece_name(split: str, key: str) -> str:
 def component_of(name: str) -> Component | None:
     """The component of this name, lifetimes of cache writes included; None if there is none."""
     found = _BY_NAME.get(name)
-    if found is None and _LIFETIME.fullmatch(name):
+    if found is None and re.fullmatch(_LIFETIME, name):
         written = _BY_NAME["cache_write"]
         return Component(name, f"{name}_input_tokens", written.per, inside=written.name)
     return found

@@ -1,24 +1,24 @@
-"""What a call costs: disjoint charges, their exact sum, and which entry of the price book says so.
+"""What a call costs: disjoint charges, their exact sum, and which entry of the price book says so (`offers.py`).
 
-These are values; they know nothing of vendors, files or dates. `prices/charges.py` makes them from a usage and the
-prices in force, which `prices/book.py` finds. A `Cost` keeps its charges as plain lines and makes `Charge` and
-`Money` objects only when they are read: most calls are summed and never read one by one.
+A value; it knows nothing of vendors, files or dates. `prices/charges.py` makes it from a usage and the prices in
+force, which `prices/book.py` finds. A `Cost` keeps its charges as plain lines and makes `Charge` and `Money` objects
+only when they are read: most calls are summed and never read one by one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tokenmeter.money import EXACT, Money, plain
+from tokenmeter.money import Money, plain
+from tokenmeter.offers import Line, Offer, Tariff, quoted
 
 if TYPE_CHECKING:
+    from tokenmeter.charge import Charge
     from tokenmeter.usage import Usage
 
-__all__ = ["STALE", "Charge", "Cost", "CostSource", "Line", "Offer", "Price", "Status", "Tariff", "instant_of"]
+__all__ = ["STALE", "Cost", "CostSource", "Status", "instant_of"]
 
 Status = Literal["priced", "free", "unpriced"]
 CostSource = Literal["book", "vendor"]
@@ -31,137 +31,6 @@ def instant_of(ns: int) -> datetime:
     # Computed in integers: a float of seconds would lose the last digits.
     seconds, rest = divmod(ns, 1_000_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
-
-
-def _quoted(text: str | None) -> str:
-    return "null" if text is None else encode_basestring(text)
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """One component's part of a cost: `amount` = `quantity` x `rate` / `per`, exactly."""
-
-    component: str
-    quantity: int | Decimal
-    rate: Decimal
-    per: int
-    amount: Decimal
-    currency: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """The contract's JSON form: whole quantities are integers, everything else a plain string."""
-        return {
-            "component": self.component,
-            "quantity": self.quantity if isinstance(self.quantity, int) else plain(self.quantity),
-            "rate": plain(self.rate),
-            "per": str(self.per),
-            "amount": plain(self.amount),
-        }
-
-
-class Price:
-    """The price of one component: `rate` for `per` of it, billed in steps or from a least quantity if so declared.
-
-    `seen` is the last day on which a source showed it, where that is before the rate's own.
-    """
-
-    __slots__ = ("component", "least", "per", "rate", "rate_text", "seen", "shown", "step", "unit")
-
-    def __init__(
-        self,
-        component: str,
-        rate: Decimal,
-        per: int,
-        *,
-        step: Decimal | None = None,
-        least: Decimal | None = None,
-        seen: date | None = None,
-    ) -> None:
-        self.seen = seen
-        self.component, self.rate, self.per, self.step, self.least = component, rate, per, step, least
-        self.unit = EXACT.divide(rate, Decimal(per))
-        self.rate_text = plain(rate)
-        # What stands around quantity and amount in a charge written as JSON.
-        self.shown = (
-            f'{{"component": {_quoted(component)}, "quantity": ',
-            f', "rate": "{self.rate_text}", "per": "{per}", "amount": "',
-        )
-
-    def billed(self, quantity: int | Decimal) -> int | Decimal:
-        """The quantity the vendor bills for this one."""
-        if self.least is not None and quantity < self.least:
-            quantity = self.least
-        if self.step is not None:
-            whole, rest = EXACT.divmod(Decimal(quantity), self.step)
-            quantity = EXACT.multiply(EXACT.add(whole, 1) if rest else whole, self.step)
-        if isinstance(quantity, Decimal) and quantity == quantity.to_integral_value(context=EXACT):
-            return int(quantity)
-        return quantity
-
-
-class Tariff(Protocol):
-    """The prices that made a cost, for questions that few ask of it. Immutable."""
-
-    def cache_savings(self, usage: Usage) -> Decimal | None:
-        """What the cache took off the cost of this usage; None if not known."""
-
-
-Line = tuple[Price, "int | Decimal", Decimal]  # a charge before anybody looks: price, billed quantity, amount
-
-
-class Offer:
-    """Which entry of the price book answers, shared by all costs it gives. Immutable.
-
-    `effective_from` is where the book lets the rate begin; `dating` says whether that is the vendor's own date
-    (`official`), the first day a source carried it (`observed`), or unknown because only its end is (`open`); `own`
-    is a price of the user's own, which has no date. `last_seen` is the last day on which a source showed the price; it
-    is no part of what makes two offers equal, since book and rate decide it.
-    """
-
-    __slots__ = (
-        "book", "confidence", "dating", "effective_from", "json", "last_seen", "list", "model", "provider", "rate_id",
-        "shown",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        *,
-        provider: str,
-        model: str | None = None,
-        rate_id: str | None = None,
-        effective_from: datetime | None = None,
-        dating: str | None = None,
-        confidence: str | None = None,
-        list: str | None = None,
-        book: str | None = None,
-        last_seen: date | None = None,
-    ) -> None:
-        self.provider, self.model, self.rate_id, self.effective_from = provider, model, rate_id, effective_from
-        self.dating, self.confidence, self.list, self.book = dating, confidence, list, book
-        start = None if effective_from is None else effective_from.isoformat()
-        named = {"rate_id": rate_id, "effective_from": start, "dating": dating, "confidence": confidence, "list": list}
-        self.last_seen = last_seen
-        self.json = ", ".join([f'"{key}": {_quoted(value)}' for key, value in named.items()])
-        self.shown = f'{self.json}, "last_seen": {_quoted(None if last_seen is None else last_seen.isoformat())}'
-
-    def seen_on(self, day: date) -> Offer:
-        """This offer for charges whose oldest price was last seen on a day before the rate's own."""
-        return Offer(
-            provider=self.provider, model=self.model, rate_id=self.rate_id, effective_from=self.effective_from,
-            dating=self.dating, confidence=self.confidence, list=self.list, book=self.book, last_seen=day,
-        )  # fmt: skip
-
-    def __eq__(self, other: object) -> bool:
-        return self._key() == other._key() if isinstance(other, Offer) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    def __repr__(self) -> str:
-        return f"<Offer {self.provider}/{self.model} by {self.rate_id}>"
-
-    def _key(self) -> tuple[Any, ...]:
-        return (self.provider, self.model, self.book, self.json)
 
 
 class Cost:
@@ -264,6 +133,8 @@ class Cost:
     @property
     def charges(self) -> tuple[Charge, ...]:
         """Disjoint charges; of an unpriced call, those that are known."""
+        from tokenmeter.charge import Charge
+
         currency = self._offer.list or ""
         return tuple(
             Charge(price.component, quantity, price.rate, price.per, amount, currency)
@@ -398,7 +269,7 @@ class Cost:
         `at` is how the instant is spelled; None writes it out.
         """
         offer = self._offer
-        quote = _quoted
+        quote = quoted
         amount = "null"
         if self._amount is not None:
             amount = f'{{"amount": "{plain(self._amount)}", "currency": {quote(offer.list)}}}'

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from tokenmeter.usage import Source, TokenCount, Usage
+from tokenmeter.token_count import TokenCount
+from tokenmeter.usage import Source, Usage
 from tokenmeter.wire.request_body import limit_of
 from tokenmeter.wire.request_params import request_params
 

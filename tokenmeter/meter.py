@@ -7,13 +7,12 @@ their own and change nothing global. The constructor builds the parts first (`Ro
 
 from __future__ import annotations
 
-import difflib
 import functools
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from tokenmeter._support import at_exit
 from tokenmeter._support.arguments import check_seconds, check_text
@@ -22,33 +21,33 @@ from tokenmeter._support.worker import worker
 from tokenmeter.calls import marks
 from tokenmeter.calls.billing import Billing
 from tokenmeter.calls.budget_gate import BudgetGate
-from tokenmeter.calls.by_hand import CallBlock, check_api, check_call
-from tokenmeter.calls.context import HAND, TAGS, handing_on
+from tokenmeter.calls.context import HAND, SCOPE, TAGS, handing_on
 from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
 from tokenmeter.calls.routing import Routing
-from tokenmeter.calls.scope import SCOPE, Scope, ScopeBlock, TagsBlock
 from tokenmeter.calls.usual_call import UsualCalls
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.prices.arguments import check_usage, seller_of
-from tokenmeter.prices.components import check_params
 from tokenmeter.record import Record, Sink
 from tokenmeter.settings import Settings
-from tokenmeter.usage import TokenCount, Usage
 from tokenmeter.wire.request_body import model_of, request_body
 from tokenmeter.wire.request_params import request_line
 from tokenmeter.wiring import Parts, build_budgets, build_parts, check_sink
 
 if TYPE_CHECKING:
+    from tokenmeter.asked_prices import AskedPrices
     from tokenmeter.budgets.bound_values import Bound
     from tokenmeter.budgets.budget import Budget
     from tokenmeter.budgets.contract import BudgetStore
+    from tokenmeter.calls.by_hand import CallBlock
     from tokenmeter.calls.opencall import ScopeNode
+    from tokenmeter.calls.scope import Scope, ScopeBlock, TagsBlock
     from tokenmeter.clients import Adapter
     from tokenmeter.cost import Cost
     from tokenmeter.estimates import Estimate
     from tokenmeter.money import Money
     from tokenmeter.prices.book import Book
     from tokenmeter.providers.registry import Providers
+    from tokenmeter.token_count import TokenCount
+    from tokenmeter.usage import Usage
 
 __all__ = ["Tokenmeter"]
 
@@ -213,23 +212,7 @@ class Tokenmeter:
 
         Raises ConfigurationError where no model is named, or no provider and not exactly one sells it.
         """
-        from tokenmeter.budgets.bound import bound
-
-        check_text(provider, "provider", "deepseek")
-        check_text(model, "model", "deepseek-chat")
-        check_api(api, "bound")
-        named = model if model is not None else model_of(request_body(request))
-        named = self.settings.models.get(named or "", named)
-        if named is None:
-            raise ConfigurationError("bound needs a model: pass model=…, or a request that names one")
-        provider, named = seller_of(self.book, provider, named, None)
-        return bound(
-            request,
-            provider=provider,
-            model=named,
-            api=api,
-            price=lambda usage, said: self.book.price(usage, provider=provider, model=named, params=said),
-        )
+        return self._asked().bound(request, provider=provider, model=model, api=api)
 
     # The five verbs -----------------------------------------------------------------------------------------
 
@@ -265,6 +248,8 @@ class Tokenmeter:
         check_text(region, "region", "cn-beijing")
         if provider is not None and self.providers.get(provider) is None:
             known = sorted(self.providers.by_id)
+            import difflib
+
             near = difflib.get_close_matches(provider, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"the catalog has {', '.join(known)}."
             raise ConfigurationError(
@@ -295,6 +280,8 @@ class Tokenmeter:
 
         `budget` limits each run of it. Raises ConfigurationError for a limit that is none.
         """
+        from tokenmeter.calls.scope import ScopeBlock
+
         if not isinstance(name, str) or not name:
             raise ConfigurationError(f'scope({name!r}): a scope has a name, such as scope("answer")')
         limit = None
@@ -342,6 +329,8 @@ class Tokenmeter:
         `request` is the body as sent: what its price depends on is read from it, and it is counted where usage is not
         reported. Raises ConfigurationError for a provider that is no name and for an unknown `api`.
         """
+        from tokenmeter.calls.by_hand import CallBlock, check_call
+
         check_call(provider, model, api, region, operation)
 
         def route() -> Route:
@@ -367,6 +356,7 @@ class Tokenmeter:
         none. The calls have no spans: their scope has. Observing the same results twice counts them twice.
         """
         from tokenmeter.calls.batch_results import observe_batch
+        from tokenmeter.calls.by_hand import check_call
 
         check_call(provider, model, api, region)
         route = self._route_by_hand(provider, region, api, None)
@@ -390,12 +380,14 @@ class Tokenmeter:
 
     def tags(self, **tags: Any) -> TagsBlock:
         """Who the spend inside belongs to: a context manager and a decorator."""
+        from tokenmeter.calls.scope import TagsBlock
+
         return TagsBlock(tags)
 
     @staticmethod
     def current() -> Scope | None:
         """The scope that is open here, or None."""
-        return SCOPE.get()
+        return cast("Scope | None", SCOPE.get())
 
     # Numbers without a call ---------------------------------------------------------------------------------
 
@@ -422,31 +414,8 @@ class Tokenmeter:
 
         Raises ConfigurationError where no model is named, or no provider and not exactly one sells it.
         """
-        from tokenmeter.estimates import estimate
-
-        check_text(model, "model", "deepseek-chat")
-        check_api(api, "estimate")
-        if output_limit is not None and type(output_limit) is not int:
-            raise ConfigurationError(f"output_limit={output_limit!r:.200}: give a number of tokens, such as 1000")
-        named = model if model is not None else model_of(request_body(request))
-        named = self.settings.models.get(named or "", named)
-        if named is None:
-            raise ConfigurationError("estimate needs a model: pass model=…, or a request that names one")
-        provider, named = seller_of(self.book, provider, named, at)
-        calibrator = self._calibrator
-        return estimate(
-            request,
-            provider=provider,
-            model=named,
-            api=api,
-            price=lambda usage, said: self.price(usage, provider=provider, model=named, at=at, **{**said, **params}),
-            output_limit=output_limit,
-            at=at,
-            corrected=None
-            if calibrator is None
-            else lambda count, body: calibrator.corrected_input(
-                count, provider=provider, model=named, api=api, body=body
-            ),
+        return self._asked().estimate(
+            request, provider=provider, model=model, api=api, at=at, output_limit=output_limit, params=params
         )
 
     def price(
@@ -463,12 +432,12 @@ class Tokenmeter:
         Raises ConfigurationError for a parameter that no price depends on, and where no provider is named and not
         exactly one sells the model; UsageError for what is no `Usage`.
         """
-        check_usage(usage)
-        check_params(params)
-        check_text(model, "model", "deepseek-chat", needed=True)
-        model = self.settings.models.get(model, model)
-        provider, model = seller_of(self.book, provider, model, at)
-        return self.book.price(usage, provider=provider, model=model, at=at, params=params)
+        return self._asked().price(usage, provider=provider, model=model, at=at, params=params)
+
+    def _asked(self) -> AskedPrices:
+        from tokenmeter.asked_prices import AskedPrices
+
+        return AskedPrices(self.book, self.settings.models, self._calibrator)
 
     # Sinks, and the end -------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tokenmeter.cost import Cost
     from tokenmeter.money import Money
 
-__all__ = ["Attempt", "End", "Record", "Sink"]
+__all__ = ["Attempt", "End", "Record", "Sink", "end_of"]
 
 
 VENDOR_GAP: Final = "vendor_cost_gap="
@@ -47,6 +47,18 @@ class End(enum.StrEnum):
     """Other metered calls carry what happened inside; nothing is counted here."""
     REFUSED = "refused"
     """A budget refused the call, and nothing was sent."""
+
+
+def end_of(error: BaseException | None) -> End:
+    """The end of a call whose block or method was left with this exception."""
+    if error is None:
+        return End.COMPLETE
+    if isinstance(error, GeneratorExit):
+        return End.CLOSED_EARLY
+    kind = type(error)
+    if isinstance(error, KeyboardInterrupt | SystemExit) or kind.__name__ in ("CancelledError", "Cancelled"):
+        return End.CANCELLED
+    return End.ERROR
 
 
 class Attempt(NamedTuple):

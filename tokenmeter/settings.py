@@ -5,16 +5,14 @@ A new setting is a field of `Settings`; the list below is made from the fields.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.arguments import check_items
 from tokenmeter._support.bounded import BoundedDict
+from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.guard import logger
 from tokenmeter.errors import ConfigurationError
 
@@ -210,15 +208,33 @@ def _function(value: Any, place: str) -> Any:
     return value
 
 
-class Setting(NamedTuple):
-    """One setting: its argument, its variable, what it means, and how a value is read from text and checked."""
+class Setting:
+    """One setting: its argument, its variable, what it means, and how a value is read from text and checked.
 
-    name: str
-    variable: str
-    meaning: str
-    read: Callable[[str, str], Any]
-    check: Callable[[Any, str], Any]
-    from_environment: bool
+    Stands in `Settings` under the name of the argument, and gives the default there.
+    """
+
+    def __init__(
+        self,
+        check: Callable[[Any, str], Any],
+        meaning: str,
+        *,
+        read: Callable[[str, str], Any] = _text,
+        default: Any = None,
+        from_environment: bool = True,
+    ) -> None:
+        self.name = self.variable = ""
+        self.meaning = meaning
+        self.read = read
+        self.check = check
+        self.default = default
+        self.from_environment = from_environment
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name, self.variable = name, f"TOKENMETER_{name.upper()}"
+
+    def __get__(self, settings: object, owner: type) -> Any:
+        return self.default
 
 
 def _row(
@@ -229,9 +245,8 @@ def _row(
     default: Any = None,
     from_environment: bool = True,
 ) -> Any:
-    """A field of `Settings` with what `Setting` says of it."""
-    row = {"meaning": meaning, "read": read, "check": check, "from_environment": from_environment}
-    return field(default=default, metadata=row)
+    """A field of `Settings`, of whatever type it is annotated with."""
+    return Setting(check, meaning, read=read, default=default, from_environment=from_environment)
 
 
 def _map_row(
@@ -240,13 +255,14 @@ def _map_row(
     read: Callable[[str, str], Any] = _pairs,
     check: Callable[[Any, str], Any] = _mapping,
 ) -> Any:
-    row = {"meaning": meaning, "read": read, "check": check, "from_environment": True}
-    return field(default_factory=lambda: MappingProxyType({}), metadata=row)
+    return Setting(check, meaning, read=read, default=EMPTY)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Checked settings. Raises ConfigurationError naming the argument or variable and what it may be."""
+    """Checked settings, which do not change. Attributes that were not set have their default.
+
+    Raises ConfigurationError naming the argument or variable and what it may be.
+    """
 
     ledger: str | None = _row(_file, "file to which every record is appended")
     ledger_sync: bool = _row(
@@ -275,7 +291,7 @@ class Settings:
         read=_word_or_pairs,
         check=_cost_from,
     )
-    rates: OwnRates | None = _row(  # noqa: RUF009 - it makes a dataclass field
+    rates: OwnRates | None = _row(
         _own_rates,
         '{"ollama/*": "free", "vllm/qwen3-32b": {"input": "0.5 CNY", "output": "2 CNY"}}, or a TOML file of it: '
         "prices of your own models, for a million tokens",
@@ -288,9 +304,7 @@ class Settings:
     calibrate: bool = _row(
         _yes_or_no, "learn from reported usage how far our counts are off (default off)", read=_switch, default=False
     )
-    calibration: Any = _row(  # noqa: RUF009 - it makes a dataclass field
-        _path_or_store, "file of what was learnt: used, and added to where calibrate is on"
-    )
+    calibration: Any = _row(_path_or_store, "file of what was learnt: used, and added to where calibrate is on")
     dialects: tuple[str, ...] = _row(
         _dialects, '"langfuse,mlflow": names of single backends, beside the standard ones', read=_list, default=()
     )
@@ -303,7 +317,7 @@ class Settings:
         read=_list,
         default=(),
     )
-    exchange: ExchangeRates | None = _row(  # noqa: RUF009 - it makes a dataclass field
+    exchange: ExchangeRates | None = _row(
         _rates, '"CNY=0.1400USD@2026-11-01" or a table: your rates, for dollar-only names'
     )
     baggage_tags: tuple[str, ...] = _row(
@@ -312,7 +326,7 @@ class Settings:
     budgets: tuple[Budget, ...] = _row(
         _budgets, '"budgets.toml", or [Budget("50 CNY", per="day")]: limits that hold before a call is sent', default=()
     )
-    budget_store: Any = _row(  # noqa: RUF009 - it makes a dataclass field
+    budget_store: Any = _row(
         _budget_store,
         "memory, sqlite:PATH or redis://HOST:PORT/0: where budgets count; one for all processes that share them",
         default="memory",
@@ -341,9 +355,7 @@ class Settings:
     alert_language: str = _row(
         _one_of("en", "zh", rule="alert_language is en or zh"), "en or zh (default en)", default="en"
     )
-    on_threshold: Any = _row(  # noqa: RUF009 - it makes a dataclass field
-        _function, "function of a BudgetEvent: a threshold or a refusal", from_environment=False
-    )
+    on_threshold: Any = _row(_function, "function of a BudgetEvent: a threshold or a refusal", from_environment=False)
     models: Mapping[str, str] = _map_row('"ep-2024...=doubao-pro-32k": deployment or endpoint id to model')
 
     @classmethod
@@ -365,10 +377,15 @@ class Settings:
                 value = setting.read(text, place) if text else None
             if value is not None:
                 values[setting.name] = setting.check(value, place)
-        return cls(**values)
+        made = cls()
+        made.__dict__.update(values)
+        return made
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"settings do not change: make another meter with {name}=…")
 
 
-SETTINGS: Final = tuple(Setting(one.name, f"TOKENMETER_{one.name.upper()}", **one.metadata) for one in fields(Settings))
+SETTINGS: Final = tuple(row for row in vars(Settings).values() if isinstance(row, Setting))
 """Every setting, in the order of the documentation."""
 
 
@@ -383,6 +400,8 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
 
 
 def _near(name: str, known: Iterable[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {near[0]}? " if near else ""
 

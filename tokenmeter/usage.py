@@ -16,21 +16,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.components import COMPONENTS, FIELDS, PIECES, TOTALS, component_of, parts_of, piece_name
 from tokenmeter.errors import UsageError
 from tokenmeter.money import exact_decimal, plain
-from tokenmeter.sources import Source, TokenCount, worst
+from tokenmeter.sources import Source, worst
 
-__all__ = ["Source", "TokenCount", "Usage", "worst"]
+if TYPE_CHECKING:
+    from tokenmeter.token_count import TokenCount
+
+__all__ = ["Source", "Usage", "worst"]
 
 _TOTALS: Final = tuple(total.usage for total in TOTALS)
 INPUT_SUBSETS: Final = tuple(part.usage for part in FIELDS if part.inside == "input")
 OUTPUT_SUBSETS: Final = tuple(part.usage for part in FIELDS if part.inside == "output")
 TOKEN_FIELDS: Final = (*_TOTALS, *INPUT_SUBSETS, *OUTPUT_SUBSETS)
 _MAPPINGS: Final = ("cache_writes", "cached_media", "quantities", "sources", "ranges")
-_LIFETIME: Final = re.compile(r"cache_write_([0-9]+[a-z]+)_input_tokens")
+_LIFETIME: Final = r"cache_write_([0-9]+[a-z]+)_input_tokens"
 _CACHED: Final = {part.usage: part.modality for part in COMPONENTS if part.inside == "cache_read"}
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -127,24 +130,23 @@ class Usage:
         known: dict[str, Any] = {}
         writes: dict[str, int] = {}
         media: dict[str, int] = {}
+        whole = source is Source.REPORTED
         for name, value in data.items():
             if not isinstance(name, str):
                 raise UsageError(f"usage: {name!r:.200} is no name of a component, such as 'input_tokens'")
             if name in TOKEN_FIELDS:
                 known[name] = value
-            elif match := _LIFETIME.fullmatch(name):
+            elif match := re.fullmatch(_LIFETIME, name):
                 writes[match[1]] = value
             elif medium := _CACHED.get(name):
                 media[medium] = value
             elif name != "quantities":
                 raise UsageError(f"usage.{name}: not a component; {_hint(name)}")
-        return cls(
-            **known,
-            cache_writes=writes,
-            cached_media=media,
-            quantities=_quantities(data.get("quantities")),
-            source=source,
-        )
+            whole = whole and (type(value) is int or name == "quantities")
+        quantities = _quantities(data.get("quantities"))
+        if whole and cls is Usage:
+            return checked_usage(known, cache_writes=writes, cached_media=media, quantities=quantities)
+        return cls(**known, cache_writes=writes, cached_media=media, quantities=quantities, source=source)
 
     def with_counts(self, **counts: TokenCount | None) -> Usage:
         """This usage with missing totals filled from counts made here; what is reported stays.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.arguments import check_callable, check_items, check_methods
 from tokenmeter._support.guard import guard
+from tokenmeter._support.value import Value
 from tokenmeter.calls.deferred import DeferredCalls
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Parts", "build_budgets", "build_parts", "check_sink"]
 
 
-class Parts(NamedTuple):
+class Parts(Value):
     """The parts of a meter, each complete: only the lifecycle, which uses them all, is still to be made."""
 
     spans: CallSpans
@@ -74,7 +75,7 @@ def build_parts(
         tracer_provider,
         mode=settings.spans,
         export_estimates=settings.export_estimates,
-        dialects=settings.dialects or None,
+        dialects=settings.dialects,
         exchange=settings.exchange,
     )
     learning = (calibrator,) if calibrator is not None and calibrator.learns else ()

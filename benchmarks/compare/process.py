@@ -1,4 +1,6 @@
-"""Figures that need a process of their own: `process.py cold|import|memory|concurrent|ledger`. Prints one JSON object.
+"""Figures that need a process of their own: `process.py MODE [--quick]`. Prints one JSON object.
+
+MODE is one of cold, import, memory, concurrent and ledger.
 
 CPU time, but for `memory` (bytes an open stream holds) and `ledger` (CPU of one record, by rows that are there).
 """
@@ -15,7 +17,10 @@ import time
 import tracemalloc
 from typing import Any
 
-STREAMS = 1000
+QUICK = "--quick" in sys.argv
+CHUNKS = 1000
+STREAMS = 50 if QUICK else 1000
+ROWS = (0, 200, 400) if QUICK else (0, 10_000, 50_000)
 
 
 def cold() -> dict[str, float]:
@@ -80,14 +85,14 @@ def memory() -> dict[str, float]:
     found: dict[str, float] = {}
     for name in ("bare", "metered"):
         client, transport = calls.client()
-        transport.chunks = STREAMS
+        transport.chunks = CHUNKS
         if name == "metered":
             meter.wrap(client)
         opened(client).close()
         gc.collect()
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
-        held = [opened(client) for _ in range(200)]
+        held = [opened(client) for _ in range(10 if QUICK else 200)]
         gc.collect()
         found[name] = (tracemalloc.get_traced_memory()[0] - before) / len(held)
         tracemalloc.stop()
@@ -116,7 +121,7 @@ def concurrent() -> dict[str, float]:
         await asyncio.gather(*[read(client) for _ in range(streams)])
 
     best: dict[str, float] = {}
-    for turn in range(6):
+    for turn in range(2 if QUICK else 6):
         for name in ("bare", "metered") if turn % 2 else ("metered", "bare"):
             client, transport = calls.client("openai", openai.AsyncOpenAI)
             transport.chunks = 12
@@ -153,13 +158,13 @@ def ledger() -> dict[str, float]:
 
         writer = Ledger(f"{folder}/ledger.db")
         there = 0
-        for rows in (0, 10_000, 50_000):
+        for rows in ROWS:
             while there < rows:
-                for _ in range(2000):
+                for _ in range(min(2000, rows - there)):
                     there += 1
                     writer.write(replace(taken[0], id=f"row{there}"))
                 writer.flush(60.0)
-            records = [replace(taken[0], id=f"measured{rows}-{number}") for number in range(2000)]
+            records = [replace(taken[0], id=f"measured{rows}-{number}") for number in range(100 if QUICK else 2000)]
             started = time.process_time()
             for record in records:
                 writer.write(record)

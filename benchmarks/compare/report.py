@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from html import escape
 from itertools import pairwise
@@ -29,16 +30,20 @@ RIGHT: Final = {
 TOKENS: Final = (1200, 800, 90)
 
 
-def page(results: Results) -> str:
-    """`docs/benchmarks.md`."""
+def page(results: Results, *, quick: bool = False) -> str:
+    """`docs/benchmarks.md`; `quick` says that the figures are of few calls."""
+    columns = [column for column in FIGURES if any(column[1](told) for told in results.values())] or FIGURES[:1]
     dates = sorted({f"{told['date']}, commit {told['commit']}" for told in results.values()})
+    took = results.get("run", {}).get("seconds")
+    in_all = "" if took is None else f" All of it took {took / 60:.0f} minutes."
     return "\n".join(
         [
             "# Benchmarks",
             "",
             "Written by `make bench`; edit `benchmarks/compare`, not this page.",
-            f"Measured {'; '.join(dates)}. {_machine()}.",
+            f"Measured {'; '.join(dates)}. {_machine()}.{in_all}",
             "",
+            *(["**Few calls of each: these figures show that all can be measured, and nothing else.**", ""] * quick),
             "A call is an answer or a stream of OpenAI's SDK on a transport in the process that answers at once. The",
             "unit is millions of machine instructions (callgrind, garbage collector off) added over the same call",
             "without instrumentation: unlike time, it is the same on a busy machine. Spans go to a batch processor",
@@ -49,8 +54,7 @@ def page(results: Results) -> str:
             "## Beside other instrumentations",
             "",
             *_table(
-                ("", "version", "call, M added", "50-chunk stream, M added", "call, µs added by turns"),
-                _peers(results),
+                ("", "version", *(head for head, _ in columns), "tokens", "cost, currency"), _peers(results, columns)
             ),
             "",
             "## What each recorded for the same two answers",
@@ -93,29 +97,41 @@ def added(told: Mapping[str, Any], case: str, *, bare: str | None = None, whose:
     return None if before is None or after is None else (after[whose] - before["caller"]) / 1e6
 
 
-def _peers(results: Results) -> Iterable[Sequence[str]]:
+def _microseconds(told: Mapping[str, Any], case: str) -> str:
+    figure = told.get("figures", {}).get(case)
+    return "" if figure is None else f"{figure['added']:.0f}"
+
+
+def _millions(told: Mapping[str, Any], case: str) -> str:
+    value = added(told, case)
+    return "" if value is None else f"{value:.3f}"
+
+
+Figure = tuple[str, Callable[[Mapping[str, Any]], str]]
+FIGURES: Final[Sequence[Figure]] = (
+    ("call, M added", lambda told: _millions(told, "call")),
+    ("50-chunk stream, M added", lambda told: _millions(told, "stream")),
+    ("call, µs added by turns", lambda told: _microseconds(told, "call")),
+    ("50-chunk stream, µs added by turns", lambda told: _microseconds(told, "stream")),
+)
+"""Columns of figures; those that no row has are left out."""
+
+
+def _peers(results: Results, columns: Sequence[Figure]) -> Iterable[Sequence[str]]:
     for name, shown in NAMES.items():
         told = results.get(name)
-        if told is None:
-            yield shown, "", "not measured", "", ""
-            continue
-        if "skipped" in told:
-            yield shown, "", f"skipped: {told['skipped'][:120]}", "", ""
+        if told is None or "skipped" in told:
+            why = "not measured" if told is None else f"skipped: {told['skipped'][:120]}"
+            yield shown, why, *("" for _ in columns), "", ""
             continue
         versions = told["versions"]
         version = next(iter(versions.values()), "") if len(versions) > 2 else ""
-        call = told.get("figures", {}).get("call")
-        yield (
-            shown,
-            f"{version} (openai {versions.get('openai')}, SDK {versions.get('opentelemetry-sdk')})",
-            _millions(added(told, "call")),
-            _millions(added(told, "stream")),
-            "" if call is None else f"{call['added']:.0f}",
-        )
-
-
-def _millions(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.3f}"
+        shape = f"{version} (openai {versions.get('openai')}, SDK {versions.get('opentelemetry-sdk')})"
+        verdicts = list(_recorded({name: told}))
+        tokens = ", ".join(dict.fromkeys(row[3] for row in verdicts))
+        costs = "; ".join(f"{row[1]}: {row[6]}" for row in verdicts)
+        alike = {row[6] for row in verdicts}
+        yield shown, shape, *(read(told) for _, read in columns), tokens, alike.pop() if len(alike) == 1 else costs
 
 
 def _recorded(results: Results) -> Iterable[Sequence[str]]:
@@ -200,13 +216,13 @@ def _ratio(value: float | None, base: float | None) -> float | None:
 
 
 def _growth(results: Results) -> Iterable[Sequence[str]]:
-    ours = results.get("tokenmeter", {})
-    call = added(ours, "call")
+    told = results.get("growth", {})
+    call = added(told, "call")
     series: dict[str, dict[int, float | None]] = {
-        "tags": {0: call, **{n: added(ours, f"{n} tags", bare="bare call") for n in (10, 50)}},
-        "open scopes": {0: call, **{n: added(ours, f"{n} scopes", bare="bare call") for n in (5, 20)}},
-        "models": {1: call, **{n: added(ours, f"{n} models", bare="bare call") for n in (10, 100)}},
-        "chunks of a stream": {50: added(ours, "stream"), 200: added(ours, "long")},
+        "tags": {0: call, **_points(told, "tags", "bare call")},
+        "open scopes": {0: call, **_points(told, "scopes", "bare call")},
+        "models": {1: call, **_points(told, "models", "bare call")},
+        "chunks of a stream": _points(told, "chunks", None),
     }
     alone = results.get("processes", {}).get("ledger")
     if alone:
@@ -214,6 +230,13 @@ def _growth(results: Results) -> Iterable[Sequence[str]]:
     for name, points in series.items():
         there = {size: value for size, value in points.items() if value is not None}
         yield name, ", ".join(f"{size}: {value:.3g}" for size, value in there.items()) or "not measured", _shape(there)
+
+
+def _points(told: Mapping[str, Any], unit: str, bare: str | None) -> dict[int, float | None]:
+    """What the cases named `10 tags`, `50 tags` … add to their bare call."""
+    cases = [name for name in told.get("instructions", {}) if re.fullmatch(rf"\d+ {unit}", name)]
+    points = {int(name.split()[0]): added(told, name, bare=bare) for name in cases}
+    return dict(sorted(points.items()))
 
 
 def _shape(points: Mapping[int, float]) -> str:

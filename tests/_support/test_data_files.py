@@ -11,6 +11,7 @@ from tokenmeter.cli import main
 from tokenmeter.errors import CatalogError
 from tokenmeter.prices.book import Book
 from tokenmeter.prices.edition import edition_of
+from tokenmeter.prices.rate_lines import written
 from tokenmeter.usage import Usage
 
 
@@ -19,7 +20,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder a wheel has, made as `hatch_build.py` makes it."""
     root = tmp_path_factory.mktemp("wheel")
     names = [f"prices/{name}" for name in data_names("prices")]
-    compile_folder(CATALOG, [*names, "conditions", "calendars/cn"], root / "_compiled")
+    compile_folder(CATALOG, ["conditions", "calendars/cn"], root / "_compiled")
+    compile_folder(CATALOG, names, root / "_compiled", write=written)
     named = edition_of(CATALOG)
     book = {"read": named.day, "serial": named.serial, "digest": named.digest, "schema": SCHEMA}
     (root / "_compiled" / "book.json").write_text(to_json(book), encoding="utf-8")

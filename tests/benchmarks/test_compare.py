@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.compare import report
-from benchmarks.compare.__main__ import instructions
+from benchmarks.compare.__main__ import ROWS, Results, instructions
+from benchmarks.compare.environments import run
 
 
 @pytest.mark.parametrize(
@@ -55,3 +57,34 @@ def test_a_figure_that_was_not_measured_is_said_and_fails_nothing() -> None:
     assert "not measured" in page
     assert "skipped: no such package" in page
     assert report.picture({}).startswith("<svg")
+
+
+def test_growth_is_read_from_the_cases_that_were_measured() -> None:
+    counted = {"bare call": 5e6, "call": 5.4e6, "10 tags": 5.4e6, "50 tags": 5.5e6, "bare 50 chunks": 4e7}
+    told = {"instructions": {name: {"caller": each, "all": each} for name, each in counted.items()}}
+    rows = {name: (points, shape) for name, points, shape in report._growth({"growth": told})}
+    assert rows["tags"] == ("0: 0.4, 10: 0.4, 50: 0.5", "flat")
+    assert rows["chunks of a stream"] == ("not measured", "")
+
+
+def test_a_row_that_was_skipped_or_is_of_another_commit_is_missing(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    assert results.missing() == list(ROWS)
+    for row in ROWS:
+        results.keep(row, {"seconds": 1})
+    assert results.missing() == []
+    results.keep("langfuse", {"skipped": "no such package"})
+    (tmp_path / "openlit.json").write_text('{"commit": "0000000", "date": "2026-11-30"}')
+    assert results.missing() == ["langfuse", "openlit"]
+
+
+@pytest.mark.parametrize(
+    ("program", "seconds", "reason"),
+    [
+        pytest.param("raise SystemExit('no matching distribution')", 60, "no matching distribution", id="it fails"),
+        pytest.param("import time; time.sleep(60)", 0.6, "took longer than 0 minutes", id="it takes too long"),
+    ],
+)
+def test_why_a_process_gave_nothing_is_said(program: str, seconds: float, reason: str) -> None:
+    with pytest.raises(RuntimeError, match=reason):
+        run([sys.executable, "-c", program], seconds=seconds)

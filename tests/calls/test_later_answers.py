@@ -10,6 +10,7 @@ from tokenmeter import End, Tokenmeter
 from tokenmeter.calls import later_answers
 from tokenmeter.calls.opencall import OpenCall
 from tokenmeter.calls.response import ObjectReading
+from tokenmeter.calls.waiting_calls import any_wait
 from tokenmeter.testing import Records, capture
 
 MOST = 1000
@@ -50,7 +51,7 @@ def test_the_oldest_of_too_many_waiting_calls_is_recorded_as_dropped(meter: Toke
     names = [f"task-{number}" for number in range(MOST + 1)]
     for name in names[:-1]:
         submitted(meter, name)
-    assert (list(records.drain()), later_answers.any_wait()) == ([], True)
+    assert (list(records.drain()), any_wait()) == ([], True)
     submitted(meter, names[-1])
     assert [record.end for record in records.drain()] == [End.DROPPED]
     assert [poll(name) is not None for name in (names[0], names[1], names[-1])] == [False, True, True]
@@ -62,7 +63,7 @@ def test_the_oldest_of_too_many_waiting_calls_is_recorded_as_dropped(meter: Toke
     ended = records.drain()
     assert [record.end for record in ended] == [End.DROPPED, *[End.COMPLETE] * MOST]
     assert {record.usage.output_tokens for record in ended[1:]} == {7}
-    assert not later_answers.any_wait()
+    assert not any_wait()
 
 
 @pytest.mark.parametrize(

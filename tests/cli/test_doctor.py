@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import json
 import socket
@@ -176,7 +175,7 @@ def test_no_key_is_printed(doctor: Doctor) -> None:
 
 
 def test_untested_versions_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sdks, "SDKS", {"openai": dataclasses.replace(SDKS["openai"], majors=(0,))})
+    monkeypatch.setattr(_sdks, "SDKS", {"openai": SDKS["openai"]._replace(majors=(0,))})
     problems = examine()["problems"]
     version = importlib.metadata.version("openai")
     assert f"openai {version} is untested: tested are major versions 0" in problems

@@ -17,8 +17,9 @@ import pytest
 
 from tests.rigs.made_records import NOON, priced, record, unpriced
 from tokenmeter.cli import main
-from tokenmeter.cost import Cost, Offer, Price
+from tokenmeter.cost import Cost
 from tokenmeter.ledger.writer import Ledger
+from tokenmeter.offers import Offer, Price
 from tokenmeter.usage import Source, Usage
 
 DOCS = Path(__file__).parents[2] / "docs"

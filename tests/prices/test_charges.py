@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tokenmeter.cost import Charge, Cost
+from tokenmeter.charge import Charge
+from tokenmeter.cost import Cost
 from tokenmeter.money import Money
 from tokenmeter.prices.book import Book
 from tokenmeter.usage import Usage

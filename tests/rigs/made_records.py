@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from tokenmeter.cost import Cost, Offer, Price
+from tokenmeter.cost import Cost
+from tokenmeter.offers import Offer, Price
 from tokenmeter.record import End, Record
 from tokenmeter.usage import Usage
 

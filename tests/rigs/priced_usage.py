@@ -8,8 +8,9 @@ from decimal import Decimal
 from hypothesis import strategies as st
 
 from tests.rigs.made_records import NOON, record
-from tokenmeter.cost import Cost, Line, Offer, Price
+from tokenmeter.cost import Cost
 from tokenmeter.money import EXACT
+from tokenmeter.offers import Line, Offer, Price
 from tokenmeter.record import End, Record
 from tokenmeter.usage import Source, Usage
 

@@ -9,7 +9,8 @@ from typing import Any
 from tests.rigs.made_records import NOON
 from tests.rigs.otel_rig import Rig
 from tokenmeter import ExchangeRates
-from tokenmeter.cost import Cost, Offer, Price
+from tokenmeter.cost import Cost
+from tokenmeter.offers import Offer, Price
 from tokenmeter.otel.spans import CallSpans
 from tokenmeter.record import Record
 from tokenmeter.usage import Usage

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -44,8 +44,15 @@ def source_of(name: str, root: Path = CATALOG) -> Path:
     return root / (f"{_FOLDERS[folder]}/{file}.toml" if folder else f"{_FILES.get(name, name)}.toml")
 
 
-def read_data(name: str, root: Path = CATALOG) -> dict[str, Any]:
+def _parsed(text: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    return data
+
+
+def read_data(name: str, root: Path = CATALOG, parse: Callable[[str], dict[str, Any]] = _parsed) -> dict[str, Any]:
     """Read `prices/deepseek`, `calendars/cn`, `conditions` …, from TOML if it is there, else compiled.
+
+    `parse` reads the text of a compiled file, and raises ValueError for what is none.
 
     Raises CatalogError if there is neither, or the file is broken.
     """
@@ -54,12 +61,11 @@ def read_data(name: str, root: Path = CATALOG) -> dict[str, Any]:
         return read_toml(source)
     compiled = root / _COMPILED / f"{name}.json"
     try:
-        data: dict[str, Any] = json.loads(compiled.read_bytes(), parse_float=Decimal)
+        return parse(compiled.read_text("utf-8"))
     except FileNotFoundError:
         raise CatalogError([f"{source}: not found; install tokenmeter-sdk again"]) from None
     except ValueError as error:
         raise CatalogError([f"{compiled}: not JSON ({error}); install tokenmeter-sdk again"]) from None
-    return data
 
 
 def mentions(name: str, text: str, root: Path = CATALOG) -> bool:
@@ -113,12 +119,14 @@ def to_json(value: Any) -> str:
     return json.dumps(value.isoformat() if isinstance(value, date) else value, ensure_ascii=False)
 
 
-def compile_folder(root: Path, names: Iterable[str], target: Path) -> list[Path]:
+def compile_folder(
+    root: Path, names: Iterable[str], target: Path, write: Callable[[Mapping[str, Any]], str] = to_json
+) -> list[Path]:
     """Write the named TOML files of `root` as JSON under `target`; returns what was written."""
     written = []
     for name in names:
         path = target / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(to_json(read_toml(source_of(name, root))), encoding="utf-8")
+        path.write_text(write(read_toml(source_of(name, root))), encoding="utf-8")
         written.append(path)
     return written

@@ -6,15 +6,15 @@ the key and the nearest key there is.
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tokenmeter.errors import CatalogError
 
-__all__ = ["CATALOG", "Problems", "read_folder"]
+__all__ = ["CATALOG", "Folder", "Problems", "read_folder"]
 
 CATALOG: Final = Path(__file__).parents[1]
 _NAMES: Final[dict[type, str]] = {
@@ -46,6 +46,8 @@ class Problems:
         for key, value in entry.items():
             kind = schema.get(key)
             if kind is None:
+                import difflib
+
                 near = difflib.get_close_matches(key, schema, n=1)
                 remedy = f'did you mean "{near[0]}"?' if near else f"the keys are {', '.join(schema)}"
                 self.add(place, f'"{key}" is not a key here ({remedy})')
@@ -57,16 +59,25 @@ class Problems:
         return len(self.lines) == before
 
 
-def read_folder(folder: Path, problems: Problems) -> dict[str, dict[str, Any]]:
-    """Every TOML file of a folder by its place (`providers/deepseek.toml`), in the order of their names.
+class Folder(NamedTuple):
+    """The files of a folder by place (`providers/deepseek.toml`), in the order of their names.
+
+    `checked`: their tables were checked when they were compiled, and hold no problem.
+    """
+
+    files: dict[str, dict[str, Any]]
+    checked: bool
+
+
+def read_folder(folder: Path, problems: Problems) -> Folder:
+    """Every TOML file of a folder.
 
     An installed wheel holds one compiled file for the folder instead: a process needs all of them at its first call.
     """
-    compiled = CATALOG / "_compiled" / f"{folder.name}.json"
     paths = sorted(folder.glob("*.toml"))
-    if not paths and compiled.is_file():
-        found: dict[str, dict[str, Any]] = json.loads(compiled.read_bytes())
-        return found
+    if not paths:
+        with contextlib.suppress(FileNotFoundError):
+            return Folder(json.loads((CATALOG / "_compiled" / f"{folder.name}.json").read_bytes()), True)
     import tomllib
 
     files: dict[str, dict[str, Any]] = {}
@@ -84,4 +95,4 @@ def read_folder(folder: Path, problems: Problems) -> dict[str, dict[str, Any]]:
             problems.add(place, f"cannot be read: {error.strerror}")
     if not files and not problems.lines:
         problems.add(f"{folder.name}/", f"no *.toml file in {folder}: the installation is incomplete; install it again")
-    return files
+    return Folder(files, False)

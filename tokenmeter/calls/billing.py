@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
 import threading
@@ -189,7 +188,8 @@ class Billing:
 
 
 def _unpriced(record: Record, reason: str) -> Cost:
-    from tokenmeter.cost import Cost, Offer
+    from tokenmeter.cost import Cost
+    from tokenmeter.offers import Offer
 
     offer = Offer(provider=record.provider or "", model=record.response_model or record.request_model)
     return Cost(offer, "unpriced", None, (), record.ended_at, reason=reason)
@@ -213,7 +213,8 @@ def _difference(cost: Cost, vendor: Money) -> str | None:
 
 def _of_vendor(cost: Cost, vendor: Money, flags: tuple[str, ...]) -> Cost:
     """The vendor's cost in place of the book's: a sum without charges."""
-    from tokenmeter.cost import Cost, Offer
+    from tokenmeter.cost import Cost
+    from tokenmeter.offers import Offer
 
     offer = Offer(provider=cost.provider, model=cost.model, list=vendor.currency, book=cost.book)
     status: Status = "priced" if vendor.amount else "free"
@@ -246,5 +247,7 @@ def _known_providers(cost_from: Mapping[str, str], routing: Routing) -> dict[str
 
 
 def _near(name: str, known: Iterable[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -10,7 +10,6 @@ unless `observe`, `observe_text` or `observe_usage` was called: then this one ca
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from tokenmeter.calls.context import HAND, TAGS, leave
 from tokenmeter.calls.hints import observed_late
 from tokenmeter.calls.scope import SCOPE
 from tokenmeter.errors import ConfigurationError, UsageError
-from tokenmeter.record import End
+from tokenmeter.record import End, end_of
 from tokenmeter.usage import Usage
 from tokenmeter.wire.formats import load_apis
 
@@ -226,18 +225,8 @@ def check_api(api: object, function: str) -> None:
     check_text(api, "api", "openai.chat")
     if isinstance(api, str) and api not in load_apis().by_id:
         known = sorted(load_apis().by_id)
+        import difflib
+
         near = difflib.get_close_matches(api, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(known)}"
         raise ConfigurationError(f"{function}(api={api!r}): there is no such wire format; {hint}")
-
-
-def end_of(error: BaseException | None) -> End:
-    """The end of a call whose block or method was left with this exception."""
-    if error is None:
-        return End.COMPLETE
-    if isinstance(error, GeneratorExit):
-        return End.CLOSED_EARLY
-    kind = type(error)
-    if isinstance(error, KeyboardInterrupt | SystemExit) or kind.__name__ in ("CancelledError", "Cancelled"):
-        return End.CANCELLED
-    return End.ERROR

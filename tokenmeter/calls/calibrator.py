@@ -26,7 +26,8 @@ from tokenmeter.calls.context import HANDING_ON
 from tokenmeter.calls.sampler import Sampler
 from tokenmeter.components import FIELDS
 from tokenmeter.record import End
-from tokenmeter.usage import Source, TokenCount, Usage
+from tokenmeter.token_count import TokenCount
+from tokenmeter.usage import Source, Usage
 from tokenmeter.wire.request_body import json_copy, request_body
 
 if TYPE_CHECKING:

@@ -1,6 +1,4 @@
-"""What is current in this context: the tags, the hand-made call, and the SDK call whose request is being sent.
-
-The scope that is current is `calls.scope.SCOPE`.
+"""What is current in this context: the scope, the tags, the hand-made call, and the SDK call that is being sent.
 
 A variable is put back only where ours is still the current value, by setting the previous one: a generator or task
 may leave a block in another context than it entered it, where resetting by token would raise and restoring blindly
@@ -21,15 +19,17 @@ from tokenmeter._support.empty import EMPTY
 from tokenmeter.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.opencall import OpenCall
+    from tokenmeter.calls.opencall import OpenCall, ScopeNode
     from tokenmeter.calls.protocols import CurrentCall
 
-__all__ = ["CALL", "HAND", "HANDING_ON", "OPEN_SCOPES", "TAGS", "carry", "clean_tags", "handing_on", "leave"]
+__all__ = ["CALL", "HAND", "HANDING_ON", "OPEN_SCOPES", "SCOPE", "TAGS", "carry", "clean_tags", "handing_on", "leave"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+SCOPE: Final[ContextVar[ScopeNode | None]] = ContextVar("tokenmeter.scope", default=None)
+"""A `calls.scope.Scope`."""
 TAGS: Final[ContextVar[Mapping[str, str]]] = ContextVar("tokenmeter.tags", default=EMPTY)
 HAND: Final[ContextVar[OpenCall | None]] = ContextVar("tokenmeter.hand_made_call", default=None)
 CALL: Final[ContextVar[CurrentCall | None]] = ContextVar("tokenmeter.call", default=None)

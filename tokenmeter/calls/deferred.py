@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
-from tokenmeter.calls.later_answers import keep
 from tokenmeter.record import End
 
 if TYPE_CHECKING:
@@ -114,8 +113,11 @@ class DeferredCalls:
             if known is None or known[1] is End.DROPPED:
                 ends[id(call)] = (call, end, at if known is None else known[2])
         for call, end, at in ends.values():
-            if call.route.later and keep(call, end):
-                continue
+            if call.route.later:
+                from tokenmeter.calls.later_answers import keep
+
+                if keep(call, end):
+                    continue
             if call.claim():
                 call.ended_mono = at
                 call.lifecycle.finish(call, end, long=True)

@@ -10,16 +10,14 @@ that is never seen leaves its call unknown: it settles as dropped at the end of 
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.opencall import OpenCall, Route
 from tokenmeter.calls.response import BodyReading, ObjectReading
 from tokenmeter.calls.stream_response import StreamReading
+from tokenmeter.calls.waiting_calls import WAITING
 from tokenmeter.record import End
 from tokenmeter.wire.later import LaterForm, later_forms
 from tokenmeter.wire.request_body import request_body
@@ -27,44 +25,9 @@ from tokenmeter.wire.request_body import request_body
 if TYPE_CHECKING:
     from tokenmeter.record import Record
 
-__all__ = ["any_wait", "forget_announcement", "keep", "poll_of"]
+__all__ = ["forget_announcement", "keep", "poll_of"]
 
-_MOST: Final = 1000
 _INTERRUPTED: Final = (End.CLOSED_EARLY, End.DROPPED, End.CANCELLED, End.ERROR, End.COMPLETE)
-
-
-class _Waiting:
-    """The calls of this process that wait, by the name of the form and the id."""
-
-    def __init__(self) -> None:
-        self.forked()
-        on_fork(self)
-
-    def forked(self) -> None:
-        """In a child process: what the parent began is the parent's."""
-        self.calls: OrderedDict[tuple[str, str], OpenCall] = OrderedDict()
-        self._lock = threading.RLock()
-
-    def put(self, form: LaterForm, found: str, call: OpenCall) -> OpenCall | None:
-        """Let a call wait; the oldest one, where too many do."""
-        with self._lock:
-            before = self.calls.pop((form.name, found), None)
-            self.calls[form.name, found] = call
-            if before is not None:
-                return before
-            return self.calls.popitem(last=False)[1] if len(self.calls) > _MOST else None
-
-    def take(self, form: LaterForm, found: str) -> OpenCall | None:
-        with self._lock:
-            return self.calls.pop((form.name, found), None)
-
-
-_waiting: Final = _Waiting()
-
-
-def any_wait() -> bool:
-    """Whether any call waits: asked for every request, before its address is looked at."""
-    return bool(_waiting.calls)
 
 
 def forget_announcement(call: OpenCall) -> None:
@@ -95,7 +58,7 @@ def keep(call: OpenCall, end: End, catch_up: Callable[[], None] | None = None) -
         call.awaits = True
         call.reading = None  # what has come so far is no answer
         call.lifecycle.body_opened(call)  # as a stream, it is settled at the end of the program
-        oldest = _waiting.put(*found, call)
+        oldest = WAITING.put(*found, call)
         if oldest is not None and oldest is not call:
             _settle(oldest, End.DROPPED)
         return True
@@ -151,8 +114,8 @@ def poll_of(method: str, target: str, request: object) -> OpenCall | None:
 
     for form in later_forms():
         found = form.polled_id(method, target, body)
-        if found is not None and (form.name, found) in _waiting.calls:
-            call = _waiting.calls[form.name, found]
+        if found is not None and (form.name, found) in WAITING.calls:
+            call = WAITING.calls[form.name, found]
             return OpenCall(_Poll(form, found, call), _read_as(call.route), call.request_model, False)
     return None
 
@@ -229,7 +192,7 @@ class _Poll:
         self._finish(End.COMPLETE if over else End.ERROR, answered)
 
     def _finish(self, end: End, answered: Callable[[OpenCall], None]) -> None:
-        waiting = _waiting.take(self._form, self._id)
+        waiting = WAITING.take(self._form, self._id)
         if waiting is not None:
             answered(waiting)
             _settle(waiting, end)

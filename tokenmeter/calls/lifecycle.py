@@ -31,12 +31,10 @@ from tokenmeter._support.worker import worker
 from tokenmeter.calls.context import HANDING_ON, OPEN_SCOPES, handing_on
 from tokenmeter.calls.deferred import DeferredCalls
 from tokenmeter.calls.hints import outside_scopes, sink_calls_itself
-from tokenmeter.calls.later_answers import forget_announcement, keep
 from tokenmeter.calls.opencall import Calibrates, OpenCall, Route, ScopeNode, Spans
 from tokenmeter.calls.response import BodyReading
 from tokenmeter.calls.settle import LongCount, make_record
 from tokenmeter.calls.sink_threads import code_of_sinks, runs_for_a_sink
-from tokenmeter.calls.stream_response import StreamReading
 from tokenmeter.calls.usual_call import UsualCalls
 from tokenmeter.record import End, Record, Sink
 from tokenmeter.wire.request_body import json_copy
@@ -199,6 +197,8 @@ class Lifecycle:
 
     def body_grew(self, call: OpenCall) -> None:
         """Pack what has come of a long body; a stream too long for that is read, in the background."""
+        from tokenmeter.calls.stream_response import StreamReading
+
         reading = call.reading
         if isinstance(reading, StreamReading):
             if reading.pack():
@@ -220,10 +220,13 @@ class Lifecycle:
 
         A call whose answer is still to come stays open.
         """
-        if call.route.later and keep(call, end, self.drain):
-            return
-        if call.by_hand:
-            forget_announcement(call)
+        if call.route.later or call.by_hand:
+            from tokenmeter.calls.later_answers import forget_announcement, keep
+
+            if call.route.later and keep(call, end, self.drain):
+                return
+            if call.by_hand:
+                forget_announcement(call)
         if not call.claim():
             return
         if call.span_due:

@@ -14,12 +14,13 @@ from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.ids import new_id
 from tokenmeter.record import NOT_REPORTED, Attempt, End, Record
-from tokenmeter.usage import TokenCount, Usage
 from tokenmeter.wire.request_body import request_body
 from tokenmeter.wire.request_params import request_params
 
 if TYPE_CHECKING:
     from tokenmeter.calls.response import BodyReading, Reading
+    from tokenmeter.token_count import TokenCount
+    from tokenmeter.usage import Usage
     from tokenmeter.wire.later import LaterForm
 
 __all__ = [

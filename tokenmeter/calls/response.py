@@ -20,8 +20,8 @@ from tokenmeter.wire.parsed_answer import ParsedAnswers, parsed_answers
 from tokenmeter.wire.request_body import exceeds
 
 if TYPE_CHECKING:
+    from tokenmeter.token_count import TokenCount
     from tokenmeter.tokens import OutputCounter
-    from tokenmeter.usage import TokenCount
     from tokenmeter.wire.usage_reader import Facts
 
 __all__ = ["FOLD_BYTES", "BodyReading", "ObjectReading", "Reading", "TextReading", "as_plain", "counter_for"]

@@ -13,15 +13,14 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Mapping
-from contextvars import ContextVar
 from decimal import Decimal
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from tokenmeter._support.guard import guard
 from tokenmeter._support.ids import new_id
 from tokenmeter._support.worker import worker
-from tokenmeter.calls import marks
+from tokenmeter.calls import context, marks
 from tokenmeter.calls.block import Block
 from tokenmeter.calls.context import OPEN_SCOPES, TAGS, clean_tags, leave
 from tokenmeter.calls.hints import empty_scope
@@ -31,6 +30,7 @@ from tokenmeter.usage import TOKEN_FIELDS, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import ContextVar
 
     from tokenmeter.budgets.budget import Budget
     from tokenmeter.calls.lifecycle import Lifecycle
@@ -235,7 +235,7 @@ class Scope:
         return f"<table><caption>{escape(' / '.join(self.path))}</caption>{rows}</table>"
 
 
-SCOPE: Final[ContextVar[Scope | None]] = ContextVar("tokenmeter.scope", default=None)
+SCOPE: Final = cast("ContextVar[Scope | None]", context.SCOPE)
 """The scope that is open here."""
 
 

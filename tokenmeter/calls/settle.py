@@ -18,7 +18,7 @@ from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.guard import guard
 from tokenmeter.components import PIECES
 from tokenmeter.record import NOT_REPORTED, Attempt, End, Record
-from tokenmeter.usage import Source, TokenCount, Usage
+from tokenmeter.usage import Source, Usage
 from tokenmeter.wire.formats import load_apis
 from tokenmeter.wire.request_body import exceeds, request_body, request_headers
 from tokenmeter.wire.request_params import documented_params, request_line, request_pieces
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tokenmeter.calls.opencall import Calibrates, OpenCall
     from tokenmeter.calls.response import Reading
     from tokenmeter.cost import Cost
+    from tokenmeter.token_count import TokenCount
     from tokenmeter.wire.extracted import Extracted
 
 __all__ = ["LongCount", "make_record"]

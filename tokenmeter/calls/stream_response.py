@@ -22,7 +22,7 @@ from tokenmeter.wire.stream_ends import tells
 from tokenmeter.wire.stream_reader import StreamReader
 
 if TYPE_CHECKING:
-    from tokenmeter.usage import TokenCount
+    from tokenmeter.token_count import TokenCount
     from tokenmeter.wire.telling_words import TellingWords
     from tokenmeter.wire.usage_reader import UsageReader
 

@@ -18,8 +18,8 @@ from tokenmeter.wire.request_body import model_of
 if TYPE_CHECKING:
     import argparse
 
+    from tokenmeter.token_count import TokenCount
     from tokenmeter.tokens.requests import Explained
-    from tokenmeter.usage import TokenCount
 
 _EPILOG: Final = """\
 a line of --jsonl: {"id", "provider"?, "model", "at"?, "text"}

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from tokenmeter.estimates import Estimate
     from tokenmeter.money import Money
     from tokenmeter.prices.book import Book
-    from tokenmeter.usage import TokenCount, Usage
+    from tokenmeter.token_count import TokenCount
+    from tokenmeter.usage import Usage
 
 _EPILOG: Final = """\
 a model is NAME, sold by --provider or else by every provider whose price list has it, or PROVIDER/NAME.

@@ -20,8 +20,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import absorbed, guard
@@ -30,7 +29,6 @@ from tokenmeter.calls.context import CALL
 from tokenmeter.calls.marks import instrumented
 from tokenmeter.calls.response import BodyReading, ObjectReading
 from tokenmeter.clients.support import hide_usage, hooks
-from tokenmeter.clients.support.batches import download_of
 from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.support.stream_errors import watching
 from tokenmeter.clients.table import SDKS, Stainless
@@ -52,8 +50,7 @@ _URL_MOST: Final = 1024
 _RAW_HEADER: Final = "X-Stainless-Raw-Response"
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
+class _Loaded(NamedTuple):
     """An SDK in this process: its row, and the classes of its streams."""
 
     package: str
@@ -108,7 +105,7 @@ def _hook_classes(loaded: _Loaded) -> None:
         # Another instrumentation may have wrapped the inherited method in a class below before ours was in place, or
         # put the bare one there when it was taken out: that one goes past our hook.
         bare = inspect.unwrap(vars(owner)["request"])
-        outside = functools.partial(wrapped, loaded=replace(loaded, sdk=replace(loaded.sdk, own_spans=True)))
+        outside = functools.partial(wrapped, loaded=loaded._replace(sdk=loaded.sdk._replace(own_spans=True)))
         for below in _below(owner):
             method = vars(below).get("request")
             if method is not None and inspect.unwrap(method) is bare:
@@ -226,6 +223,8 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     if method != "post" and (method := method.lower()) != "post":
         # The HTTP client of a marked client is not marked itself: this is where its downloads are known.
         if method == "get" and found is not None:
+            from tokenmeter.clients.support.batches import download_of
+
             return download_of(meter, found, address.host, address.port, url), options, False
         return None, options, False
     open_call = CALL.get()

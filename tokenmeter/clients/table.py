@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from tokenmeter._support.value import Value
 
 __all__ = ["LM15_HOMES", "READERS", "SDKS", "UNSEEN", "Method", "Stainless", "SupportedSdk", "WireOnly"]
 
 
-@dataclass(frozen=True, slots=True)
-class Stainless:
+class Stainless(Value):
     """How an SDK that Stainless generated differs from the others (`stainless.py`)."""
 
     body: str = "json_data"
@@ -26,8 +26,7 @@ class Stainless:
     """Newer versions may start a span inside `request`: the owner of the call's span is decided below it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(Value):
     """A method that every call of its kind passes once."""
 
     module: str
@@ -36,8 +35,7 @@ class Method:
     is_async: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class WireOnly:
+class WireOnly(Value):
     """An SDK that is metered by its HTTP requests (`by_wire.py`). Paths are attributes with dots from the client
     object; "" is the object itself.
     """
@@ -52,8 +50,7 @@ class WireOnly:
     stream has the HTTP response in its attribute `response`."""
 
 
-@dataclass(frozen=True, slots=True)
-class SupportedSdk:
+class SupportedSdk(Value):
     """One SDK or HTTP library."""
 
     adapter: str

@@ -22,8 +22,9 @@ from tokenmeter.record import VENDOR_GAP, End, Record
 from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
 if TYPE_CHECKING:
-    from tokenmeter.cost import Cost, Offer
+    from tokenmeter.cost import Cost
     from tokenmeter.exchange import Converted
+    from tokenmeter.offers import Offer
 
 __all__ = [
     "Attributes",

@@ -14,7 +14,7 @@ from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
 from tokenmeter.otel import semconv
 from tokenmeter.otel.attributes import TEXT_MOST, Attributes, text
-from tokenmeter.otel.external.span_data import attributes_of
+from tokenmeter.otel.external.model_calls import attributes_of
 from tokenmeter.otel.late_span import Identity, SpanHandover, StandIn
 from tokenmeter.otel.scope_span import Attachable, set_all
 from tokenmeter.record import End, Record

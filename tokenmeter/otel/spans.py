@@ -36,17 +36,17 @@ from tokenmeter.otel.attributes import (
     text,
 )
 from tokenmeter.otel.call_span import SUPPRESSED, Began, CallSpan, EnrichingSpan, LateSpan, LiveSpan, add_tags
-from tokenmeter.otel.dialects import chosen, in_dollars, speak, steps, usage_names
-from tokenmeter.otel.external.span_data import attributes_of, inference_span
+from tokenmeter.otel.external.model_calls import attributes_of, inference_span
 from tokenmeter.otel.late_span import SpanHandover
 from tokenmeter.otel.providers import tracer_provider
 from tokenmeter.otel.scope_span import OpenScopeSpan, ScopeSums
 from tokenmeter.record import End, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from tokenmeter.exchange import Converted, ExchangeRates
+    from tokenmeter.otel.dialects import BackendDialect
 
 __all__ = ["MODES", "CallSpan", "CallSpans", "OpenScopeSpan", "ScopeSums"]
 
@@ -111,9 +111,14 @@ class CallSpans:
         self._tracer: Tracer | None = None
         self._handover: SpanHandover | None = None
         self._starts: dict[tuple[Any, ...], tuple[str, Attributes]] = {}
-        self.dialects = chosen(dialects)
-        self.names = usage_names(self.dialects)
-        self._steps = {foreign: steps(self.dialects, foreign=foreign) for foreign in (False, True)}
+        self.dialects: Sequence[BackendDialect] = ()
+        self.names: Mapping[str, str] = semconv.USAGE
+        if dialects is None or (dialects := tuple(dialects)):
+            from tokenmeter.otel.dialects import chosen, steps, usage_names
+
+            self.dialects = chosen(dialects)
+            self.names = usage_names(self.dialects)
+            self._steps = {foreign: steps(self.dialects, foreign=foreign) for foreign in (False, True)}
         self.export_estimates = export_estimates
         self._exchange = exchange
 
@@ -200,11 +205,15 @@ class CallSpans:
         with guard("describing a cost"):
             cost_attributes(attributes, record.cost)
             if self._exchange is not None:
+                from tokenmeter.otel.dialects import in_dollars
+
                 converted = in_dollars(record, self._exchange)
                 if converted is not None:
                     converted_attributes(attributes, converted)
         if self.dialects:
             with guard("speaking a dialect"):
+                from tokenmeter.otel.dialects import speak
+
                 speak(
                     attributes,
                     self._steps[foreign],

@@ -21,7 +21,8 @@ from tokenmeter.record import VENDOR_GAP, End, Record
 from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
 if TYPE_CHECKING:
-    from tokenmeter.cost import Cost, Offer
+    from tokenmeter.cost import Cost
+    from tokenmeter.offers import Offer
 
 __all__ = ["EXTRA", "STANDARD_TABLES", "Tables", "UsualSums", "add", "exact_sum", "merge", "tally", "usage_parts"]
 

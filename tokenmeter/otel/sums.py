@@ -29,7 +29,7 @@ from tokenmeter.record import Record
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from tokenmeter.cost import Offer
+    from tokenmeter.offers import Offer
 
 __all__ = ["PRICE_FROM", "Accumulator", "Folded", "Row"]
 

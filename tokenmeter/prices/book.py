@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.data_files import CATALOG, data_names, mentions, read_data, read_toml, to_json
 from tokenmeter._support.fork import on_fork
-from tokenmeter.cost import Cost, Offer
+from tokenmeter.cost import Cost
 from tokenmeter.errors import CatalogError, ConfigurationError
+from tokenmeter.offers import Offer
 from tokenmeter.prices.edition import Edition, edition_of, newest_root
 from tokenmeter.prices.price_file import PriceFile
 from tokenmeter.prices.provider_prices import ProviderPrices, read_moment
 from tokenmeter.prices.quote import Quote
+from tokenmeter.prices.rate_lines import divided
 from tokenmeter.usage import Usage
 
 if TYPE_CHECKING:
@@ -195,7 +197,7 @@ class Book:
         problems: list[str] = []
         for provider in self.providers:
             below: PriceFile | None = None
-            for data in self._tables(provider):
+            for data in self._tables(provider, whole=True):
                 found = check_data(data, f"prices/{provider}.toml", {} if below is None else below.head)
                 problems.extend(found)
                 if found:  # it may have no head to open it by
@@ -240,10 +242,11 @@ class Book:
             below = PriceFile(data, below)
             yield below
 
-    def _tables(self, provider: str) -> Iterable[Mapping[str, Any]]:
-        """What those files hold."""
+    def _tables(self, provider: str, *, whole: bool = False) -> Iterable[Mapping[str, Any]]:
+        """What those files hold; `whole` with rates that are read already."""
         if self._root is not None and provider in data_names("prices", self._root):
-            yield read_data(f"prices/{provider}", self._root)
+            data = read_data(f"prices/{provider}", self._root, parse=divided)
+            yield {**data, "rate": list(data["rate"])} if whole and "rate" in data else data
         yield from (overlay for overlay in self._overlays if overlay["provider"] == provider)
 
     def _site(self, provider: str, region: object) -> str:

@@ -19,8 +19,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tokenmeter.components import TOTALS, parts_of
-from tokenmeter.cost import Line, Price
 from tokenmeter.money import EXACT
+from tokenmeter.offers import Line, Price
 from tokenmeter.prices.restated import without_restated
 from tokenmeter.usage import Usage
 

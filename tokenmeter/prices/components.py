@@ -9,9 +9,10 @@ from __future__ import annotations
 import fnmatch
 import functools
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tokenmeter._support.data_files import read_data
+from tokenmeter._support.value import Value
 from tokenmeter.components import COMPONENTS, Component, component_of
 from tokenmeter.errors import ConfigurationError
 
@@ -24,7 +25,7 @@ YES_NO: Final[Mapping[object, bool]] = {
 }  # fmt: skip
 
 
-class Condition(NamedTuple):
+class Condition(Value):
     """A fact about a call that a price may depend on, taken from `params` under its name."""
 
     name: str

@@ -13,6 +13,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from tokenmeter._support.value import Value
 from tokenmeter.money import EXACT, exact_decimal
 from tokenmeter.prices.components import PriceSchema
 from tokenmeter.prices.time_windows import as_date
@@ -66,7 +67,7 @@ def _after(edge: Edge) -> Edge:
     return edge + 1 if isinstance(edge, int) else edge.next_plus(EXACT)
 
 
-class Case(NamedTuple):
+class Case(Value):
     """Prices that differ while all its conditions hold."""
 
     ranges: tuple[Range, ...] = ()
@@ -136,7 +137,7 @@ def read_case(entry: Mapping[str, Any], schema: PriceSchema) -> Case:
     )
 
 
-class Prices(NamedTuple):
+class Prices(Value):
     """The price side of a rate: base prices, cases, and how quantities are billed.
 
     `seen_by` has the last day of the components, and a case's `seen` its own, that were last seen before the rate.

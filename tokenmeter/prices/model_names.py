@@ -12,8 +12,9 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from tokenmeter._support.value import Value
 from tokenmeter.prices.price_file import EVER, PriceFile, Validity, instant_of
 
 __all__ = ["ModelMatch", "ModelNames", "pattern_of"]
@@ -22,7 +23,7 @@ _DEPTH: Final = 5
 _HINTS: Final = 300  # finding near names is slow: after so many unknown ones a book stops offering them
 
 
-class ModelMatch(NamedTuple):
+class ModelMatch(Value):
     """A model of the book, with what the spelling said about the call and how it was found."""
 
     model: str

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any, Final
 
+from tokenmeter._support.lazy import LazyMapping
 from tokenmeter.cost import STALE
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import Prices, number, prices_of, read_case
+from tokenmeter.prices.rate_lines import by_model
 from tokenmeter.prices.time_windows import Window, as_date, zone_of
 
 __all__ = ["OWN", "PriceFile", "Rate", "Timeline", "Validity", "instant_of"]
@@ -249,11 +251,19 @@ class PriceFile:
         self.own = bool(data.get(OWN, False))
         self.discounts: list[Mapping[str, Any]] = data.get("discount", [])
         self.plans = {plan["id"]: plan for plan in data.get("plan", [])}
-        self.entries: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
-        for entry in data.get("rate", []):
-            self.entries.setdefault(entry["model"], {}).setdefault(self.list_of(entry), []).append(entry)
+        models = by_model(data.get("rate", ()))
+        self.entries: Mapping[str, Mapping[str, list[Mapping[str, Any]]]] = LazyMapping(
+            models, lambda model: self._by_list(models[model])
+        )
+        """The entries of each model, by list."""
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._windows: dict[str, Window] = {}
+
+    def _by_list(self, entries: Iterable[Mapping[str, Any]]) -> Mapping[str, list[Mapping[str, Any]]]:
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for entry in entries:
+            found.setdefault(self.list_of(entry), []).append(entry)
+        return found
 
     def list_of(self, entry: Mapping[str, Any]) -> str:
         """The list (currency) an entry belongs to."""

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 
-from tokenmeter.cost import Offer
+from tokenmeter.offers import Offer
 from tokenmeter.prices.components import load_schema
 from tokenmeter.prices.conditions import number
 from tokenmeter.prices.model_names import ModelMatch, ModelNames, pattern_of

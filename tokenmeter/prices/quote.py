@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from datetime import date, datetime
 
-from tokenmeter.cost import STALE, Cost, Line, Offer
+from tokenmeter.cost import STALE, Cost
+from tokenmeter.offers import Line, Offer
 from tokenmeter.prices.charges import Table
 from tokenmeter.prices.price_file import Validity
 from tokenmeter.prices.resolved_rate import ResolvedRate

@@ -18,8 +18,8 @@ from decimal import Decimal
 from itertools import combinations
 from typing import Any, Final, NamedTuple
 
-from tokenmeter.cost import Price
 from tokenmeter.money import EXACT, plain
+from tokenmeter.offers import Price
 from tokenmeter.prices.charges import Table
 from tokenmeter.prices.components import YES_NO, PriceSchema
 from tokenmeter.prices.conditions import Case, Edge, Prices, Range

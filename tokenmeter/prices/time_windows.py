@@ -10,9 +10,10 @@ import functools
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta, tzinfo
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tokenmeter._support.data_files import read_data
+from tokenmeter._support.value import Value
 
 __all__ = [
     "DAYS",
@@ -54,7 +55,7 @@ def as_date(value: date | str) -> date:
     return value.date() if isinstance(value, datetime) else value
 
 
-class Calendar(NamedTuple):
+class Calendar(Value):
     """Public holidays and make-up working days, known from `first` to `last`."""
 
     name: str

@@ -23,40 +23,29 @@ of the host program, so a host we do not know costs one dict probe and a known o
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
+from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.toml_problems import CATALOG, Problems, read_folder
+from tokenmeter._support.value import Value
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.wire.formats import API_KEYS, Apis, check_components, load_apis
+from tokenmeter.wire.formats import Apis, load_apis
 
 __all__ = ["Provider", "ProviderEndpoint", "Providers", "load_providers", "read_providers"]
 
-_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
-_HOST: Final = re.compile(r"[^\s/:@?#\[\]]+(:[0-9]{1,5})?")
-_HOST_V6: Final = re.compile(r"\[(?P<address>[0-9a-f:.]*:[0-9a-f:.]*)\](?P<port>:[0-9]{1,5})?")
-_SCHEMA: Final[dict[str, type]] = {
-    "id": str, "name": str, "aliases": list, "otel_name": str, "timezone": str, "clock": str, "stream_usage": str,
-    "stream_usage_since": str, "null_usage_if_asked": bool,
-    "apis": list, "prices": str, "sites": dict, "paths": dict, "models": dict, "endpoint": list, "usage": dict,
-}  # fmt: skip
-_ENDPOINT: Final[dict[str, type]] = {
-    "host": str, "region": str, "currency": str, "stream_usage": str, "paths": dict, "action": str, "note": str,
-}  # fmt: skip
-_STREAM_USAGE: Final = ("ask", "always", "refuse", "unknown")
-_VERSION: Final = re.compile(r"[?&]api-version=(\d{4}-\d\d-\d\d)")
+_HOST: Final = r"[^\s/:@?#\[\]]+(:[0-9]{1,5})?"
+_HOST_V6: Final = r"\[(?P<address>[0-9a-f:.]*:[0-9a-f:.]*)\](?P<port>:[0-9]{1,5})?"
+_OF_HOST: Final = ("region", "currency", "stream_usage", "paths", "action")
+_VERSION: Final = r"[?&]api-version=(\d{4}-\d\d-\d\d)"
 _KNOWN_MOST: Final = 4096
 """Hosts, and paths of one host, that are remembered; beyond it the memory starts anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderEndpoint:
+class ProviderEndpoint(Value):
     """What a request to a host and path is. `api` is None where the path is not a call to a model."""
 
     provider_id: str
@@ -68,8 +57,7 @@ class ProviderEndpoint:
     """The header whose value stands for the path."""
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Value):
     """One line of the host map."""
 
     pattern: str
@@ -77,12 +65,11 @@ class Host:
     region: str | None = None
     currency: str | None = None
     stream_usage: str | None = None
-    paths: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, str] = EMPTY
     action: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(Value):
     """One billing site. `at` is the instant of a call its prices are read at: "end" or "start"."""
 
     id: str
@@ -96,11 +83,11 @@ class Provider:
     at: str = "end"
     apis: tuple[str, ...] = ()
     prices: str | None = None
-    sites: Mapping[str, str] = field(default_factory=dict)
-    paths: Mapping[str, str] = field(default_factory=dict)
-    models: Mapping[str, str] = field(default_factory=dict)
+    sites: Mapping[str, str] = EMPTY
+    paths: Mapping[str, str] = EMPTY
+    models: Mapping[str, str] = EMPTY
     endpoints: tuple[Host, ...] = ()
-    usage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    usage: Mapping[str, Mapping[str, Any]] = EMPTY
 
     def stream_usage_of(self, path: str) -> str:
         """`stream_usage` for requests to a path; an api-version in its query may be too old to be asked."""
@@ -130,7 +117,7 @@ class _Known:
 class Providers:
     """Every provider, by id, alias and host. Immutable but for its memory of hosts."""
 
-    def __init__(self, providers: Iterable[Provider], apis: Apis, extra: Mapping[str, str] = _EMPTY) -> None:
+    def __init__(self, providers: Iterable[Provider], apis: Apis, extra: Mapping[str, str] = EMPTY) -> None:
         self.by_id: Mapping[str, Provider] = {provider.id: provider for provider in providers}
         self._apis = apis
         self._extra = dict(extra)
@@ -146,13 +133,15 @@ class Providers:
         hosts += [Host(pattern, self._named(pattern, name)) for pattern, name in extra.items()]
         self._exact = {host.pattern: host for host in hosts if "*" not in host.pattern and "{" not in host.pattern}
         patterns = [host for host in hosts if host.pattern not in self._exact]
-        patterns.sort(key=lambda host: -len(re.sub(r"\{\w+\}|\*", "", host.pattern)))
-        self._patterns = [(_compile(host.pattern), host) for host in patterns]
+        patterns.sort(key=lambda host: -sum(map(len, _parts(host.pattern)[::2])))
+        self._patterns = [(_parts(host.pattern)[-1], host) for host in patterns]
         self._seen: dict[str, _Known | None] = {}
 
     def _named(self, host: str, name: str) -> str:
         provider = self.get(name)
         if provider is None:
+            import difflib
+
             near = difflib.get_close_matches(name, self._names, n=1, cutoff=0.75)
             hint = f"did you mean {near[0]!r}?" if near else "give an id such as 'deepseek' or 'openai'."
             own = f'A server of your own has a price too: configure(rates={{"{name}/*": "free"}}, ...)'
@@ -216,8 +205,8 @@ class Providers:
             exact = self._exact.get(candidate)
             if exact is not None:
                 return _Known(exact, self.by_id[exact.provider_id], exact.region)
-        for pattern, line in self._patterns:
-            if match := pattern.fullmatch(bare):
+        for tail, line in self._patterns:
+            if bare.endswith(tail) and (match := _host(line.pattern).fullmatch(bare)):
                 region = line.region or match.groupdict().get("region")
                 return _Known(line, self.by_id[line.provider_id], region)
         return None
@@ -241,7 +230,7 @@ class Providers:
 
 def _too_old(path: str, since: str | None) -> str | None:
     """ "refuse" where the api-version in the query is from before `since`."""
-    match = _VERSION.search(path) if since is not None else None
+    match = re.search(_VERSION, path) if since is not None else None
     return "refuse" if match and since is not None and match[1] < since else None
 
 
@@ -250,51 +239,26 @@ def _model_path(pattern: str) -> re.Pattern[str]:
     return re.compile("([^/]+)".join(re.escape(part) for part in pattern.split("*")) + r"\Z")
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
-    parts = re.split(r"(\{\w+\}|\*)", pattern)
+def _parts(pattern: str) -> list[str]:
+    """What is literal in the pattern of a host, and between its parts `*` or `{region}`."""
+    return re.split(r"(\{\w+\}|\*)", pattern)
+
+
+@functools.cache
+def _host(pattern: str) -> re.Pattern[str]:
     text = "".join(
         r"[a-z0-9.-]+" if part == "*" else rf"(?P<{part[1:-1]}>[a-z0-9-]+)" if part.startswith("{") else re.escape(part)
-        for part in parts
+        for part in _parts(pattern)
     )
     return re.compile(text)
 
 
-def _hosts(place: str, entry: dict[str, Any], problems: Problems) -> tuple[Host, ...]:
-    hosts: list[Host] = []
-    for position, line in enumerate(entry.get("endpoint", ()), start=1):
-        where = f"{place}: endpoint {position}"
-        if not problems.check(where, line, _ENDPOINT, need=("host",)):
-            continue
-        if line.get("stream_usage", "ask") not in _STREAM_USAGE:
-            problems.add(where, f'"stream_usage" is one of {", ".join(_STREAM_USAGE)}')
-        pattern = line["host"]
-        if pattern != pattern.lower() or "/" in pattern:
-            problems.add(where, f'"host" {pattern!r} is a lower-case host without scheme and path')
-        keys = {key: line[key] for key in ("region", "currency", "stream_usage", "paths", "action") if key in line}
-        hosts.append(Host(pattern, str(entry.get("id")), **keys))
-    return tuple(hosts)
-
-
-def _provider(place: str, entry: dict[str, Any], apis: Apis, problems: Problems) -> Provider | None:
-    if not problems.check(place, entry, _SCHEMA, need=("id", "timezone", "stream_usage")):
-        return None
-    if entry["stream_usage"] not in _STREAM_USAGE:
-        problems.add(place, f'"stream_usage" is one of {", ".join(_STREAM_USAGE)}')
-    if entry.get("clock", "end") not in ("end", "start"):
-        problems.add(place, '"clock" is "end" or "start"')
-    for api in (*entry.get("apis", ()), *entry.get("usage", ()), *entry.get("paths", {}).values()):
-        if api and api != "*" and api not in apis.by_id:
-            problems.add(place, f"there is no api {api!r}")
-    for pattern, model in entry.get("models", {}).items():
-        if not isinstance(model, str) or not model or (model == "*" and pattern.count("*") != 1):
-            problems.add(place, f'models: "{pattern}": {model!r} is not a model, nor "*" for the one `*` of the path')
-    for api, beyond in entry.get("usage", {}).items():
-        if problems.check(f'{place}: usage."{api}"', beyond, API_KEYS):
-            check_components(f'{place}: usage."{api}"', beyond, problems)
+def _provider(entry: Mapping[str, Any]) -> Provider:
+    name = entry["id"]
     return Provider(
-        id=entry["id"],
-        name=entry.get("name", entry["id"]),
-        otel_name=entry.get("otel_name", entry["id"]),
+        id=name,
+        name=entry.get("name", name),
+        otel_name=entry.get("otel_name", name),
         timezone=entry["timezone"],
         aliases=tuple(entry.get("aliases", ())),
         stream_usage=entry["stream_usage"],
@@ -306,7 +270,10 @@ def _provider(place: str, entry: dict[str, Any], apis: Apis, problems: Problems)
         sites=entry.get("sites", {}),
         paths=entry.get("paths", {}),
         models=entry.get("models", {}),
-        endpoints=_hosts(place, entry, problems),
+        endpoints=tuple(
+            Host(line["host"], name, **{key: line[key] for key in _OF_HOST if key in line})
+            for line in entry.get("endpoint", ())
+        ),
         usage=entry.get("usage", {}),
     )
 
@@ -314,9 +281,9 @@ def _provider(place: str, entry: dict[str, Any], apis: Apis, problems: Problems)
 def _user_host(text: str) -> str:
     """A host as requests name it. Raises ConfigurationError for what is none, such as a URL."""
     host = text.strip().lower().rstrip(".")
-    if _HOST.fullmatch(host):
+    if re.fullmatch(_HOST, host):
         return host
-    six = _HOST_V6.fullmatch(host if host.startswith("[") else f"[{host}]")
+    six = re.fullmatch(_HOST_V6, host if host.startswith("[") else f"[{host}]")
     if six is not None:
         import ipaddress
 
@@ -339,10 +306,13 @@ def read_providers(folder: Path) -> Providers:
     problems = Problems()
     providers: dict[str, Provider] = {}
     names: dict[str, str] = {}
-    for place, entry in read_folder(folder, problems).items():
-        provider = _provider(place, entry, apis, problems)
-        if provider is None:
+    read = read_folder(folder, problems)
+    if not read.checked:
+        from tokenmeter.providers.provider_checks import check_provider
+    for place, entry in read.files.items():
+        if not read.checked and not check_provider(place, entry, apis.by_id, problems):
             continue
+        provider = _provider(entry)
         for name in (provider.id, *provider.aliases):
             if name in names:
                 problems.add(place, f"the name {name!r} is taken by {names[name]}")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.arguments import check_text
 from tokenmeter.errors import UsageError
-from tokenmeter.usage import TokenCount
+from tokenmeter.token_count import TokenCount
 
 if TYPE_CHECKING:
     from threading import Thread

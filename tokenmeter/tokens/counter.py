@@ -14,11 +14,11 @@ from functools import lru_cache
 from typing import Final
 
 from tokenmeter.errors import CatalogError
+from tokenmeter.token_count import TokenCount
 from tokenmeter.tokens.engine import BytePairs, CountText, Tokenizer, build_core, load_tokenizer
 from tokenmeter.tokens.families import Family, FamilyMatch, Scale, family_names, load_family, match_model
 from tokenmeter.tokens.long_words import forced_cuts
 from tokenmeter.tokens.ratio import RatioTally, Script, script_of
-from tokenmeter.usage import TokenCount
 
 __all__ = ["Counter", "counter"]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tokenmeter._support.guard import logger
+from tokenmeter.token_count import TokenCount
 from tokenmeter.tokens.families import match_model
 from tokenmeter.tokens.split_points import scalars
-from tokenmeter.usage import TokenCount
 from tokenmeter.wire.request_body import model_of
 
 __all__ = ["ChatTemplate", "count_chat", "has_template", "put_template"]

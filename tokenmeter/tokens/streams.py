@@ -10,10 +10,10 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
+from tokenmeter.token_count import TokenCount
 from tokenmeter.tokens.counter import Counter, counter
 from tokenmeter.tokens.ratio import RatioTally, Script
 from tokenmeter.tokens.split_points import FORCED, last_split_point
-from tokenmeter.usage import TokenCount
 
 __all__ = ["OutputCounter", "TextCounter"]
 

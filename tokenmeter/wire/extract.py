@@ -12,16 +12,18 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
 from tokenmeter.providers.registry import load_providers
 from tokenmeter.usage import Source
-from tokenmeter.wire.batch_lines import BatchLine, unwrap
 from tokenmeter.wire.extracted import EMPTY, Extracted, added_up
 from tokenmeter.wire.formats import load_apis
 from tokenmeter.wire.usage_reader import UsageReader
 from tokenmeter.wire.vendor_errors import refusal
+
+if TYPE_CHECKING:
+    from tokenmeter.wire.batch_lines import BatchLine
 
 __all__ = ["Extracted", "as_dict", "extract", "reader_for"]
 
@@ -44,6 +46,8 @@ def extract(body: object, *, provider: str | None = None, host: str | None = Non
         provider = endpoint.provider_id if endpoint is not None else None
     # An answer has its usage at its top; the one object of a batch that has it too names the endpoint.
     if ("usage" not in body or "endpoint" in body) and not _line_heads().isdisjoint(body):
+        from tokenmeter.wire.batch_lines import unwrap
+
         line = unwrap(body)
         if line is not None:
             return _batch(line, provider, api)

@@ -45,43 +45,33 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
+from tokenmeter._support.empty import EMPTY
+from tokenmeter._support.lazy import LazyMapping
 from tokenmeter._support.toml_problems import CATALOG, Problems, read_folder
-from tokenmeter.usage import TOKEN_FIELDS
+from tokenmeter._support.value import Value
 from tokenmeter.wire.json_paths import collector, getter, written
+from tokenmeter.wire.paths import bare_path, path_ends
 
-__all__ = ["API_KEYS", "Api", "Apis", "Deltas", "check_components", "load_apis", "sign"]
-
-API_KEYS: Final[dict[str, type]] = {
-    "id": str, "extends": str, "operation": str, "paths": list, "envelopes": list, "usage": list, "model": list,
-    "response_id": list, "tier": list, "finish": list, "error": list, "counts": dict, "info": list, "beside": dict,
-    "outside": dict, "by_total": dict, "hidden": str, "fixed": dict, "values": dict, "done": list, "ends": list,
-    "merge": bool, "cumulative_text": bool, "deltas": dict, "whole": dict, "open": bool, "zero_if_absent": list,
-    "guess": bool, "spare": list, "success": list, "known": dict, "elements": dict, "elements_of": dict,
-    "per_answer": dict, "instead": dict, "text": bool, "true_zeros": bool, "begins": list, "turns": list,
-    "choice": list,
-}  # fmt: skip
-_KINDS: Final = ("text", "reasoning", "tool_calls")
-_COMPONENT: Final = re.compile(
-    r"(cache_write_[0-9]+[a-z]+_input_tokens|(audio|image|video)_cache_read_input_tokens|quantities\.[a-z_]+"
-    r"|params\.[a-z_]+|tier(\.[a-z]+)?|model|total|vendor_cost\.[A-Z]{3}( / [0-9]+)?"
-    r"|upstream_cost\.[A-Z]{3}|part\.[a-z0-9_]+)"
-)
+__all__ = ["Api", "Apis", "Deltas", "load_apis", "read_apis", "sign"]
 
 _TABLES_OF_LISTS: Final = ("outside", "by_total", "known", "elements", "per_answer", "instead")
-_FILE: Final = {"api": list, "sign": list, "refusal": list, "success": list, "line": list, "header": list}
+_SHARED: Final = ("sign", "refusal", "success", "line", "header")
+_Compiled = TypeVar("_Compiled")
 
 Sign = tuple[str, bool, tuple[Callable[[Any], bool], ...]]
 """(api, whether others look alike, what a body must hold)."""
+
+Table = Mapping[str, Any]
+"""A table of a TOML file."""
 
 Deltas = Mapping[str, tuple[tuple[str, Callable[[Any], Sequence[Any]]], ...]]
 """Event type (`*` for any) -> (kind, reader of that kind's text)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Api:
+class Api(Value):
     """One wire format. See the module's list of keys."""
 
     id: str
@@ -94,15 +84,15 @@ class Api:
     tier: tuple[str, ...] = ()
     finish: tuple[str, ...] = ()
     error: tuple[str, ...] = ()
-    counts: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, str] = EMPTY
     info: tuple[str, ...] = ()
-    beside: Mapping[str, str] = field(default_factory=dict)
-    outside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    by_total: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    beside: Mapping[str, str] = EMPTY
+    outside: Mapping[str, tuple[str, ...]] = EMPTY
+    by_total: Mapping[str, tuple[str, ...]] = EMPTY
     hidden: str | None = None
-    fixed: Mapping[str, int] = field(default_factory=dict)
+    fixed: Mapping[str, int] = EMPTY
     zero_if_absent: tuple[str, ...] = ()
-    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, str]] = EMPTY
     done: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
     merge: bool = False
@@ -111,11 +101,11 @@ class Api:
     cumulative_text: bool = False
     spare: tuple[str, ...] = ()
     success: tuple[str, ...] = ()
-    known: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    elements: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    elements_of: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
-    per_answer: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    known: Mapping[str, tuple[str, ...]] = EMPTY
+    elements: Mapping[str, tuple[str, ...]] = EMPTY
+    elements_of: Mapping[str, Mapping[str, tuple[str, ...]]] = EMPTY
+    per_answer: Mapping[str, tuple[str, ...]] = EMPTY
+    instead: Mapping[str, tuple[str, ...]] = EMPTY
     text: bool = True
     true_zeros: bool = False
     begins: tuple[str, ...] = ()
@@ -123,8 +113,8 @@ class Api:
     choice: tuple[str, ...] = ()
     text_places: tuple[str, ...] = ()
     """Places of text, as declared: `deltas` and `whole` hold their compiled readers."""
-    deltas: Deltas = field(default_factory=dict)
-    whole: Deltas = field(default_factory=dict)
+    deltas: Deltas = EMPTY
+    whole: Deltas = EMPTY
 
     def for_provider(self, beyond: Mapping[str, Any]) -> Api:
         """This format as one vendor speaks it: the vendor's own places and fields come first."""
@@ -138,7 +128,7 @@ class Api:
                 changes[key] = {**tables, **{name: item for name, item in own.items() if name not in tables}}
             else:
                 changes[key] = value
-        return replace(self, **changes)
+        return self._replace(**changes)
 
     def texts(self, answer: object) -> Iterator[tuple[str, str]]:
         """(kind, text) of everything a whole answer says; kinds are text, reasoning and tool_calls."""
@@ -165,16 +155,14 @@ def _json(value: object) -> str:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Value):
     """How a body that is no answer says why: `error` is the place of the code, `tests` what the body must hold."""
 
     error: Callable[[Any], Any]
     tests: tuple[Callable[[Any], bool], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ResultLine:
+class ResultLine(Value):
     """What a line of a batch's result file looks like: `answers` finds the answers in it, `error` its failure."""
 
     tests: tuple[Callable[[Any], bool], ...]
@@ -182,57 +170,70 @@ class ResultLine:
     error: tuple[Callable[[Any], Any], ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Apis:
-    """Every wire format by its id, how a path or a body is recognised, and the errors and batch lines all share."""
+    """Every wire format by its id, how a path or a body is recognised, and the errors and batch lines all share.
 
-    by_id: Mapping[str, Api]
-    signs: tuple[Sign, ...]
-    patterns: tuple[tuple[str, str], ...]
-    """(pattern, api id), the most literal first."""
-    refusals: tuple[Refusal, ...] = ()
-    refusal_heads: frozenset[str] = frozenset()
-    success: frozenset[str] = frozenset()
-    """Words of an error code that mean success, in lower case."""
-    lines: Mapping[str, tuple[ResultLine, ...]] = field(default_factory=dict)
-    """Lines of batch result files by the field they are recognised by."""
-    line_heads: frozenset[str] = frozenset()
-    cost_headers: Mapping[str, str] = field(default_factory=dict)
-    """Header in which a gateway states a cost -> its currency."""
+    Made of the tables of the files. What is in them is compiled when it is first asked for: a process meets few of
+    the formats.
+    """
+
+    def __init__(self, entries: Mapping[str, Table], shared: Mapping[str, Sequence[Any]]) -> None:
+        self.by_id: Mapping[str, Api] = LazyMapping(entries, lambda name: _api(_extended(entries[name], entries)))
+        patterns = [(pattern, name) for name, entry in entries.items() for pattern in entry.get("paths", ())]
+        patterns.sort(key=lambda item: -len(item[0].replace("*", "")))
+        self.patterns: Sequence[tuple[str, str]] = patterns
+        """(pattern, api id), the most literal first."""
+        self.success = frozenset(shared["success"])
+        """Words of an error code that mean success, in lower case."""
+        self.cost_headers: Mapping[str, str] = {
+            entry["name"]: entry["component"].removeprefix("vendor_cost.") for entry in shared["header"]
+        }
+        """Header in which a gateway states a cost -> its currency."""
+        self._signs = shared["sign"]
+        self._refusals = shared["refusal"]
+        self._lines: dict[str, list[Table]] = {}
+        for line in shared["line"]:
+            self._lines.setdefault(line["has"][0].split("=")[0].split(".")[0], []).append(line)
+        self.refusal_heads = frozenset(entry["error"].split(".")[0] for entry in self._refusals)
+        self.line_heads = frozenset(self._lines)
+        self._compiled: dict[str, Any] = {}
+
+    @property
+    def refusals(self) -> Sequence[Refusal]:
+        """The bodies that are no answer of any format."""
+        return self._once("refusals", lambda: tuple(map(_refusal, self._refusals)))
+
+    @property
+    def lines(self) -> Mapping[str, Sequence[ResultLine]]:
+        """Lines of batch result files by the field they are recognised by."""
+        return self._once(
+            "lines", lambda: {head: tuple(map(_result_line, entries)) for head, entries in self._lines.items()}
+        )
+
+    def _once(self, name: str, make: Callable[[], _Compiled]) -> _Compiled:
+        found: _Compiled | None = self._compiled.get(name)
+        return found if found is not None else self._compiled.setdefault(name, make())
 
     def get(self, api: str | None) -> Api | None:
         return self.by_id.get(api) if api is not None else None
 
     def for_path(self, path: str, own: Mapping[str, str] | None = None) -> str | None:
         """The api posted to at a path, by a provider's own patterns or else by everybody's."""
-        path = path.partition("?")[0].rstrip("/")
+        path = bare_path(path)
         for pattern, api in (own or {}).items():
-            if _fits(pattern, path):
+            if path_ends(pattern, path):
                 return api or None
-        return next((api for pattern, api in self.patterns if _fits(pattern, path)), None)
+        return next((api for pattern, api in self.patterns if path_ends(pattern, path)), None)
 
     def guess(self, body: dict[str, Any], prefer: tuple[str, ...] = ()) -> str | None:
         """The api a body looks like; where several look alike, one of `prefer`."""
         first: str | None = None
-        for api, vague, tests in self.signs:
+        for api, vague, tests in self._once("signs", lambda: tuple(map(_sign, self._signs))):
             if all(test(body) for test in tests):
                 if not vague or not prefer or api in prefer:
                     return api
                 first = first or api
         return first
-
-
-@functools.cache
-def _pattern(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")) + r"\Z")
-
-
-def _fits(pattern: str, path: str) -> bool:
-    if pattern.startswith("="):
-        return path == pattern[1:]
-    if "*" not in pattern:
-        return path.endswith(pattern)
-    return _pattern("*" + pattern).match(path) is not None
 
 
 def sign(text: str) -> Callable[[Any], bool]:
@@ -250,30 +251,18 @@ def sign(text: str) -> Callable[[Any], bool]:
     return lambda body: isinstance(value := read(body), str) and value.startswith(wanted)
 
 
-def _deltas(place: str, tables: Mapping[str, Any], problems: Problems) -> Deltas:
-    read: dict[str, tuple[tuple[str, Callable[[Any], Sequence[Any]]], ...]] = {}
-    for event, kinds in tables.items():
-        if problems.check(f'{place}: "{event}"', kinds, dict.fromkeys(_KINDS, list)):
-            read[event] = tuple((kind, collector(path)) for kind, paths in kinds.items() for path in paths)
-    return read
+def _deltas(tables: Mapping[str, Any]) -> Deltas:
+    return {
+        event: tuple((kind, collector(path)) for kind, paths in kinds.items() for path in paths)
+        for event, kinds in tables.items()
+    }
 
 
-def check_components(place: str, entry: Mapping[str, Any], problems: Problems) -> None:
-    """Say which declared component there is none of."""
-    for key in ("counts", "beside"):
-        for path, component in entry.get(key, {}).items():
-            if component not in TOKEN_FIELDS and not _COMPONENT.fullmatch(str(component)):
-                problems.add(place, f'{key}: "{path}": {component!r} is not a component')
-
-
-def _api(place: str, entry: dict[str, Any], problems: Problems) -> Api | None:
-    if not problems.check(place, entry, API_KEYS, need=("id", "operation")):
-        return None
-    check_components(place, entry, problems)
+def _api(entry: Table) -> Api:
     keys: dict[str, Any] = {}
     for key, value in entry.items():
         if key in ("deltas", "whole"):
-            keys[key] = _deltas(f"{place}: {key}", value, problems)
+            keys[key] = _deltas(value)
             places = (path for kinds in value.values() for paths in kinds.values() for path in paths)
             keys["text_places"] = (*keys.get("text_places", ()), *places)
         elif key in _TABLES_OF_LISTS:
@@ -283,7 +272,7 @@ def _api(place: str, entry: dict[str, Any], problems: Problems) -> Api | None:
     return Api(**keys)
 
 
-def _extended(entry: dict[str, Any], entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _extended(entry: Table, entries: Mapping[str, Table]) -> Table:
     base = entries.get(entry.get("extends", ""))
     if base is None:
         return entry
@@ -291,60 +280,15 @@ def _extended(entry: dict[str, Any], entries: Mapping[str, dict[str, Any]]) -> d
     return {**_extended(base, entries), "paths": [], **own}
 
 
-@functools.cache
-def load_apis() -> Apis:
-    """Every wire format there is, read once. Raises CatalogError with all problems of all files."""
-    problems = Problems()
-    files = read_folder(CATALOG / "wire" / "formats", problems)
-    entries: dict[str, dict[str, Any]] = {}
-    places: dict[str, str] = {}
-    signs: list[Sign] = []
-    success: set[str] = set()
-    refusals: list[dict[str, Any]] = []
-    lines: list[dict[str, Any]] = []
-    headers: dict[str, str] = {}
-    for place, content in files.items():
-        problems.check(place, content, _FILE)
-        success.update(content.get("success", ()))
-        refusals.extend(content.get("refusal", ()))
-        lines.extend(content.get("line", ()))
-        headers.update((entry["name"], entry["component"][12:]) for entry in content.get("header", ()))
-        for position, entry in enumerate(content.get("api", ()), start=1):
-            name = str(entry.get("id", position))
-            if name in entries:
-                problems.add(place, f'api "{name}" is described in {places[name]} already: keep one of them')
-            entries[name], places[name] = entry, f'{place}: api "{name}"'
-        signs.extend(
-            (entry["api"], "vague" in entry, tuple(map(sign, entry["has"]))) for entry in content.get("sign", ())
-        )
-    by_id: dict[str, Api] = {}
-    for name, entry in entries.items():
-        if entry.get("extends") and entry["extends"] not in entries:
-            problems.add(places[name], f'"extends": there is no api {entry["extends"]!r}')
-        api = _api(places[name], _extended(entry, entries), problems)
-        if api is not None:
-            by_id[name] = api
-    problems.lines.extend(f"apis: sign for {api!r}: no such api" for api, *_ in signs if api not in entries)
-    problems.done()
-    by_head: dict[str, list[dict[str, Any]]] = {}
-    for line in lines:
-        by_head.setdefault(line["has"][0].split("=")[0].split(".")[0], []).append(line)
-    patterns = [(pattern, api.id) for api in by_id.values() for pattern in api.paths]
-    patterns.sort(key=lambda item: -len(item[0].replace("*", "")))
-    return Apis(
-        by_id=by_id,
-        signs=tuple(signs),
-        patterns=tuple(patterns),
-        refusals=tuple(Refusal(getter(entry["error"]), tuple(map(sign, entry["has"]))) for entry in refusals),
-        refusal_heads=frozenset(entry["error"].split(".")[0] for entry in refusals),
-        success=frozenset(success),
-        lines={head: tuple(map(_result_line, entries)) for head, entries in by_head.items()},
-        line_heads=frozenset(by_head),
-        cost_headers=headers,
-    )
+def _sign(entry: Table) -> Sign:
+    return entry["api"], "vague" in entry, tuple(map(sign, entry["has"]))
 
 
-def _result_line(entry: Mapping[str, Any]) -> ResultLine:
+def _refusal(entry: Table) -> Refusal:
+    return Refusal(getter(entry["error"]), tuple(map(sign, entry["has"])))
+
+
+def _result_line(entry: Table) -> ResultLine:
     places = [collector(path) for path in entry["answers"]]
 
     def answers(body: Any) -> Sequence[Any]:
@@ -353,3 +297,36 @@ def _result_line(entry: Mapping[str, Any]) -> ResultLine:
     return ResultLine(
         tests=tuple(map(sign, entry["has"])), answers=answers, error=tuple(map(getter, entry.get("error", ())))
     )
+
+
+# Reading the files ------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def load_apis() -> Apis:
+    """Every wire format there is, read once. Raises CatalogError with all problems of all files."""
+    return read_apis(CATALOG / "wire" / "formats")
+
+
+def read_apis(path: Path) -> Apis:
+    """The wire formats of one folder. Raises CatalogError with all problems of all files."""
+    problems = Problems()
+    folder = read_folder(path, problems)
+    entries: dict[str, Table] = {}
+    places: dict[str, str] = {}
+    shared: dict[str, list[Any]] = {key: [] for key in _SHARED}
+    for place, content in folder.files.items():
+        for key, tables in shared.items():
+            tables.extend(content.get(key, ()))
+        for position, entry in enumerate(content.get("api", ()), start=1):
+            name = str(entry.get("id", position))
+            if name in entries:
+                problems.add(place, f'api "{name}" is described in {places[name]} already: keep one of them')
+            entries[name], places[name] = entry, f'{place}: api "{name}"'
+    if not folder.checked:
+        from tokenmeter.wire.format_checks import check_formats
+
+        extended = {places[name]: _extended(entry, entries) for name, entry in entries.items()}
+        check_formats(folder.files, extended, problems)
+    problems.done()
+    return Apis(entries, shared)

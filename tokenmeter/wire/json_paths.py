@@ -21,9 +21,8 @@ from typing import Any, Final
 __all__ = ["collector", "getter", "number", "written"]
 
 Getter = Callable[[Any], Any]
-_INTEGER: Final = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
-_DECIMAL: Final = re.compile(r"\s*[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?\s*")
-_LIST: Final = re.compile(r"([^\[]*)\[([^\]]*)\]\.?(.*)")
+_INTEGER: Final = r"\s*[+-]?[0-9]{1,30}\s*"
+_DECIMAL: Final = r"\s*[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?\s*"
 
 
 def getter(path: str) -> Getter:
@@ -53,11 +52,12 @@ def collector(path: str) -> Callable[[Any], Sequence[Any]]:
     `parts[].text` takes every element, `parts[thought=true].text` those that say so, `parts[!thought].text` those
     that do not have the field, `parts[thought].text` those that have it; `&` joins conditions.
     """
-    match = _LIST.fullmatch(path)
-    if match is None:
+    before, _, rest_of_path = path.partition("[")
+    choice, closed, leaf = rest_of_path.partition("]")
+    if not closed:
         get = getter(path)
         return lambda value: () if (found := get(value)) is None else (found,)
-    get, choice, leaf = getter(match[1]), match[2], match[3]
+    get, leaf = getter(before), leaf.removeprefix(".")
     if not choice and leaf and "." not in leaf and "[" not in leaf:  # `choices[].finish_reason`: read for every call
 
         def leaves(value: Any) -> Sequence[Any]:
@@ -114,9 +114,9 @@ def number(value: object) -> int | Decimal | None:
     if type(value) is float:
         value = repr(value)  # the shortest text that reads back the same: what the vendor sent
     if type(value) is str:
-        if _INTEGER.fullmatch(value):
+        if re.fullmatch(_INTEGER, value):
             return int(value.strip())
-        if not _DECIMAL.fullmatch(value):
+        if not re.fullmatch(_DECIMAL, value):
             return None
         try:
             value = Decimal(value.strip())

@@ -8,38 +8,39 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tokenmeter._support.data_files import read_data
+from tokenmeter._support.value import Value
 from tokenmeter.wire.json_paths import getter
+from tokenmeter.wire.paths import bare_path, path_ends
 
 __all__ = ["BatchForms", "LaterForm", "Poll", "batch_forms", "is_batch_path", "later_forms", "later_forms_at"]
 
-_HOLE: Final = re.compile(r"\{id(?::([^}]*))?\}")
+_HOLE: Final = r"\{id(?::([^}]*))?\}"
 
 
-@dataclass(frozen=True, slots=True)
-class Poll:
+class Poll(Value):
     """A request that returns something by its id: `GET /responses/{id}`."""
 
     method: str
-    target: re.Pattern[str]
+    target: str
+    """A pattern of `re`, with a group `id` where the text has its hole. Compiled when a request is compared with it."""
 
     def id_in(self, method: str, target: str) -> str | None:
         """The id that a request's target names; "" where the target fits and has no place for one."""
-        if method != self.method or (match := self.target.search(target)) is None:
+        if method != self.method or (match := _compiled(self.target).search(target)) is None:
             return None
         return str(match.groupdict().get("id") or "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaterForm:
+class LaterForm(Value):
     """One way to announce an answer that comes later. The keys are described in `later.toml`."""
 
     name: str
-    posts: tuple[re.Pattern[str], ...]
+    posts: tuple[str, ...]
+    """Ends of the paths posted to."""
     providers: tuple[str, ...]
     asked: str | None
     id: Callable[[Any], Any]
@@ -87,8 +88,7 @@ class LaterForm:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchForms:
+class BatchForms(Value):
     """The requests and fields of batches of all vendors."""
 
     objects: tuple[Poll, ...]
@@ -119,26 +119,31 @@ def first(places: Iterable[Callable[[Any], Any]], value: object) -> Any:
 
 
 @functools.cache
+def _data() -> Mapping[str, Any]:
+    return read_data("later")
+
+
+@functools.cache
 def later_forms() -> tuple[LaterForm, ...]:
     """Every form there is, read once. Raises CatalogError for a broken file."""
-    return tuple(_form(entry) for entry in read_data("later")["answer"])
+    return tuple(_form(entry) for entry in _data()["answer"])
 
 
 @functools.lru_cache(maxsize=1000)
 def later_forms_at(path: str, provider: str | None) -> tuple[LaterForm, ...]:
     """The forms in which an answer to a POST at a path may announce another."""
-    path = path.partition("?")[0].rstrip("/")
+    path = bare_path(path)
     return tuple(
         form
         for form in later_forms()
-        if (not form.providers or provider in form.providers) and any(post.search(path) for post in form.posts)
+        if (not form.providers or provider in form.providers) and any(path_ends(post, path) for post in form.posts)
     )
 
 
 @functools.cache
 def batch_forms() -> BatchForms:
     """What is declared of batches, read once. Raises CatalogError for a broken file."""
-    data = read_data("later")["batch"]
+    data = _data()["batch"]
     return BatchForms(
         objects=tuple(map(_poll, data["objects"])),
         results=tuple(map(_poll, data["results"])),
@@ -151,14 +156,15 @@ def batch_forms() -> BatchForms:
 
 
 @functools.cache
-def _batch_paths() -> tuple[re.Pattern[str], ...]:
-    return tuple(_ending(path) for path in read_data("later")["batch"]["price"])
+def _batch_paths() -> Sequence[str]:
+    paths: Sequence[str] = _data()["batch"]["price"]
+    return paths
 
 
 def is_batch_path(path: str) -> bool:
     """Whether calls posted to a path are billed at the batch price."""
-    path = path.partition("?")[0].rstrip("/")
-    return any(pattern.search(path) for pattern in _batch_paths())
+    path = bare_path(path)
+    return any(path_ends(pattern, path) for pattern in _batch_paths())
 
 
 def _form(entry: Mapping[str, Any]) -> LaterForm:
@@ -166,7 +172,7 @@ def _form(entry: Mapping[str, Any]) -> LaterForm:
     words = waiting or (entry["id"].rpartition(".")[2],)
     return LaterForm(
         name=entry["name"],
-        posts=tuple(map(_ending, entry["posts"])),
+        posts=tuple(entry["posts"]),
         providers=tuple(entry.get("providers", ())),
         asked=entry.get("asked"),
         id=getter(entry["id"]),
@@ -183,6 +189,11 @@ def _form(entry: Mapping[str, Any]) -> LaterForm:
     )
 
 
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
 def _nothing(_: object) -> None:
     return None
 
@@ -190,14 +201,10 @@ def _nothing(_: object) -> None:
 def _poll(text: str) -> Poll:
     """`GET /tasks/{id}`: a method, and the end of a path with its query."""
     method, _, target = text.partition(" ")
-    hole = _HOLE.search(target)
+    hole = re.search(_HOLE, target)
     if hole is None:
-        return Poll(method, re.compile(re.escape(target) + r"/?(?:\?.*)?\Z"))
+        return Poll(method, re.escape(target) + r"/?(?:\?.*)?\Z")
     inside = "[^/?&]+" if hole[1] is None else "[^/?&]+".join(map(re.escape, hole[1].split("*")))
     before, after = re.escape(target[: hole.start()]), re.escape(target[hole.end() :])
     before = before.replace(r"\?", r"\?(?:.*&)?")  # other parameters may stand before
-    return Poll(method, re.compile(rf"{before}(?P<id>{inside}){after}/?(?:[?&].*)?\Z"))
-
-
-def _ending(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))) + r"\Z")
+    return Poll(method, rf"{before}(?P<id>{inside}){after}/?(?:[?&].*)?\Z")

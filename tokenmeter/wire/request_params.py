@@ -11,10 +11,11 @@ import fnmatch
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tokenmeter._support.data_files import read_data
 from tokenmeter._support.empty import EMPTY
+from tokenmeter._support.value import Value
 from tokenmeter.money import EXACT
 from tokenmeter.wire.json_paths import getter, number
 
@@ -25,7 +26,7 @@ _Place = tuple[str, tuple[_Read, ...], Mapping[Any, Any]]
 _ANY: Final = ("*",)
 
 
-class Piece(NamedTuple):
+class Piece(Value):
     """One quantity that a request of some API asks for, and how it is read."""
 
     api: str

@@ -13,7 +13,7 @@ from tokenmeter.usage import TOKEN_FIELDS
 
 __all__ = ["Fields", "Found"]
 
-_STEP: Final = re.compile(r"([^.\[\]]+)(?:\[([^\]=]*)(?:=([^\]]*))?\])?")
+_STEP: Final = r"([^.\[\]]+)(?:\[([^\]=]*)(?:=([^\]]*))?\])?"
 _PLAIN: Final = frozenset((*TOKEN_FIELDS, "total"))
 _UNKNOWN_MOST: Final = 50
 _ELEMENTS_MOST: Final = 200  # of a list inside a usage object: modalities, iterations, models
@@ -100,7 +100,7 @@ class Fields:
 
     def _declare(self, path: str, component: str | None, rank: int) -> None:
         table: dict[str, Any] = self._root
-        *way, last = [(match[1], match[2], match[3]) for match in _STEP.finditer(path)]
+        *way, last = [(match[1], match[2], match[3]) for match in re.finditer(_STEP, path)]
         for name, key, value in (*way, last) if last[1] is not None else way:
             held = table.get(name, (None, 0, None))
             if key is None:

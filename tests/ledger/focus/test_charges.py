@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 from tests.rigs.asker import UTC_ZONE
 from tests.rigs.made_records import NOON, priced, record, unpriced
 from tests.rigs.priced_usage import records
-from tokenmeter.cost import Cost, Offer, Price
+from tokenmeter.cost import Cost
 from tokenmeter.ledger.focus.charges import FocusExport, export
 from tokenmeter.ledger.focus.columns import VERSIONS, columns
 from tokenmeter.ledger.focus.row import FocusRow
 from tokenmeter.ledger.report.query import Question, ask
 from tokenmeter.ledger.writer import Ledger
 from tokenmeter.money import EXACT
+from tokenmeter.offers import Offer, Price
 from tokenmeter.record import Record
 from tokenmeter.usage import Source, Usage
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from tests.rigs.made_records import record
 from tests.rigs.otel_rig import Rig
-from tokenmeter.otel.external.span_data import is_genai_scope
+from tokenmeter.otel.external.model_calls import is_genai_scope
 from tokenmeter.record import End
 
 GENAI = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}

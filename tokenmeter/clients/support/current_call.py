@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tokenmeter._support.guard import absorbed, guard
-from tokenmeter.calls.by_hand import end_of
 from tokenmeter.calls.context import CALL, leave
+from tokenmeter.record import end_of
 
 if TYPE_CHECKING:
     from tokenmeter.calls.protocols import CurrentCall

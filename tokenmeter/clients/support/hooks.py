@@ -16,6 +16,7 @@ from types import FunctionType
 from typing import Any
 
 from tokenmeter._support.guard import guard, logger
+from tokenmeter._support.imports import when_imported
 from tokenmeter.calls.marks import MARK, Mark, mark, mark_of, meter_for
 
 __all__ = [
@@ -112,14 +113,12 @@ def on_import(module: str, hook: Callable[[Any], None]) -> None:
     if loaded is not None:
         _run(hook, loaded)
         return
-    import wrapt
-
-    wrapt.register_post_import_hook(functools.partial(_imported, module), module)
+    when_imported(module, _imported)
 
 
-def _imported(name: str, module: Any) -> None:
+def _imported(module: Any) -> None:
     with _lock:
-        hooks = _waiting.pop(name, [])
+        hooks = _waiting.pop(module.__name__, [])
     for hook in hooks:
         _run(hook, module)
 

@@ -17,7 +17,7 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.by_hand import end_of
+from tokenmeter.record import end_of
 
 if TYPE_CHECKING:
     from tokenmeter.calls.lifecycle import OpenCall

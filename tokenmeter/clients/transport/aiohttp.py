@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.budget_gate import admit_async
-from tokenmeter.calls.by_hand import end_of
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
     RequestInFlight,
@@ -29,7 +28,7 @@ from tokenmeter.clients.transport.attempts import (
 )
 from tokenmeter.clients.transport.attempts import request_id as id_of
 from tokenmeter.clients.transport.tee import BodyTee
-from tokenmeter.record import End
+from tokenmeter.record import End, end_of
 
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import OpenCall

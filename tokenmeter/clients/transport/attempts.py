@@ -23,20 +23,19 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.by_hand import end_of
 from tokenmeter.calls.context import CALL
-from tokenmeter.calls.later_answers import any_wait, poll_of
 from tokenmeter.calls.opencall import OpenCall
 from tokenmeter.calls.response import BodyReading
-from tokenmeter.calls.stream_response import StreamReading
-from tokenmeter.clients.support import batches, hooks
+from tokenmeter.calls.waiting_calls import any_wait
+from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.group import Group
-from tokenmeter.record import Attempt, End
+from tokenmeter.record import Attempt, End, end_of
 from tokenmeter.usage import Source
 from tokenmeter.wire.request_body import model_of, request_body
 
 if TYPE_CHECKING:
     from tokenmeter.calls.protocols import CurrentCall, Meter
+    from tokenmeter.calls.stream_response import StreamReading
 
 __all__ = [
     "IN_FLIGHT",
@@ -56,7 +55,7 @@ __all__ = [
 _ID_NAMES: Final = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-tt-logid", "x-ds-trace-id")
 _REQUEST_IDS: Final = frozenset((*_ID_NAMES, *(name.encode() for name in _ID_NAMES)))
 _STREAMS: Final = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
-_VERB: Final = re.compile(r":[a-zA-Z]+\Z")
+_VERB: Final = r":[a-zA-Z]+\Z"
 """Google's paths end in what is to be done with the model; Amazon's models end in a number."""
 _BODY_MOST: Final = 8 * 1024 * 1024
 _NOT_OURS: Final = (None, False)
@@ -171,6 +170,8 @@ def _poll_or_download(client: Any, request: Any, current: CurrentCall | None) ->
     url = request.url
     target = url.raw_path.decode("ascii", "replace")
     if any_wait():
+        from tokenmeter.calls.later_answers import poll_of
+
         poll = poll_of(request.method, target, request)
         if poll is not None:
             return poll
@@ -180,7 +181,9 @@ def _poll_or_download(client: Any, request: Any, current: CurrentCall | None) ->
     meter = current.meter if isinstance(current, Group) else hooks.meter_for(client)
     if meter is None or not (mark is not None or meter.watches(url.host)):
         return None
-    return batches.download_of(meter, mark, url.host, url.port, target)
+    from tokenmeter.clients.support.batches import download_of
+
+    return download_of(meter, mark, url.host, url.port, target)
 
 
 def _is_attempt(call: OpenCall, client: Any, request: Any) -> bool:
@@ -246,7 +249,7 @@ def _model(body: object, path: str) -> str | None:
         if word in parts[:-1]:
             from urllib.parse import unquote
 
-            return _VERB.sub("", unquote(parts[parts.index(word) + 1])) or None
+            return re.sub(_VERB, "", unquote(parts[parts.index(word) + 1])) or None
     return None
 
 
@@ -300,6 +303,8 @@ def reading_of(
         return call.new_reading(decoder)
     if content_type.startswith("application/json") and not call.stream:
         return BodyReading(call.provider, call.api, call.request_model, decoder=decoder)
+    from tokenmeter.calls.stream_response import StreamReading
+
     call.stream = call.stream or content_type.startswith(_STREAMS)
     return StreamReading(call.provider, call.api, call.request_model, content_type, decoder)
 

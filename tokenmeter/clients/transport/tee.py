@@ -21,13 +21,12 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.by_hand import end_of
 from tokenmeter.calls.context import CALL
 from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.clients.support.stream_errors import left_to_step
 from tokenmeter.clients.table import READERS
 from tokenmeter.errors import BudgetExceeded
-from tokenmeter.record import End
+from tokenmeter.record import End, end_of
 
 if TYPE_CHECKING:
     from types import TracebackType

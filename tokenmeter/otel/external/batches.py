@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Final
 from tokenmeter._support.empty import EMPTY
 from tokenmeter.otel import semconv
 from tokenmeter.otel.external.cost_attributes import CostAttributes
+from tokenmeter.otel.external.model_calls import is_priced
 from tokenmeter.otel.external.records import Recorder, call_id
 from tokenmeter.otel.external.same_call import remember
-from tokenmeter.otel.external.span_data import is_priced
 from tokenmeter.record import Record
 from tokenmeter.usage import Source
 

@@ -19,7 +19,7 @@ from tokenmeter.otel import semconv
 from tokenmeter.otel.attributes import number
 
 if TYPE_CHECKING:
-    from tokenmeter.cost import Offer
+    from tokenmeter.offers import Offer
     from tokenmeter.otel.external.receiver import Receiver
     from tokenmeter.record import Record
 

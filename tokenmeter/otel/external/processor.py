@@ -39,9 +39,10 @@ from tokenmeter.calls.scope import SCOPE
 from tokenmeter.errors import MissingExtra
 from tokenmeter.otel import semconv
 from tokenmeter.otel.before_end import before_end, covered
+from tokenmeter.otel.external.model_calls import is_priced, operation_of
 from tokenmeter.otel.external.records import Recorder
 from tokenmeter.otel.external.same_call import remember
-from tokenmeter.otel.external.span_data import SpanData, SpanKey, attributes_at_once, is_priced, key_of, operation_of
+from tokenmeter.otel.external.span_data import SpanData, SpanKey, attributes_at_once, key_of
 from tokenmeter.record import Record
 from tokenmeter.usage import Source
 

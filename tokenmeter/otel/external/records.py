@@ -18,8 +18,9 @@ from tokenmeter.calls import marks
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.otel.external.billing_provider import billing_provider
 from tokenmeter.otel.external.cost_attributes import CostAttributes, describe
+from tokenmeter.otel.external.model_calls import is_genai_scope
 from tokenmeter.otel.external.same_call import CountedCalls
-from tokenmeter.otel.external.span_data import is_genai_scope, layout_of, text
+from tokenmeter.otel.external.span_data import layout_of, text
 from tokenmeter.otel.external.usage import is_stated_elsewhere, usage_of
 from tokenmeter.providers.registry import load_providers
 from tokenmeter.record import End, Record

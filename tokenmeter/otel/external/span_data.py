@@ -1,10 +1,7 @@
-"""`SpanData`: a span of another instrumentation, whether it stands for one model call, and the facts that it states.
+"""`SpanData`: a span of another instrumentation, and the facts that it states of one model call (`model_calls.py`).
 
 `SpanData.of` reads a span of OpenTelemetry's SDK; `tokenmeter.collector.price_spans` reads one of an OTLP message.
 Everything after that is the same for both.
-
-An instrumentation is recognised by the name of its scope, a model call by the attributes of its span. An agent's or a
-tool's span of the same library stands for many calls: a cost on it would hide theirs.
 
 The attribute that states a fact depends on the attribute names of the span, and programs use few different sets of
 names. So `Layout` is computed once for each set.
@@ -20,12 +17,13 @@ from opentelemetry.trace import StatusCode
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.empty import EMPTY
 from tokenmeter.otel import semconv
+from tokenmeter.otel.external.model_calls import PRICED, is_priced, operation_of
 from tokenmeter.otel.external.names import CACHE_BESIDE, NAMES, WITHIN
 from tokenmeter.usage import TOKEN_FIELDS
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.trace import Span, SpanContext
+    from opentelemetry.trace import SpanContext
 
 __all__ = [
     "RELEVANT",
@@ -33,23 +31,17 @@ __all__ = [
     "SpanData",
     "SpanKey",
     "attributes_at_once",
-    "attributes_of",
-    "inference_span",
-    "is_genai_scope",
-    "is_priced",
     "key_of",
     "layout_of",
-    "operation_of",
     "text",
     "whole",
 ]
 
 _PLACES: Final = {name: (fact, rank) for fact, names in NAMES.items() for rank, name in enumerate(names)}
 _FIELDS: Final = frozenset([*TOKEN_FIELDS, "cache_writes.5m", "cache_writes.1h"])
-_PRICED: Final = frozenset({semconv.COST_STATUS, semconv.CALL_ID, semconv.END})
 
 RELEVANT: Final = frozenset(
-    [*_PLACES, *_PRICED, *WITHIN, semconv.USAGE_SOURCE]
+    [*_PLACES, *PRICED, *WITHIN, semconv.USAGE_SOURCE]
     + [attribute for attribute, _ in semconv.KINDS]
     + [rule.unless for rule in CACHE_BESIDE if rule.unless is not None]
 )
@@ -137,57 +129,6 @@ def attributes_at_once(span: ReadableSpan) -> Mapping[str, Any]:
         if type(answer) is dict:
             return answer
     return dict(attributes or {})
-
-
-# Is it one model call? ------------------------------------------------------------------------------------------
-
-_scopes: Final[BoundedDict[str, bool]] = BoundedDict(1000)
-
-
-def is_genai_scope(name: str) -> bool:
-    """Whether an instrumentation scope is one of the GenAI instrumentations, or below one."""
-    known = _scopes.get(name)
-    if known is None:
-        parts = name.split(".")
-        known = any(".".join(parts[:end]) in semconv.GENAI_SCOPES for end in range(1, len(parts) + 1))
-        _scopes.keep(name, known)
-    return known
-
-
-def operation_of(attributes: Mapping[str, Any]) -> str | None:
-    """The operation of a GenAI span, such as `chat`; None unless the span stands for one model call."""
-    for attribute, operations in semconv.KINDS:
-        kind = attributes.get(attribute)
-        if kind is not None:
-            return operations.get(kind) if isinstance(kind, str) else None
-    return "chat" if semconv.REQUEST_MODEL in attributes else None
-
-
-def inference_span(span: Span) -> Span | None:
-    """The span itself, if another instrumentation records it for one model call; else None.
-
-    A span of any scope is one if it names an operation that one request answers. GenAI scopes are needed only for those
-    that state it in other words.
-    """
-    scope = getattr(span, "instrumentation_scope", None)
-    if scope is None or scope.name == semconv.SCOPE_NAME or not span.is_recording():
-        return None
-    attributes = attributes_of(span)
-    operation = attributes.get(semconv.OPERATION)
-    if operation is None and is_genai_scope(scope.name):
-        operation = operation_of(attributes)
-    return span if isinstance(operation, str) and operation in semconv.MODEL_CALLS else None
-
-
-def attributes_of(span: Span) -> Mapping[str, Any]:
-    """A recording span's attributes. The API cannot read them, but spans of the SDK and of Logfire can be read."""
-    attributes = getattr(span, "attributes", None)
-    return attributes if isinstance(attributes, Mapping) else {}
-
-
-def is_priced(attributes: Mapping[str, Any]) -> bool:
-    """Whether a span already carries a call metered by tokenmeter, or a cost."""
-    return not _PRICED.isdisjoint(attributes)
 
 
 # What does it state? --------------------------------------------------------------------------------------------

@@ -20,10 +20,10 @@ from typing import Any, Final
 
 from tokenmeter._support.guard import logger
 from tokenmeter._version import __version__
+from tokenmeter.token_count import TokenCount
 from tokenmeter.tokens.calibration.fit import AS_IS, HANDFUL, LEAST_PAIRS, Fit, Line, Pair, fit
 from tokenmeter.tokens.calibration.store import Change, Key, MemoryStore, Store
 from tokenmeter.tokens.calibration.trial import judged, shifted
-from tokenmeter.usage import TokenCount
 
 __all__ = ["Calibration", "Entry", "instant_text"]
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tokenmeter.token_count import TokenCount
 from tokenmeter.tokens.counter import counter
 from tokenmeter.tokens.long_words import any_forced_cut
 from tokenmeter.tokens.ratio import script_of
@@ -22,7 +23,6 @@ from tokenmeter.tokens.requests.items import CounterLike
 from tokenmeter.tokens.requests.output_limits import most_tokens, stop_sequences
 from tokenmeter.tokens.requests.prompt import Item, Prompt
 from tokenmeter.tokens.requests.rules import Pattern, Rule, find_rule
-from tokenmeter.usage import TokenCount
 from tokenmeter.wire.request_body import model_of
 
 __all__ = ["Explained", "Item", "explain_output", "explain_request"]
