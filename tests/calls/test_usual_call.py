@@ -124,7 +124,11 @@ class World:
         data = self.reader.get_metrics_data()
         assert data is not None
         return sorted(
-            (metric.name, json.dumps(dict(point.attributes or {}), sort_keys=True), repr(getattr(point, "value", None)))
+            (
+                metric.name,
+                json.dumps(dict(point.attributes or {}), sort_keys=True),
+                repr([getattr(point, name, None) for name in ("value", "count", "sum", "bucket_counts")]),
+            )
             for resource in data.resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics
