@@ -23,17 +23,18 @@ from opentelemetry.context import Context
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import guard
 from tokenmeter.otel import semconv
-from tokenmeter.record import End, Record
+from tokenmeter.record import End
 from tokenmeter.usage import Source
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram, Meter
 
+    from tokenmeter.calls.usual_call import Settled
     from tokenmeter.otel.sums import Folded
 
 __all__ = ["Batches", "Histograms"]
 
-Values = Sequence[tuple[float, Record]]
+Values = Sequence["tuple[float, Settled]"]
 _SETS_MOST: Final = 1000
 _NOWHERE: Final = Context()
 _SAMPLED: Final = trace.TraceFlags(trace.TraceFlags.SAMPLED)
@@ -53,7 +54,7 @@ class Histograms:
 
     def record(self, folded: Iterable[Folded]) -> None:
         """Record a batch of calls, each with the attributes under which it was summed."""
-        groups: dict[int, tuple[Mapping[str, Any], list[Record]]] = {}
+        groups: dict[int, tuple[Mapping[str, Any], list[Settled]]] = {}
         for record, attributes in folded:
             if record.telemetry != "own" or record.end is End.DELEGATED:
                 continue
@@ -70,7 +71,7 @@ class Histograms:
             with guard("recording a histogram"):
                 self._record_all(records, attributes)
 
-    def _record_all(self, records: list[Record], attributes: Mapping[str, Any]) -> None:
+    def _record_all(self, records: list[Settled], attributes: Mapping[str, Any]) -> None:
         for name, histogram in self._by_name.items():
             if name == "token.usage":
                 for record in records:
@@ -199,14 +200,14 @@ def _histogram(meter: Meter, name: str) -> Histogram:
     return meter.create_histogram(full_name, unit, description, explicit_bucket_boundaries_advisory=list(buckets))
 
 
-def _record_tokens(histogram: Histogram, record: Record, attributes: Mapping[str, Any]) -> None:
+def _record_tokens(histogram: Histogram, record: Settled, attributes: Mapping[str, Any]) -> None:
     usage = record.usage
     for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
         if tokens is not None and tokens >= 0 and usage.source_of(f"{kind}_tokens") is Source.REPORTED:
             histogram.record(tokens, {**attributes, semconv.TOKEN_TYPE: kind}, _context_of(record))
 
 
-_SECONDS: Final[Mapping[str, Callable[[Record], float | None]]] = {
+_SECONDS: Final[Mapping[str, Callable[[Settled], float | None]]] = {
     "duration": lambda record: record.duration if record.operation in semconv.INFERENCE else None,
     "time_to_first_chunk": lambda record: record.time_to_first_chunk if record.operation in semconv.INFERENCE else None,
     "embeddings.duration": lambda record: record.duration if record.operation == semconv.EMBEDDINGS else None,
@@ -215,7 +216,7 @@ _SECONDS: Final[Mapping[str, Callable[[Record], float | None]]] = {
 """What each histogram of seconds says of a call; None where it says nothing."""
 
 
-def _context_of(record: Record) -> Context:
+def _context_of(record: Settled) -> Context:
     """The context of the call's own span, for exemplars; an empty one where it was not recorded."""
     if record.trace_id is None or record.span_id is None:
         return _NOWHERE

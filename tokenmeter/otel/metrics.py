@@ -17,7 +17,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, NoOpMeterProvider, Observation
@@ -29,6 +29,9 @@ from tokenmeter.otel.providers import meter_provider
 from tokenmeter.otel.sum_tables import exact_sum
 from tokenmeter.otel.sums import PRICE_FROM, Accumulator, Row
 from tokenmeter.record import Record
+
+if TYPE_CHECKING:
+    from tokenmeter.calls.usual_call import Settled, UsualCall
 
 __all__ = ["DEFAULT_HISTOGRAMS", "Metrics"]
 
@@ -82,7 +85,14 @@ class Metrics:
 
     def write(self, record: Record) -> None:
         """Take a record. Its sums are made later, so this costs an append."""
-        telemetry = record.telemetry
+        self._take(record)
+
+    def write_usual(self, usual: UsualCall) -> None:
+        """Take a usual call, whose record is not needed."""
+        self._take(usual)
+
+    def _take(self, settled: Settled) -> None:
+        telemetry = settled.telemetry
         if telemetry == "suppressed" or self._silent:
             return
         # Asking costs half a microsecond, so not at every call: a provider that is set for the first time finds us
@@ -93,7 +103,7 @@ class Metrics:
             and metrics.get_meter_provider() is not self._bound
         ):
             self._bind()
-        folded = self.accumulator.add(record, ours=telemetry == "own")
+        folded = self.accumulator.add(settled, ours=telemetry == "own")
         if folded and self._recorders is not None:
             self._recorders.record(folded)
 

@@ -25,6 +25,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NoOpTracer, ProxyTracer, SpanKind, Tracer, TracerProvider
 
 from tokenmeter._support.guard import absorbed, guard
+from tokenmeter.calls.usual_call import Settled, UsualCall
 from tokenmeter.otel import semconv
 from tokenmeter.otel.attributes import (
     Attributes,
@@ -166,22 +167,30 @@ class CallSpans:
         self.add_cost(attributes, record, foreign=True)
         return attributes
 
-    def settled(self, record: Record) -> Attributes:
+    def settled(self, settled: Settled) -> Attributes:
         """The attributes that a span of ours gets when its call has settled."""
-        form = record._form
-        if form is None or self.dialects or self._exchange is not None or record.operation == semconv.EMBEDDINGS:
-            return self._settled(record)
+        if isinstance(settled, Record):
+            return self._settled(settled)
         try:
-            known = form.notes.get(_NOTE)
-            if known is not None and known.fits(record.cost):
-                attributes: Attributes = known.of(record)
-                return attributes
+            known = self._usual(settled)
         except BaseException as error:
             if not absorbed("describing a call", error):
                 raise
-            return self._settled(record)
+            known = None
+        return self._settled(settled.record) if known is None else known
+
+    def _usual(self, usual: UsualCall) -> Attributes | None:
+        """The attributes of a usual call, by those of the one before; None where they must be made of its record."""
+        bill = usual.bill
+        if bill is None or self.dialects or self._exchange is not None or usual.operation == semconv.EMBEDDINGS:
+            return None
+        notes = usual.form.notes
+        known: SettledForm | None = notes.get(_NOTE)
+        if known is not None and known.fits(bill, usual.usage):
+            return known.of(usual, bill)
+        record = usual.record
         attributes = self._settled(record)
-        form.notes[_NOTE] = SettledForm(record, attributes, self.names, export_estimates=self.export_estimates)
+        notes[_NOTE] = SettledForm(record, attributes, self.names, export_estimates=self.export_estimates)
         return attributes
 
     def _settled(self, record: Record) -> Attributes:
