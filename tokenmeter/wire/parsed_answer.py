@@ -59,9 +59,11 @@ class ParsedAnswers:
         model, name = fields.get(self._model), fields.get(self._id)
         if type(model) is not str or type(name) is not str:
             return None
-        for head in self._absent:
-            if fields.get(head) is not None or (more and head in more):
-                return None
+        absent = self._absent
+        if not absent.isdisjoint(fields) and any(fields.get(head) is not None for head in absent):
+            return None
+        if more and not absent.isdisjoint(more):
+            return None
         tier = fields.get(self._tier) if self._tier else None
         if tier is not None and type(tier) is not str:
             return None
@@ -93,7 +95,7 @@ class ParsedAnswers:
         raw = end["usage"]
         if stop != len(text) or type(raw) is not dict or not raw or not self._counted.isdisjoint(end):
             return None
-        said = self._reader.settle(raw, facts, {"usage": raw})
+        said = self._reader.settle_alone(raw, facts)
         usage = said.usage
         if usage is None or not usage.input_tokens or not usage.output_tokens or said.flags or said.reason is not None:
             return None
