@@ -45,14 +45,15 @@ def test_an_amount_in_parts_is_that_of_the_bill(rates: dict[str, Decimal], per: 
     made = table(rates, per)
     whole = made.whole
     assert whole is not None
-    parts = whole.amount(usage)
+    billed = whole.bill(usage)
     amount, _, flags, _ = made.bill(usage)
-    if parts is None:
+    if billed is None:
         return
+    parts, saved = billed
     assert amount is not None
     assert not flags
     assert (whole.exact(parts), whole.number(parts), whole.plain(parts)) == (amount, float(amount), plain(amount))
-    saved, exact = whole.saved(usage), made.cache_savings(usage)
+    exact = made.cache_savings(usage)
     assert (saved is None) == (exact is None)
     if saved is not None and exact is not None:
         assert (whole.exact(saved), whole.plain(saved)) == (exact, plain(exact))
@@ -74,7 +75,8 @@ def test_what_it_takes(usage: Usage, parts: int | None) -> None:
     prices = {name: Price(name, rate, 1_000_000) for name, rate in rates.items()}
     whole = WholePrices(prices["input"], prices["cache_read"], None, prices["output"], prices["output"])
     assert whole.places == 8
-    assert whole.amount(usage) == parts
+    billed = whole.bill(usage)
+    assert (None if billed is None else billed[0]) == parts
 
 
 def test_steps_are_left_to_the_bill() -> None:

@@ -30,6 +30,8 @@ FOLD_BYTES: Final = 64 * 1024
 _BIG_BODY: Final = 256 * 1024
 _KEPT_BODY: Final = 1024 * 1024
 _HEAD: Final = 4096
+_COMPLETE: Final = End.COMPLETE
+_CUT: Final = (End.CLOSED_EARLY, End.DROPPED)
 
 
 class Reading:
@@ -241,9 +243,9 @@ class BodyReading(Reading):
         return self._parsed
 
     def end(self, end: End) -> End:
-        if end in (End.CLOSED_EARLY, End.DROPPED) and self._parsed is not None:
-            end = End.COMPLETE  # closed after the last byte: the answer was whole
-        return super().end(end)
+        if self._parsed is not None and end in _CUT:
+            end = _COMPLETE  # closed after the last byte: the answer was whole
+        return End.ERROR if self.error is not None and end is _COMPLETE else end
 
     def output(self) -> TokenCount | None:
         self._counter = _counter_of(self._parsed or self.answer(), self._provider, self._api, self._model)

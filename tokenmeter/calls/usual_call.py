@@ -34,7 +34,7 @@ __all__ = ["Bill", "Settled", "UsualCall", "UsualCalls", "UsualForm", "record_of
 
 FormKey = tuple[Any, ...]
 _new: Final = Record.__new__
-_new_attempt: Final = tuple.__new__
+_new_tuple: Final = tuple.__new__
 _COMPLETE: Final = End.COMPLETE
 _REPORTED: Final = Source.REPORTED
 _FORMS_MOST: Final = 1000
@@ -84,8 +84,8 @@ class UsualForm:
         if not quote.since <= instant < quote.until:
             return None
         prices = quote.whole(usage, instant)
-        amount = None if prices is None else prices.amount(usage)
-        return None if prices is None or amount is None else Bill(quote, prices, amount, prices.saved(usage))
+        billed = None if prices is None else prices.bill(usage)
+        return None if billed is None else _new_tuple(Bill, (quote, prices, *billed))
 
     def price(self, record: Record) -> Cost:
         """What a record of this form costs, and what a record that was made of one costs."""
@@ -158,7 +158,7 @@ class UsualCall:
         facts["usage_raw"] = self._raw
         facts["response_id"] = self.response_id
         facts["tags"] = self.tags
-        facts["attempts"] = (_new_attempt(Attempt, (*self._attempt[:5], True, None)),)
+        facts["attempts"] = (_new_tuple(Attempt, (*self._attempt[:5], True, None)),)
         facts["time_to_first_chunk"] = self.time_to_first_chunk
         facts["scope"] = self.scope
         span = self.span
@@ -169,7 +169,7 @@ class UsualCall:
     @property
     def operation(self) -> str:
         """The operation, by the conventions' name."""
-        return str(self.form.facts["operation"])
+        return self.form.facts["operation"]  # type: ignore[no-any-return]
 
     @property
     def duration(self) -> float:

@@ -218,7 +218,7 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     sdk = loaded.sdk
     try:
         method, url, body = options.method, options.url, getattr(options, sdk.body)
-        address = _address(getattr(client, sdk.address))
+        address = _address(_base_url(client, sdk.address))
     except AttributeError as missing:
         hooks.unknown_version(loaded.package, missing.name or "request options")
         _by_attempts(client)
@@ -237,7 +237,10 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     extra = getattr(options, sdk.extra, None)
     merged = {**body, **extra} if isinstance(extra, dict) and isinstance(body, dict) else body
     stream = bool(kwargs.get("stream"))
-    call = meter.open_call(route, model_of(merged), stream=stream, body=merged, span_later=sdk.own_spans)
+    model = merged.get("model") if type(merged) is dict else None
+    if type(model) is not str or not model:
+        model = model_of(merged)
+    call = meter.open_call(route, model, stream=stream, body=merged, span_later=sdk.own_spans)
     call.client = id(client)
     call.sender = id(getattr(client, "_client", None))
     if stream and route.asks:
@@ -245,6 +248,23 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
             if _can_hide(options, kwargs, loaded.streams):
                 return call, *_ask_usage(options, sdk.body, body, extra)
     return call, options, False
+
+
+def _base_url(client: Any, name: str) -> Any:
+    """The base URL of a client, past its property where that only reads it: newer ones import whenever they do."""
+    kind = type(client)
+    plain = _plain.get(kind)
+    if plain is None:
+        owner = next((one for one in kind.__mro__ if name in vars(one)), kind)
+        plain = owner.__module__.partition(".")[0] in _SDKS and getattr(client, name) is getattr(
+            client, f"_{name}", None
+        )
+        _plain.put(kind, plain)
+    return client._base_url if plain else getattr(client, name)
+
+
+_plain: BoundedDict[type, bool] = BoundedDict(256)
+"""Whether the base URL of a class of clients is the attribute `_base_url`."""
 
 
 class _Address:

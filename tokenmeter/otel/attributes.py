@@ -91,7 +91,7 @@ def settled_attributes(answer: Attributes, record: Record, *, names: Mapping[str
 class SettledForm:
     """The attributes that settled calls of one form share (`calls/usual_call.py`), learnt from the first of them."""
 
-    __slots__ = ("_absent", "_covered_by", "_names", "_nothing", "_offer", "_shared", "_tokens")
+    __slots__ = ("_absent", "_after", "_covered_by", "_names", "_nothing", "_offer", "_shared", "_tokens")
 
     def __init__(
         self, first: Record, attributes: Attributes, names: Mapping[str, str], *, export_estimates: bool
@@ -106,6 +106,7 @@ class SettledForm:
         self._absent = operator.attrgetter(*absent)
         self._nothing = (None,) * len(absent)
         self._offer, self._covered_by = first.cost.offer, first.cost.covered_by
+        self._after: tuple[Mapping[str, Any], Attributes] | None = None
 
     def fits(self, bill: Bill, usage: Usage) -> bool:
         """Whether the cost and the usage of a call say of themselves what those of the first call said."""
@@ -114,9 +115,18 @@ class SettledForm:
             quote.offer is self._offer and quote.covered_by == self._covered_by and self._absent(usage) == self._nothing
         )
 
-    def of(self, usual: UsualCall, bill: Bill) -> Attributes:
-        """The attributes of a call of this form."""
-        answer = self._shared.copy()
+    def of(self, usual: UsualCall, started: Mapping[str, Any] | None) -> Attributes:
+        """The attributes of a call of this form that fits, after those that the span had from the start."""
+        bill = usual.bill
+        assert bill is not None
+        if started is None:
+            answer = self._shared.copy()
+        elif self._after is None or self._after[0] is not started:
+            answer = {**started, **self._shared}
+            if self._after is None:
+                self._after = (started, answer.copy())
+        else:
+            answer = self._after[1].copy()
         response_id, first_chunk, scope = usual.response_id, usual.time_to_first_chunk, usual.scope
         if response_id is not None:
             answer[semconv.RESPONSE_ID] = text(response_id)

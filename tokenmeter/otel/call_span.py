@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
@@ -35,6 +35,9 @@ class SpanWords(Protocol):
 
     def settled(self, settled: Settled) -> Attributes:
         """The attributes that a span of ours gets when its call has settled."""
+
+    def whole(self, settled: Settled, started: Mapping[str, Any]) -> Attributes:
+        """The same after those that it had from the start."""
 
     def enriching(self, record: Record) -> Attributes:
         """The attributes added to a span of another instrumentation."""
@@ -98,7 +101,9 @@ class LateSpan(Attachable):
     telemetry: Final = "own"
 
     def __init__(self, spans: SpanWords, began: Began, parent: Context, handover: SpanHandover) -> None:
-        super().__init__(None, parent)
+        self._span: Span | None = None
+        self._before = parent
+        self._mine: Context | None = None
         self._spans = spans
         self._began = began
         self._parent = parent
@@ -132,7 +137,7 @@ class LateSpan(Attachable):
             self._handover.hand_over(
                 began.name,
                 identity,
-                {**identity.attributes, **spans.settled(settled)},
+                spans.whole(settled, identity.attributes),
                 (began.started_ns, settled.ended_ns),
                 failed=settled.end is End.ERROR,
                 clean=not spans.dialects and len(identity.attributes) == len(began.attributes),

@@ -22,6 +22,7 @@ from opentelemetry.context import Context
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.usual_call import Settled, UsualCall
 from tokenmeter.otel import semconv
 from tokenmeter.record import End
 from tokenmeter.usage import Source
@@ -29,7 +30,6 @@ from tokenmeter.usage import Source
 if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram, Meter
 
-    from tokenmeter.calls.usual_call import Settled
     from tokenmeter.otel.sums import Folded
 
 __all__ = ["Batches", "Histograms"]
@@ -55,48 +55,50 @@ class Histograms:
     def record(self, folded: Iterable[Folded]) -> None:
         """Record a batch of calls, each with the attributes under which it was summed."""
         groups: dict[int, tuple[Mapping[str, Any], list[Settled]]] = {}
-        for record, attributes in folded:
-            if record.telemetry != "own" or record.end is End.DELEGATED:
-                continue
-            if record.end is End.ERROR:
-                with guard("recording a histogram"):
-                    kind = self._bounded(semconv.ERROR_TYPE, record.error_type or "_OTHER")
-                    self._record_all([record], {**attributes, semconv.ERROR_TYPE: kind})
-                continue
+        for settled, attributes in folded:
+            if type(settled) is not UsualCall:
+                if settled.telemetry != "own" or settled.end is End.DELEGATED:
+                    continue
+                if settled.end is End.ERROR:
+                    with guard("recording a histogram"):
+                        kind = self._bounded(semconv.ERROR_TYPE, settled.error_type or "_OTHER")
+                        self._record_all([settled], {**attributes, semconv.ERROR_TYPE: kind})
+                    continue
             group = groups.get(id(attributes))
             if group is None:
                 group = groups[id(attributes)] = (attributes, [])
-            group[1].append(record)
-        for attributes, records in groups.values():
+            group[1].append(settled)
+        for attributes, all_settled in groups.values():
             with guard("recording a histogram"):
-                self._record_all(records, attributes)
+                self._record_all(all_settled, attributes)
 
-    def _record_all(self, records: list[Settled], attributes: Mapping[str, Any]) -> None:
+    def _record_all(self, all_settled: list[Settled], attributes: Mapping[str, Any]) -> None:
         for name, histogram in self._by_name.items():
             if name == "token.usage":
-                for record in records:
-                    _record_tokens(histogram, record, attributes)
+                for settled in all_settled:
+                    _record_tokens(histogram, settled, attributes)
                 continue
             seconds = _SECONDS[name]
-            values = [(value, record) for record in records if (value := seconds(record)) is not None]
+            values = [(value, settled) for settled in all_settled if (value := seconds(settled)) is not None]
             if values and not self._batches[name].record(values, attributes):
-                for value, record in values:
-                    histogram.record(value, attributes, _context_of(record))
+                for value, settled in values:
+                    histogram.record(value, attributes, _context_of(settled))
 
 
 class Batches:
     """Adds batches of values to one histogram of the SDK."""
 
     def __init__(self, histogram: Any) -> None:
-        self._histogram = histogram
+        self._given = histogram
         self._storages: object = None
         self._sets: BoundedDict[int, tuple[Mapping[str, Any], _Sums | None]] = BoundedDict(_SETS_MOST)
 
     def record(self, values: Values, attributes: Mapping[str, Any]) -> bool:
         """Add values of one set of attributes; false where each must be recorded by itself."""
+        histogram = getattr(self._given, "_real_instrument", None) or self._given  # past the API's stand-in
         try:
-            storages = self._histogram._measurement_consumer._reader_storages
-            if not self._histogram._is_enabled():
+            storages = histogram._measurement_consumer._reader_storages
+            if not histogram._is_enabled():
                 return False
         except AttributeError:
             return False
@@ -105,9 +107,10 @@ class Batches:
             self._storages = storages
         known = self._sets.get(id(attributes))
         if known is None or known[0] is not attributes:
-            known = self._sets.put(id(attributes), (attributes, _Sums.of(self._histogram, attributes)))
+            known = self._sets.put(id(attributes), (attributes, _Sums.of(histogram, attributes)))
         sums = known[1]
-        if sums is None or any(not 0 <= value < math.inf for value, _ in values):
+        numbers = [value for value, _ in values]
+        if sums is None or min(numbers) < 0 or not max(numbers) < math.inf:
             return False
         sums.add(values)
         return True
@@ -178,9 +181,12 @@ class _Sums:
                     add(plain, False)
                 if self._samples:
                     bounds = sums._boundaries
-                    last = {bisect_left(bounds, value): (value, record) for value, record in values if record.trace_id}
-                    for value, record in last.values():
-                        sums._sample_exemplar(self._measured(value, _context_of(record)), True)
+                    offered: set[int] = set()
+                    for value, settled in reversed(values):
+                        bucket = bisect_left(bounds, value)
+                        if bucket not in offered and (context := _context_of(settled)) is not _NOWHERE:
+                            offered.add(bucket)
+                            sums._sample_exemplar(self._measured(value, context), True)
 
     def _measured(self, value: float, context: Context) -> Any:
         """A measurement of the SDK's; its attributes have been checked before."""
@@ -200,25 +206,28 @@ def _histogram(meter: Meter, name: str) -> Histogram:
     return meter.create_histogram(full_name, unit, description, explicit_bucket_boundaries_advisory=list(buckets))
 
 
-def _record_tokens(histogram: Histogram, record: Settled, attributes: Mapping[str, Any]) -> None:
-    usage = record.usage
+def _record_tokens(histogram: Histogram, settled: Settled, attributes: Mapping[str, Any]) -> None:
+    usage = settled.usage
     for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
         if tokens is not None and tokens >= 0 and usage.source_of(f"{kind}_tokens") is Source.REPORTED:
-            histogram.record(tokens, {**attributes, semconv.TOKEN_TYPE: kind}, _context_of(record))
+            histogram.record(tokens, {**attributes, semconv.TOKEN_TYPE: kind}, _context_of(settled))
 
 
 _SECONDS: Final[Mapping[str, Callable[[Settled], float | None]]] = {
-    "duration": lambda record: record.duration if record.operation in semconv.INFERENCE else None,
-    "time_to_first_chunk": lambda record: record.time_to_first_chunk if record.operation in semconv.INFERENCE else None,
-    "embeddings.duration": lambda record: record.duration if record.operation == semconv.EMBEDDINGS else None,
-    "operation.duration": lambda record: record.duration,
+    "duration": lambda settled: settled.duration if settled.operation in semconv.INFERENCE else None,
+    "time_to_first_chunk": lambda settled: (
+        settled.time_to_first_chunk if settled.operation in semconv.INFERENCE else None
+    ),
+    "embeddings.duration": lambda settled: settled.duration if settled.operation == semconv.EMBEDDINGS else None,
+    "operation.duration": lambda settled: settled.duration,
 }
 """What each histogram of seconds says of a call; None where it says nothing."""
 
 
-def _context_of(record: Settled) -> Context:
+def _context_of(settled: Settled) -> Context:
     """The context of the call's own span, for exemplars; an empty one where it was not recorded."""
-    if record.trace_id is None or record.span_id is None:
+    trace_id, span_id = settled.trace_id, settled.span_id
+    if trace_id is None or span_id is None:
         return _NOWHERE
-    where = trace.SpanContext(int(record.trace_id, 16), int(record.span_id, 16), False, _SAMPLED, _NO_STATE)
+    where = trace.SpanContext(int(trace_id, 16), int(span_id, 16), False, _SAMPLED, _NO_STATE)
     return trace.set_span_in_context(trace.NonRecordingSpan(where), _NOWHERE)

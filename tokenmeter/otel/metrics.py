@@ -27,7 +27,7 @@ from tokenmeter.otel import semconv
 from tokenmeter.otel.histograms import Histograms
 from tokenmeter.otel.providers import meter_provider
 from tokenmeter.otel.sum_tables import exact_sum
-from tokenmeter.otel.sums import PRICE_FROM, Accumulator, Row
+from tokenmeter.otel.sums import PRICE_FROM, Accumulator, Folded, Row
 from tokenmeter.record import Record
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ class Metrics:
         ):
             self._bind()
         folded = self.accumulator.add(settled, ours=telemetry == "own")
-        if folded and self._recorders is not None:
-            self._recorders.record(folded)
+        self._record(folded)
 
     def compare(self, *, provider: str, model: str, family: str, kind: str, counted: int, reported: int) -> None:
         """Take our own count of what a vendor reported: their ratio over time shows a tokenizer that has changed."""
@@ -119,8 +118,7 @@ class Metrics:
         with guard("settling what was put off"):
             self._before_reading()
         folded = self.accumulator.fold()
-        if self._recorders is not None:
-            self._recorders.record(folded)
+        self._record(folded)
         return True
 
     def close(self, timeout: float = 5.0) -> None:
@@ -128,6 +126,10 @@ class Metrics:
         self.flush(timeout)
         self._station.retire(self)
         self._before_reading = _nothing
+
+    def _record(self, folded: Sequence[Folded]) -> None:
+        if folded and self._recorders is not None and self.listened_to:
+            self._recorders.record(folded)
 
     def _bind(self) -> None:
         provider = self._given if self._given is not None else metrics.get_meter_provider()

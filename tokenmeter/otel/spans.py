@@ -54,6 +54,7 @@ __all__ = ["MODES", "CallSpan", "CallSpans", "OpenScopeSpan", "ScopeSums"]
 MODES: Final = ("auto", "own", "enrich", "none")
 _CACHED_MOST: Final = 1000
 _NOTE: Final = "span"
+_new: Final = tuple.__new__
 _SUPPRESSING: Final = tuple(
     key for key in (semconv.SUPPRESS, getattr(contexts, "_SUPPRESS_INSTRUMENTATION_KEY", None)) if key is not None
 )
@@ -151,7 +152,7 @@ class CallSpans:
         if call.tags:
             attributes = attributes.copy()
             add_tags(attributes, call.tags)
-        began = Began(tracer, name, attributes, call.started_ns)
+        began: Began = _new(Began, (tracer, name, attributes, call.started_ns))
         if self._handover is not None and self._handover.possible:
             return LateSpan(self, began, current, self._handover)
         return LiveSpan(self, began.span(current), current)
@@ -169,29 +170,37 @@ class CallSpans:
 
     def settled(self, settled: Settled) -> Attributes:
         """The attributes that a span of ours gets when its call has settled."""
-        if isinstance(settled, Record):
-            return self._settled(settled)
-        try:
-            known = self._usual(settled)
-        except BaseException as error:
-            if not absorbed("describing a call", error):
-                raise
-            known = None
-        return self._settled(settled.record) if known is None else known
+        return self._whole(settled, None)
 
-    def _usual(self, usual: UsualCall) -> Attributes | None:
-        """The attributes of a usual call, by those of the one before; None where they must be made of its record."""
+    def whole(self, settled: Settled, started: Mapping[str, Any]) -> Attributes:
+        """The same after those that it had from the start."""
+        return self._whole(settled, started)
+
+    def _whole(self, settled: Settled, started: Mapping[str, Any] | None) -> Attributes:
+        if isinstance(settled, UsualCall):
+            try:
+                known = self._usual(settled)
+                if known is not None:
+                    return known.of(settled, started)
+            except BaseException as error:
+                if not absorbed("describing a call", error):
+                    raise
+            settled = settled.record
+        attributes = self._settled(settled)
+        return attributes if started is None else {**started, **attributes}
+
+    def _usual(self, usual: UsualCall) -> SettledForm | None:
+        """What usual calls of a form say alike; None where the attributes must be made of the record."""
         bill = usual.bill
         if bill is None or self.dialects or self._exchange is not None or usual.operation == semconv.EMBEDDINGS:
             return None
         notes = usual.form.notes
         known: SettledForm | None = notes.get(_NOTE)
-        if known is not None and known.fits(bill, usual.usage):
-            return known.of(usual, bill)
-        record = usual.record
-        attributes = self._settled(record)
-        notes[_NOTE] = SettledForm(record, attributes, self.names, export_estimates=self.export_estimates)
-        return attributes
+        if known is None or not known.fits(bill, usual.usage):
+            record = usual.record
+            known = SettledForm(record, self._settled(record), self.names, export_estimates=self.export_estimates)
+            notes[_NOTE] = known
+        return known
 
     def _settled(self, record: Record) -> Attributes:
         attributes: Attributes = {}

@@ -26,8 +26,8 @@ class Quote:
     """The answer to one form of request from `since` until `until`: rates by the state of its windows, or a reason."""
 
     __slots__ = (
-        "_make", "_older", "_resolved", "_stale_from", "_windows", "covered_by", "flags", "offer", "reason", "since",
-        "until",
+        "_make", "_older", "_resolved", "_stale_from", "_steady", "_windows", "covered_by", "flags", "offer", "reason",
+        "since", "until",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +49,7 @@ class Quote:
         self._make, self._windows = make, windows
         self._resolved: dict[tuple[int, ...], Resolved | str] = {}
         self._older: dict[date, Offer] = {}
+        self._steady: WholePrices | None = None
 
     def price(self, usage: Usage, at: datetime | int, instant: float) -> Cost:
         """The cost of a usage at an instant this quote is good for, `at` as `Cost` takes it."""
@@ -88,6 +89,8 @@ class Quote:
 
         None where the cost says more than its amount, and until `price` has been asked for the like.
         """
+        if self._steady is not None:
+            return self._steady
         windows = self._windows
         state = tuple([window.state(instant) for window in windows]) if windows else ()
         resolved = self._resolved.get(state)
@@ -97,7 +100,10 @@ class Quote:
         if list_rate is not None or flags or rate.edges:
             return None
         table = rate.table(usage)
-        return None if isinstance(table, str) else table.whole
+        found = None if isinstance(table, str) else table.whole
+        if rate.steady and not windows:
+            self._steady = found
+        return found
 
     def _oldest(self, lines: tuple[Line, ...], instant: float, flags: tuple[str, ...]) -> tuple[Offer, tuple[str, ...]]:
         """The offer and flags of charges of which some were last seen before the rate was."""

@@ -2,7 +2,7 @@
 
 A vendor's price of 1.25 a million is 0.00000125 a token. In parts of 10^-8 that is 125, and an amount is a sum of
 products of integers. `Table.bill` stays the truth: it says what a usage costs, and this says the same number for those
-usages that `WholePrices.amount` takes.
+usages that `WholePrices.bill` takes.
 """
 
 from __future__ import annotations
@@ -51,50 +51,40 @@ class WholePrices:
     def _whole(self, unit: Decimal) -> int:
         return int(unit.scaleb(self.places, EXACT))
 
-    def amount(self, usage: Usage) -> int | None:
-        """What the tokens of a usage cost, in parts; None for a usage that has more to it, or may cost nothing.
+    def bill(self, usage: Usage) -> tuple[int, int | None] | None:
+        """What the tokens of a usage cost and what the cache took off that, in parts; savings of None are not known.
 
-        The usage has no quantities, no lifetimes of cache writes and no media.
+        None for a usage that has more to it, or may cost nothing. It has no quantities, no lifetimes of cache writes
+        and no media.
         """
-        tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
+        tokens_in, tokens_out, read = usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens
         if tokens_in is None or tokens_out is None:
             return None
-        read = usage.cache_read_input_tokens or 0
-        written = usage.cache_write_input_tokens or 0
-        thought = usage.reasoning_output_tokens or 0
-        fresh, said = tokens_in - read - written, tokens_out - thought
-        if fresh < 0 or said < 0 or read < 0 or written < 0 or thought < 0:
-            return None
+        written, thought = usage.cache_write_input_tokens or 0, usage.reasoning_output_tokens or 0
+        fresh, said = tokens_in - (read or 0) - written, tokens_out - thought
+        price = self._input
+        saved: int | None = 0
         amount = 0
         try:
             if fresh:
-                amount = fresh * self._input  # type: ignore[operator]
+                amount = fresh * price  # type: ignore[operator]
             if said:
                 amount += said * self._output  # type: ignore[operator]
-            if read:
-                amount += read * self._read  # type: ignore[operator]
-            if written:
-                amount += written * self._write  # type: ignore[operator]
             if thought:
                 amount += thought * self._reasoning  # type: ignore[operator]
+            if read:
+                amount += read * self._read  # type: ignore[operator]
+                saved = read * (price - self._read)  # type: ignore[operator]
+            if written:
+                amount += written * self._write  # type: ignore[operator]
+                saved += written * (price - self._write)  # type: ignore[operator]
         except TypeError:  # a price is not known
             return None
-        return amount if 0 < amount < _AMOUNT_MOST else None
-
-    def saved(self, usage: Usage) -> int | None:
-        """What the cache took off the cost of a usage that `amount` took, in parts; None where that is not known."""
-        read, written = usage.cache_read_input_tokens, usage.cache_write_input_tokens
-        fresh = self._input
-        saved = 0
-        if not read and not written:
-            known = read is not None or not usage.input_tokens or not (fresh is not None and self._read is not None)
-            return 0 if known or fresh == self._read else None
-        for tokens, each in ((read, self._read), (written, self._write)):
-            if tokens:
-                if each is None or fresh is None:
-                    return None
-                saved += tokens * (fresh - each)
-        return saved
+        if fresh < 0 or said < 0 or (read or 0) < 0 or written < 0 or thought < 0 or not 0 < amount < _AMOUNT_MOST:
+            return None
+        if read is None and not written and tokens_in and self._read not in (None, price) and price is not None:
+            saved = None
+        return amount, saved
 
     def exact(self, parts: int) -> Decimal:
         """Parts as an amount of money."""
@@ -106,6 +96,9 @@ class WholePrices:
 
     def plain(self, parts: int) -> str:
         """An amount in plain notation, as `money.plain` writes it."""
-        whole, rest = divmod(abs(parts), self._ones)
-        sign = "-" if parts < 0 else ""
-        return f"{sign}{whole}.{rest:0{self.places}d}".rstrip("0") if rest else f"{sign}{whole}"
+        places = self.places
+        digits = str(parts if parts >= 0 else -parts).rjust(places + 1, "0")
+        at = len(digits) - places
+        rest = digits[at:].rstrip("0")
+        text = f"{digits[:at]}.{rest}" if rest else digits[:at]
+        return text if parts >= 0 else f"-{text}"

@@ -25,6 +25,8 @@ __all__ = ["ParsedAnswers", "parsed_answers"]
 
 _KEY: Final = b'"usage":'
 _TAIL_MOST: Final = 8192
+_TEXT: Final = frozenset((str,))
+_new: Final = tuple.__new__
 _scan: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]
 
 
@@ -71,13 +73,14 @@ class ParsedAnswers:
             listed = fields.get(self._listed)
             if type(listed) is not list:
                 return None
-            finish = [getattr(one, self._finish, None) for one in listed]
+            finish = self._finish
+            reasons = tuple([getattr(one, finish, None) for one in listed])
         else:
-            finish = [fields.get(self._finish)]
-        reasons = tuple([reason for reason in finish if type(reason) is str])
-        if not reasons or len(reasons) != len(finish):
+            reasons = (fields.get(self._finish),)
+        if not reasons or not _TEXT.issuperset(map(type, reasons)):
             return None
-        return Facts(model, name, tier, reasons, None)
+        said: Facts = _new(Facts, (model, name, tier, reasons, None))
+        return said
 
     def read(self, body: bytes, facts: Facts) -> Extracted | None:
         """The whole answer; None where there is more to it than plain counts that agree with one another."""
