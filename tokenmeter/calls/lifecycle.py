@@ -228,7 +228,8 @@ class Lifecycle:
             return False
         if call.budget is not None:  # its hold ends now
             return False
-        if self._successor is not None or not self.recipients.sums_alone:
+        sums = self.recipients.sums
+        if sums is None or len(self.recipients.sinks) != 1 or self._successor is not None or sums.listened_to:
             return False
         reading = call.reading
         return reading is None or reading.small
@@ -299,7 +300,8 @@ class Lifecycle:
             with guard("adding to a scope"):
                 scope.opened()
                 scope.settled(record_of(settled))
-        self._latest().recipients.take(settled, inner)
+        latest = self if self._successor is None else self._latest()
+        latest.recipients.take(settled, inner)
 
 
 def _apart(clock: Callable[[], int], other: Callable[[], int]) -> Callable[[], int]:

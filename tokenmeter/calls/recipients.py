@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from tokenmeter._support.guard import absorbed, guard
 from tokenmeter.calls.context import HANDING_ON, handing_on
 from tokenmeter.calls.sink_threads import code_of_sinks
-from tokenmeter.calls.usual_call import Settled, UsualCall, record_of
+from tokenmeter.calls.usual_call import Settled, record_of
 from tokenmeter.record import Sink
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class Sums(Sink, Protocol):
     def listened_to(self) -> bool:
         """Whether the sums may be collected at any time."""
 
-    def write_usual(self, usual: UsualCall) -> None:
-        """Take a usual call, as `write` takes its record."""
+    def write(self, record: Settled) -> None:
+        """Take a settled call, whether or not its record is made."""
 
 
 class Recipients:
@@ -68,17 +68,13 @@ class Recipients:
             self.added = [one for one in self.added if one is not sink]
             self.set(one for one in self.sinks if one is not sink)
 
-    @property
-    def sums_alone(self) -> bool:
-        """Whether the sums are the only sink, and nothing collects them now."""
-        return self.sums is not None and len(self.sinks) == 1 and not self.sums.listened_to
-
     def take(self, settled: Settled, inner: bool | None) -> None:
         """Hand a settled call to the sinks; an `inner` one was made by a sink. None: the context says so."""
+        sums = self.sums
         for sink in self.quiet:
             try:
-                if sink is self.sums and isinstance(settled, UsualCall):
-                    self.sums.write_usual(settled)
+                if sink is sums:
+                    sums.write(settled)
                 else:
                     sink.write(record_of(settled))
             except BaseException as error:

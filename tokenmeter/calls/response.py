@@ -65,6 +65,10 @@ class Reading:
         """The usage as reported, and why nothing was."""
         return NOT_REPORTED, None
 
+    def plain(self) -> Extracted | None:
+        """What an answer says that its SDK has parsed and that reports its usage in full; None: ask `usage`."""
+        return None
+
     @property
     def api(self) -> str | None:
         """The wire format that the answer was read as."""
@@ -214,6 +218,13 @@ class BodyReading(Reading):
         self.chunks.clear()
         if len(self._head) > _KEPT_BODY:
             self._head = self._head[:_HEAD] + self._head[-_KEPT_BODY // 4 :]
+
+    def plain(self) -> Extracted | None:
+        answers, facts, chunks = self._answers, self._facts, self.chunks
+        if answers is None or facts is None or len(chunks) != 1 or self._head or self._decode is not None:
+            return None
+        said = self.extracted = answers.read(chunks[0], facts)
+        return said
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
         self.fold()

@@ -24,6 +24,7 @@ from tokenmeter.usage import TOKEN_FIELDS, Source
 if TYPE_CHECKING:
     from tokenmeter.calls.billing import Billing
     from tokenmeter.calls.opencall import OpenCall
+    from tokenmeter.calls.response import Reading
     from tokenmeter.cost import Cost
     from tokenmeter.prices.quote import Quote
     from tokenmeter.prices.whole_prices import WholePrices
@@ -64,7 +65,7 @@ class Bill(NamedTuple):
 class UsualForm:
     """What usual calls of one kind have in common, and what prices them."""
 
-    __slots__ = ("_billing", "_by_start", "_quote", "facts", "notes")
+    __slots__ = ("_billing", "by_start", "facts", "notes", "quote")
 
     def __init__(self, first: Record, billing: Billing) -> None:
         values = first.__dict__
@@ -72,35 +73,23 @@ class UsualForm:
         self.facts.update(_form=self, pricer=self.price)
         self.notes: dict[str, Any] = {}
         self._billing = billing
-        self._by_start = billing.bills_by_start(first.provider)
-        self._quote: Quote | None = None
-
-    def bill(self, usage: Usage, started_ns: int, ended_ns: int) -> Bill | None:
-        """What a call of this form costs; None where its record must be asked."""
-        quote = self._quote
-        if quote is None or any(_beside(usage)):
-            return None
-        instant = (started_ns if self._by_start else ended_ns) // 1000 / 1_000_000  # of microseconds, as a datetime's
-        if not quote.since <= instant < quote.until:
-            return None
-        prices = quote.whole(usage, instant)
-        billed = None if prices is None else prices.bill(usage)
-        return None if billed is None else _new_tuple(Bill, (quote, prices, *billed))
+        self.by_start = billing.bills_by_start(first.provider)
+        self.quote: Quote | None = None
 
     def price(self, record: Record) -> Cost:
         """What a record of this form costs, and what a record that was made of one costs."""
-        quote = self._quote
+        quote = self.quote
         if record._form is not self:
             return self._billing.price(record)
         if quote is not None:
-            at = record.started_ns if self._by_start else record.ended_ns
+            at = record.started_ns if self.by_start else record.ended_ns
             instant = at // 1000 / 1_000_000
             if quote.since <= instant < quote.until:
                 cost = quote.price(record.usage, at, instant)
                 if cost.amount is not None:
                     return cost
         cost = self._billing.price(record)
-        self._quote = self._billing.quote(record, cost)
+        self.quote = self._billing.quote(record, cost)
         return cost
 
 
@@ -109,7 +98,7 @@ class UsualCall:
 
     __slots__ = (
         "_attempt", "_bill", "_id", "_raw", "_record", "ended_ns", "form", "response_id", "scope", "span", "started_ns",
-        "tags", "time_to_first_chunk", "usage",
+        "tags", "telemetry", "time_to_first_chunk", "usage",
     )  # fmt: skip
     end: Final = _COMPLETE
     error_type: Final = None
@@ -124,7 +113,8 @@ class UsualCall:
         self.ended_ns = started + call.ended_mono - call.started_mono
         self.tags = call.tags
         self.scope = () if call.scope is None else call.scope.path
-        self.span = call.span
+        span = self.span = call.span
+        self.telemetry = "own" if span is None else span.telemetry
         first = call.first_chunk_ns if call.stream else None
         self.time_to_first_chunk = None if first is None else (first - call.started_mono) / 1e9
         self._id = call.known_id
@@ -136,8 +126,20 @@ class UsualCall:
         """What it costs, in whole parts; None where its record must be asked."""
         bill = self._bill
         if bill is False:
-            bill = self._bill = self.form.bill(self.usage, self.started_ns, self.ended_ns)
+            bill = self._bill = self._billed()
         return bill  # type: ignore[return-value]
+
+    def _billed(self) -> Bill | None:
+        form, usage = self.form, self.usage
+        quote = form.quote
+        if quote is None or any(_beside(usage)):
+            return None
+        instant = (self.started_ns if form.by_start else self.ended_ns) // 1000 / 1_000_000  # as a datetime's
+        if not quote.since <= instant < quote.until:
+            return None
+        prices = quote.steady or quote.whole(usage, instant)
+        billed = None if prices is None else prices.bill(usage)
+        return None if billed is None else _new_tuple(Bill, (quote, prices, *billed))
 
     @property
     def record(self) -> Record:
@@ -177,11 +179,6 @@ class UsualCall:
         return (self.ended_ns - self.started_ns) / 1e9
 
     @property
-    def telemetry(self) -> str:
-        """Whose span the call has."""
-        return "own" if self.span is None else self.span.telemetry
-
-    @property
     def trace_id(self) -> str | None:
         """Hex; None where nothing is recorded."""
         return None if self.span is None else self.span.trace_id
@@ -190,6 +187,20 @@ class UsualCall:
     def span_id(self) -> str | None:
         """Hex; None where nothing is recorded."""
         return None if self.span is None else self.span.span_id
+
+
+def _in_full(reading: Reading) -> Extracted | None:
+    """What a complete answer says; None where that is not all, or where there is more to it."""
+    usage, reason = reading.usage(_COMPLETE)
+    end = reading.end(_COMPLETE)
+    said = reading.extracted
+    if said is None or reason is not None or end is not _COMPLETE or reading.flags or reading.error is not None:
+        return None
+    if usage.input_tokens is None or usage.output_tokens is None or usage.source is not _REPORTED:
+        return None
+    if usage.sources or usage.quantities or said.vendor_cost is not None or said.params:
+        return None
+    return said
 
 
 Settled = Record | UsualCall
@@ -230,18 +241,12 @@ class UsualCalls:
         ):
             return None
         try:
-            usage, reason = reading.usage(end)
-            end = reading.end(end)
+            said = reading.plain() or _in_full(reading)
         except BaseException as error:
             if not absorbed("reading usage", error):
                 raise
             return None
-        said = reading.extracted
-        if said is None or reason is not None or end is not _COMPLETE or reading.flags or reading.error is not None:
-            return None
-        if usage.input_tokens is None or usage.output_tokens is None or usage.source is not _REPORTED:
-            return None
-        if usage.sources or usage.quantities or said.vendor_cost is not None or said.params:
+        if said is None or said.usage is None:
             return None
         params = call.params
         form_key = (
@@ -250,7 +255,7 @@ class UsualCalls:
             None if params is None else tuple(params.items()),
         )  # fmt: skip
         form = self._forms.get(form_key)
-        return form_key if form is None else UsualCall(call, form, said, usage)
+        return form_key if form is None else UsualCall(call, form, said, said.usage)
 
     def learn(self, form_key: FormKey, record: Record) -> None:
         """Take over what the calls of a form share from the record of the first."""

@@ -173,7 +173,8 @@ def _sync_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...,
                 raise
         if call is None:
             return request(self, cast_to, options, *args, **kwargs)
-        admit(call)
+        if call.budget is not None:
+            admit(call)
         with CurrentCallBlock(call):
             result = request(self, cast_to, options, *args, **kwargs)
         try:
@@ -196,7 +197,8 @@ def _async_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...
                 raise
         if call is None:
             return await request(self, cast_to, options, *args, **kwargs)
-        await admit_async(call)
+        if call.budget is not None:
+            await admit_async(call)
         with CurrentCallBlock(call):
             result = await request(self, cast_to, options, *args, **kwargs)
         try:
@@ -218,7 +220,7 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     sdk = loaded.sdk
     try:
         method, url, body = options.method, options.url, getattr(options, sdk.body)
-        address = _address(_base_url(client, sdk.address))
+        address = _address(client, sdk.address)
     except AttributeError as missing:
         hooks.unknown_version(loaded.package, missing.name or "request options")
         _by_attempts(client)
@@ -250,23 +252,6 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     return call, options, False
 
 
-def _base_url(client: Any, name: str) -> Any:
-    """The base URL of a client, past its property where that only reads it: newer ones import whenever they do."""
-    kind = type(client)
-    plain = _plain.get(kind)
-    if plain is None:
-        owner = next((one for one in kind.__mro__ if name in vars(one)), kind)
-        plain = owner.__module__.partition(".")[0] in _SDKS and getattr(client, name) is getattr(
-            client, f"_{name}", None
-        )
-        _plain.put(kind, plain)
-    return client._base_url if plain else getattr(client, name)
-
-
-_plain: BoundedDict[type, bool] = BoundedDict(256)
-"""Whether the base URL of a class of clients is the attribute `_base_url`."""
-
-
 class _Address:
     """The base URL of clients, and the routes of what was posted below it. The URL object is kept, so its id stays."""
 
@@ -295,12 +280,26 @@ class _Address:
 _addresses: BoundedDict[int, _Address] = BoundedDict(256)
 
 
-def _address(url: Any) -> _Address:
+def _address(client: Any, name: str) -> _Address:
     """The address of a client's base URL, remembered by the URL object."""
+    plain = _plain.get(type(client))
+    if plain is None:
+        plain = _plain.put(type(client), _is_plain(client, name))
+    url = client._base_url if plain else getattr(client, name)
     found = _addresses.get(id(url))
     if found is None or found.url is not url:
         found = _addresses.put(id(url), _Address(url))
     return found
+
+
+_plain: Final[BoundedDict[type, bool]] = BoundedDict(256)
+"""Whether the base URL of a class of clients is its attribute: the property of newer versions imports at each read."""
+
+
+def _is_plain(client: Any, name: str) -> bool:
+    owner = next((one for one in type(client).__mro__ if name in vars(one)), type(client))
+    ours = owner.__module__.partition(".")[0] in _SDKS  # no subclass of the program's own
+    return ours and getattr(client, name) is getattr(client, "_base_url", None)
 
 
 def _version(every_query: object, query: str) -> str:

@@ -28,10 +28,9 @@ from tokenmeter.otel.histograms import Histograms
 from tokenmeter.otel.providers import meter_provider
 from tokenmeter.otel.sum_tables import exact_sum
 from tokenmeter.otel.sums import PRICE_FROM, Accumulator, Folded, Row
-from tokenmeter.record import Record
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.usual_call import Settled, UsualCall
+    from tokenmeter.calls.usual_call import Settled
 
 __all__ = ["DEFAULT_HISTOGRAMS", "Metrics"]
 
@@ -83,16 +82,9 @@ class Metrics:
         provider = self._given if self._given is not None else meter_provider()
         return provider is not None and not _is_stand_in(provider)
 
-    def write(self, record: Record) -> None:
-        """Take a record. Its sums are made later, so this costs an append."""
-        self._take(record)
-
-    def write_usual(self, usual: UsualCall) -> None:
-        """Take a usual call, whose record is not needed."""
-        self._take(usual)
-
-    def _take(self, settled: Settled) -> None:
-        telemetry = settled.telemetry
+    def write(self, record: Settled) -> None:
+        """Take a call. Its sums are made later, so this costs an append."""
+        telemetry = record.telemetry
         if telemetry == "suppressed" or self._silent:
             return
         # Asking costs half a microsecond, so not at every call: a provider that is set for the first time finds us
@@ -103,8 +95,9 @@ class Metrics:
             and metrics.get_meter_provider() is not self._bound
         ):
             self._bind()
-        folded = self.accumulator.add(settled, ours=telemetry == "own")
-        self._record(folded)
+        folded = self.accumulator.add(record, ours=telemetry == "own")
+        if folded:
+            self._record(folded)
 
     def compare(self, *, provider: str, model: str, family: str, kind: str, counted: int, reported: int) -> None:
         """Take our own count of what a vendor reported: their ratio over time shows a tokenizer that has changed."""

@@ -26,8 +26,8 @@ class Quote:
     """The answer to one form of request from `since` until `until`: rates by the state of its windows, or a reason."""
 
     __slots__ = (
-        "_make", "_older", "_resolved", "_stale_from", "_steady", "_windows", "covered_by", "flags", "offer", "reason",
-        "since", "until",
+        "_make", "_older", "_resolved", "_stale_from", "_windows", "covered_by", "flags", "offer", "reason", "since",
+        "steady", "until",
     )  # fmt: skip
 
     def __init__(
@@ -49,7 +49,8 @@ class Quote:
         self._make, self._windows = make, windows
         self._resolved: dict[tuple[int, ...], Resolved | str] = {}
         self._older: dict[date, Offer] = {}
-        self._steady: WholePrices | None = None
+        self.steady: WholePrices | None = None
+        """The answer of `whole` where it is always the same, once it is known."""
 
     def price(self, usage: Usage, at: datetime | int, instant: float) -> Cost:
         """The cost of a usage at an instant this quote is good for, `at` as `Cost` takes it."""
@@ -89,8 +90,6 @@ class Quote:
 
         None where the cost says more than its amount, and until `price` has been asked for the like.
         """
-        if self._steady is not None:
-            return self._steady
         windows = self._windows
         state = tuple([window.state(instant) for window in windows]) if windows else ()
         resolved = self._resolved.get(state)
@@ -102,7 +101,7 @@ class Quote:
         table = rate.table(usage)
         found = None if isinstance(table, str) else table.whole
         if rate.steady and not windows:
-            self._steady = found
+            self.steady = found
         return found
 
     def _oldest(self, lines: tuple[Line, ...], instant: float, flags: tuple[str, ...]) -> tuple[Offer, tuple[str, ...]]:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from json.scanner import make_scanner
 from typing import Any, Final
 
+from tokenmeter._support.bounded import BoundedDict
 from tokenmeter.wire.element_counts import ElementCounts
 from tokenmeter.wire.extract import reader_for
 from tokenmeter.wire.extracted import Extracted
@@ -74,7 +75,10 @@ class ParsedAnswers:
             if type(listed) is not list:
                 return None
             finish = self._finish
-            reasons = tuple([getattr(one, finish, None) for one in listed])
+            if len(listed) == 1:
+                reasons: tuple[Any, ...] = (getattr(listed[0], finish, None),)
+            else:
+                reasons = tuple([getattr(one, finish, None) for one in listed])
         else:
             reasons = (fields.get(self._finish),)
         if not reasons or not _TEXT.issuperset(map(type, reasons)):
@@ -123,5 +127,11 @@ def _compiled(reader: UsageReader) -> ParsedAnswers | None:
 
 def parsed_answers(provider: str | None, api: str | None) -> ParsedAnswers | None:
     """The reader of parsed answers of one vendor's dialect; None where there is none."""
+    key = (provider, api)
+    if key in _known:
+        return _known[key]
     reader = reader_for(provider, api)
-    return None if reader is None else _compiled(reader)
+    return _known.put(key, None if reader is None else _compiled(reader))
+
+
+_known: Final[BoundedDict[tuple[str | None, str | None], ParsedAnswers | None]] = BoundedDict(1000)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tokenmeter._support.guard import absorbed, guard
 from tokenmeter.calls.by_hand import end_of
-from tokenmeter.calls.context import CALL, leave
+from tokenmeter.calls.context import CALL
 
 if TYPE_CHECKING:
     from tokenmeter.calls.protocols import CurrentCall
@@ -44,7 +44,8 @@ class CurrentCallBlock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         call = self._call
-        leave(CALL, call, self._before)
+        if CALL.get() is call:
+            CALL.set(self._before)
         if call.span is not None:  # it may have been started meanwhile
             try:
                 call.span.detach()

@@ -323,7 +323,7 @@ def read_whole(call: OpenCall, content_type: str, body: bytes) -> BodyReading | 
         made.chunks.append(body)
         return made
     if not call.stream and not content_type.startswith(_STREAMS):
-        return BodyReading(call.provider, call.api, call.request_model, body)
+        return BodyReading(call.route.provider, call.route.api, call.request_model, body)
     reading = reading_of(call, content_type)
     if body:
         reading.chunks.append(body)

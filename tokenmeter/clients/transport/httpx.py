@@ -17,6 +17,7 @@ from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
     REQUEST_IDS,
     RequestInFlight,
+    answered,
     attempt_of,
     ends_now,
     gunzip,
@@ -59,7 +60,8 @@ def _sync_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., An
         call, owns = attempt_of(self, request)
         if call is None:
             return send(self, request, *args, **kwargs)
-        admit(call)
+        if call.budget is not None:
+            admit(call)
         with RequestInFlight(call, owns) as sending:
             response = send(self, request, *args, **kwargs)
         _answered(call, sending, response, kwargs.get("stream", False), tee)
@@ -73,7 +75,8 @@ def _async_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., A
         call, owns = attempt_of(self, request)
         if call is None:
             return await send(self, request, *args, **kwargs)
-        await admit_async(call)
+        if call.budget is not None:
+            await admit_async(call)
         with RequestInFlight(call, owns) as sending:
             response = await send(self, request, *args, **kwargs)
         _answered(call, sending, response, kwargs.get("stream", False), tee)
@@ -85,13 +88,13 @@ def _async_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., A
 def _answered(call: OpenCall, sending: RequestInFlight, response: Any, stream: bool, tee: type[BodyTee]) -> None:
     try:
         content_type, named = _said(response.headers)
-        if not sending.answered(call, response.status_code, named):
+        if not answered(call, sending.owns, sending.started, response.status_code, named):
             return
         if stream and not response.is_stream_consumed:
             _listen(response, call, tee)
             return
         call.reading = read_whole(call, content_type, response.content)
-        if sending.owns or ends_now(call):
+        if sending.owns or (call.span is not None and ends_now(call)):
             call.lifecycle.settle(call, End.COMPLETE)
     except BaseException as error:
         if not absorbed("noting an attempt", error):
