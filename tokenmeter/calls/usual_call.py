@@ -20,6 +20,7 @@ from tokenmeter._support.guard import absorbed
 from tokenmeter._support.ids import new_id
 from tokenmeter.record import Attempt, End, Record
 from tokenmeter.usage import TOKEN_FIELDS, Source
+from tokenmeter.wire.extracted import raw_usage
 
 if TYPE_CHECKING:
     from tokenmeter.calls.billing import Billing
@@ -157,7 +158,7 @@ class UsualCall:
         facts["started_ns"] = self.started_ns
         facts["ended_ns"] = self.ended_ns
         facts["usage"] = self.usage
-        facts["usage_raw"] = self._raw
+        facts["usage_raw"] = raw_usage(self._raw)
         facts["response_id"] = self.response_id
         facts["tags"] = self.tags
         facts["attempts"] = (_new_tuple(Attempt, (*self._attempt[:5], True, None)),)

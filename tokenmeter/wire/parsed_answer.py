@@ -2,7 +2,8 @@
 
 Parsing a body again takes as long as the rest of reading it. The facts beside the usage (model, id, tier, why it ended)
 are attributes of the object. The usage object itself is read from the body, exactly as the vendor wrote it: it is
-parsed together with what follows it, which also proves that it stands at the top of the answer.
+parsed together with what follows it, which also proves that it stands at the top of the answer. One that differs from
+an earlier one in its numbers alone, and is followed by the same, needs no parsing (`usage_frames.py`).
 
 Both steps answer None for anything that is not plain: then the body is parsed and read as ever.
 """
@@ -26,6 +27,8 @@ __all__ = ["ParsedAnswers", "parsed_answers"]
 
 _KEY: Final = b'"usage":'
 _TAIL_MOST: Final = 8192
+_REST_MOST: Final = 256
+_RESTS_MOST: Final = 4
 _TEXT: Final = frozenset((str,))
 _new: Final = tuple.__new__
 _scan: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]
@@ -34,12 +37,25 @@ _scan: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(json.JSONDeco
 class ParsedAnswers:
     """The answers of one dialect of a wire format, compiled: which attributes say what, and which must not be there."""
 
-    __slots__ = ("_absent", "_counted", "_elements", "_finish", "_id", "_listed", "_model", "_reader", "_tier")
+    __slots__ = (
+        "_absent",
+        "_counted",
+        "_elements",
+        "_finish",
+        "_id",
+        "_listed",
+        "_model",
+        "_reader",
+        "_rests",
+        "_tier",
+    )
 
     def __init__(self, reader: UsageReader) -> None:
         """Raises ValueError for a dialect whose answers cannot be read so."""
         api = reader.api
         self._reader = reader
+        self._rests: tuple[bytes, ...] = ()
+        """What has stood after a usage object at the top of an answer, and says nothing that is counted."""
         self._model, self._id, self._tier = (_name(paths) for paths in (api.model, api.response_id, api.tier))
         self._listed, _, self._finish = (api.finish[0] if api.finish else "").rpartition("[].")
         names = (self._model, self._id, self._finish, "usage" if api.usage[:1] == ("usage",) else "")
@@ -94,6 +110,11 @@ class ParsedAnswers:
         for word in self._elements:
             if body.find(word, 0, start) >= 0:
                 return None
+        for rest in self._rests:
+            if body.endswith(rest):
+                known = self._reader.by_frame(body[start + len(_KEY) : len(body) - len(rest)], facts)
+                if known is not None:
+                    return known
         try:
             text = "{" + body[start:].decode().rstrip()
             end, stop = _scan(text, 0)
@@ -102,11 +123,24 @@ class ParsedAnswers:
         raw = end["usage"]
         if stop != len(text) or type(raw) is not dict or not raw or not self._counted.isdisjoint(end):
             return None
-        said = self._reader.settle_alone(raw, facts)
+        self._learn(body, start + len(_KEY), raw)
+        said = self._reader.settle(raw, facts, {"usage": raw})
         usage = said.usage
         if usage is None or not usage.input_tokens or not usage.output_tokens or said.flags or said.reason is not None:
             return None
         return said
+
+    def _learn(self, body: bytes, start: int, raw: dict[str, Any]) -> None:
+        """Note what stands at `start` and after it, at the top of an answer that was parsed."""
+        frames = self._reader.frames
+        if frames is not None:
+            text = body[start:].decode()
+            value = text.lstrip()
+            stop = start + len((text[: len(text) - len(value)] + value[: _scan(value, 0)[1]]).encode())
+            frames.learn(body[start:stop], raw)
+            rest = body[stop:]
+            if len(rest) <= _REST_MOST and rest not in self._rests:
+                self._rests = (rest, *self._rests[: _RESTS_MOST - 1])
 
 
 def _name(paths: tuple[str, ...]) -> str:

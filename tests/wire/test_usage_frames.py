@@ -1,8 +1,8 @@
-"""Usage objects read by the fields that one before had: as the reader reads each by itself, or not at all."""
+"""Usage objects read by the frame of one before: as the reader reads each by itself, or not at all."""
 
 from __future__ import annotations
 
-import copy
+import json
 from typing import Any
 
 import pytest
@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tokenmeter.usage import TOKEN_FIELDS, Usage, usage_of
 from tokenmeter.wire.extract import reader_for
+from tokenmeter.wire.extracted import Extracted, raw_usage
+from tokenmeter.wire.usage_frames import UsageFrames
 from tokenmeter.wire.usage_reader import Facts, UsageReader
-from tokenmeter.wire.usage_shapes import UsageShapes
 
 FACTS = Facts("m", "id", None, ("stop",), None)
 PLAIN = {"prompt_tokens": 20, "completion_tokens": 12, "total_tokens": 32}
@@ -25,8 +26,22 @@ def reader(provider: str, api: str) -> UsageReader:
     return found
 
 
-def shapes(provider: str = "openai", api: str = "openai.chat") -> UsageShapes:
-    return UsageShapes(reader(provider, api)._fields, api)
+def frames(provider: str = "openai", api: str = "openai.chat") -> UsageFrames:
+    return UsageFrames(reader(provider, api)._fields, api)
+
+
+def text(usage: object) -> bytes:
+    return json.dumps(usage).encode()
+
+
+def learnt(made: UsageFrames, usage: dict[str, Any]) -> UsageFrames:
+    for _ in range(2):
+        made.learn(text(usage), usage)
+    return made
+
+
+def parsed(said: Extracted | None) -> Extracted | None:
+    return None if said is None else said._replace(raw=raw_usage(said.raw))
 
 
 @pytest.mark.parametrize(
@@ -49,15 +64,44 @@ def shapes(provider: str = "openai", api: str = "openai.chat") -> UsageShapes:
     ],
 )
 def test_what_is_read(usage: dict[str, Any], read: bool) -> None:
-    made = shapes("deepseek") if "prompt_cache_hit_tokens" in usage else shapes()
-    assert [made.read(dict(usage), FACTS) is not None for _ in range(2)] == [read, read]
+    made = learnt(frames("deepseek") if "prompt_cache_hit_tokens" in usage else frames(), usage)
+    said = parsed(made.read(text(usage), FACTS))
+    assert (said is not None) is read
+    assert said is None or said.raw == usage
+
+
+def test_a_plan_is_made_when_a_frame_comes_again() -> None:
+    made = frames()
+    assert made.read(text(PLAIN), FACTS) is None
+    made.learn(text(PLAIN), PLAIN)
+    assert made.read(text(PLAIN), FACTS) is None
+    made.learn(text(PLAIN), PLAIN)
+    said = made.read(text({"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}), FACTS)
+    assert said is not None
+    assert said.usage == Usage(input_tokens=7, output_tokens=5)
 
 
 def test_two_names_of_one_count_must_agree() -> None:
-    made = shapes("deepseek")
     both = {**DETAILS, "prompt_cache_hit_tokens": 8, "prompt_cache_miss_tokens": 12}
-    assert made.read(both, FACTS) is not None
-    assert made.read({**both, "prompt_cache_hit_tokens": 7}, FACTS) is None
+    made = learnt(frames("deepseek"), both)
+    assert made.read(text(both), FACTS) is not None
+    assert made.read(text({**both, "prompt_cache_hit_tokens": 7}), FACTS) is None
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 20, "completion_tokens": 12, "total_tokens2": 32},
+        {"prompt_tokens": 20, "completion_tokens": 12, "total_tokens": 32, "x": "1"},
+        {"prompt_tokens": 20, "completion_tokens": 12, "total_tokens": [32]},
+        {"prompt_tokens": 20, "completion_tokens": 12.0, "total_tokens": 32},
+        {"prompt_tokens": 20, "completion_tokens": 10**3000, "total_tokens": 32},
+    ],
+    ids=["in a name", "in a text", "in a list", "a fraction", "a number of 3,000 digits"],
+)
+def test_digits_elsewhere_are_no_count(usage: dict[str, Any]) -> None:
+    made = learnt(learnt(frames(), PLAIN), usage)
+    assert made.read(text(usage), FACTS) is None
 
 
 NUMBERS = st.one_of(st.integers(-2, 40), st.integers(0, 40), st.none(), st.sampled_from([True, 2.0, "3", [1], {}]))
@@ -76,7 +120,7 @@ USAGES = st.dictionaries(
 @pytest.mark.parametrize(
     ("provider", "api"),
     [
-        *((provider, "openai.chat") for provider in ("openai", "deepseek", "alibaba", "perplexity", "openrouter")),
+        *((provider, "openai.chat") for provider in ("openai", "deepseek", "alibaba", "moonshot", "openrouter")),
         ("openai", "openai.responses"),
     ],
 )
@@ -87,10 +131,13 @@ def test_the_reader_says_the_same(provider: str, api: str, usage: dict[str, Any]
     if total and type(one) is int and type(two) is int:
         usage["total_tokens"] = one + two
     made = reader(provider, api)
-    for step in range(2):  # the second by the plan of the first, with other numbers
+    assert made.frames is not None
+    learnt(made.frames, usage)
+    for step in range(2):  # the second in the frame of the first, with other numbers
         asked = {name: value + more * step if type(value) is int else value for name, value in usage.items()}
-        truth = made.settle(copy.deepcopy(asked), FACTS, {"usage": asked})
-        assert made.settle_alone(copy.deepcopy(asked), FACTS) == truth
+        truth = made.settle(dict(asked), FACTS, {"usage": asked})
+        said = parsed(made.by_frame(text(asked), FACTS))
+        assert said is None or said == truth
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 9)), min_size=len(TOKEN_FIELDS), max_size=len(TOKEN_FIELDS)))
