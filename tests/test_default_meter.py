@@ -191,7 +191,7 @@ def test_calls_that_a_forgotten_meter_has_put_off_are_counted() -> None:
     call.usage_override = Usage(input_tokens=10, output_tokens=5)
     meter._lifecycle.settle(call, tokenmeter.End.COMPLETE)
     assert not call.settled or meter._lifecycle._deferred._over, "it waits"
-    sums: Any = meter._lifecycle._sums
+    sums: Any = meter._lifecycle.recipients.sums
     before = sums.accumulator
     del meter, call
     gc.collect()

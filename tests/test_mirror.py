@@ -19,6 +19,7 @@ ELSEWHERE = {
     "calls/kept_stream": "calls/test_stream_response",
     "calls/marks": "clients/test_adapters",
     "calls/opencall": "calls/test_lifecycle",
+    "calls/recipients": "calls/test_take",
     "calls/response": "traps/test_ends",
     "clients/support/generators": "clients/test_dashscope",
     "clients/support/hide_usage": "traps/test_usage_places",

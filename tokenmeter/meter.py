@@ -172,7 +172,7 @@ class Tokenmeter:
             model,
             stream=stream,
             scope=SCOPE.get(),
-            tags=self._tags(),
+            tags=TAGS.get() if not self.settings.baggage_tags else self._tags(),
             parent=HAND.get(),
             span_later=span_later,
         )
@@ -180,7 +180,8 @@ class Tokenmeter:
             call.take_request(body)
         if route.batch:
             call.params = {**(call.params or {}), "batch": True}
-        self._gate.ask(call, body)
+        if call.scope is not None or self._gate.enforcer is not None:
+            self._gate.ask(call, body)
         return call
 
     def _tags(self) -> Mapping[str, str]:

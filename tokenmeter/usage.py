@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from types import MappingProxyType
@@ -289,6 +289,21 @@ def checked_usage(
     usage.source = _REPORTED
     usage.sources = sources
     usage.ranges = _EMPTY
+    usage.__class__ = Usage
+    answer: Usage = usage
+    return answer
+
+
+def usage_of(tokens: Sequence[int | None]) -> Usage:
+    """A reported `Usage` of plain token counts, in the order of `TOKEN_FIELDS`, that the caller has checked already."""
+    usage: Any = _Draft()
+    (
+        usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_write_input_tokens,
+        usage.audio_input_tokens, usage.image_input_tokens, usage.video_input_tokens, usage.reasoning_output_tokens,
+        usage.audio_output_tokens, usage.image_output_tokens,
+    ) = tokens  # fmt: skip
+    usage.cache_writes = usage.cached_media = usage.quantities = usage.sources = usage.ranges = _EMPTY
+    usage.source = _REPORTED
     usage.__class__ = Usage
     answer: Usage = usage
     return answer

@@ -366,7 +366,7 @@ def test_disabled_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     # Providers that would record, since they were made before the variable was set.
     rig.lifecycle.spans = CallSpans(rig.tracing)
     silent = Metrics(rig.metering)
-    rig.lifecycle.sinks = (silent,)
+    rig.lifecycle.recipients.set((silent,))
     rig.lifecycle.settle(rig.open(), End.COMPLETE)
     assert rig.spans == []
     assert silent.accumulator.waiting == 0

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenmeter.wire.extract import extract
+from tokenmeter.wire.extracted import raw_usage
 from tokenmeter.wire.parsed_answer import parsed_answers
 
 RESPONSES = Path(__file__).parent.parent / "data" / "responses"
@@ -30,11 +31,18 @@ def check(kind: Any, provider: str, api: str, body: bytes) -> bool:
     answers = parsed_answers(provider, api)
     assert answers is not None
     facts = answers.facts(parsed(kind, body))
-    said = answers.read(body, facts) if facts is not None else None
-    if said is not None:
-        assert said == extract(json.loads(body), provider=provider, api=api)
-        assert list(said.raw) == list(json.loads(body)["usage"])  # type: ignore[call-overload]
-    return said is not None
+    if facts is None:
+        return False
+    read = []
+    for _ in range(3):  # the third may be read by the frame of those before
+        said = answers.read(body, facts)
+        read.append(said is not None)
+        if said is not None:
+            said = said._replace(raw=raw_usage(said.raw))
+            assert said == extract(json.loads(body), provider=provider, api=api)
+            assert list(said.raw) == list(json.loads(body)["usage"])  # type: ignore[call-overload]
+    assert len(set(read)) == 1
+    return read[0]
 
 
 USAGE = {"prompt_tokens": 20, "completion_tokens": 12, "total_tokens": 32}

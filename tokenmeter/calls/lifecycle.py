@@ -18,10 +18,9 @@ still recorded, and a sink that breaks does not starve the next one.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tokenmeter._support.bounded import NAME_MOST, short_name
 from tokenmeter._support.empty import EMPTY
@@ -32,10 +31,12 @@ from tokenmeter.calls.context import HANDING_ON, OPEN_SCOPES, handing_on
 from tokenmeter.calls.deferred import DeferredCalls
 from tokenmeter.calls.hints import outside_scopes, sink_calls_itself
 from tokenmeter.calls.opencall import Calibrates, OpenCall, Route, ScopeNode, Spans
+from tokenmeter.calls.recipients import Recipients, Sums, hand_on
 from tokenmeter.calls.response import BodyReading
 from tokenmeter.calls.settle import LongCount, make_record
-from tokenmeter.calls.sink_threads import code_of_sinks, runs_for_a_sink
-from tokenmeter.calls.usual_call import UsualCalls
+from tokenmeter.calls.sink_threads import runs_for_a_sink
+from tokenmeter.calls.stream_response import StreamReading
+from tokenmeter.calls.usual_call import Settled, UsualCall, UsualCalls, record_of
 from tokenmeter.record import End, Record, Sink
 from tokenmeter.wire.request_body import json_copy
 
@@ -43,14 +44,6 @@ if TYPE_CHECKING:
     from tokenmeter.cost import Cost
 
 __all__ = ["Lifecycle", "OpenCall", "Route", "Sums"]
-
-
-class Sums(Sink, Protocol):
-    """A sink that keeps sums until they are collected: records may come late while no collector is there."""
-
-    @property
-    def listened_to(self) -> bool:
-        """Whether the sums may be collected at any time."""
 
 
 class Lifecycle:
@@ -79,12 +72,9 @@ class Lifecycle:
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
-        self.sinks: tuple[Sink, ...] = ()
-        self._added: list[Sink] = []
-        self._set_sinks(sinks if sums is None else (sums, *sinks))
+        self.recipients = Recipients(sums, sinks)
         self.clock = clock if clock is time.time_ns else _apart(clock, time.time_ns)
         self.monotonic = monotonic if monotonic is time.perf_counter_ns else _apart(monotonic, time.perf_counter_ns)
-        self._sums = sums
         self.spans = spans
         self.price = price
         self.estimate = estimate
@@ -92,7 +82,6 @@ class Lifecycle:
         self._deferred = deferred if deferred is not None else DeferredCalls()
         self._usual = usual
         self._successor: Lifecycle | None = None
-        self._sinks_lock = threading.Lock()
         self._reading: dict[int, OpenCall] = {}  # calls whose body the caller is reading
         on_fork(self)
 
@@ -101,33 +90,28 @@ class Lifecycle:
         for call in self._reading.values():
             call.claim()
         self._reading = {}
-        self._sinks_lock = threading.Lock()
+        self.recipients.forked()
 
-    def _set_sinks(self, sinks: Iterable[Sink]) -> None:
-        self.sinks = tuple(sinks)
-        self._calling = tuple(one for one in self.sinks if getattr(one, "makes_calls", True))
-        self._quiet = tuple(one for one in self.sinks if one not in self._calling)
-        self._sink_code = code_of_sinks(self._calling)
+    @property
+    def sinks(self) -> tuple[Sink, ...]:
+        """The sinks that get every record."""
+        return self.recipients.sinks
 
     def add_sink(self, sink: Sink) -> None:
         """Hand every later record to this sink too."""
         self.drain()
-        with self._sinks_lock:
-            self._added.append(sink)
-            self._set_sinks((*self.sinks, sink))
+        self.recipients.add(sink)
 
     def remove_sink(self, sink: Sink) -> None:
         """Stop handing records to this sink."""
         self.drain()
-        with self._sinks_lock:
-            self._added = [one for one in self._added if one is not sink]
-            self._set_sinks(one for one in self.sinks if one is not sink)
+        self.recipients.remove(sink)
         if self._successor is not None:
             self._successor.remove_sink(sink)
 
     def hand_over(self, successor: Lifecycle) -> None:
         """Have the records of calls still open here go to the sinks of the successor, and give it the added ones."""
-        for sink in self._added:
+        for sink in self.recipients.added:
             successor.add_sink(sink)
         self._successor = successor
 
@@ -167,7 +151,7 @@ class Lifecycle:
         inside = HANDING_ON.get()
         if inside is not None:
             call.inner = True
-        elif self._sink_code and runs_for_a_sink(self._sink_code):
+        elif self.recipients.code and runs_for_a_sink(self.recipients.code):
             call.inner = True
             sink_calls_itself()
         if self.spans is not None and inside in (None, "sink"):
@@ -197,7 +181,6 @@ class Lifecycle:
 
     def body_grew(self, call: OpenCall) -> None:
         """Pack what has come of a long body; a stream too long for that is read, in the background."""
-        from tokenmeter.calls.stream_response import StreamReading
 
         reading = call.reading
         if isinstance(reading, StreamReading):
@@ -248,8 +231,8 @@ class Lifecycle:
             return False
         if call.budget is not None:  # its hold ends now
             return False
-        sums = self._sums
-        if sums is None or len(self.sinks) != 1 or self._successor is not None or sums.listened_to:
+        sums = self.recipients.sums
+        if sums is None or len(self.recipients.sinks) != 1 or self._successor is not None or sums.listened_to:
             return False
         reading = call.reading
         return reading is None or reading.small
@@ -281,12 +264,12 @@ class Lifecycle:
         Where more than 64 KB of text would be counted, the background thread does it: that one passes `long`.
         """
         try:
-            record = self._record(call, end, long)
+            settled = self._settled(call, end, long)
             call.request = call.reading = None  # no text outlives its counting
             if call.by_hand:
                 for child, kept in call.release():
-                    _hand_on(child, call.delegate(kept) if call.observed else kept, call.parent)
-            _hand_on(call, record, call.parent)
+                    hand_on(child, call.delegate(kept) if call.observed else kept, around=call.parent)
+            hand_on(call, settled, around=call.parent)
         except LongCount:
             with guard("settling a call"):
                 call.request = json_copy(call.request)  # the caller may add to its messages meanwhile
@@ -295,27 +278,23 @@ class Lifecycle:
             if not absorbed("settling a call", error):
                 raise
 
-    def _record(self, call: OpenCall, end: End, long: bool) -> Record:
+    def _settled(self, call: OpenCall, end: End, long: bool) -> Settled:
         if self.calibrator is None or call.inner:
             usual = self._usual if self.calibrator is None else None
-            form_key = usual.read(call, end) if usual is not None else None
-            if usual is not None and form_key is not None:
-                known = usual.record(call, form_key)
-                if known is not None:
-                    return known
+            found = usual.read(call, end) if usual is not None else None
+            if isinstance(found, UsualCall):
+                return found
             record = make_record(call, end, price=self.price, estimate=self.estimate, calibrator=None, long=long)
-            if usual is not None and form_key is not None:
-                usual.learn(form_key, record)
+            if usual is not None and found is not None:
+                usual.learn(found, record)
             return record
         with handing_on("sink"):  # the store of what was learnt may be the program's own
             return make_record(
                 call, end, price=self.price, estimate=self.estimate, calibrator=self.calibrator, long=long
             )
 
-    # Handing on ---------------------------------------------------------------------------------------------
-
-    def take(self, record: Record, *, scope: ScopeNode | None = None, inner: bool | None = None) -> None:
-        """Hand on a record that was made elsewhere, such as from another instrumentation's span.
+    def take(self, settled: Settled, *, scope: ScopeNode | None = None, inner: bool | None = None) -> None:
+        """Hand a call to the sinks, such as one that was made from another instrumentation's span.
 
         `scope` is the scope that the call ran in, and `record.scope` its path: the record is added to its sums. An
         `inner` call was made by a sink: sinks that make calls do not get it. None: the context says so.
@@ -323,44 +302,9 @@ class Lifecycle:
         if scope is not None:
             with guard("adding to a scope"):
                 scope.opened()
-                scope.settled(record)
-        latest = self._latest()
-        for sink in latest._quiet:
-            try:
-                sink.write(record)
-            except BaseException as error:
-                if not absorbed("writing to a sink", error):
-                    raise
-        if not latest._calling or (HANDING_ON.get() is not None if inner is None else inner):
-            return
-        with handing_on("sink"):
-            for sink in latest._calling:
-                with guard("writing to a sink"):
-                    sink.write(record)
-
-
-def _hand_on(call: OpenCall, record: Record, around: OpenCall | None) -> None:
-    """Hand a record to the innermost hand-made call around it that is still open, else to span, scope and sinks."""
-    while around is not None:
-        if around.hold(call, record):
-            return
-        if around.observed:  # it has settled, with a usage of its own
-            record = around.delegate(record)
-        around = around.parent
-    if call.span is not None:
-        try:
-            with handing_on("span"):
-                call.span.finish(record)
-        except BaseException as error:
-            if not absorbed("ending a span", error):
-                raise
-    if call.budget is not None:
-        with guard("charging the budgets"):
-            call.budget.settle(call, record)
-    if call.scope is not None:
-        with guard("adding to a scope"):
-            call.scope.settled(record)
-    call.lifecycle.take(record, inner=call.inner)
+                scope.settled(record_of(settled))
+        latest = self if self._successor is None else self._latest()
+        latest.recipients.take(settled, inner)
 
 
 def _apart(clock: Callable[[], int], other: Callable[[], int]) -> Callable[[], int]:

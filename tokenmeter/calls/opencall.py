@@ -48,7 +48,8 @@ class SpanHandle(Protocol):
 
     def attach(self) -> None: ...
     def detach(self) -> None: ...
-    def finish(self, record: Record) -> None: ...
+    def finish(self, settled: Any) -> None:
+        """Take the call that has settled: `calls.usual_call.Settled`."""
 
 
 class Spans(Protocol):
@@ -142,8 +143,8 @@ class CallOwner(Protocol):
     def finish(self, call: OpenCall, end: End, *, long: bool = False) -> None:
         """Make the record of a call that is claimed and over."""
 
-    def take(self, record: Record, *, inner: bool | None = None) -> None:
-        """Hand a record to the sinks."""
+    def take(self, settled: Any, *, inner: bool | None = None) -> None:
+        """Hand a settled call to the sinks: `calls.usual_call.Settled`."""
 
 
 class ClientMark(Protocol):
@@ -250,6 +251,8 @@ class OpenCall:
     scope: ScopeNode | None = None
     parent: OpenCall | None = None
     ended_mono: int = 0
+    known_id: str | None = None
+    """The id, once anything has asked for it."""
     error_type: str | None = None
 
     def __init__(self, lifecycle: CallOwner, route: Route, model: str | None, stream: bool) -> None:
@@ -265,10 +268,10 @@ class OpenCall:
 
     @property
     def id(self) -> str:
-        made = self.__dict__.get("_id")
+        made = self.known_id
         if made is None:
-            made = self.__dict__["_id"] = new_id()
-        return str(made)
+            made = self.known_id = new_id()
+        return made
 
     @property
     def provider(self) -> str | None:

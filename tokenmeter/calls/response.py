@@ -30,6 +30,8 @@ FOLD_BYTES: Final = 64 * 1024
 _BIG_BODY: Final = 256 * 1024
 _KEPT_BODY: Final = 1024 * 1024
 _HEAD: Final = 4096
+_COMPLETE: Final = End.COMPLETE
+_CUT: Final = (End.CLOSED_EARLY, End.DROPPED)
 
 
 class Reading:
@@ -62,6 +64,10 @@ class Reading:
     def usage(self, end: End) -> tuple[Usage, str | None]:
         """The usage as reported, and why nothing was."""
         return NOT_REPORTED, None
+
+    def plain(self) -> Extracted | None:
+        """What an answer says that its SDK has parsed and that reports its usage in full; None: ask `usage`."""
+        return None
 
     @property
     def api(self) -> str | None:
@@ -213,6 +219,13 @@ class BodyReading(Reading):
         if len(self._head) > _KEPT_BODY:
             self._head = self._head[:_HEAD] + self._head[-_KEPT_BODY // 4 :]
 
+    def plain(self) -> Extracted | None:
+        answers, facts, chunks = self._answers, self._facts, self.chunks
+        if answers is None or facts is None or len(chunks) != 1 or self._head or self._decode is not None:
+            return None
+        said = self.extracted = answers.read(chunks[0], facts)
+        return said
+
     def usage(self, end: End) -> tuple[Usage, str | None]:
         self.fold()
         body = self._head
@@ -241,9 +254,9 @@ class BodyReading(Reading):
         return self._parsed
 
     def end(self, end: End) -> End:
-        if end in (End.CLOSED_EARLY, End.DROPPED) and self._parsed is not None:
-            end = End.COMPLETE  # closed after the last byte: the answer was whole
-        return super().end(end)
+        if self._parsed is not None and end in _CUT:
+            end = _COMPLETE  # closed after the last byte: the answer was whole
+        return End.ERROR if self.error is not None and end is _COMPLETE else end
 
     def output(self) -> TokenCount | None:
         self._counter = _counter_of(self._parsed or self.answer(), self._provider, self._api, self._model)

@@ -19,6 +19,7 @@ from tokenmeter._support.guard import guard
 from tokenmeter.components import PIECES
 from tokenmeter.record import NOT_REPORTED, Attempt, End, Record
 from tokenmeter.usage import Source, Usage
+from tokenmeter.wire.extracted import raw_usage
 from tokenmeter.wire.formats import load_apis
 from tokenmeter.wire.request_body import exceeds, request_body, request_headers
 from tokenmeter.wire.request_params import documented_params, request_line, request_pieces
@@ -85,7 +86,7 @@ def make_record(
         if extracted is not None:
             facts.update(
                 response_model=extracted.model and short_name(extracted.model),
-                usage_raw=extracted.raw,
+                usage_raw=raw_usage(extracted.raw),
                 unknown_fields=extracted.unknown_fields,
                 service_tier=extracted.service_tier,
                 vendor_cost=extracted.vendor_cost,

@@ -1,9 +1,10 @@
-"""Makes the record of a usual call from what it has in common with the calls before it.
+"""Settles a usual call by what it has in common with the calls before it.
 
 Calls to one address with the same request model, response model, parameters and end differ in numbers, times and ids
 alone. The first of them takes the general way (`settle.make_record`), and what they share is taken over from its
-record, as a `UsualForm`. For those that follow it is copied, and their cost comes from the quote that priced the first,
-for as long as that is good. Readers of records keep what they make of a form in its `notes`.
+record, as a `UsualForm`. Of those that follow only a `UsualCall` is made: the form and the few values of this call. It
+is what spans and sums read, its cost in whole parts (`prices/whole_prices.py`), and it makes the record where a scope,
+a ledger or a sink asks for one. Readers keep what they make of a form in its `notes`.
 
 A call with anything unusual about it takes the general way: another attempt, an error, an early end, a flag, a part of
 a batch or of a hand-made call, a usage that was not reported in full, a price that the vendor states.
@@ -11,27 +12,40 @@ a batch or of a hand-made call, a usage that was not reported in full, a price t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import operator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import absorbed
+from tokenmeter._support.ids import new_id
 from tokenmeter.record import Attempt, End, Record
-from tokenmeter.usage import Source
+from tokenmeter.usage import TOKEN_FIELDS, Source
+from tokenmeter.wire.extracted import raw_usage
 
 if TYPE_CHECKING:
     from tokenmeter.calls.billing import Billing
     from tokenmeter.calls.opencall import OpenCall
+    from tokenmeter.calls.response import Reading
     from tokenmeter.cost import Cost
     from tokenmeter.prices.quote import Quote
+    from tokenmeter.prices.whole_prices import WholePrices
+    from tokenmeter.usage import Usage
+    from tokenmeter.wire.extracted import Extracted
 
-__all__ = ["UsualCalls", "UsualForm"]
+__all__ = ["Bill", "Settled", "UsualCall", "UsualCalls", "UsualForm", "record_of"]
 
 FormKey = tuple[Any, ...]
 _new: Final = Record.__new__
-_new_attempt: Final = tuple.__new__
+_new_tuple: Final = tuple.__new__
 _COMPLETE: Final = End.COMPLETE
 _REPORTED: Final = Source.REPORTED
 _FORMS_MOST: Final = 1000
+_PLAIN: Final = frozenset(
+    ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
+)
+_beside: Final = operator.attrgetter(
+    *(name for name in TOKEN_FIELDS if name not in _PLAIN), "cache_writes", "cached_media"
+)
 _SHARED: Final = (
     "provider", "otel_provider", "api", "operation", "host", "port", "region", "request_model", "response_model", "end",
     "stream", "unknown_fields", "error_type", "status_code", "service_tier", "finish_reasons", "flags", "reason",
@@ -40,10 +54,19 @@ _SHARED: Final = (
 """The fields of a record that are equal for all calls of one form."""
 
 
-class UsualForm:
-    """What the records of usual calls of one kind have in common, and what prices them."""
+class Bill(NamedTuple):
+    """What a usual call costs: amount and cache savings in parts of `prices`. Savings of None are not known."""
 
-    __slots__ = ("_billing", "_by_start", "_quote", "facts", "notes")
+    quote: Quote
+    prices: WholePrices
+    amount: int
+    saved: int | None
+
+
+class UsualForm:
+    """What usual calls of one kind have in common, and what prices them."""
+
+    __slots__ = ("_billing", "by_start", "facts", "notes", "quote")
 
     def __init__(self, first: Record, billing: Billing) -> None:
         values = first.__dict__
@@ -51,24 +74,143 @@ class UsualForm:
         self.facts.update(_form=self, pricer=self.price)
         self.notes: dict[str, Any] = {}
         self._billing = billing
-        self._by_start = billing.bills_by_start(first.provider)
-        self._quote: Quote | None = None
+        self.by_start = billing.bills_by_start(first.provider)
+        self.quote: Quote | None = None
 
     def price(self, record: Record) -> Cost:
         """What a record of this form costs, and what a record that was made of one costs."""
-        quote = self._quote
+        quote = self.quote
         if record._form is not self:
             return self._billing.price(record)
         if quote is not None:
-            at = record.started_ns if self._by_start else record.ended_ns
-            instant = at // 1000 / 1_000_000  # in microseconds, as that of a datetime
+            at = record.started_ns if self.by_start else record.ended_ns
+            instant = at // 1000 / 1_000_000
             if quote.since <= instant < quote.until:
                 cost = quote.price(record.usage, at, instant)
                 if cost.amount is not None:
                     return cost
         cost = self._billing.price(record)
-        self._quote = self._billing.quote(record, cost)
+        self.quote = self._billing.quote(record, cost)
         return cost
+
+
+class UsualCall:
+    """A usual call that has settled, and what spans and sums read of it. Its record is made when first asked for."""
+
+    __slots__ = (
+        "_attempt", "_bill", "_id", "_raw", "_record", "ended_ns", "form", "response_id", "scope", "span", "started_ns",
+        "tags", "telemetry", "time_to_first_chunk", "usage",
+    )  # fmt: skip
+    end: Final = _COMPLETE
+    error_type: Final = None
+
+    def __init__(self, call: OpenCall, form: UsualForm, said: Extracted, usage: Usage) -> None:
+        self.form = form
+        self.usage = usage
+        self.response_id = said.response_id
+        self._raw = said.raw
+        self._attempt = call.attempts[0]
+        started = self.started_ns = call.started_ns
+        self.ended_ns = started + call.ended_mono - call.started_mono
+        self.tags = call.tags
+        self.scope = () if call.scope is None else call.scope.path
+        span = self.span = call.span
+        self.telemetry = "own" if span is None else span.telemetry
+        first = call.first_chunk_ns if call.stream else None
+        self.time_to_first_chunk = None if first is None else (first - call.started_mono) / 1e9
+        self._id = call.known_id
+        self._bill: Bill | bool | None = False
+        self._record: Record | None = None
+
+    @property
+    def bill(self) -> Bill | None:
+        """What it costs, in whole parts; None where its record must be asked."""
+        bill = self._bill
+        if bill is False:
+            bill = self._bill = self._billed()
+        return bill  # type: ignore[return-value]
+
+    def _billed(self) -> Bill | None:
+        form, usage = self.form, self.usage
+        quote = form.quote
+        if quote is None or any(_beside(usage)):
+            return None
+        instant = (self.started_ns if form.by_start else self.ended_ns) // 1000 / 1_000_000  # as a datetime's
+        if not quote.since <= instant < quote.until:
+            return None
+        prices = quote.steady or quote.whole(usage, instant)
+        billed = None if prices is None else prices.bill(usage)
+        return None if billed is None else _new_tuple(Bill, (quote, prices, *billed))
+
+    @property
+    def record(self) -> Record:
+        """The record that the general way makes of the call."""
+        record = self._record
+        if record is None:
+            record = self._record = self._made()
+        return record
+
+    def _made(self) -> Record:
+        record = _new(Record)
+        facts = record.__dict__
+        facts.update(self.form.facts)
+        facts["id"] = self._id or new_id()
+        facts["started_ns"] = self.started_ns
+        facts["ended_ns"] = self.ended_ns
+        facts["usage"] = self.usage
+        facts["usage_raw"] = raw_usage(self._raw)
+        facts["response_id"] = self.response_id
+        facts["tags"] = self.tags
+        facts["attempts"] = (_new_tuple(Attempt, (*self._attempt[:5], True, None)),)
+        facts["time_to_first_chunk"] = self.time_to_first_chunk
+        facts["scope"] = self.scope
+        span = self.span
+        if span is not None:
+            facts["trace_id"], facts["span_id"], facts["telemetry"] = span.trace_id, span.span_id, span.telemetry
+        return record
+
+    @property
+    def operation(self) -> str:
+        """The operation, by the conventions' name."""
+        return self.form.facts["operation"]  # type: ignore[no-any-return]
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return (self.ended_ns - self.started_ns) / 1e9
+
+    @property
+    def trace_id(self) -> str | None:
+        """Hex; None where nothing is recorded."""
+        return None if self.span is None else self.span.trace_id
+
+    @property
+    def span_id(self) -> str | None:
+        """Hex; None where nothing is recorded."""
+        return None if self.span is None else self.span.span_id
+
+
+def _in_full(reading: Reading) -> Extracted | None:
+    """What a complete answer says; None where that is not all, or where there is more to it."""
+    usage, reason = reading.usage(_COMPLETE)
+    end = reading.end(_COMPLETE)
+    said = reading.extracted
+    if said is None or reason is not None or end is not _COMPLETE or reading.flags or reading.error is not None:
+        return None
+    if usage.input_tokens is None or usage.output_tokens is None or usage.source is not _REPORTED:
+        return None
+    if usage.sources or usage.quantities or said.vendor_cost is not None or said.params:
+        return None
+    return said
+
+
+Settled = Record | UsualCall
+"""A settled call, as it is handed on."""
+
+
+def record_of(settled: Settled) -> Record:
+    """The record of a settled call."""
+    return settled.record if type(settled) is UsualCall else settled  # type: ignore[return-value]
 
 
 class UsualCalls:
@@ -78,8 +220,11 @@ class UsualCalls:
         self._billing = billing
         self._forms: BoundedDict[FormKey, UsualForm] = BoundedDict(_FORMS_MOST)
 
-    def read(self, call: OpenCall, end: End) -> FormKey | None:
-        """Read the answer of a call, and say what form the call has; None where it is unusual."""
+    def read(self, call: OpenCall, end: End) -> UsualCall | FormKey | None:
+        """Read the answer of a call that is over.
+
+        The settled call; the key of its form where that is new, for `learn`; None where the call is unusual.
+        """
         reading = call.reading
         attempts = call.attempts
         if (
@@ -97,53 +242,21 @@ class UsualCalls:
         ):
             return None
         try:
-            usage, reason = reading.usage(end)
-            end = reading.end(end)
+            said = reading.plain() or _in_full(reading)
         except BaseException as error:
             if not absorbed("reading usage", error):
                 raise
             return None
-        said = reading.extracted
-        if said is None or reason is not None or end is not _COMPLETE or reading.flags or reading.error is not None:
-            return None
-        if usage.input_tokens is None or usage.output_tokens is None or usage.source is not _REPORTED:
-            return None
-        if usage.sources or usage.quantities or said.vendor_cost is not None or said.params:
+        if said is None or said.usage is None:
             return None
         params = call.params
-        return (
+        form_key = (
             call.route, call.request_model, call.stream, call.status_code, attempts[0].status,
             said.model, said.service_tier, said.finish_reasons, said.api, said.unknown_fields,
             None if params is None else tuple(params.items()),
         )  # fmt: skip
-
-    def record(self, call: OpenCall, form_key: FormKey) -> Record | None:
-        """The record of a call that was read; None where none of its form came before."""
         form = self._forms.get(form_key)
-        reading = call.reading
-        if form is None or reading is None or reading.extracted is None:
-            return None
-        said = reading.extracted
-        record = _new(Record)
-        facts = record.__dict__
-        facts.update(form.facts)
-        facts["id"] = call.id
-        facts["started_ns"] = started = call.started_ns
-        facts["ended_ns"] = started + call.ended_mono - call.started_mono
-        facts["usage"] = said.usage
-        facts["usage_raw"] = said.raw
-        facts["response_id"] = said.response_id
-        facts["tags"] = call.tags
-        attempt = call.attempts[0]
-        facts["attempts"] = (_new_attempt(Attempt, (*attempt[:5], True, None)),)
-        if call.stream and call.first_chunk_ns is not None:
-            facts["time_to_first_chunk"] = (call.first_chunk_ns - call.started_mono) / 1e9
-        if call.scope is not None:
-            facts["scope"] = call.scope.path
-        span = call.span
-        if span is not None:
-            facts["trace_id"], facts["span_id"], facts["telemetry"] = span.trace_id, span.span_id, span.telemetry
-        return record
+        return form_key if form is None else UsualCall(call, form, said, said.usage)
 
     def learn(self, form_key: FormKey, record: Record) -> None:
         """Take over what the calls of a form share from the record of the first."""

@@ -170,7 +170,8 @@ def _sync_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...,
                 raise
         if call is None:
             return request(self, cast_to, options, *args, **kwargs)
-        admit(call)
+        if call.budget is not None:
+            admit(call)
         with CurrentCallBlock(call):
             result = request(self, cast_to, options, *args, **kwargs)
         try:
@@ -193,7 +194,8 @@ def _async_request(request: Callable[..., Any], loaded: _Loaded) -> Callable[...
                 raise
         if call is None:
             return await request(self, cast_to, options, *args, **kwargs)
-        await admit_async(call)
+        if call.budget is not None:
+            await admit_async(call)
         with CurrentCallBlock(call):
             result = await request(self, cast_to, options, *args, **kwargs)
         try:
@@ -215,7 +217,7 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     sdk = loaded.sdk
     try:
         method, url, body = options.method, options.url, getattr(options, sdk.body)
-        address = _address(getattr(client, sdk.address))
+        address = _address(client, sdk.address)
     except AttributeError as missing:
         hooks.unknown_version(loaded.package, missing.name or "request options")
         _by_attempts(client)
@@ -236,7 +238,10 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     extra = getattr(options, sdk.extra, None)
     merged = {**body, **extra} if isinstance(extra, dict) and isinstance(body, dict) else body
     stream = bool(kwargs.get("stream"))
-    call = meter.open_call(route, model_of(merged), stream=stream, body=merged, span_later=sdk.own_spans)
+    model = merged.get("model") if type(merged) is dict else None
+    if type(model) is not str or not model:
+        model = model_of(merged)
+    call = meter.open_call(route, model, stream=stream, body=merged, span_later=sdk.own_spans)
     call.client = id(client)
     call.sender = id(getattr(client, "_client", None))
     if stream and route.asks:
@@ -274,12 +279,26 @@ class _Address:
 _addresses: BoundedDict[int, _Address] = BoundedDict(256)
 
 
-def _address(url: Any) -> _Address:
+def _address(client: Any, name: str) -> _Address:
     """The address of a client's base URL, remembered by the URL object."""
+    plain = _plain.get(type(client))
+    if plain is None:
+        plain = _plain.put(type(client), _is_plain(client, name))
+    url = client._base_url if plain else getattr(client, name)
     found = _addresses.get(id(url))
     if found is None or found.url is not url:
         found = _addresses.put(id(url), _Address(url))
     return found
+
+
+_plain: Final[BoundedDict[type, bool]] = BoundedDict(256)
+"""Whether the base URL of a class of clients is its attribute: the property of newer versions imports at each read."""
+
+
+def _is_plain(client: Any, name: str) -> bool:
+    owner = next((one for one in type(client).__mro__ if name in vars(one)), type(client))
+    ours = owner.__module__.partition(".")[0] in _SDKS  # no subclass of the program's own
+    return ours and getattr(client, name) is getattr(client, "_base_url", None)
 
 
 def _version(every_query: object, query: str) -> str:

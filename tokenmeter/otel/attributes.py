@@ -22,6 +22,7 @@ from tokenmeter.record import VENDOR_GAP, End, Record
 from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.usual_call import Bill, UsualCall
     from tokenmeter.cost import Cost
     from tokenmeter.exchange import Converted
     from tokenmeter.offers import Offer
@@ -91,40 +92,56 @@ def settled_attributes(answer: Attributes, record: Record, *, names: Mapping[str
 class SettledForm:
     """The attributes that settled calls of one form share (`calls/usual_call.py`), learnt from the first of them."""
 
-    __slots__ = ("_covered_by", "_offer", "_shared", "_status", "_tokens")
+    __slots__ = ("_absent", "_after", "_covered_by", "_names", "_nothing", "_offer", "_shared", "_tokens")
 
     def __init__(
         self, first: Record, attributes: Attributes, names: Mapping[str, str], *, export_estimates: bool
     ) -> None:
         own: Attributes = dict.fromkeys(_OF_ONE)
-        self._tokens = tuple(names.get(field) or semconv.OTHER_USAGE + field for field in TOKEN_FIELDS)
         usage_attributes(own, first.usage, first.operation, names, export_estimates)
         self._shared = {name: value for name, value in attributes.items() if name not in own}
-        cost = first.cost
-        self._offer, self._status, self._covered_by = cost.offer, cost.status, cost.covered_by
+        there = [field for field in TOKEN_FIELDS if getattr(first.usage, field) is not None]
+        self._names = tuple(names.get(field) or semconv.OTHER_USAGE + field for field in there)
+        self._tokens = operator.attrgetter(*there)
+        absent = [field for field in TOKEN_FIELDS if field not in there]
+        self._absent = operator.attrgetter(*absent)
+        self._nothing = (None,) * len(absent)
+        self._offer, self._covered_by = first.cost.offer, first.cost.covered_by
+        self._after: tuple[Mapping[str, Any], Attributes] | None = None
 
-    def fits(self, cost: Cost) -> bool:
-        """Whether a cost says of itself what that of the first call said, but for its amounts."""
+    def fits(self, bill: Bill, usage: Usage) -> bool:
+        """Whether the cost and the usage of a call say of themselves what those of the first call said."""
+        quote = bill.quote
         return (
-            cost._offer is self._offer
-            and cost._status == self._status
-            and cost._covered_by == self._covered_by
-            and cost._amount is not None
+            quote.offer is self._offer and quote.covered_by == self._covered_by and self._absent(usage) == self._nothing
         )
 
-    def of(self, record: Record) -> Attributes:
-        """The attributes of a call of this form."""
-        answer = self._shared.copy()
-        if record.response_id is not None:
-            answer[semconv.RESPONSE_ID] = text(record.response_id)
-        if record.time_to_first_chunk is not None:
-            answer[semconv.TIME_TO_FIRST_CHUNK] = record.time_to_first_chunk
-        if record.scope:
-            _add_scope(answer, record.scope)
-        for name, tokens in zip(self._tokens, _tokens_of(record.usage), strict=False):
-            if tokens is not None:
-                answer[name] = tokens if -_INT64 <= tokens < _INT64 else str(tokens)
-        _add_amounts(answer, record.cost)
+    def of(self, usual: UsualCall, started: Mapping[str, Any] | None) -> Attributes:
+        """The attributes of a call of this form that fits, after those that the span had from the start."""
+        bill = usual.bill
+        assert bill is not None
+        if started is None:
+            answer = self._shared.copy()
+        elif self._after is None or self._after[0] is not started:
+            answer = {**started, **self._shared}
+            if self._after is None:
+                self._after = (started, answer.copy())
+        else:
+            answer = self._after[1].copy()
+        response_id, first_chunk, scope = usual.response_id, usual.time_to_first_chunk, usual.scope
+        if response_id is not None:
+            answer[semconv.RESPONSE_ID] = text(response_id)
+        if first_chunk is not None:
+            answer[semconv.TIME_TO_FIRST_CHUNK] = first_chunk
+        if scope:
+            _add_scope(answer, scope)
+        for name, tokens in zip(self._names, self._tokens(usual.usage), strict=False):
+            answer[name] = tokens if -_INT64 <= tokens < _INT64 else str(tokens)
+        prices = bill.prices
+        answer[semconv.COST] = prices.number(bill.amount)
+        answer[semconv.COST_AMOUNT] = prices.plain(bill.amount)
+        if bill.saved:
+            answer[semconv.COST_CACHE_SAVINGS] = prices.plain(bill.saved)
         return answer
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
-from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode, Tracer
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, Tracer
 
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.usual_call import Settled, record_of
 from tokenmeter.otel import semconv
 from tokenmeter.otel.attributes import TEXT_MOST, Attributes, text
 from tokenmeter.otel.external.model_calls import attributes_of
@@ -32,8 +33,11 @@ class SpanWords(Protocol):
     def dialects(self) -> Sequence[object]:
         """The dialects that are spoken beside our own names."""
 
-    def settled(self, record: Record) -> Attributes:
+    def settled(self, settled: Settled) -> Attributes:
         """The attributes that a span of ours gets when its call has settled."""
+
+    def whole(self, settled: Settled, started: Mapping[str, Any]) -> Attributes:
+        """The same after those that it had from the start."""
 
     def enriching(self, record: Record) -> Attributes:
         """The attributes added to a span of another instrumentation."""
@@ -57,7 +61,7 @@ class CallSpan(Attachable):
             self.trace_id = f"{where.trace_id:032x}"
             self.span_id = f"{where.span_id:016x}"
 
-    def finish(self, record: Record) -> None:
+    def finish(self, settled: Settled) -> None:
         """Say on the span how the call went, and end it if it is ours."""
 
 
@@ -85,54 +89,57 @@ class LiveSpan(CallSpan):
         super().__init__(span, before, "own")
         self._spans = spans
 
-    def finish(self, record: Record) -> None:
+    def finish(self, settled: Settled) -> None:
         if self._span is not None and self.trace_id is not None:  # sampled out: nothing to say, nothing to end
-            _end(self._span, record, self._spans)
+            _end(self._span, settled, self._spans)
 
 
 class LateSpan(Attachable):
     """A span of ours that is made when its call is over, or before if anything asks for it (`late_span.py`)."""
 
-    __slots__ = ("_began", "_handover", "_identity", "_ids", "_parent", "_spans")
+    __slots__ = ("_began", "_handover", "_identity", "_parent", "_spans", "_where")
     telemetry: Final = "own"
 
     def __init__(self, spans: SpanWords, began: Began, parent: Context, handover: SpanHandover) -> None:
-        super().__init__(None, parent)
+        self._span: Span | None = None
+        self._before = parent
+        self._mine: Context | None = None
         self._spans = spans
         self._began = began
         self._parent = parent
         self._handover = handover
         self._identity: Identity | None = None
-        self._ids: tuple[str | None, str | None] | None = None
+        self._where: SpanContext | bool | None = False
 
     @property
     def trace_id(self) -> str | None:
         """Hex; None where nothing is recorded. Asked for when the call is over: now the sampler decides."""
-        return (self._ids or self._decided())[0]
+        where = self._decided()
+        return None if where is None else f"{where.trace_id:032x}"
 
     @property
     def span_id(self) -> str | None:
-        return (self._ids or self._decided())[1]
+        where = self._decided()
+        return None if where is None else f"{where.span_id:016x}"
 
     def attach(self) -> None:
         self.make_current(StandIn(self._live))
 
-    def finish(self, record: Record) -> None:
-        _ = self._ids or self._decided()
+    def finish(self, settled: Settled) -> None:
+        if self._decided() is None:
+            return
         identity = self._identity
         if identity is None:
             assert self._span is not None
-            if self._span.is_recording():
-                _end(self._span, record, self._spans)
+            _end(self._span, settled, self._spans)
         elif identity.attributes is not None:
             spans, began = self._spans, self._began
-            attributes = {**identity.attributes, **spans.settled(record)}
             self._handover.hand_over(
                 began.name,
                 identity,
-                attributes,
-                (began.started_ns, record.ended_ns),
-                failed=record.end is End.ERROR,
+                spans.whole(settled, identity.attributes),
+                (began.started_ns, settled.ended_ns),
+                failed=settled.end is End.ERROR,
                 clean=not spans.dialects and len(identity.attributes) == len(began.attributes),
             )
 
@@ -146,20 +153,23 @@ class LateSpan(Attachable):
                     span = self._span = self._began.span(self._parent)
         return span
 
-    def _decided(self) -> tuple[str | None, str | None]:
-        with _making.lock:
-            if self._span is None and self._handover.possible:
-                began = self._began
-                self._identity = identity = self._handover.identity(began.name, self._parent, began.attributes)
-                self._span = NonRecordingSpan(identity.context)  # whoever asks for it later finds it ended
-                where, recorded = identity.context, identity.attributes is not None
-            else:
-                if self._span is None:
-                    self._span = self._began.span(self._parent)
-                where, recorded = self._span.get_span_context(), self._span.is_recording()
-        ids = (f"{where.trace_id:032x}", f"{where.span_id:016x}") if recorded else (None, None)
-        self._ids = ids
-        return ids
+    def _decided(self) -> SpanContext | None:
+        """Where the span is, decided when it is first asked for; None where nothing is recorded."""
+        where = self._where
+        if where is False:
+            with _making.lock:
+                span = self._span
+                if span is None and self._handover.possible:
+                    began = self._began
+                    self._identity = made = self._handover.identity(began.name, self._parent, began.attributes)
+                    self._span = NonRecordingSpan(made.context)  # whoever asks for it later finds it ended
+                    where = made.context if made.attributes is not None else None
+                else:
+                    if span is None:
+                        span = self._span = self._began.span(self._parent)
+                    where = span.get_span_context() if span.is_recording() else None
+                self._where = where
+        return where  # type: ignore[return-value]
 
 
 class _Making:
@@ -176,14 +186,14 @@ class _Making:
 _making: Final = _Making()
 
 
-def _end(span: Span, record: Record, spans: SpanWords) -> None:
+def _end(span: Span, settled: Settled, spans: SpanWords) -> None:
     """Say on a live span of ours how its call went, and end it."""
     try:
-        set_all(span, spans.settled(record))
-        if record.end is End.ERROR:
+        set_all(span, spans.settled(settled))
+        if settled.end is End.ERROR:
             span.set_status(StatusCode.ERROR)  # no description: an exception's message may quote the prompt
     finally:
-        span.end(record.ended_ns)
+        span.end(settled.ended_ns)
 
 
 class EnrichingSpan(CallSpan):
@@ -198,7 +208,8 @@ class EnrichingSpan(CallSpan):
     def attach(self) -> None:
         """Nothing to do: the foreign span is current already."""
 
-    def finish(self, record: Record) -> None:
+    def finish(self, settled: Settled) -> None:
+        record = record_of(settled)
         attributes = self._spans.enriching(record)
         span = self._span
         if span is not None and span.is_recording() and semconv.COST_STATUS not in attributes_of(span):

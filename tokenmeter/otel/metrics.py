@@ -15,21 +15,22 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import metrics, trace
-from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, NoOpMeterProvider, Observation
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, NoOpMeterProvider, Observation
 
 from tokenmeter._support.guard import guard
 from tokenmeter.otel import semconv
+from tokenmeter.otel.histograms import Histograms
 from tokenmeter.otel.providers import meter_provider
 from tokenmeter.otel.sum_tables import exact_sum
 from tokenmeter.otel.sums import PRICE_FROM, Accumulator, Folded, Row
-from tokenmeter.record import End, Record
-from tokenmeter.usage import Source
+
+if TYPE_CHECKING:
+    from tokenmeter.calls.usual_call import Settled
 
 __all__ = ["DEFAULT_HISTOGRAMS", "Metrics"]
 
@@ -66,7 +67,7 @@ class Metrics:
         self._silent = semconv.sdk_disabled()
         self._before_reading: Callable[[], object] = before_reading or _nothing
         self._bound: object = None
-        self._recorders: dict[str, Histogram] = {}
+        self._recorders: Histograms | None = None
         self._station = _station_of(meter_provider)
         self._station.join(self)
         if not self._silent:
@@ -81,8 +82,8 @@ class Metrics:
         provider = self._given if self._given is not None else meter_provider()
         return provider is not None and not _is_stand_in(provider)
 
-    def write(self, record: Record) -> None:
-        """Take a record. Its sums are made later, so this costs an append."""
+    def write(self, record: Settled) -> None:
+        """Take a call. Its sums are made later, so this costs an append."""
         telemetry = record.telemetry
         if telemetry == "suppressed" or self._silent:
             return
@@ -109,7 +110,8 @@ class Metrics:
         """Fold what is waiting. Exporting is the provider's, which belongs to the program: flush that yourself."""
         with guard("settling what was put off"):
             self._before_reading()
-        self._record(self.accumulator.fold())
+        folded = self.accumulator.fold()
+        self._record(folded)
         return True
 
     def close(self, timeout: float = 5.0) -> None:
@@ -118,6 +120,10 @@ class Metrics:
         self._station.retire(self)
         self._before_reading = _nothing
 
+    def _record(self, folded: Sequence[Folded]) -> None:
+        if folded and self._recorders is not None and self.listened_to:
+            self._recorders.record(folded)
+
     def _bind(self) -> None:
         provider = self._given if self._given is not None else metrics.get_meter_provider()
         self._bound = provider
@@ -125,19 +131,10 @@ class Metrics:
             return
         meter = provider.get_meter(semconv.SCOPE_NAME, semconv.scope_version(), semconv.SCHEMA_URL)
         _register(meter, provider)
-        self._recorders = {name: _histogram(meter, name) for name in self._histograms}
+        self._recorders = Histograms(meter, self._histograms, self._bounded)
 
-    def _record(self, folded: Iterable[Folded]) -> None:
-        recorders = self._recorders
-        if not recorders:
-            return
-        for record, attributes in folded:
-            if record.telemetry == "own" and record.end is not End.DELEGATED:
-                with guard("recording a histogram"):
-                    if record.end is End.ERROR:
-                        kind = self.accumulator.bounded(semconv.ERROR_TYPE, record.error_type or "_OTHER")
-                        attributes = {**attributes, semconv.ERROR_TYPE: kind}
-                    _record_one(recorders, record, attributes)
+    def _bounded(self, name: str, value: object) -> str:
+        return self.accumulator.bounded(name, value)
 
 
 def _nothing() -> None:
@@ -149,41 +146,7 @@ def _is_stand_in(provider: object) -> bool:
     return type(provider).__name__ == "_ProxyMeterProvider" or isinstance(provider, NoOpMeterProvider)
 
 
-def _record_one(recorders: dict[str, Histogram], record: Record, attributes: Mapping[str, Any]) -> None:
-    context = _context_of(record)
-    for name, recorder in recorders.items():
-        if name == "token.usage":
-            usage = record.usage
-            for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
-                if tokens is not None and tokens >= 0 and usage.source_of(f"{kind}_tokens") is Source.REPORTED:
-                    recorder.record(tokens, {**attributes, semconv.TOKEN_TYPE: kind}, context)
-            continue
-        value = _SECONDS[name](record)
-        if value is not None:
-            recorder.record(value, attributes, context)
-
-
-_SECONDS: Final[Mapping[str, Callable[[Record], float | None]]] = {
-    "duration": lambda record: record.duration if record.operation in semconv.INFERENCE else None,
-    "time_to_first_chunk": lambda record: record.time_to_first_chunk if record.operation in semconv.INFERENCE else None,
-    "embeddings.duration": lambda record: record.duration if record.operation == semconv.EMBEDDINGS else None,
-    "operation.duration": lambda record: record.duration,
-}
-"""What each histogram of seconds says of a call; None where it says nothing."""
-
-_NOWHERE: Final = Context()
-_SAMPLED: Final = trace.TraceFlags(trace.TraceFlags.SAMPLED)
-_NO_STATE: Final = trace.TraceState()
 _INT64: Final = 2**63
-
-
-def _context_of(record: Record) -> Context:
-    """The context of the call's own span, for exemplars; an empty one where it was not recorded."""
-    if record.trace_id is None or record.span_id is None:
-        return _NOWHERE
-    where = trace.SpanContext(int(record.trace_id, 16), int(record.span_id, 16), False, _SAMPLED, _NO_STATE)
-    span = trace.NonRecordingSpan(where)
-    return trace.set_span_in_context(span, _NOWHERE)
 
 
 # One set of instruments per provider ------------------------------------------------------------------------------
@@ -281,11 +244,6 @@ def _register(meter: Meter, provider: MeterProvider) -> None:
         meter.create_observable_counter(name, [_reader(table, weakref.ref(provider))], unit, description)
     name, unit, description = semconv.PRICE_FROM
     meter.create_observable_gauge(name, [_reader(PRICE_FROM, weakref.ref(provider))], unit, description)
-
-
-def _histogram(meter: Meter, name: str) -> Histogram:
-    full_name, unit, buckets, description = semconv.HISTOGRAMS[name]
-    return meter.create_histogram(full_name, unit, description, explicit_bucket_boundaries_advisory=list(buckets))
 
 
 def _reader(table: str, made_for: weakref.ref[MeterProvider]) -> Callable[[CallbackOptions], Iterable[Observation]]:

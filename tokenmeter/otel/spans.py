@@ -25,6 +25,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NoOpTracer, ProxyTracer, SpanKind, Tracer, TracerProvider
 
 from tokenmeter._support.guard import absorbed, guard
+from tokenmeter.calls.usual_call import Settled, UsualCall
 from tokenmeter.otel import semconv
 from tokenmeter.otel.attributes import (
     Attributes,
@@ -53,6 +54,7 @@ __all__ = ["MODES", "CallSpan", "CallSpans", "OpenScopeSpan", "ScopeSums"]
 MODES: Final = ("auto", "own", "enrich", "none")
 _CACHED_MOST: Final = 1000
 _NOTE: Final = "span"
+_new: Final = tuple.__new__
 _SUPPRESSING: Final = tuple(
     key for key in (semconv.SUPPRESS, getattr(contexts, "_SUPPRESS_INSTRUMENTATION_KEY", None)) if key is not None
 )
@@ -155,7 +157,7 @@ class CallSpans:
         if call.tags:
             attributes = attributes.copy()
             add_tags(attributes, call.tags)
-        began = Began(tracer, name, attributes, call.started_ns)
+        began: Began = _new(Began, (tracer, name, attributes, call.started_ns))
         if self._handover is not None and self._handover.possible:
             return LateSpan(self, began, current, self._handover)
         return LiveSpan(self, began.span(current), current)
@@ -171,23 +173,39 @@ class CallSpans:
         self.add_cost(attributes, record, foreign=True)
         return attributes
 
-    def settled(self, record: Record) -> Attributes:
+    def settled(self, settled: Settled) -> Attributes:
         """The attributes that a span of ours gets when its call has settled."""
-        form = record._form
-        if form is None or self.dialects or self._exchange is not None or record.operation == semconv.EMBEDDINGS:
-            return self._settled(record)
-        try:
-            known = form.notes.get(_NOTE)
-            if known is not None and known.fits(record.cost):
-                attributes: Attributes = known.of(record)
-                return attributes
-        except BaseException as error:
-            if not absorbed("describing a call", error):
-                raise
-            return self._settled(record)
-        attributes = self._settled(record)
-        form.notes[_NOTE] = SettledForm(record, attributes, self.names, export_estimates=self.export_estimates)
-        return attributes
+        return self._whole(settled, None)
+
+    def whole(self, settled: Settled, started: Mapping[str, Any]) -> Attributes:
+        """The same after those that it had from the start."""
+        return self._whole(settled, started)
+
+    def _whole(self, settled: Settled, started: Mapping[str, Any] | None) -> Attributes:
+        if isinstance(settled, UsualCall):
+            try:
+                known = self._usual(settled)
+                if known is not None:
+                    return known.of(settled, started)
+            except BaseException as error:
+                if not absorbed("describing a call", error):
+                    raise
+            settled = settled.record
+        attributes = self._settled(settled)
+        return attributes if started is None else {**started, **attributes}
+
+    def _usual(self, usual: UsualCall) -> SettledForm | None:
+        """What usual calls of a form say alike; None where the attributes must be made of the record."""
+        bill = usual.bill
+        if bill is None or self.dialects or self._exchange is not None or usual.operation == semconv.EMBEDDINGS:
+            return None
+        notes = usual.form.notes
+        known: SettledForm | None = notes.get(_NOTE)
+        if known is None or not known.fits(bill, usual.usage):
+            record = usual.record
+            known = SettledForm(record, self._settled(record), self.names, export_estimates=self.export_estimates)
+            notes[_NOTE] = known
+        return known
 
     def _settled(self, record: Record) -> Attributes:
         attributes: Attributes = {}

@@ -21,8 +21,8 @@ from tokenmeter.record import VENDOR_GAP, End, Record
 from tokenmeter.usage import TOKEN_FIELDS, Source, Usage
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.usual_call import Bill, UsualCall
     from tokenmeter.cost import Cost
-    from tokenmeter.offers import Offer
 
 __all__ = ["EXTRA", "STANDARD_TABLES", "Tables", "UsualSums", "add", "exact_sum", "merge", "tally", "usage_parts"]
 
@@ -104,62 +104,53 @@ def tally(tables: Tables, record: Record, ours: bool) -> Cost | None:
 
 
 class UsualSums:
-    """The sums of a batch of usual records of one form: added up as numbers first, and to their tables at once."""
+    """The sums of a batch of usual calls of one form and price: added up first, and to their tables at once."""
 
-    __slots__ = ("_amount", "_calls", "_offer", "_saved", "_tokens", "_unknown")
+    __slots__ = ("_added", "_amount", "_calls", "_saved", "_tokens", "_unknown")
 
     def __init__(self) -> None:
-        self._offer: Offer | None = None
-        self._calls = self._unknown = 0
-        self._amount = _ZERO
-        self._saved: list[Decimal] = []
+        self._calls = self._unknown = self._amount = self._saved = self._added = 0
         self._tokens = [0, 0, 0, 0, 0]
 
-    def take(self, record: Record, cost: Cost) -> bool:
-        """Add a record of the form; false for one that is to be tallied by itself."""
-        amount = cost._amount
-        if amount is None or cost._flags or cost._status != "priced" or cost._source != "book":
-            return False
-        if cost._offer is not self._offer:
-            if self._offer is not None:
-                return False
-            self._offer = cost._offer
-        tokens_in, tokens_out, read, written, thought, *media = _tokens_of(record.usage)
-        read, written, thought = read or 0, written or 0, thought or 0
-        if not tokens_in or not tokens_out or any(media) or tokens_in < read + written or tokens_out < thought:
-            return False
-        if read < 0 or written < 0 or thought < 0:
+    def take(self, usage: Usage, bill: Bill) -> bool:
+        """Add a call; false for one that is to be tallied by itself."""
+        tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
+        if not tokens_in or not tokens_out:
             return False
         self._calls += 1
-        self._amount = EXACT.add(self._amount, amount)
-        saved = cost.cache_saved
+        self._amount += bill.amount
+        saved = bill.saved
         if saved is None:
             self._unknown += 1
-        elif saved:
-            self._saved.append(saved)
+        elif saved > 0:
+            self._saved += saved
+        else:
+            self._added -= saved
         sums = self._tokens
         sums[0] += tokens_in
         sums[1] += tokens_out
-        sums[2] += read
-        sums[3] += written
-        sums[4] += thought
+        sums[2] += usage.cache_read_input_tokens or 0
+        sums[3] += usage.cache_write_input_tokens or 0
+        sums[4] += usage.reasoning_output_tokens or 0
         return True
 
-    def add_to(self, tables: Tables, form: Record) -> None:
-        """Add the sums to their tables; `form` is one of the records."""
-        offer, calls = self._offer, self._calls
-        if offer is None or not calls:
+    def add_to(self, tables: Tables, one: UsualCall, bill: Bill) -> None:
+        """Add the sums to their tables; `one` is any of the calls, and `bill` its bill."""
+        calls, currency, exact = self._calls, bill.quote.offer.list, bill.prices.exact
+        if not calls:
             return
-        source = form.usage.source
+        source = one.usage.source
         add(tables, ("attempts",), calls)
-        key = ("cost", offer.list, source)
-        tables[key] = EXACT.add(tables.get(key, _ZERO), self._amount)
+        key = ("cost", currency, source)
+        tables[key] = EXACT.add(tables.get(key, _ZERO), exact(self._amount))
         if self._unknown:
             add(tables, ("cache_unknown",), self._unknown)
-        for saved in self._saved:
-            _add_saved(tables, saved, offer.list)
-        add(tables, ("calls", form.end, "priced", source), calls)
-        _add_tokens(tables, self._tokens, source, standard=form.operation in semconv.INFERENCE)
+        if self._saved:
+            _add_saved(tables, exact(self._saved), currency)
+        if self._added:
+            _add_saved(tables, exact(-self._added), currency)
+        add(tables, ("calls", one.end, "priced", source), calls)
+        _add_tokens(tables, self._tokens, source, standard=one.operation in semconv.INFERENCE)
 
 
 def _tally_usual(tables: Tables, usage: Usage, standard: bool) -> bool:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import absorbed, logger
+from tokenmeter.calls.usual_call import Settled, UsualCall, record_of
 from tokenmeter.otel import semconv
 from tokenmeter.otel.sum_tables import EXTRA, STANDARD_TABLES, Tables, UsualSums, add, merge, tally
 from tokenmeter.record import Record
@@ -29,6 +30,7 @@ from tokenmeter.record import Record
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from tokenmeter.calls.usual_call import Bill
     from tokenmeter.offers import Offer
 
 __all__ = ["PRICE_FROM", "Accumulator", "Folded", "Row"]
@@ -38,8 +40,8 @@ PRICE_FROM: Final = "price_from"
 """The table that is no sum: since when the prices in use hold."""
 Row = tuple[Mapping[str, Any], "int | Decimal"]
 """One point of a counter: its attributes and its sum so far."""
-Folded = tuple[Record, Mapping[str, Any]]
-"""A record that was summed, and the standard attributes, bounded, under which it was."""
+Folded = tuple[Settled, Mapping[str, Any]]
+"""A call that was summed, and the standard attributes, bounded, under which it was."""
 
 
 class _Series:
@@ -68,7 +70,7 @@ class Accumulator:
 
     def forked(self) -> None:
         """In a child process: empty, since the parent goes on reporting what was summed before."""
-        self._pending: deque[tuple[Record, bool]] = deque()
+        self._pending: deque[tuple[Settled, bool]] = deque()
         self._lock = threading.Lock()
         self._quick: dict[tuple[Any, ...], _Series] = {}
         self._series: dict[tuple[Any, ...], _Series] = {}
@@ -79,12 +81,12 @@ class Accumulator:
 
     # Taking records -----------------------------------------------------------------------------------------
 
-    def add(self, record: Record, *, ours: bool = True) -> list[Folded]:
-        """Take a record; `ours` says whether its span is, so that standard counters may include it.
+    def add(self, settled: Settled, *, ours: bool = True) -> list[Folded]:
+        """Take a call; `ours` says whether its span is, so that standard counters may include it.
 
         Returns what this call folded: usually nothing.
         """
-        self._pending.append((record, ours))
+        self._pending.append((settled, ours))
         if len(self._pending) <= PENDING_MOST or not self._lock.acquire(blocking=False):
             return []
         try:
@@ -106,36 +108,39 @@ class Accumulator:
 
     def _fold(self, leave: int) -> list[Folded]:
         folded: list[Folded] = []
-        usual: dict[Any, tuple[_Series, UsualSums, Record]] = {}
+        usual: dict[Any, tuple[_Series, UsualSums, UsualCall, Bill]] = {}
         try:
             while len(self._pending) > leave:
-                record, ours = self._pending.popleft()
+                settled, ours = self._pending.popleft()
                 try:
-                    if record._form is None or not ours or not self._fold_usual(record, usual, folded):
-                        self._fold_one(record, ours, folded)
+                    if type(settled) is not UsualCall or not ours or not self._fold_usual(settled, usual, folded):
+                        self._fold_one(record_of(settled), ours, folded)
                 except BaseException as error:
                     if not absorbed("summing a call", error):
                         raise
                     add(self._overflowing().tables, ("failures",), 1)
         finally:  # also where an exception of the program's passes
-            for series, sums, first in usual.values():
-                sums.add_to(series.tables, first)
+            for series, sums, one, bill in usual.values():
+                sums.add_to(series.tables, one, bill)
         return folded
 
     def _fold_usual(
-        self, record: Record, usual: dict[Any, tuple[_Series, UsualSums, Record]], folded: list[Folded]
+        self, one: UsualCall, usual: dict[Any, tuple[_Series, UsualSums, UsualCall, Bill]], folded: list[Folded]
     ) -> bool:
-        """Take a record into the sums of its form; false where it is to be tallied by itself."""
-        key = (record._form, *record.tags.items()) if record.tags else record._form
+        """Take a usual call into the sums of its form and price; false where it is to be tallied by itself."""
+        bill = one.bill
+        if bill is None:
+            return False
+        tags = one.tags
+        key = (one.form, bill.quote, bill.prices, *tags.items()) if tags else (one.form, bill.quote, bill.prices)
         known = usual.get(key)
         if known is None:
-            known = usual[key] = (self._of(record), UsualSums(), record)
-        cost = record.cost
-        if not known[1].take(record, cost):
+            known = usual[key] = (self._of(one.record), UsualSums(), one, bill)
+        if not known[1].take(one.usage, bill):
             return False
-        if id(cost._offer) not in self._offers:
-            self._note_price(cost.offer)
-        folded.append((record, known[0].standard))
+        if id(bill.quote.offer) not in self._offers:
+            self._note_price(bill.quote.offer)
+        folded.append((one, known[0].standard))
         return True
 
     def _fold_one(self, record: Record, ours: bool, folded: list[Folded]) -> None:

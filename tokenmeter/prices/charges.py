@@ -10,6 +10,7 @@ hold the two against each other.
 
 from __future__ import annotations
 
+import contextlib
 import decimal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -22,6 +23,7 @@ from tokenmeter.components import TOTALS, parts_of
 from tokenmeter.money import EXACT
 from tokenmeter.offers import Line, Price
 from tokenmeter.prices.restated import without_restated
+from tokenmeter.prices.whole_prices import WholePrices
 from tokenmeter.usage import Usage
 
 __all__ = ["Bill", "Table"]
@@ -37,8 +39,8 @@ class Table:
     """The prices in force for one request, and how its usage is split over them."""
 
     __slots__ = (
-        "_input", "_lifetime", "_output", "_quantities", "_read", "_read_saves", "_reasoning", "_simple", "_write",
-        "_write_saves", "free", "older", "prices", "serves",
+        "_input", "_lifetime", "_output", "_quantities", "_read", "_read_saves", "_reasoning", "_simple", "_whole",
+        "_write", "_write_saves", "free", "older", "prices", "serves",
     )  # fmt: skip
 
     def __init__(
@@ -67,12 +69,23 @@ class Table:
         self._simple = not any(price is not None and (price.step or price.least) for price in usual)
         self._read_saves = _difference(self._input, self._read)
         self._write_saves = _difference(self._input, self._write)
+        self._whole: WholePrices | bool = True
 
     def _serves_write(self) -> Price | None:
         """Who bills a cache write of no reported lifetime: the lifetime asked for, else the plain price or stand-in."""
         if self._lifetime is None:
             return self.serves("cache_write")
         return self.serves(f"cache_write_{self._lifetime}") or self.prices.get("cache_write")
+
+    @property
+    def whole(self) -> WholePrices | None:
+        """The same prices as whole numbers; None where a bill by them says more than its sum."""
+        if self._whole is True:
+            self._whole = False
+            if self._simple and not self.older:
+                with contextlib.suppress(ValueError):
+                    self._whole = WholePrices(self._input, self._read, self._write, self._output, self._reasoning)
+        return self._whole or None  # type: ignore[return-value]
 
     def bill(self, usage: Usage) -> Bill:
         """Amount, lines, flags and reason. The amount is None, with the reason, where it can't be known."""

@@ -14,6 +14,7 @@ from tokenmeter.prices.charges import Table
 from tokenmeter.prices.price_file import Validity
 from tokenmeter.prices.resolved_rate import ResolvedRate
 from tokenmeter.prices.time_windows import INSIDE, UNKNOWN, Window
+from tokenmeter.prices.whole_prices import WholePrices
 from tokenmeter.usage import Usage
 
 __all__ = ["Quote", "Resolved"]
@@ -27,7 +28,7 @@ class Quote:
 
     __slots__ = (
         "_make", "_older", "_resolved", "_stale_from", "_windows", "covered_by", "flags", "offer", "reason", "since",
-        "until",
+        "steady", "until",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +50,8 @@ class Quote:
         self._make, self._windows = make, windows
         self._resolved: dict[tuple[int, ...], Resolved | str] = {}
         self._older: dict[date, Offer] = {}
+        self.steady: WholePrices | None = None
+        """The answer of `whole` where it is always the same, once it is known."""
 
     def price(self, usage: Usage, at: datetime | int, instant: float) -> Cost:
         """The cost of a usage at an instant this quote is good for, `at` as `Cost` takes it."""
@@ -82,6 +85,25 @@ class Quote:
             offer, "free" if free else "priced", amount, lines, at, flags, None, self.covered_by, list_amount,
             (table, usage),
         )  # fmt: skip
+
+    def whole(self, usage: Usage, instant: float) -> WholePrices | None:
+        """The prices as whole numbers, for a usage of plain tokens at an instant this quote is good for.
+
+        None where the cost says more than its amount, and until `price` has been asked for the like.
+        """
+        windows = self._windows
+        state = tuple([window.state(instant) for window in windows]) if windows else ()
+        resolved = self._resolved.get(state)
+        if resolved is None or isinstance(resolved, str):
+            return None
+        rate, list_rate, flags = resolved
+        if list_rate is not None or flags or rate.edges:
+            return None
+        table = rate.table(usage)
+        found = None if isinstance(table, str) else table.whole
+        if rate.steady and not windows:
+            self.steady = found
+        return found
 
     def _oldest(self, lines: tuple[Line, ...], instant: float, flags: tuple[str, ...]) -> tuple[Offer, tuple[str, ...]]:
         """The offer and flags of charges of which some were last seen before the rate was."""

@@ -68,6 +68,8 @@ class ResolvedRate:
         self._cells = Cells(ranges)
         self._tables: dict[tuple[int, ...], Table | str] = {}
         self._only = None if ranges else self._make(())
+        self.steady = self._only is not None
+        """Whether one table bills every usage."""
         self.flags = self._facts.flags
         self.edges = tuple(_ambiguous_edges(ranges, prices.k))
 

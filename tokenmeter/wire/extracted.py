@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from tokenmeter.money import Money
 from tokenmeter.usage import INPUT_SUBSETS, TOKEN_FIELDS, Source, Usage, worst
 
-__all__ = ["EMPTY", "RUNNING", "Extracted", "added_up"]
+__all__ = ["EMPTY", "RUNNING", "Extracted", "UsageText", "added_up", "raw_usage"]
 
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 RUNNING: Final = frozenset(("", "null", "in_progress", "queued", "pending", "processing", "running"))
@@ -17,8 +18,27 @@ RUNNING: Final = frozenset(("", "null", "in_progress", "queued", "pending", "pro
 _INPUT: Final = frozenset(("input_tokens", *INPUT_SUBSETS))
 
 
+class UsageText:
+    """A vendor's usage object that was read without being parsed."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    def value(self) -> object:
+        """The object."""
+        return json.loads(self._text)
+
+
+def raw_usage(raw: object) -> object:
+    """The vendor's usage object of an answer, parsed."""
+    return raw.value() if type(raw) is UsageText else raw
+
+
 class Extracted(NamedTuple):
-    """What an answer says about the call. `reason` says what could not be read, `raw` is the vendor's own usage.
+    """What an answer says about the call. `reason` says what could not be read, `raw` is the vendor's own usage,
+    perhaps as text (`raw_usage`).
 
     `params` holds the vendor's facts that choose a price (`cache`, `speed`, `inference_geo`, `batch` …); `error` is
     the vendor's error type or code where the answer is an error, under whatever HTTP status it came.

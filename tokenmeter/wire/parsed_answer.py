@@ -2,7 +2,8 @@
 
 Parsing a body again takes as long as the rest of reading it. The facts beside the usage (model, id, tier, why it ended)
 are attributes of the object. The usage object itself is read from the body, exactly as the vendor wrote it: it is
-parsed together with what follows it, which also proves that it stands at the top of the answer.
+parsed together with what follows it, which also proves that it stands at the top of the answer. One that differs from
+an earlier one in its numbers alone, and is followed by the same, needs no parsing (`usage_frames.py`).
 
 Both steps answer None for anything that is not plain: then the body is parsed and read as ever.
 """
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from json.scanner import make_scanner
 from typing import Any, Final
 
+from tokenmeter._support.bounded import BoundedDict
 from tokenmeter.wire.element_counts import ElementCounts
 from tokenmeter.wire.extract import reader_for
 from tokenmeter.wire.extracted import Extracted
@@ -25,18 +27,35 @@ __all__ = ["ParsedAnswers", "parsed_answers"]
 
 _KEY: Final = b'"usage":'
 _TAIL_MOST: Final = 8192
+_REST_MOST: Final = 256
+_RESTS_MOST: Final = 4
+_TEXT: Final = frozenset((str,))
+_new: Final = tuple.__new__
 _scan: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]
 
 
 class ParsedAnswers:
     """The answers of one dialect of a wire format, compiled: which attributes say what, and which must not be there."""
 
-    __slots__ = ("_absent", "_counted", "_elements", "_finish", "_id", "_listed", "_model", "_reader", "_tier")
+    __slots__ = (
+        "_absent",
+        "_counted",
+        "_elements",
+        "_finish",
+        "_id",
+        "_listed",
+        "_model",
+        "_reader",
+        "_rests",
+        "_tier",
+    )
 
     def __init__(self, reader: UsageReader) -> None:
         """Raises ValueError for a dialect whose answers cannot be read so."""
         api = reader.api
         self._reader = reader
+        self._rests: tuple[bytes, ...] = ()
+        """What has stood after a usage object at the top of an answer, and says nothing that is counted."""
         self._model, self._id, self._tier = (_name(paths) for paths in (api.model, api.response_id, api.tier))
         self._listed, _, self._finish = (api.finish[0] if api.finish else "").rpartition("[].")
         names = (self._model, self._id, self._finish, "usage" if api.usage[:1] == ("usage",) else "")
@@ -59,9 +78,11 @@ class ParsedAnswers:
         model, name = fields.get(self._model), fields.get(self._id)
         if type(model) is not str or type(name) is not str:
             return None
-        for head in self._absent:
-            if fields.get(head) is not None or (more and head in more):
-                return None
+        absent = self._absent
+        if not absent.isdisjoint(fields) and any(fields.get(head) is not None for head in absent):
+            return None
+        if more and not absent.isdisjoint(more):
+            return None
         tier = fields.get(self._tier) if self._tier else None
         if tier is not None and type(tier) is not str:
             return None
@@ -69,13 +90,17 @@ class ParsedAnswers:
             listed = fields.get(self._listed)
             if type(listed) is not list:
                 return None
-            finish = [getattr(one, self._finish, None) for one in listed]
+            finish = self._finish
+            if len(listed) == 1:
+                reasons: tuple[Any, ...] = (getattr(listed[0], finish, None),)
+            else:
+                reasons = tuple([getattr(one, finish, None) for one in listed])
         else:
-            finish = [fields.get(self._finish)]
-        reasons = tuple([reason for reason in finish if type(reason) is str])
-        if not reasons or len(reasons) != len(finish):
+            reasons = (fields.get(self._finish),)
+        if not reasons or not _TEXT.issuperset(map(type, reasons)):
             return None
-        return Facts(model, name, tier, reasons, None)
+        said: Facts = _new(Facts, (model, name, tier, reasons, None))
+        return said
 
     def read(self, body: bytes, facts: Facts) -> Extracted | None:
         """The whole answer; None where there is more to it than plain counts that agree with one another."""
@@ -85,6 +110,11 @@ class ParsedAnswers:
         for word in self._elements:
             if body.find(word, 0, start) >= 0:
                 return None
+        for rest in self._rests:
+            if body.endswith(rest):
+                known = self._reader.by_frame(body[start + len(_KEY) : len(body) - len(rest)], facts)
+                if known is not None:
+                    return known
         try:
             text = "{" + body[start:].decode().rstrip()
             end, stop = _scan(text, 0)
@@ -93,11 +123,24 @@ class ParsedAnswers:
         raw = end["usage"]
         if stop != len(text) or type(raw) is not dict or not raw or not self._counted.isdisjoint(end):
             return None
+        self._learn(body, start + len(_KEY), raw)
         said = self._reader.settle(raw, facts, {"usage": raw})
         usage = said.usage
         if usage is None or not usage.input_tokens or not usage.output_tokens or said.flags or said.reason is not None:
             return None
         return said
+
+    def _learn(self, body: bytes, start: int, raw: dict[str, Any]) -> None:
+        """Note what stands at `start` and after it, at the top of an answer that was parsed."""
+        frames = self._reader.frames
+        if frames is not None:
+            text = body[start:].decode()
+            value = text.lstrip()
+            stop = start + len((text[: len(text) - len(value)] + value[: _scan(value, 0)[1]]).encode())
+            frames.learn(body[start:stop], raw)
+            rest = body[stop:]
+            if len(rest) <= _REST_MOST and rest not in self._rests:
+                self._rests = (rest, *self._rests[: _RESTS_MOST - 1])
 
 
 def _name(paths: tuple[str, ...]) -> str:
@@ -118,5 +161,11 @@ def _compiled(reader: UsageReader) -> ParsedAnswers | None:
 
 def parsed_answers(provider: str | None, api: str | None) -> ParsedAnswers | None:
     """The reader of parsed answers of one vendor's dialect; None where there is none."""
+    key = (provider, api)
+    if key in _known:
+        return _known[key]
     reader = reader_for(provider, api)
-    return None if reader is None else _compiled(reader)
+    return _known.put(key, None if reader is None else _compiled(reader))
+
+
+_known: Final[BoundedDict[tuple[str | None, str | None], ParsedAnswers | None]] = BoundedDict(1000)

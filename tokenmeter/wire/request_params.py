@@ -110,7 +110,7 @@ def request_line(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def request_params(body: Mapping[str, Any]) -> dict[str, Any] | None:
     """The parameters stated by a request body; None where it states none. Never raises."""
-    if (line := request_line(body)) is not None:
+    if "custom_id" in body and (line := request_line(body)) is not None:
         return {**(request_params(line) or {}), "batch": True}
     if _roots().isdisjoint(body):
         return None

@@ -22,11 +22,11 @@ _OUTPUT: Final = "output_tokens"
 class Totals:
     """The rules of one wire format's totals."""
 
-    __slots__ = ("_adjusts", "_api", "_believed", "_fixed", "_outside", "_zero_if_absent")
+    __slots__ = ("_api", "_believed", "_fixed", "_outside", "_zero_if_absent", "adjusts")
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._adjusts = bool(api.outside or api.fixed or api.zero_if_absent)
+        self.adjusts = bool(api.outside or api.fixed or api.zero_if_absent)
         self._fixed = api.fixed
         self._outside = tuple(api.outside.items())
         self._zero_if_absent = api.zero_if_absent
@@ -37,7 +37,7 @@ class Totals:
         total = values.pop("total", None)
         if not values and total is None:
             return  # what a format fixes is nothing without a figure of the vendor
-        if self._adjusts:
+        if self.adjusts:
             # Perplexity's grand total leaves out what we add in, Gemini's does not: either agrees.
             if total == values.get(_INPUT, 0) + values.get(_OUTPUT, 0) and _OUTPUT in values:
                 total = None

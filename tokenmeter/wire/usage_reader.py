@@ -25,6 +25,7 @@ from tokenmeter.wire.json_paths import collector, getter
 from tokenmeter.wire.telling_words import TellingWords
 from tokenmeter.wire.totals import Totals
 from tokenmeter.wire.usage_fields import Fields, Found
+from tokenmeter.wire.usage_frames import UsageFrames
 from tokenmeter.wire.usage_values import PARTIAL_OUTPUT, make_usage, read_odd, shown, suspicious, with_upstream
 from tokenmeter.wire.vendor_errors import error_code, refusal
 
@@ -56,6 +57,7 @@ class UsageReader:
         self.merge = api.merge
         self._fields = Fields(api.counts, api.info, open_=api.open)
         self._totals = Totals(api)
+        self.frames = None if self._totals.adjusts or api.open else UsageFrames(self._fields, api.id)
         self._zero_is_told = "output_tokens" not in api.fixed
         # An answer may be cut down to `usage` and `model`, whatever its format calls the former.
         places = api.usage if "usage" in api.usage else (*api.usage, "usage")
@@ -88,6 +90,20 @@ class UsageReader:
         self.counted = frozenset(re.sub(r"\[[^\]]*\]", "[]", path) for path in api.counts)
         self.answer_heads = _answer_heads(api)
         self.words = TellingWords(api)
+
+    def by_frame(self, text: bytes, facts: Facts) -> Extracted | None:
+        """`settle` for the text of a usage object like one before (`usage_frames.py`); None where it must be parsed.
+
+        The answer holds nothing else that is counted.
+        """
+        if self.frames is None or (self._by_model and self.elements(facts.model)[1]):
+            return None
+        said = self.frames.read(text, facts)
+        if said is None or facts.tier is None or self._tiers is None:
+            return said
+        flags: list[str] = []
+        self._check_tier(facts.tier, flags)
+        return None if flags else said
 
     def usage_object(self, root: dict[str, Any]) -> dict[str, Any] | None:
         """The usage object of an answer already out of its envelope, wherever this format puts it."""

@@ -13,13 +13,13 @@ from tokenmeter.wire.extracted import EMPTY
 from tokenmeter.wire.json_paths import number
 from tokenmeter.wire.usage_fields import Found
 
-__all__ = ["PARTIAL_OUTPUT", "make_usage", "read_odd", "shown", "suspicious", "with_upstream"]
+__all__ = ["PARTIAL_OUTPUT", "WITHIN", "make_usage", "read_odd", "shown", "suspicious", "with_upstream"]
 
 PARTIAL_OUTPUT: Final[Mapping[str, Source]] = MappingProxyType(
     {name: Source.PARTIAL for name in TOKEN_FIELDS if "output" in name}
 )
 _TOKENS: Final = frozenset(TOKEN_FIELDS)
-_WITHIN: Final = dict.fromkeys(INPUT_SUBSETS, "input_tokens") | dict.fromkeys(OUTPUT_SUBSETS, "output_tokens")
+WITHIN: Final = dict.fromkeys(INPUT_SUBSETS, "input_tokens") | dict.fromkeys(OUTPUT_SUBSETS, "output_tokens")
 
 
 def read_odd(found: Found, words: dict[str, Any], flags: list[str], unread: list[str]) -> None:
@@ -95,7 +95,7 @@ def _settle_writes(values: dict[str, Any], writes: dict[str, int], flags: list[s
 def suspicious(values: dict[str, int]) -> bool:
     """Whether `Usage.contradictions` is worth its time."""
     for name, value in values.items():
-        if value and name in _WITHIN and value > (values.get(_WITHIN[name]) or 0):
+        if value and name in WITHIN and value > (values.get(WITHIN[name]) or 0):
             return True
     written = values.get("cache_write_input_tokens") or 0
     return written > 0 and written + (values.get("cache_read_input_tokens") or 0) > (values.get("input_tokens") or 0)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tokenmeter._support.guard import absorbed, guard
-from tokenmeter.calls.context import CALL, leave
+from tokenmeter.calls.context import CALL
 from tokenmeter.record import end_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class CurrentCallBlock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         call = self._call
-        leave(CALL, call, self._before)
+        if CALL.get() is call:
+            CALL.set(self._before)
         if call.span is not None:  # it may have been started meanwhile
             try:
                 call.span.detach()

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IN_FLIGHT",
+    "REQUEST_IDS",
     "RequestInFlight",
     "RequestView",
     "answered",
@@ -53,12 +54,14 @@ __all__ = [
 ]
 
 _ID_NAMES: Final = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-tt-logid", "x-ds-trace-id")
-_REQUEST_IDS: Final = frozenset((*_ID_NAMES, *(name.encode() for name in _ID_NAMES)))
+REQUEST_IDS: Final = frozenset((*_ID_NAMES, *(name.encode() for name in _ID_NAMES)))
+"""Names of headers with the vendor's id of a request, as text and as bytes."""
 _STREAMS: Final = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
 _VERB: Final = r":[a-zA-Z]+\Z"
 """Google's paths end in what is to be done with the model; Amazon's models end in a number."""
 _BODY_MOST: Final = 8 * 1024 * 1024
 _NOT_OURS: Final = (None, False)
+_new_attempt: Final = tuple.__new__
 
 
 class RequestInFlight:
@@ -137,8 +140,12 @@ def attempt_of(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
     call = CALL.get()
     if outer is not None and not outer.over and outer.current is call:
         return _NOT_OURS
+    waits = any_wait()
+    own = isinstance(call, OpenCall) and call.sender == id(client) and request.method == call.method and not call.sent
+    if own and not waits:  # of nearly every call: what the SDK's HTTP client sends meanwhile
+        return _joined(call, request), False
     read = None
-    if any_wait() or request.method == "GET":
+    if waits or request.method == "GET":
         with guard("recognising a poll"):
             read = _poll_or_download(client, request, call)
     if read is not None:
@@ -155,14 +162,19 @@ def attempt_of(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
         if isinstance(call, Group):
             return _in_group(call, client, request)
         if isinstance(call, OpenCall) and _is_attempt(call, client, request):
-            call.request = request
-            if call.span_due:
-                call.lifecycle.start_span(call)
-            return call, False
+            return _joined(call, request), False
         meter = hooks.meter_for(client)
         if meter is not None and meter.watches(request.url.host):
             return _open(meter, hooks.mark_of(client), request), True
     return _NOT_OURS
+
+
+def _joined(call: Any, request: Any) -> OpenCall:
+    call.request = request
+    if call.span_due:
+        call.lifecycle.start_span(call)
+    joined: OpenCall = call
+    return joined
 
 
 def _poll_or_download(client: Any, request: Any, current: CurrentCall | None) -> OpenCall | None:
@@ -269,7 +281,7 @@ def answered(call: OpenCall, owns: bool, started: int, status: int, request_id: 
     call.status_code = status
     took = time.time_ns() - started
     if status < 400:
-        call.attempts.append(Attempt(status, None, started, took, request_id))
+        call.attempts.append(_new_attempt(Attempt, (status, None, started, took, request_id, False, None)))
         return True
     reason = f"the vendor answered {status}"
     call.attempts.append(Attempt(status, None, started, took, request_id, False, reason))
@@ -290,7 +302,7 @@ def ends_now(call: OpenCall) -> bool:
 def request_id(headers: Iterable[tuple[Any, Any]]) -> str | None:
     """The vendor's id of a request, from names and values that are all text or all bytes."""
     for name, value in headers:
-        if name.lower() in _REQUEST_IDS:
+        if name.lower() in REQUEST_IDS:
             return value if isinstance(value, str) else str(value.decode("ascii", "replace"))
     return None
 
@@ -316,7 +328,7 @@ def read_whole(call: OpenCall, content_type: str, body: bytes) -> BodyReading | 
         made.chunks.append(body)
         return made
     if not call.stream and not content_type.startswith(_STREAMS):
-        return BodyReading(call.provider, call.api, call.request_model, body)
+        return BodyReading(call.route.provider, call.route.api, call.request_model, body)
     reading = reading_of(call, content_type)
     if body:
         reading.chunks.append(body)

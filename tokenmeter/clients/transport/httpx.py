@@ -8,20 +8,21 @@ The two libraries are the same code under two names, and may both be loaded; nei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import absorbed
 from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.transport.attempts import (
+    REQUEST_IDS,
     RequestInFlight,
+    answered,
     attempt_of,
     ends_now,
     gunzip,
     read_whole,
     reading_of,
-    request_id,
 )
 from tokenmeter.clients.transport.tee import BodyTee, make_tees
 from tokenmeter.errors import ConfigurationError
@@ -59,7 +60,8 @@ def _sync_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., An
         call, owns = attempt_of(self, request)
         if call is None:
             return send(self, request, *args, **kwargs)
-        admit(call)
+        if call.budget is not None:
+            admit(call)
         with RequestInFlight(call, owns) as sending:
             response = send(self, request, *args, **kwargs)
         _answered(call, sending, response, kwargs.get("stream", False), tee)
@@ -73,7 +75,8 @@ def _async_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., A
         call, owns = attempt_of(self, request)
         if call is None:
             return await send(self, request, *args, **kwargs)
-        await admit_async(call)
+        if call.budget is not None:
+            await admit_async(call)
         with RequestInFlight(call, owns) as sending:
             response = await send(self, request, *args, **kwargs)
         _answered(call, sending, response, kwargs.get("stream", False), tee)
@@ -84,24 +87,33 @@ def _async_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., A
 
 def _answered(call: OpenCall, sending: RequestInFlight, response: Any, stream: bool, tee: type[BodyTee]) -> None:
     try:
-        raw = response.headers.raw
-        if not sending.answered(call, response.status_code, request_id(raw)):
+        content_type, named = _said(response.headers)
+        if not answered(call, sending.owns, sending.started, response.status_code, named):
             return
         if stream and not response.is_stream_consumed:
             _listen(response, call, tee)
             return
-        call.reading = read_whole(call, _content_type(raw), response.content)
-        if sending.owns or ends_now(call):
+        call.reading = read_whole(call, content_type, response.content)
+        if sending.owns or (call.span is not None and ends_now(call)):
             call.lifecycle.settle(call, End.COMPLETE)
     except BaseException as error:
         if not absorbed("noting an attempt", error):
             raise
 
 
-def _content_type(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The content type in raw headers, as the HTTP library's own class of headers would find it."""
-    found = [value for name, value in headers if name.lower() == b"content-type"]
-    return b", ".join(found).decode("latin-1")
+def _said(headers: Any) -> tuple[str, str | None]:
+    """Content type and request id, as the HTTP library's own class of headers would find them, in one pass."""
+    try:
+        fields = headers._list  # names as they came and in lower case, values
+    except AttributeError:
+        fields = [(name, name.lower(), value) for name, value in headers.raw]
+    kinds, named = [], None
+    for _, name, value in fields:
+        if name == b"content-type":
+            kinds.append(value)
+        elif named is None and name in REQUEST_IDS:
+            named = value.decode("ascii", "replace")
+    return b", ".join(kinds).decode("latin-1"), named
 
 
 def _listen(response: Any, call: OpenCall, tee: type[BodyTee]) -> None:
