@@ -65,11 +65,13 @@ def events(vendor: str, model: str, chunks: int) -> list[bytes]:
 
 
 class _Pieces(http.SyncByteStream, http.AsyncByteStream):  # type: ignore[misc]
+    """A body that can be read once, as from a connection: who asks again gets what is left."""
+
     def __init__(self, pieces: Sequence[bytes]) -> None:
-        self._pieces = pieces
+        self._pieces = iter(pieces)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._pieces)
+        return self._pieces
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for piece in self._pieces:
