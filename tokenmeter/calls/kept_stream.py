@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tokenmeter.wire.stream_ends import end_events, telling_events, tells
+from tokenmeter.wire.stream_ends import SEAM, end_events, telling_events, tells
 from tokenmeter.wire.telling_words import TellingWords
 
 __all__ = ["KeptStream"]
@@ -19,8 +19,6 @@ __all__ = ["KeptStream"]
 _PACKED_MOST: Final = 1024 * 1024
 _TAIL: Final = 8192
 _LEVEL: Final = 1
-_SEAM: Final = 64
-"""No telling word is longer: one may lie across the cut between two pieces."""
 
 
 class KeptStream:
@@ -53,6 +51,7 @@ class KeptStream:
         """
         if self._size > _PACKED_MOST:
             return False
+        chunks, at = self._plain_chunks()
         data = self._unpacked()
         cut = max(0, len(data) - _TAIL)
         start = 0
@@ -60,7 +59,7 @@ class KeptStream:
             self._packed = []
             start = data.find(b"\n\n", 0, cut) + 2
             self._first = data[:start] if start > 1 else b""
-        if self._first and (words is None or tells(data, words, start, cut + _SEAM)):
+        if self._first and (words is None or tells(data, words, start, cut + SEAM, chunks, at)):
             self._first = b""
         packed = zlib.compress(data[:cut], _LEVEL)
         self._packed.append(packed)
@@ -70,6 +69,7 @@ class KeptStream:
 
     def ends(self, words: TellingWords) -> tuple[bytes, bytes] | None:
         """The first event and the last ones; None where something between them tells something."""
+        chunks, at = self._plain_chunks()
         data = self._unpacked()
         if self._packed is not None:
             first, start = self._first, 0
@@ -78,7 +78,7 @@ class KeptStream:
             first = data[:start] if start > 1 else b""
         if not first or b"\r" in first or b"[DONE]" in first:
             return None
-        last = end_events(data, words, since=max(0, start - 2))
+        last = end_events(data, words, since=start, chunks=chunks, at=at)
         return None if last is None else (first, last)
 
     def telling(self, words: TellingWords) -> bytes | None:
@@ -95,6 +95,10 @@ class KeptStream:
         released = [*map(zlib.decompress, self._packed or ()), self._rest]
         self._packed, self._rest = None, b""
         return released
+
+    def _plain_chunks(self) -> tuple[list[bytes], int]:
+        """The chunks since the last were packed, and where they will begin in `_unpacked`; none if they are encoded."""
+        return (self.chunks.copy() if self._decode is None else []), len(self._rest)
 
     def _unpacked(self) -> bytes:
         if self.chunks:

@@ -8,16 +8,24 @@ Both read server-sent events parted by line feeds; they give None for what is fr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from tokenmeter.wire.telling_words import TellingWords
+from tokenmeter.wire.varying_parts import varying_parts
 
-__all__ = ["LAST_EVENTS", "end_events", "telling_events", "tells"]
+__all__ = ["LAST_EVENTS", "SEAM", "end_events", "telling_events", "tells"]
 
 LAST_EVENTS: Final = 3
 """The finish reason, the usage, and the terminator, each in an event of its own."""
+SEAM: Final = 64
+"""No telling word is longer: one may lie across the cut between two pieces."""
 _GAP: Final = b"\n\n"
 _LINE_FEED: Final = 10
+_FEW: Final = 8
+"""Chunks that it does not pay to compare."""
+_SHORT: Final = 1024
+"""Bytes that one expression searches faster than one word after the other."""
 
 
 def telling_events(data: bytes, words: TellingWords) -> bytes | None:
@@ -37,19 +45,48 @@ def telling_events(data: bytes, words: TellingWords) -> bytes | None:
     return b"".join(kept)
 
 
-def end_events(data: bytes, words: TellingWords, *, since: int) -> bytes | None:
-    """The last events of a stream; None where an event between `since` and them tells something."""
-    start = _start_of_last(data, since)
+def end_events(
+    data: bytes, words: TellingWords, *, since: int, chunks: Sequence[bytes] = (), at: int = 0
+) -> bytes | None:
+    """The last events of a stream; None where an event between `since`, where one begins, and them tells something.
+
+    `chunks` are the pieces that the data is made of from `at` on, where they are known: what is alike in them is
+    searched once.
+    """
+    start = _start_of_last(data, max(0, since - len(_GAP)))
     if start < 0:
         return None
     last = data[start:]
     if b"\r" in last or (words.objects and not any(word in last for word in words.objects)):
         return None
-    return None if tells(data, words, since, start) else last
+    return None if tells(data, words, since, start, chunks, at) else last
 
 
-def tells(data: bytes, words: TellingWords, start: int, stop: int) -> bool:
-    """Whether a part of a stream holds a telling word other than a reason to end."""
+def tells(data: bytes, words: TellingWords, start: int, stop: int, chunks: Sequence[bytes] = (), at: int = 0) -> bool:
+    """Whether a part of a stream holds a telling word other than a reason to end. `chunks` are as for `end_events`."""
+    if len(chunks) < _FEW:
+        return _found(data, words, start, stop)
+    # The chunks that lie in the part as a whole are `chunks[first:last]`, from `begin` to `end`.
+    begin, first = at, 0
+    while begin < start and first < len(chunks):
+        begin += len(chunks[first])
+        first += 1
+    end, last = len(data), len(chunks)
+    while end > stop and last > first:
+        last -= 1
+        end -= len(chunks[last])
+    if last - first < _FEW or (varying := varying_parts(chunks[first:last], words)) is None:
+        return _found(data, words, start, stop)
+    if _found(varying, words, 0, len(varying)):
+        return True
+    if begin > start and _found(data, words, start, begin + SEAM):
+        return True
+    return end < stop and _found(data, words, end, stop)
+
+
+def _found(data: bytes, words: TellingWords, start: int, stop: int) -> bool:
+    if stop - start <= _SHORT:
+        return words.in_between.search(data, start, stop) is not None
     find = data.rfind  # four times as fast as `find`, which compares the words' last characters: quotation marks
     return any(find(word, start, stop) >= 0 for word in words.between)
 
