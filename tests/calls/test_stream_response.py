@@ -138,7 +138,7 @@ def assert_read_alike(reading: StreamReading, body: bytes, api: str) -> None:
     # An event that only says the tier is read if it is among the last ones.
     tiers = {expected.service_tier, every_event(body, api).result().service_tier}
     assert reading.extracted.service_tier in tiers
-    assert (reading.error, reading._reader and reading._reader.terminal) == (full.error, full.terminal)
+    assert (reading.error, reading.terminal) == (full.error, full.terminal)
 
 
 STREAMS: Mapping[str, tuple[str, list[Any]]] = {
