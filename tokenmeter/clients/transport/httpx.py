@@ -88,9 +88,9 @@ def _answered(call: OpenCall, sending: RequestInFlight, response: Any, stream: b
         if not sending.answered(call, response.status_code, request_id(raw)):
             return
         if stream and not response.is_stream_consumed:
-            _listen(response, call, tee)
+            _listen(response, raw, call, tee)
             return
-        call.reading = read_whole(call, _content_type(raw), response.content)
+        call.reading = read_whole(call, _header(raw, b"content-type"), response.content)
         if sending.owns or ends_now(call):
             call.lifecycle.settle(call, End.COMPLETE)
     except BaseException as error:
@@ -98,17 +98,17 @@ def _answered(call: OpenCall, sending: RequestInFlight, response: Any, stream: b
             raise
 
 
-def _content_type(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The content type in raw headers, as the HTTP library's own class of headers would find it."""
-    found = [value for name, value in headers if name.lower() == b"content-type"]
-    return b", ".join(found).decode("latin-1")
+def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+    """A header among raw ones, as the HTTP library's own class of headers would find it, which takes its time."""
+    found = [value for key, value in headers if len(key) == len(name) and key.lower() == name]
+    return found[0].decode("latin-1") if len(found) == 1 else b", ".join(found).decode("latin-1")
 
 
-def _listen(response: Any, call: OpenCall, tee: type[BodyTee]) -> None:
-    headers = response.headers
-    decoder = _decoder(response, headers.get("content-encoding", ""))
+def _listen(response: Any, headers: Iterable[tuple[bytes, bytes]], call: OpenCall, tee: type[BodyTee]) -> None:
+    encoding = _header(headers, b"content-encoding")
+    decoder = _decoder(response, encoding) if encoding else None
     listener = tee()
-    listener.listen(response.stream, call, reading_of(call, headers.get("content-type", ""), decoder))
+    listener.listen(response.stream, call, reading_of(call, _header(headers, b"content-type"), decoder))
     response.stream = listener
 
 
