@@ -147,6 +147,7 @@ STREAMS: Mapping[str, tuple[str, list[Any]]] = {
     "responses": ("openai.responses", RESPONSES),
     "running counts": ("openai.chat", [*(usage(20, n) for n in range(5)), finish(), usage(20, 5), "[DONE]"]),
     "Azure": ("openai.chat", [chat(id="", model=""), word("a"), word("b"), finish(), usage(3, 2), "[DONE]"]),
+    "an answer after the end": ("openai.responses", [*RESPONSES[:-1], "[DONE]", usage(10, 99), RESPONSES[-1]]),
     "tier in the first": ("openai.chat", [word("a", service_tier="flex"), finish(), usage(3, 2), "[DONE]"]),
 }
 

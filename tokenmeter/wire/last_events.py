@@ -13,6 +13,7 @@ import json
 from typing import Any, Final
 
 from tokenmeter.wire.element_counts import ElementCounts
+from tokenmeter.wire.event_shapes import EventShapes, Said
 from tokenmeter.wire.extracted import RUNNING, Extracted
 from tokenmeter.wire.usage_reader import Facts, UsageReader
 
@@ -26,7 +27,7 @@ _decode: Final = json.JSONDecoder().raw_decode
 class LastEvents:
     """The last events of streams of one dialect of a wire format."""
 
-    __slots__ = ("_elements", "_reader")
+    __slots__ = ("_beside", "_elements", "_reader", "_shapes")
 
     def __init__(self, reader: UsageReader) -> None:
         """Raises ValueError for a dialect in which an event says more than its facts and its usage."""
@@ -34,6 +35,8 @@ class LastEvents:
         if api.envelopes or api.begins or api.turns or api.ends:
             raise ValueError(api.id)
         self._reader = reader
+        self._shapes = EventShapes(self._said)
+        self._beside = frozenset(path.partition(".")[0] for path in api.beside)
         counted = (api.elements, *api.elements_of.values())
         words = {word.strip('"') for one in counted for word in ElementCounts(one).needles}
         self._elements = tuple(f'"{word}"'.encode() for word in words)
@@ -46,53 +49,65 @@ class LastEvents:
         *events, done = data.rstrip(b"\n").split(b"\n\n")
         if done != _DONE:
             return None
-        model = name = tier = raw = root = None
+        model = name = tier = raw = None
         finish: tuple[str, ...] = ()
         for event in events:
-            body = _object(event)
-            if body is None:
+            said = self._event(event)
+            if said is None:
                 return None
-            facts = self._reader.facts(body)
-            usage = self._usage(body)
-            reasons = facts.finish
-            if facts.error is not None or (name is not None and facts.id is not None and facts.id != name):
-                return None
-            if reasons and not RUNNING.isdisjoint(reason.lower() for reason in reasons):
+            facts, usage = said
+            if name is not None and facts.id is not None and facts.id != name:
                 return None
             if usage is not None:
                 if raw is not None:
                     return None
-                raw, root = usage, body
-            if not reasons and (usage is None or usage is body) and self._reader.refusal(body) is not None:
-                return None
+                raw = usage
             name = name or facts.id
-            model, tier, finish = facts.model or model, facts.tier or tier, reasons or finish
-        if raw is None or root is None or self._is_of_choice(root, raw):
+            model, tier, finish = facts.model or model, facts.tier or tier, facts.finish or finish
+        if raw is None:
             return None
         _, each = self._reader.elements(model)
         facts = Facts(model, name, tier, finish, None)
-        return self._reader.settle(raw, facts, root, spoke=None, counts={**each})
+        answer = self._reader.settle(raw, facts, {"usage": raw}, spoke=None, counts={**each})
+        return None if answer.usage is None else answer
 
-    def _usage(self, body: dict[str, Any]) -> dict[str, Any] | None:
-        usage = self._reader.usage_object(body)
-        return usage if usage is not None and any(value is not None for value in usage.values()) else None
+    def _event(self, event: bytes) -> Said | None:
+        """What an event of one line says; None where it is not plain."""
+        if not event.startswith(_DATA) or b"\n" in event:
+            return None
+        text = event[len(_DATA) :]
+        said = self._shapes.find(text)
+        if said is not None:
+            return said
+        try:
+            line = text.decode()
+            body, stop = _decode(line)
+        except (ValueError, RecursionError):
+            return None
+        if stop != len(line) or type(body) is not dict:
+            return None
+        said = self._said(body)
+        if said is not None and (said[0].finish or said[1] is not None):  # no text: that is another each time
+            self._shapes.learn(text)
+        return said
 
-    def _is_of_choice(self, root: dict[str, Any], raw: dict[str, Any]) -> bool:
-        return bool(self._reader.choice) and self._reader.choice[0](root) is raw
-
-
-def _object(event: bytes) -> dict[str, Any] | None:
-    """The object of an event of one line, unless its shape alone says that it is no part of an answer."""
-    if not event.startswith(_DATA) or b"\n" in event:
-        return None
-    try:
-        text = event[len(_DATA) :].decode()
-        body, stop = _decode(text)
-    except (ValueError, RecursionError):
-        return None
-    if stop != len(text) or type(body) is not dict or "event" in body or body.get("type") == "error":
-        return None
-    return body
+    def _said(self, body: dict[str, Any]) -> Said | None:
+        """What an event says; None where that is more than its facts and a usage of the whole answer."""
+        reader = self._reader
+        if "event" in body or body.get("type") == "error" or not self._beside.isdisjoint(body):
+            return None
+        facts = reader.facts(body)
+        if facts.error is not None or not RUNNING.isdisjoint(reason.lower() for reason in facts.finish):
+            return None
+        usage = reader.usage_object(body)
+        if usage is not None:
+            if reader.choice and reader.choice[0](body) is usage:
+                return None
+            if not any(value is not None for value in usage.values()):
+                usage = None
+        if not facts.finish and (usage is None or usage is body) and reader.refusal(body) is not None:
+            return None
+        return facts, usage
 
 
 @functools.cache

@@ -20,7 +20,9 @@ LAST_EVENTS: Final = 3
 """The finish reason, the usage, and the terminator, each in an event of its own."""
 SEAM: Final = 64
 """No telling word is longer: one may lie across the cut between two pieces."""
+_DONE: Final = b"[DONE]"
 _GAP: Final = b"\n\n"
+_LINE: Final = b"\ndata:"
 _LINE_FEED: Final = 10
 _FEW: Final = 8
 """Chunks that it does not pay to compare."""
@@ -59,6 +61,8 @@ def end_events(
     last = data[start:]
     if b"\r" in last or (words.objects and not any(word in last for word in words.objects)):
         return None
+    if last.find(_DONE, 0, last.rfind(_LINE)) >= 0:
+        return None  # another answer began after the terminator
     return None if tells(data, words, since, start, chunks, at) else last
 
 
