@@ -101,7 +101,10 @@ def _start_of_last(data: bytes, since: int) -> int:
     while at and data[at - 1] == _LINE_FEED:
         at -= 1
     for _ in range(LAST_EVENTS):
-        at = data.rfind(_GAP, since, at)
-        if at < 0:
+        at = data.rfind(_LINE_FEED, since, at)
+        while at > since and data[at - 1] != _LINE_FEED:  # a line within an event
+            at = data.rfind(_LINE_FEED, since, at)
+        if at <= since:
             return -1
-    return at + 2
+        at -= 1
+    return at + len(_GAP)
