@@ -59,7 +59,11 @@ def events(vendor: str, model: str, chunks: int) -> list[bytes]:
         body = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1750000000, "model": model}
         return f"data: {json.dumps({**body, 'choices': choices, 'usage': told}, ensure_ascii=False)}\n\n".encode()
 
-    text = [event([{"index": 0, "delta": {"content": "字"}, "finish_reason": None}])] * chunks
+    words = ["你好", " the", "，", " quick", "世界", " brown fox", "。", " 3.14"]
+    text = [
+        event([{"index": 0, "delta": {"content": words[number % len(words)]}, "finish_reason": None}])
+        for number in range(chunks)
+    ]
     last = event([{"index": 0, "delta": {}, "finish_reason": "stop"}])
     return [*text, last, event([], usage(vendor)), b"data: [DONE]\n\n"]
 

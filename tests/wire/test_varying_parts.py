@@ -107,16 +107,17 @@ def test_it_finds_what_a_search_of_everything_finds(
     stop = max(start, len(data) - short)
     everything = any(data.find(word, start, stop) >= 0 for word in WORDS.between)
     assert tells(data, WORDS, start, stop, chunks, len(before)) == everything
-    varying = varying_parts(chunks, WORDS)
+    varying = varying_parts(chunks, b"".join(chunks), WORDS)
     if varying is not None:
         assert any(word in varying for word in WORDS.between) == any(word in b"".join(chunks) for word in WORDS.between)
 
 
 def test_of_events_of_text_little_is_left() -> None:
     chunks = [chunk(f"word {number}", obfuscation="ab" * (number % 3)) for number in range(100)]
-    varying = varying_parts(chunks, WORDS)
+    varying = varying_parts(chunks, b"".join(chunks), WORDS)
     assert varying is not None
     assert len(varying) < len(b"".join(chunks)) / 1.8
-    plain = varying_parts([chunk(f"word {number}") for number in range(100)], WORDS)
+    chunks = [chunk(f"word {number}") for number in range(100)]
+    plain = varying_parts(chunks, b"".join(chunks), WORDS)
     assert plain is not None
     assert len(plain) < 3000

@@ -24,13 +24,12 @@ class TellingWords:
     """The telling words of one wire format.
 
     `in_text` and `in_bytes` find any of them. `between` are those, as serializers write them, that no event holds which
-    is passed over unread: all but the reasons to end, of which a later one replaces an earlier. `in_between` finds any
-    of these, and is the faster way in a few hundred bytes. `objects` are the beginnings of usage objects among them,
-    and `tiers` those of a service tier. `after_mark` is how many characters stand at most after the last quotation mark
-    of a word.
+    is passed over unread: all but the reasons to end, of which a later one replaces an earlier. `objects` are the
+    beginnings of usage objects among them, and `tiers` those of a service tier. `after_mark` is how many characters
+    stand at most after the last quotation mark of a word.
     """
 
-    __slots__ = ("after_mark", "between", "in_between", "in_bytes", "in_text", "objects", "tiers")
+    __slots__ = ("after_mark", "between", "in_bytes", "in_text", "objects", "tiers")
 
     def __init__(self, api: Api) -> None:
         names = {place.split(".")[-1] for place in (*api.usage, *api.spare)} - {""}
@@ -40,7 +39,6 @@ class TellingWords:
         self.objects = tuple(_spellings(objects))
         self.tiers = tuple(_spellings(f'"{path.split(".")[-1]}":"' for path in api.tier))
         self.between = tuple(_spellings(words))
-        self.in_between = re.compile(b'"(?:' + b"|".join(re.escape(word[1:]) for word in self.between) + b")")
         self.after_mark = max(len(word) - 1 - word.rfind(b'"') for word in self.between)
         pattern = f'"(?:{"|".join(map(_expression, (*words, *finish)))})'
         self.in_text = re.compile(pattern)
