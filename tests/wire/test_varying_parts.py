@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenmeter.providers.registry import load_providers
 from tokenmeter.wire.extract import reader_for
 from tokenmeter.wire.formats import load_apis
-from tokenmeter.wire.stream_ends import SEAM, tells
+from tokenmeter.wire.stream_ends import SEAM
 from tokenmeter.wire.usage_reader import UsageReader
 from tokenmeter.wire.varying_parts import varying_parts
 
@@ -75,14 +75,11 @@ def test_telling_words_are_such_as_the_windows_hold(reader: UsageReader) -> None
 
 @given(
     form=st.sampled_from([chunk, name, value]),
-    texts=st.lists(st.sampled_from(TEXTS + NAMES) | st.text(max_size=8), min_size=8, max_size=30),
-    usual=st.lists(st.sampled_from("abcd"), max_size=30),
+    texts=st.lists(st.sampled_from(TEXTS + NAMES) | st.text(max_size=8), min_size=1, max_size=4),
+    usual=st.lists(st.sampled_from(["a", "b", "0", "1"]), min_size=8, max_size=30),
     more=st.sampled_from([{}, {"usage": None}, {"obfuscation": "x"}, {"error": None}]),
-    odd=st.lists(st.tuples(st.integers(0, 40), st.sampled_from(ODD)), max_size=3),
-    shift=st.sampled_from([0, 0, 0, 12, 20, 25]),
-    start=st.integers(0, 300),
-    short=st.integers(0, 300),
-    before=st.sampled_from([b"", b"data: {}\n\n", b'data: {"er']),
+    odd=st.lists(st.tuples(st.integers(0, 40), st.sampled_from(ODD)), max_size=1),
+    shift=st.sampled_from([0, 0, 0, 10, 12]),
 )
 @settings(max_examples=400)
 def test_it_finds_what_a_search_of_everything_finds(
@@ -92,9 +89,6 @@ def test_it_finds_what_a_search_of_everything_finds(
     more: dict[str, Any],
     odd: list[tuple[int, bytes]],
     shift: int,
-    start: int,
-    short: int,
-    before: bytes,
 ) -> None:
     chunks = [form(text, **more) for text in (*usual, *texts)]
     for at, piece in odd:
@@ -103,21 +97,17 @@ def test_it_finds_what_a_search_of_everything_finds(
         ends = [shift + end for end in accumulate(map(len, chunks))]
         whole = b"".join(chunks)
         chunks = [whole[begin:end] for begin, end in pairwise((0, *ends))]
-    data = before + b"".join(chunks)
-    stop = max(start, len(data) - short)
-    everything = any(data.find(word, start, stop) >= 0 for word in WORDS.between)
-    assert tells(data, WORDS, start, stop, chunks, len(before)) == everything
-    varying = varying_parts(chunks, b"".join(chunks), WORDS)
+    varying = varying_parts(chunks, WORDS)
     if varying is not None:
         assert any(word in varying for word in WORDS.between) == any(word in b"".join(chunks) for word in WORDS.between)
 
 
 def test_of_events_of_text_little_is_left() -> None:
     chunks = [chunk(f"word {number}", obfuscation="ab" * (number % 3)) for number in range(100)]
-    varying = varying_parts(chunks, b"".join(chunks), WORDS)
+    varying = varying_parts(chunks, WORDS)
     assert varying is not None
     assert len(varying) < len(b"".join(chunks)) / 1.8
     chunks = [chunk(f"word {number}") for number in range(100)]
-    plain = varying_parts(chunks, b"".join(chunks), WORDS)
+    plain = varying_parts(chunks, WORDS)
     assert plain is not None
     assert len(plain) < 3000

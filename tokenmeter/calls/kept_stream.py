@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tokenmeter.wire.stream_ends import SEAM, end_events, telling_events, tells
+from tokenmeter.wire.stream_ends import SEAM, end_chunks, end_events, telling_events, tells
 from tokenmeter.wire.telling_words import TellingWords
 
 __all__ = ["KeptStream"]
@@ -51,7 +51,6 @@ class KeptStream:
         """
         if self._size > _PACKED_MOST:
             return False
-        chunks, at = self._plain_chunks()
         data = self._unpacked()
         cut = max(0, len(data) - _TAIL)
         start = 0
@@ -59,7 +58,7 @@ class KeptStream:
             self._packed = []
             start = data.find(b"\n\n", 0, cut) + 2
             self._first = data[:start] if start > 1 else b""
-        if self._first and (words is None or tells(data, words, start, cut + SEAM, chunks, at)):
+        if self._first and (words is None or tells(data, words, start, cut + SEAM)):
             self._first = b""
         packed = zlib.compress(data[:cut], _LEVEL)
         self._packed.append(packed)
@@ -69,17 +68,20 @@ class KeptStream:
 
     def ends(self, words: TellingWords) -> tuple[bytes, bytes] | None:
         """The first event and the last ones; None where something between them tells something."""
-        chunks, at = self._plain_chunks()
+        found = None
+        if self._packed is None and not self._rest and self._decode is None:
+            found = end_chunks(self.chunks, words)
+        first, last = found or self._ends_of_data(words)
+        if last is None or not first or b"\r" in first or b"[DONE]" in first:
+            return None
+        return first, last
+
+    def _ends_of_data(self, words: TellingWords) -> tuple[bytes, bytes | None]:
         data = self._unpacked()
         if self._packed is not None:
-            first, start = self._first, 0
-        else:
-            start = data.find(b"\n\n") + 2
-            first = data[:start] if start > 1 else b""
-        if not first or b"\r" in first or b"[DONE]" in first:
-            return None
-        last = end_events(data, words, since=start, chunks=chunks, at=at)
-        return None if last is None else (first, last)
+            return self._first, end_events(data, words, since=0) if self._first else None
+        start = data.find(b"\n\n") + 2
+        return (data[:start], end_events(data, words, since=start)) if start > 1 else (b"", None)
 
     def telling(self, words: TellingWords) -> bytes | None:
         """The events that tell something; None where the stream is framed so that they cannot be found."""
@@ -95,10 +97,6 @@ class KeptStream:
         released = [*map(zlib.decompress, self._packed or ()), self._rest]
         self._packed, self._rest = None, b""
         return released
-
-    def _plain_chunks(self) -> tuple[list[bytes], int]:
-        """The chunks since the last were packed, and where they will begin in `_unpacked`; none if they are encoded."""
-        return (self.chunks.copy() if self._decode is None else []), len(self._rest)
 
     def _unpacked(self) -> bytes:
         if self.chunks:

@@ -1,7 +1,8 @@
 """Finds the events of a stream that say what it was billed for, without reading the others.
 
 `telling_events` searches the whole stream for them. `end_events` takes its first and last events alone, if nothing
-between them tells anything: nearly every vendor says all that counts in the last three.
+between them tells anything: nearly every vendor says all that counts in the last three. `end_chunks` does so where
+every event came in a chunk of its own, as it does from most servers.
 
 Both read server-sent events parted by line feeds; they give None for what is framed otherwise.
 """
@@ -14,7 +15,7 @@ from typing import Final
 from tokenmeter.wire.telling_words import TellingWords
 from tokenmeter.wire.varying_parts import varying_parts
 
-__all__ = ["LAST_EVENTS", "SEAM", "end_events", "telling_events", "tells"]
+__all__ = ["LAST_EVENTS", "SEAM", "end_chunks", "end_events", "telling_events", "tells"]
 
 LAST_EVENTS: Final = 3
 """The finish reason, the usage, and the terminator, each in an event of its own."""
@@ -24,7 +25,7 @@ _DONE: Final = b"[DONE]"
 _GAP: Final = b"\n\n"
 _LINE: Final = b"\ndata:"
 _LINE_FEED: Final = 10
-_FEW: Final = 8
+_FEW: Final = 12
 """Chunks that it does not pay to compare."""
 
 
@@ -45,49 +46,45 @@ def telling_events(data: bytes, words: TellingWords) -> bytes | None:
     return b"".join(kept)
 
 
-def end_events(
-    data: bytes, words: TellingWords, *, since: int, chunks: Sequence[bytes] = (), at: int = 0
-) -> bytes | None:
-    """The last events of a stream; None where an event between `since`, where one begins, and them tells something.
-
-    `chunks` are the pieces that the data is made of from `at` on, where they are known: what is alike in them is
-    searched once.
-    """
+def end_events(data: bytes, words: TellingWords, *, since: int) -> bytes | None:
+    """The last events of a stream; None where an event between `since`, where one begins, and them tells something."""
     start = _start_of_last(data, max(0, since - len(_GAP)))
     if start < 0:
         return None
     last = data[start:]
-    if b"\r" in last or (words.objects and not any(word in last for word in words.objects)):
-        return None
-    if last.find(_DONE, 0, last.rfind(_LINE)) >= 0:
-        return None  # another answer began after the terminator
-    return None if tells(data, words, since, start, chunks, at) else last
+    return last if _may_say_all(last, words) and not tells(data, words, since, start) else None
 
 
-def tells(data: bytes, words: TellingWords, start: int, stop: int, chunks: Sequence[bytes] = (), at: int = 0) -> bool:
-    """Whether a part of a stream holds a telling word other than a reason to end. `chunks` are as for `end_events`."""
+def end_chunks(chunks: Sequence[bytes], words: TellingWords) -> tuple[bytes, bytes] | None:
+    """The first event of a stream and its last ones, where each is a chunk and the chunks between tell nothing.
+
+    None where this is not so, which the stream's data may say all the same.
+    """
     if len(chunks) < _FEW:
-        return _found(data, words, start, stop)
-    # The chunks that lie in the part as a whole are `chunks[first:last]`, from `begin` to `end`.
-    begin, first = at, 0
-    while begin < start and first < len(chunks):
-        begin += len(chunks[first])
-        first += 1
-    end, last = len(data), len(chunks)
-    while end > stop and last > first:
-        last -= 1
-        end -= len(chunks[last])
-    varying = varying_parts(chunks[first:last], data[begin:end], words) if last - first >= _FEW else None
-    if varying is None:
-        return _found(data, words, start, stop)
-    if _found(varying, words, 0, len(varying)):
-        return True
-    if begin > start and _found(data, words, start, begin + SEAM):
-        return True
-    return end < stop and _found(data, words, end, stop)
+        return None
+    first, last = chunks[0], b"".join(chunks[-LAST_EVENTS:])
+    if first.find(_GAP) != len(first) - len(_GAP) or last.count(_GAP) != LAST_EVENTS or not last.endswith(_GAP):
+        return None
+    if not _may_say_all(last, words):
+        return None
+    varying = varying_parts(chunks[1:-LAST_EVENTS], words)
+    return None if varying is None or tells(varying, words, 0, len(varying)) else (first, last)
 
 
-def _found(data: bytes, words: TellingWords, start: int, stop: int) -> bool:
+def _may_say_all(last: bytes, words: TellingWords) -> bool:
+    """Whether the last events hold a usage object, and none of them stands after the terminator."""
+    if b"\r" in last or last.find(_DONE, 0, last.rfind(_LINE)) >= 0:
+        return False
+    if not words.objects:
+        return True
+    for word in words.objects:  # noqa: SIM110 - as below
+        if word in last:
+            return True
+    return False
+
+
+def tells(data: bytes, words: TellingWords, start: int, stop: int) -> bool:
+    """Whether a part of a stream holds a telling word other than a reason to end."""
     find = data.rfind  # four times as fast as `find`, which compares the words' last characters: quotation marks
     for word in words.between:  # noqa: SIM110 - a generator takes as long as the search of a few hundred bytes
         if find(word, start, stop) >= 0:

@@ -22,8 +22,8 @@ _TAIL_MOST: Final = 64
 """Bytes at the ends of chunks that are compared: what stands before them in all is searched in all."""
 
 
-def varying_parts(chunks: Sequence[bytes], data: bytes, words: TellingWords) -> bytes | None:
-    """What a search of some chunks, which are `data` together, must look at; None where that is all of it."""
+def varying_parts(chunks: Sequence[bytes], words: TellingWords) -> bytes | None:
+    """What a search of some chunks must look at; None where that is all of them."""
     sample = chunks[0]
     other = next((chunk for chunk in chunks if chunk != sample), None)
     if other is None:
@@ -38,7 +38,7 @@ def varying_parts(chunks: Sequence[bytes], data: bytes, words: TellingWords) -> 
     if before < 0 or not tail.endswith(b"\n"):
         return None
     middles = list(map(itemgetter(slice(len(head), -len(tail))), chunks))
-    if head + (tail + head).join(middles) + tail != data:
+    if head + (tail + head).join(middles) + tail != b"".join(chunks):
         return None
     lead, trail = head[before:], tail[: 1 + words.after_mark]
     return b"".join((sample, lead, (trail + b"\n" + lead).join(middles), trail))
