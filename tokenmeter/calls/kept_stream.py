@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tokenmeter.wire.stream_ends import SEAM, end_chunks, end_events, telling_events, tells
+from tokenmeter.wire.stream_ends import SEAM, Ends, end_chunks, end_events, telling_events, tells
 from tokenmeter.wire.telling_words import TellingWords
 
 __all__ = ["KeptStream"]
@@ -66,22 +66,23 @@ class KeptStream:
         self._rest = data[cut:]
         return True
 
-    def ends(self, words: TellingWords) -> tuple[bytes, bytes] | None:
+    def ends(self, words: TellingWords) -> Ends | None:
         """The first event and the last ones; None where something between them tells something."""
-        found = None
+        ends = None
         if self._packed is None and not self._rest and self._decode is None:
-            found = end_chunks(self.chunks, words)
-        first, last = found or self._ends_of_data(words)
-        if last is None or not first or b"\r" in first or b"[DONE]" in first:
-            return None
-        return first, last
+            ends = end_chunks(self.chunks, words)
+        if ends is None:
+            ends = self._ends_of_data(words)
+        return None if ends is None or b"\r" in ends.first or b"[DONE]" in ends.first else ends
 
-    def _ends_of_data(self, words: TellingWords) -> tuple[bytes, bytes | None]:
+    def _ends_of_data(self, words: TellingWords) -> Ends | None:
         data = self._unpacked()
-        if self._packed is not None:
-            return self._first, end_events(data, words, since=0) if self._first else None
-        start = data.find(b"\n\n") + 2
-        return (data[:start], end_events(data, words, since=start)) if start > 1 else (b"", None)
+        first, start = self._first, 0
+        if self._packed is None:
+            start = data.find(b"\n\n") + 2
+            first = data[:start] if start > 1 else b""
+        last = end_events(data, words, since=start) if first else None
+        return None if last is None else Ends(first, last, tells(first, words, 0, len(first)))
 
     def telling(self, words: TellingWords) -> bytes | None:
         """The events that tell something; None where the stream is framed so that they cannot be found."""

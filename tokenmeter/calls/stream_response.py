@@ -19,7 +19,7 @@ from tokenmeter.usage import Source, Usage
 from tokenmeter.wire.events import EventSplitter
 from tokenmeter.wire.extract import Extracted, reader_for
 from tokenmeter.wire.last_events import last_events
-from tokenmeter.wire.stream_ends import tells
+from tokenmeter.wire.stream_ends import Ends, goes_on
 from tokenmeter.wire.stream_reader import StreamReader
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class StreamReading(Reading):
         format_ = self._format()
         kept = self._kept
         if format_ is not None and (ends := kept.ends(format_.words)) is not None:
-            self._brief = self._read_ends(*ends, format_)
+            self._brief = self._read_ends(ends, format_)
             if self._brief is not None:
                 return self._brief
         data = kept.telling(format_.words) if format_ is not None else None
@@ -159,30 +159,27 @@ class StreamReading(Reading):
         self.error, self.terminal = None, False
         return None
 
-    def _read_ends(self, first: bytes, last: bytes, format_: UsageReader) -> Extracted | None:
+    def _read_ends(self, ends: Ends, format_: UsageReader) -> Extracted | None:
         """What the last events say, and the first one if they do not say it again; None where that is not all."""
-        words = format_.words
-        said = None
-        if not tells(first, words, 0, len(first)):
-            said = self._read_last(last, format_)
+        first, last, first_tells = ends
+        plain = last_events(format_)
+        said = plain.read(last) if plain is not None and not first_tells else None
+        self.error, self.terminal = None, True
+        if said is None:
+            if b"\r" in last or goes_on(last):
+                return None
+            said = self._read(last) if not first_tells else None
+        if said is not None:
             named = said.response_id is not None and said.response_id.encode() in first
             if not named and b'"id":""' not in first and b'"id": ""' not in first:
                 return None  # another answer's, perhaps; Azure's first event has an empty id
-            if not named or (said.service_tier is None and any(word in first for word in words.tiers)):
+            if not named or (said.service_tier is None and _holds_any(first, format_.words.tiers)):
                 said = None
         if said is None:
             said = self._read(first + last)
         if said.flags or said.error is not None or said.model is None or not said.finish_reasons:
             return None
         return said if _whole(said.usage) else None
-
-    def _read_last(self, last: bytes, format_: UsageReader) -> Extracted:
-        plain = last_events(format_)
-        said = plain.read(last) if plain is not None else None
-        if said is None:
-            return self._read(last)
-        self.error, self.terminal = None, True
-        return said
 
     def _read(self, data: bytes) -> Extracted:
         """Read some of the events, without their text."""
@@ -223,3 +220,10 @@ def _whole(usage: Usage | None) -> bool:
     if usage is None or usage.input_tokens is None or usage.output_tokens is None:
         return False
     return usage.source is Source.REPORTED and not (usage.sources and usage.worst_source is not Source.REPORTED)
+
+
+def _holds_any(data: bytes, words: Iterable[bytes]) -> bool:
+    for word in words:  # noqa: SIM110 - a generator takes as long as the search
+        if word in data:
+            return True
+    return False

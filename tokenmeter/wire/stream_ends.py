@@ -10,12 +10,12 @@ Both read server-sent events parted by line feeds; they give None for what is fr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from tokenmeter.wire.telling_words import TellingWords
 from tokenmeter.wire.varying_parts import varying_parts
 
-__all__ = ["LAST_EVENTS", "SEAM", "end_chunks", "end_events", "telling_events", "tells"]
+__all__ = ["LAST_EVENTS", "SEAM", "Ends", "end_chunks", "end_events", "goes_on", "telling_events", "tells"]
 
 LAST_EVENTS: Final = 3
 """The finish reason, the usage, and the terminator, each in an event of its own."""
@@ -46,41 +46,39 @@ def telling_events(data: bytes, words: TellingWords) -> bytes | None:
     return b"".join(kept)
 
 
+class Ends(NamedTuple):
+    """The first event of a stream and its last ones, between which nothing tells anything."""
+
+    first: bytes
+    last: bytes
+    first_tells: bool
+
+
 def end_events(data: bytes, words: TellingWords, *, since: int) -> bytes | None:
     """The last events of a stream; None where an event between `since`, where one begins, and them tells something."""
     start = _start_of_last(data, max(0, since - len(_GAP)))
-    if start < 0:
-        return None
-    last = data[start:]
-    return last if _may_say_all(last, words) and not tells(data, words, since, start) else None
+    return None if start < 0 or tells(data, words, since, start) else data[start:]
 
 
-def end_chunks(chunks: Sequence[bytes], words: TellingWords) -> tuple[bytes, bytes] | None:
-    """The first event of a stream and its last ones, where each is a chunk and the chunks between tell nothing.
-
-    None where this is not so, which the stream's data may say all the same.
-    """
+def end_chunks(chunks: Sequence[bytes], words: TellingWords) -> Ends | None:
+    """The ends of a stream whose first and last events are a chunk each; None where only all of it may say them."""
     if len(chunks) < _FEW:
         return None
     first, last = chunks[0], b"".join(chunks[-LAST_EVENTS:])
     if first.find(_GAP) != len(first) - len(_GAP) or last.count(_GAP) != LAST_EVENTS or not last.endswith(_GAP):
         return None
-    if not _may_say_all(last, words):
-        return None
     varying = varying_parts(chunks[1:-LAST_EVENTS], words)
-    return None if varying is None or tells(varying, words, 0, len(varying)) else (first, last)
+    if varying is None:
+        return None
+    both = first + varying
+    if not tells(both, words, 0, len(both)):
+        return Ends(first, last, False)
+    return None if tells(both, words, len(first), len(both)) else Ends(first, last, True)
 
 
-def _may_say_all(last: bytes, words: TellingWords) -> bool:
-    """Whether the last events hold a usage object, and none of them stands after the terminator."""
-    if b"\r" in last or last.find(_DONE, 0, last.rfind(_LINE)) >= 0:
-        return False
-    if not words.objects:
-        return True
-    for word in words.objects:  # noqa: SIM110 - as below
-        if word in last:
-            return True
-    return False
+def goes_on(last: bytes) -> bool:
+    """Whether last events go on after the terminator."""
+    return last.find(_DONE, 0, last.rfind(_LINE)) >= 0
 
 
 def tells(data: bytes, words: TellingWords, start: int, stop: int) -> bool:
