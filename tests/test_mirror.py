@@ -63,6 +63,7 @@ ELSEWHERE = {
     "tokens/requests/render": "tokens/requests/test_count",
     "tokens/requests/typescript": "tokens/requests/test_tools",
     "wire/extracted": "wire/test_growing_usage",
+    "wire/stream_ends": "calls/test_stream_response",
     "wire/totals": "wire/test_falsified_answers",
     "wire/usage_fields": "wire/test_usage_reader",
     "wire/usage_values": "wire/test_extract",

@@ -59,17 +59,23 @@ def events(vendor: str, model: str, chunks: int) -> list[bytes]:
         body = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1750000000, "model": model}
         return f"data: {json.dumps({**body, 'choices': choices, 'usage': told}, ensure_ascii=False)}\n\n".encode()
 
-    text = [event([{"index": 0, "delta": {"content": "字"}, "finish_reason": None}])] * chunks
+    words = ["你好", " the", "，", " quick", "世界", " brown fox", "。", " 3.14"]
+    text = [
+        event([{"index": 0, "delta": {"content": words[number % len(words)]}, "finish_reason": None}])
+        for number in range(chunks)
+    ]
     last = event([{"index": 0, "delta": {}, "finish_reason": "stop"}])
     return [*text, last, event([], usage(vendor)), b"data: [DONE]\n\n"]
 
 
 class _Pieces(http.SyncByteStream, http.AsyncByteStream):  # type: ignore[misc]
+    """A body that can be read once, as from a connection: who asks again gets what is left."""
+
     def __init__(self, pieces: Sequence[bytes]) -> None:
-        self._pieces = pieces
+        self._pieces = iter(pieces)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._pieces)
+        return self._pieces
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for piece in self._pieces:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ class World:
         if not usual:
             self.meter._lifecycle._usual = None
         self.answer: tuple[int, Any, bool] = (200, {}, False)
+        self.whole = True
+        """Whether a stream comes in one piece."""
         self.http = httpx2.Client(transport=httpx2.MockTransport(self.respond))
         self.clients = {
             site: self.meter.wrap(openai.OpenAI(api_key="k", base_url=site, http_client=self.http, max_retries=0))
@@ -76,9 +79,9 @@ class World:
         if not stream:
             return httpx2.Response(status, json=body)
         events = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in body)
-        return httpx2.Response(
-            status, headers={"content-type": "text/event-stream"}, content=events + b"data: [DONE]\n\n"
-        )
+        body = events + b"data: [DONE]\n\n"
+        content: Any = body if self.whole else map(b"%s\n\n".__mod__, body.split(b"\n\n")[:-1])
+        return httpx2.Response(status, headers={"content-type": "text/event-stream"}, content=content)
 
     def make(self, call: Mapping[str, Any]) -> None:
         self.clock = FixedClock(call["at"])
@@ -95,8 +98,9 @@ class World:
             with contextlib.suppress(openai.OpenAIError):
                 got = self.clients[call["site"]].chat.completions.create(**asked, stream=call["stream"])
                 if call["stream"]:
-                    for _ in got:
-                        pass
+                    with got:
+                        for _ in islice(got, call["read"]):
+                            pass
 
     def run(self, calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Everything that can be seen of these calls; without a ledger, what OpenTelemetry sees of them."""
@@ -228,6 +232,7 @@ def calls(draw: st.DrawFn) -> dict[str, Any]:
         "site": site,
         "model": model,
         "stream": stream,
+        "read": draw(st.sampled_from([None, None, None, 1, 2])),
         "answer": answer,
         "status": draw(st.sampled_from([200, 200, 200, 200, 500])),
         "at": draw(st.sampled_from(INSTANTS)),
@@ -267,6 +272,7 @@ PLAIN: dict[str, Any] = {
     "site": "https://api.openai.com/v1",
     "model": "gpt-4o",
     "stream": False,
+    "read": None,
     "status": 200,
     "at": INSTANTS[4],
     "request": {},
@@ -302,6 +308,26 @@ def test_a_call_is_usual_by_what_it_shares(tmp_path: Path, change: dict[str, Any
     with capture(world.meter) as records:
         world.make(PLAIN)
         world.make({**PLAIN, **change})
+    assert [record._form is not None for record in records] == [False, usual]
+    world.meter.shutdown()
+
+
+@pytest.mark.parametrize(("read", "usual"), [(None, True), (2, False)], ids=["to its end", "in part"])
+def test_a_stream_is_usual_if_it_is_read_to_its_end(tmp_path: Path, read: int | None, usual: bool) -> None:
+    world = World(tmp_path, usual=True)
+    parts = [
+        [{"index": 0, "delta": {"content": "hello"}, "finish_reason": None}],
+        [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+    ]
+    usage = PLAIN["answer"]["usage"]
+    beside = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-2024-08-06"}
+    events = [*({**beside, "choices": choices} for choices in parts), {**beside, "choices": [], "usage": usage}]
+    stream = {**PLAIN, "stream": True, "answer": events}
+    world.whole = False
+    with capture(world.meter) as records:
+        world.make(stream)
+        world.make({**stream, "read": read})
+        world.meter.flush()
     assert [record._form is not None for record in records] == [False, usual]
     world.meter.shutdown()
 

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tokenmeter.wire.stream_ends import end_events, telling_events, tells
+from tokenmeter.wire.stream_ends import SEAM, Ends, end_chunks, end_events, telling_events, tells
 from tokenmeter.wire.telling_words import TellingWords
 
 __all__ = ["KeptStream"]
@@ -19,8 +19,6 @@ __all__ = ["KeptStream"]
 _PACKED_MOST: Final = 1024 * 1024
 _TAIL: Final = 8192
 _LEVEL: Final = 1
-_SEAM: Final = 64
-"""No telling word is longer: one may lie across the cut between two pieces."""
 
 
 class KeptStream:
@@ -60,7 +58,7 @@ class KeptStream:
             self._packed = []
             start = data.find(b"\n\n", 0, cut) + 2
             self._first = data[:start] if start > 1 else b""
-        if self._first and (words is None or tells(data, words, start, cut + _SEAM)):
+        if self._first and (words is None or tells(data, words, start, cut + SEAM)):
             self._first = b""
         packed = zlib.compress(data[:cut], _LEVEL)
         self._packed.append(packed)
@@ -68,18 +66,23 @@ class KeptStream:
         self._rest = data[cut:]
         return True
 
-    def ends(self, words: TellingWords) -> tuple[bytes, bytes] | None:
+    def ends(self, words: TellingWords) -> Ends | None:
         """The first event and the last ones; None where something between them tells something."""
+        ends = None
+        if self._packed is None and not self._rest and self._decode is None:
+            ends = end_chunks(self.chunks, words)
+        if ends is None:
+            ends = self._ends_of_data(words)
+        return None if ends is None or b"\r" in ends.first or b"[DONE]" in ends.first else ends
+
+    def _ends_of_data(self, words: TellingWords) -> Ends | None:
         data = self._unpacked()
-        if self._packed is not None:
-            first, start = self._first, 0
-        else:
+        first, start = self._first, 0
+        if self._packed is None:
             start = data.find(b"\n\n") + 2
             first = data[:start] if start > 1 else b""
-        if not first or b"\r" in first or b"[DONE]" in first:
-            return None
-        last = end_events(data, words, since=max(0, start - 2))
-        return None if last is None else (first, last)
+        last = end_events(data, words, since=start) if first else None
+        return None if last is None else Ends(first, last, tells(first, words, 0, len(first)))
 
     def telling(self, words: TellingWords) -> bytes | None:
         """The events that tell something; None where the stream is framed so that they cannot be found."""

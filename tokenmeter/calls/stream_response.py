@@ -18,12 +18,12 @@ from tokenmeter.record import End
 from tokenmeter.usage import Source, Usage
 from tokenmeter.wire.events import EventSplitter
 from tokenmeter.wire.extract import Extracted, reader_for
-from tokenmeter.wire.stream_ends import tells
+from tokenmeter.wire.last_events import last_events
+from tokenmeter.wire.stream_ends import Ends, goes_on
 from tokenmeter.wire.stream_reader import StreamReader
 
 if TYPE_CHECKING:
     from tokenmeter.token_count import TokenCount
-    from tokenmeter.wire.telling_words import TellingWords
     from tokenmeter.wire.usage_reader import UsageReader
 
 __all__ = ["StreamReading"]
@@ -35,6 +35,8 @@ class StreamReading(Reading):
     _reader: StreamReader | None = None
     _splitter: EventSplitter | None = None
     _hand_fed = False
+    terminal = False
+    """Whether the protocol's own end was read, such as `[DONE]`."""
     _brief: Extracted | None = None
     """What the telling events say, where they say it all: the text is unread."""
 
@@ -88,46 +90,46 @@ class StreamReading(Reading):
     # When it has ended ----------------------------------------------------------------------------------------
 
     def usage(self, end: End) -> tuple[Usage, str | None]:
-        said = self._briefly() if self._reader is None else self._brief
+        said = self._brief
+        if said is None and self._reader is None:
+            said = self._briefly()
         if said is None:
             self._read_to_the_end()
-            said = self._full_reader().result()
-        assert self._reader is not None
-        self.error = self._reader.error
+            reader = self._full_reader()
+            said = reader.result()
+            self.error, self.terminal = reader.error, reader.terminal
         return self._took(said)
 
     def end(self, end: End) -> End:
-        reader = self._reader
+        extracted = self.extracted
+        if extracted is None:
+            return end
         if self.error is not None and end in (End.COMPLETE, End.CLOSED_EARLY, End.DROPPED):
             return End.ERROR
-        if reader is None:
-            return end
-        if end in (End.CLOSED_EARLY, End.DROPPED) and (reader.terminal or self._is_whole()):
+        if end in (End.CLOSED_EARLY, End.DROPPED) and (self.terminal or self._is_whole()):
             return End.COMPLETE  # SDKs stop at the terminator, some at the finish reason: the answer was whole
-        if end is End.COMPLETE and not reader.terminal and not self._hand_fed:
-            extracted = self.extracted
-            if extracted is None or not extracted.finish_reasons:
-                self.flags = (*self.flags, "the stream ended without its terminator")
-                return End.CLOSED_EARLY
+        if end is End.COMPLETE and not self.terminal and not self._hand_fed and not extracted.finish_reasons:
+            self.flags = (*self.flags, "the stream ended without its terminator")
+            return End.CLOSED_EARLY
         return end
 
     def output(self) -> TokenCount | None:
         if self._brief is not None:  # asked for although usage was reported: the text has not been read yet
-            self._reader = self._brief = None
+            self._brief = None
             self._read_to_the_end()
         return super().output()
 
     def begun(self, end: End) -> str | None:
         """The id of an answer whose stream stopped before its end; None where it ended or named none."""
         self.usage(end)
-        if self._reader is None or self._reader.terminal or self.error is not None or self.extracted is None:
+        if self.terminal or self.error is not None or self.extracted is None:
             return None
         return self.extracted.response_id
 
     def ended(self, end: End) -> bool:
         """Whether the stream went on to its last event, or to an error of the vendor's."""
         self.usage(end)
-        return self.error is not None or (self._reader is not None and self._reader.terminal)
+        return self.error is not None or self.terminal
 
     def _is_whole(self) -> bool:
         extracted = self.extracted
@@ -144,7 +146,7 @@ class StreamReading(Reading):
         format_ = self._format()
         kept = self._kept
         if format_ is not None and (ends := kept.ends(format_.words)) is not None:
-            self._brief = self._read_ends(*ends, format_.words)
+            self._brief = self._read_ends(ends, format_)
             if self._brief is not None:
                 return self._brief
         data = kept.telling(format_.words) if format_ is not None else None
@@ -154,18 +156,24 @@ class StreamReading(Reading):
         if _whole(said.usage) or not data:
             self._brief = said
             return said
-        self._reader = None
+        self.error, self.terminal = None, False
         return None
 
-    def _read_ends(self, first: bytes, last: bytes, words: TellingWords) -> Extracted | None:
+    def _read_ends(self, ends: Ends, format_: UsageReader) -> Extracted | None:
         """What the last events say, and the first one if they do not say it again; None where that is not all."""
-        said = None
-        if not tells(first, words, 0, len(first)):
-            said = self._read(last)
+        first, last, first_tells = ends
+        plain = last_events(format_)
+        said = plain.read(last) if plain is not None and not first_tells else None
+        self.error, self.terminal = None, True
+        if said is None:
+            if b"\r" in last or goes_on(last):
+                return None
+            said = self._read(last) if not first_tells else None
+        if said is not None:
             named = said.response_id is not None and said.response_id.encode() in first
             if not named and b'"id":""' not in first and b'"id": ""' not in first:
                 return None  # another answer's, perhaps; Azure's first event has an empty id
-            if not named or (said.service_tier is None and any(word in first for word in words.tiers)):
+            if not named or (said.service_tier is None and _holds_any(first, format_.words.tiers)):
                 said = None
         if said is None:
             said = self._read(first + last)
@@ -175,10 +183,11 @@ class StreamReading(Reading):
 
     def _read(self, data: bytes) -> Extracted:
         """Read some of the events, without their text."""
-        self._reader = reader = StreamReader(provider=self._provider, api=self._api)
+        reader = StreamReader(provider=self._provider, api=self._api)
         splitter = EventSplitter("text/event-stream" if self._server_sent else None)
         for name, event in (*splitter.feed(data), *splitter.close()):
             reader.feed(event, name)
+        self.error, self.terminal = reader.error, reader.terminal
         return reader.result()
 
     def _read_to_the_end(self) -> None:
@@ -210,4 +219,11 @@ class StreamReading(Reading):
 def _whole(usage: Usage | None) -> bool:
     if usage is None or usage.input_tokens is None or usage.output_tokens is None:
         return False
-    return usage.worst_source is Source.REPORTED
+    return usage.source is Source.REPORTED and not (usage.sources and usage.worst_source is not Source.REPORTED)
+
+
+def _holds_any(data: bytes, words: Iterable[bytes]) -> bool:
+    for word in words:  # noqa: SIM110 - a generator takes as long as the search
+        if word in data:
+            return True
+    return False

@@ -38,6 +38,7 @@ FormKey = tuple[Any, ...]
 _new: Final = Record.__new__
 _new_tuple: Final = tuple.__new__
 _COMPLETE: Final = End.COMPLETE
+_CLOSED_EARLY: Final = End.CLOSED_EARLY
 _REPORTED: Final = Source.REPORTED
 _FORMS_MOST: Final = 1000
 _PLAIN: Final = frozenset(
@@ -229,7 +230,7 @@ class UsualCalls:
         attempts = call.attempts
         if (
             reading is None
-            or end is not _COMPLETE
+            or (end is not _COMPLETE and end is not _CLOSED_EARLY)  # SDKs close a stream at its terminator
             or len(attempts) != 1
             or call.parent is not None
             or call.children

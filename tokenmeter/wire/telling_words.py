@@ -24,20 +24,21 @@ class TellingWords:
     """The telling words of one wire format.
 
     `in_text` and `in_bytes` find any of them. `between` are those, as serializers write them, that no event holds which
-    is passed over unread: all but the reasons to end, of which a later one replaces an earlier. `objects` are the
-    beginnings of usage objects among them, and `tiers` those of a service tier.
+    is passed over unread: all but the reasons to end, of which a later one replaces an earlier. `tiers` are the
+    beginnings of a service tier. `after_mark` is how many characters stand at most after the last quotation mark of a
+    word.
     """
 
-    __slots__ = ("between", "in_bytes", "in_text", "objects", "tiers")
+    __slots__ = ("after_mark", "between", "in_bytes", "in_text", "tiers")
 
     def __init__(self, api: Api) -> None:
         names = {place.split(".")[-1] for place in (*api.usage, *api.spare)} - {""}
         objects = sorted(f'"{name}":{{' for name in names)
         words = _shortest((*_OF_ERRORS, *_signs(api), *_elements(api), *_bare_counts(api), *objects))
         finish = sorted({f'"{path.split(".")[-1]}":"' for path in api.finish})
-        self.objects = tuple(_spellings(objects))
         self.tiers = tuple(_spellings(f'"{path.split(".")[-1]}":"' for path in api.tier))
         self.between = tuple(_spellings(words))
+        self.after_mark = max(len(word) - 1 - word.rfind(b'"') for word in self.between)
         pattern = f'"(?:{"|".join(map(_expression, (*words, *finish)))})'
         self.in_text = re.compile(pattern)
         self.in_bytes = re.compile(pattern.encode())

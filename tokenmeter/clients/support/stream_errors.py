@@ -58,6 +58,8 @@ def left_to_step(call: OpenCall, end: End) -> bool:
 
 def step_over(call: OpenCall | None) -> None:
     """End a call whose body the step dropped, unless the step's exception has settled it."""
+    if not _WAITING:
+        return
     with guard("settling a stream"):
         waiting = _WAITING.pop(id(call), None)
         if waiting is not None and not waiting[0].settled:
@@ -143,7 +145,7 @@ def stepping(find: Callable[[Any], OpenCall | None]) -> Callable[[Callable[..., 
                 failed(self, error)
                 raise
             finally:
-                if _WAITING:
+                if _WAITING:  # finding the call is not free
                     step_over(call_of(self))
 
         async def async_metered(self: Any) -> Any:

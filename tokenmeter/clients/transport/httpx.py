@@ -87,11 +87,11 @@ def _async_send(send: Callable[..., Any], tee: type[BodyTee]) -> Callable[..., A
 
 def _answered(call: OpenCall, sending: RequestInFlight, response: Any, stream: bool, tee: type[BodyTee]) -> None:
     try:
-        content_type, named = _said(response.headers)
+        content_type, encoding, named = _said(response.headers)
         if not answered(call, sending.owns, sending.started, response.status_code, named):
             return
         if stream and not response.is_stream_consumed:
-            _listen(response, call, tee)
+            _listen(response, content_type, encoding, call, tee)
             return
         call.reading = read_whole(call, content_type, response.content)
         if sending.owns or (call.span is not None and ends_now(call)):
@@ -101,26 +101,27 @@ def _answered(call: OpenCall, sending: RequestInFlight, response: Any, stream: b
             raise
 
 
-def _said(headers: Any) -> tuple[str, str | None]:
-    """Content type and request id, as the HTTP library's own class of headers would find them, in one pass."""
+def _said(headers: Any) -> tuple[str, str, str | None]:
+    """Content type, content encoding and request id, as the HTTP library's headers would find them, in one pass."""
     try:
         fields = headers._list  # names as they came and in lower case, values
     except AttributeError:
         fields = [(name, name.lower(), value) for name, value in headers.raw]
-    kinds, named = [], None
+    kinds, encodings, named = [], [], None
     for _, name, value in fields:
         if name == b"content-type":
             kinds.append(value)
+        elif name == b"content-encoding":
+            encodings.append(value)
         elif named is None and name in REQUEST_IDS:
             named = value.decode("ascii", "replace")
-    return b", ".join(kinds).decode("latin-1"), named
+    return b", ".join(kinds).decode("latin-1"), b", ".join(encodings).decode("latin-1"), named
 
 
-def _listen(response: Any, call: OpenCall, tee: type[BodyTee]) -> None:
-    headers = response.headers
-    decoder = _decoder(response, headers.get("content-encoding", ""))
+def _listen(response: Any, content_type: str, encoding: str, call: OpenCall, tee: type[BodyTee]) -> None:
+    decoder = _decoder(response, encoding) if encoding else None
     listener = tee()
-    listener.listen(response.stream, call, reading_of(call, headers.get("content-type", ""), decoder))
+    listener.listen(response.stream, call, reading_of(call, content_type, decoder))
     response.stream = listener
 
 

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._support.guard import guard
+from tokenmeter._support.guard import absorbed, guard
 from tokenmeter.calls.context import CALL
 from tokenmeter.calls.response import FOLD_BYTES
 from tokenmeter.clients.support.stream_errors import left_to_step
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from tokenmeter.calls.response import BodyReading
     from tokenmeter.calls.stream_response import StreamReading
 
-_BUDGET_STEP = 2048
+_BUDGET_STEP: Final = 2048
+_FIRST: Final = -1
+"""The size at which the first chunk is noted, though it may be empty."""
+_DOING: Final = "settling a stream"
 
 __all__ = ["BodyTee", "call_of_body", "make_tees"]
 
@@ -85,14 +88,65 @@ class BodyTee:
                 self._ended(End.CLOSED_EARLY)  # what has come is charged, whoever reads on or closes
                 raise error
 
+    # How it ended: none of these three raises ------------------------------------------------------------------
+
     def _ended(self, end: End, error: BaseException | None = None) -> None:
+        """It is over, in this way."""
+        try:
+            self._end(end, error)
+        except BaseException as raised:
+            if not absorbed(_DOING, raised):
+                raise
+
+    def _failed(self, error: BaseException) -> None:
+        """Reading it raised an exception."""
+        try:
+            if isinstance(error, BudgetExceeded):  # raised by `_grow`
+                self._end(End.CLOSED_EARLY)
+            elif isinstance(error, GeneratorExit):  # a generator that is being closed may run inside a finalizer
+                self._end(End.DROPPED)
+            else:
+                self._end(end_of(error), error)
+        except BaseException as raised:
+            if not absorbed(_DOING, raised):
+                raise
+
+    def _closed(self) -> None:
+        """It was closed, at its end or before."""
+        call = self._call
+        if not call.settled or call.streaming:
+            try:
+                self._close(call, sys.exception())
+            except BaseException as raised:
+                if not absorbed(_DOING, raised):
+                    raise
+
+    def _close(self, call: OpenCall, error: BaseException | None) -> None:
+        if error is None or isinstance(error, StopIteration | StopAsyncIteration):  # litellm closes while it stops
+            self._end(End.CLOSED_EARLY)
+        elif call.awaits:
+            return
+        elif isinstance(error, GeneratorExit):
+            # The caller's generator was closed, or the SDK's own was collected. Either may run inside a finalizer.
+            call.lifecycle.body_closed(call)
+            self._later(End.DROPPED if _of_the_stream(_raised_at(error)) else End.CLOSED_EARLY)
+        else:
+            end = end_of(error)
+            if end is not End.CANCELLED and not _of_the_stream(error.__traceback__):
+                end = End.CLOSED_EARLY  # the caller left for a reason of its own
+            self._end(end, None if end is End.CLOSED_EARLY else error)
+
+    def _end(self, end: End, error: BaseException | None = None) -> None:
         call = self._call
         if call.awaits:
             return  # the body is over, the call waits for another
-        call.lifecycle.body_closed(call)
+        if call.streaming:
+            call.lifecycle.body_closed(call)
+        if call.settled:
+            return
         if end is End.DROPPED:
             self._later(end)
-        elif not call.settled and not (end in (End.COMPLETE, End.CLOSED_EARLY) and self._in_method()):
+        elif not (self._reading.whole and (end is End.COMPLETE or end is End.CLOSED_EARLY) and self._in_method()):
             call.lifecycle.settle(call, end, error)
 
     def _later(self, end: End) -> None:
@@ -103,31 +157,7 @@ class BodyTee:
     def _in_method(self) -> bool:
         """Whether a whole answer was read by the SDK's own method, which has yet to say what it makes of it."""
         current = CALL.get()
-        return current is not None and self._reading.whole and getattr(current, "call", current) is self._call
-
-    def _failed(self, error: BaseException) -> None:
-        if isinstance(error, BudgetExceeded):  # raised by `_grow`
-            self._ended(End.CLOSED_EARLY)
-            return
-        end = end_of(error)
-        # A generator that is being closed may be running inside a finalizer.
-        self._ended(End.DROPPED if isinstance(error, GeneratorExit) else end, error)
-
-    def _closed(self) -> None:
-        error = sys.exception()
-        if error is None or isinstance(error, StopIteration | StopAsyncIteration):  # litellm closes while it stops
-            self._ended(End.CLOSED_EARLY)
-        elif self._call.awaits:
-            return
-        elif isinstance(error, GeneratorExit):
-            # The caller's generator was closed, or the SDK's own was collected. Either may run inside a finalizer.
-            self._call.lifecycle.body_closed(self._call)
-            self._later(End.DROPPED if _of_the_stream(_raised_at(error)) else End.CLOSED_EARLY)
-        else:
-            end = end_of(error)
-            if end is not End.CANCELLED and not _of_the_stream(error.__traceback__):
-                end = End.CLOSED_EARLY  # the caller left for a reason of its own
-            self._ended(end, None if end is End.CLOSED_EARLY else error)
+        return current is not None and getattr(current, "call", current) is self._call
 
     def __del__(self) -> None:
         call = getattr(self, "_call", None)
@@ -170,50 +200,46 @@ def make_tees(sync_base: type, async_base: type) -> tuple[type[BodyTee], type[Bo
 
     class Tee(BodyTee, sync_base):  # type: ignore[misc]
         def __iter__(self) -> Iterator[bytes]:
-            chunks, call, size = self._reading.chunks, self._call, 0
+            chunks, size, step = self._reading.chunks, 0, _FIRST
             try:
                 for chunk in self._inner:
                     chunks.append(chunk)
                     size += len(chunk)
-                    if size > self._step or call.first_chunk_ns is None:
+                    if size > step:
                         size = self._pause(size)
+                        step = self._step
                     yield chunk
             except BaseException as error:
-                with guard("settling a stream"):
-                    self._failed(error)
+                self._failed(error)
                 raise
-            with guard("settling a stream"):
-                self._ended(End.COMPLETE)
+            self._ended(End.COMPLETE)
 
         def close(self) -> None:
             try:
                 self._inner.close()
             finally:
-                with guard("settling a stream"):
-                    self._closed()
+                self._closed()
 
     class AsyncTee(BodyTee, async_base):  # type: ignore[misc]
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            chunks, call, size = self._reading.chunks, self._call, 0
+            chunks, size, step = self._reading.chunks, 0, _FIRST
             try:
                 async for chunk in self._inner:
                     chunks.append(chunk)
                     size += len(chunk)
-                    if size > self._step or call.first_chunk_ns is None:
+                    if size > step:
                         size = self._pause(size)
+                        step = self._step
                     yield chunk
             except BaseException as error:
-                with guard("settling a stream"):
-                    self._failed(error)
+                self._failed(error)
                 raise
-            with guard("settling a stream"):
-                self._ended(End.COMPLETE)
+            self._ended(End.COMPLETE)
 
         async def aclose(self) -> None:
             try:
                 await self._inner.aclose()
             finally:
-                with guard("settling a stream"):
-                    self._closed()
+                self._closed()
 
     return Tee, AsyncTee
