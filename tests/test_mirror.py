@@ -35,6 +35,10 @@ ELSEWHERE = {
     "collector/telemetry": "collector/test_real_senders",
     # Parts of one answer, which only the whole shows.
     "ledger/focus/row": "ledger/focus/test_charges",
+    "ledger/page/figures": "ledger/page/test_document",
+    "ledger/page/model_sections": "ledger/page/test_document",
+    "ledger/page/over_time": "ledger/page/test_document",
+    "ledger/page/sections": "ledger/page/test_document",
     "ledger/report/answer": "ledger/report/test_query",
     "ledger/report/notes": "ledger/report/test_screen",
     "ledger/report/selection": "ledger/report/test_query",
