@@ -30,6 +30,7 @@ ELSEWHERE = {
     "cli/doctor_text": "cli/test_doctor",
     "cli/prices_upkeep": "cli/test_prices",
     "cli/probe": "cli/test_calibration",
+    "cli/top_frame": "cli/test_top",
     "collector/options": "cli/test_collector",
     "collector/process": "cli/test_collector",
     "collector/telemetry": "collector/test_real_senders",

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "calibration": "what was learnt from reported usage about counting",
     "budget": "what budgets stand at, and charges by hand",
     "report": "who spent what, from a ledger",
+    "top": "who spends what now, while programs write the ledger",
     "reconcile": "why a vendor's bill differs from a ledger",
     "reprice": "what the calls of a ledger cost at another instant or by other prices",
     "compare": "what the calls of a ledger would cost as calls of other models",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tokenmeter.budgets.limits import BudgetLimit
     from tokenmeter.ledger.report.query import LedgerReport, Question
 
-__all__ = ["add_arguments", "chosen", "focus", "page", "write"]
+__all__ = ["add_arguments", "chosen", "focus", "limits", "page", "write"]
 
 FORMS: Final = ("table", "json", "csv", "md", "parquet", "focus", "html")
 _STYLES: Final = {
@@ -125,17 +125,17 @@ def page(args: argparse.Namespace, path: str, question: Question, now: datetime)
     from tokenmeter.ledger.page import document, figures, words
     from tokenmeter.ledger.report.selection import snapshot
 
-    limits = _limits(args.budgets or os.environ.get("TOKENMETER_BUDGETS"))
     keys = None if args.by is None else question.by
     with _terminal.progress(f"drawing {path}"), snapshot(path) as held:
-        found = figures.gather(held, question, keys, limits)
+        found = figures.gather(held, question, keys, limits(args.budgets))
     with _text(args) as target:
         target.write(document.page(found, words.Words(args.lang or "en"), now))
     return 0
 
 
-def _limits(path: str | None) -> dict[str, BudgetLimit]:
-    """The limit of each budget of a file."""
+def limits(path: str | None) -> dict[str, BudgetLimit]:
+    """The limit of each budget of a file, by default of TOKENMETER_BUDGETS. Raises ConfigurationError."""
+    path = path or os.environ.get("TOKENMETER_BUDGETS")
     if not path:
         return {}
     from tokenmeter.budgets.budget_file import read_budgets

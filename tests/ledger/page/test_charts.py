@@ -27,8 +27,9 @@ def paths(drawn: str) -> dict[str, list[tuple[int, int, int]]]:
 
 def test_columns_are_stacked_from_the_bottom() -> None:
     columns = [
-        StackedColumn("a", {"c0": Decimal(2), "c1": Decimal(3)}, "first"), StackedColumn("b", {"c1": Decimal(10)}, "second"),
-    ]  # fmt: skip
+        StackedColumn("a", {"c0": Decimal(2), "c1": Decimal(3)}, "first"),
+        StackedColumn("b", {"c1": Decimal(10)}, "second"),
+    ]
     drawn = stacked(columns, ["c0", "c1"], label="two", marks=[(1, "1")])
     assert paths(drawn) == {"c0": [(0, 800, 200)], "c1": [(0, 500, 300), (1, 0, 1000)]}
     page = Page(drawn)

@@ -17,7 +17,7 @@ from tokenmeter.ledger.report.query import ask
 from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.selection import Snapshot, select
 
-__all__ = ["OTHERS", "Series", "PagePeriods", "series", "timeline"]
+__all__ = ["OTHERS", "PagePeriods", "Series", "series", "timeline"]
 
 OTHERS: Final[Group] = ()
 """The group of all that a chart does not tell apart."""
