@@ -32,8 +32,9 @@ def test_columns_are_stacked_from_the_bottom() -> None:
     ]
     drawn = stacked(columns, ["c0", "c1"], label="two", marks=[(1, "1")])
     assert paths(drawn) == {"c0": [(0, 800, 200)], "c1": [(0, 500, 300), (1, 0, 1000)]}
+    assert 'viewBox="0 0 7 1000"' in drawn  # two columns are no wider than two of seven
     page = Page(drawn)
-    assert ("div", {"class": "mark", "style": "left:50.00%", "aria-hidden": "true"}) in page.elements
+    assert ("div", {"class": "mark", "style": "left:14.29%", "aria-hidden": "true"}) in page.elements
     assert {"first", "second", "a", "b", "0", "10"} <= set(page.texts)
 
 

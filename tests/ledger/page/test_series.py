@@ -9,6 +9,7 @@ import pytest
 
 from tests.ledger.page.conftest import figures
 from tests.rigs.made_records import NOON, record
+from tokenmeter.ledger.page.over_time import _labels
 from tokenmeter.ledger.page.series import PagePeriods
 
 
@@ -49,3 +50,17 @@ def test_an_hour_that_comes_twice_is_two_hours(ledger_of: Callable[..., str]) ->
 def test_a_clock_that_jumped_decades_draws_only_months_with_calls(ledger_of: Callable[..., str]) -> None:
     line = drawn(ledger_of(record(), record(ended=datetime(1970, 1, 2, tzinfo=UTC)), record(ended=NOON)))
     assert line.buckets == ("1970-01", "2026-11")
+
+
+@pytest.mark.parametrize(
+    ("period", "buckets", "labels"),
+    [
+        ("day", [f"2026-11-{day:02d}" for day in range(1, 4)], ["11-01", "11-02", "11-03"]),
+        ("day", [f"2026-11-{day:02d}" for day in range(1, 25)], [f"11-{d:02d}" if d % 2 else "" for d in range(1, 25)]),
+        ("week", ["2026-W01", "2026-W02"], ["2026-W01", "2026-W02"]),
+        ("hour", ["2026-11-01T09:00+08:00", "2026-11-01T10:00+08:00"], ["09:00", "10:00"]),
+        ("hour", ["2026-11-01T18:00Z", "2026-11-01T19:00Z", "2026-11-02T00:00Z"], ["18:00", "", "11-02"]),
+    ],
+)
+def test_labels_below_a_plot(period: str, buckets: list[str], labels: list[str]) -> None:
+    assert _labels(buckets, period) == labels

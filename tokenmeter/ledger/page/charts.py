@@ -19,13 +19,13 @@ from tokenmeter.money import EXACT, plain
 __all__ = ["HEIGHT", "StackedColumn", "bar", "legend", "stacked", "swatch"]
 
 HEIGHT: Final = 1000
-_LABELS: Final = 12
-"""Labels below a wide plot; a narrow window shows every second one."""
+_LEAST: Final = 7
+"""Columns that a plot has room for at least, so that one alone is no wall."""
 
 
 @dataclass(frozen=True)
 class StackedColumn:
-    """One period: its label, the parts that are stacked by the class of their colour, and its tooltip."""
+    """One period: its label below the plot, if any, its parts by the class of their colour, and its tooltip."""
 
     label: str
     parts: Mapping[str, Decimal]
@@ -49,7 +49,7 @@ def stacked(
     most = max((column.total for column in columns), default=Decimal(0))
     lines = ticks(max(most, limit or Decimal(0)))
     top = lines[-1]
-    count = len(columns)
+    count = max(len(columns), _LEAST)
     drawn = (
         [element("path", class_="grid", d=Markup("".join(f"M0 {_y(line, top)}h{count}" for line in lines)))]
         if axis
@@ -71,7 +71,7 @@ def stacked(
     svg = element(
         "svg", *drawn, viewBox=f"0 0 {count} {HEIGHT}", preserveAspectRatio="none", role="img", aria_label=label
     )
-    around = _around(lines, top, columns) if axis else _ends(columns)
+    around = _around(lines, top, columns, count) if axis else _ends(columns)
     flags = [
         element("div", element("b", number), class_="mark", style=f"left:{100 * at / count:.2f}%", aria_hidden="true")
         for at, number in marks
@@ -100,14 +100,14 @@ def _paths(columns: Sequence[StackedColumn], classes: Sequence[str], top: Decima
     return [element("path", class_=name, d=Markup("".join(parts))) for name, parts in drawn.items() if parts]
 
 
-def _around(lines: Sequence[Decimal], top: Decimal, columns: Sequence[StackedColumn]) -> Iterable[Markup]:
+def _around(lines: Sequence[Decimal], top: Decimal, columns: Sequence[StackedColumn], count: int) -> Iterable[Markup]:
     """The labels left of a plot and below it."""
     for line in lines:
         text = f"{line:,f}" if line == line.to_integral_value() else plain(line)
         yield element("span", text, class_="y", style=f"bottom:{100 * ratio(line, top):.2f}%", aria_hidden="true")
-    step = -(-len(columns) // _LABELS)
-    for place, number in enumerate(range(0, len(columns), step)):
-        where = f"left:{100 * (number + 0.5) / len(columns):.2f}%"
+    labelled = [number for number, column in enumerate(columns) if column.label]
+    for place, number in enumerate(labelled):
+        where = f"left:{100 * (number + 0.5) / count:.2f}%"
         yield element(
             "span", columns[number].label, class_="x odd" if place % 2 else "x", style=where, aria_hidden="true"
         )

@@ -146,7 +146,7 @@ def _unpriced(row: ReportRow, lost: int, words: Words) -> Markup:
     return element(
         "div",
         element("h2", words.say("unpriced")),
-        element("p", words.say("calls", calls=whole(row.calls)), class_="big"),
+        element("p", whole(row.calls), " ", element("span", words.say("call unit")), class_="big"),
         element("p", " · ".join(more), class_="exact"),
         class_="warn",
     )

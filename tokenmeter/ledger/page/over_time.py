@@ -10,7 +10,7 @@ from typing import Final
 from tokenmeter.ledger.page.charts import StackedColumn, legend, stacked
 from tokenmeter.ledger.page.groups import Group
 from tokenmeter.ledger.page.markup import Markup, element
-from tokenmeter.ledger.page.price_changes import ChargedChange, PriceStep
+from tokenmeter.ledger.page.price_changes import ChargedChange
 from tokenmeter.ledger.page.series import OTHERS, Series
 from tokenmeter.ledger.page.tables import folded, head, standing
 from tokenmeter.ledger.page.wording import amount, exact, instant, named, places_of
@@ -22,6 +22,8 @@ from tokenmeter.money import plain
 __all__ = ["colour", "figure", "markers", "over_time"]
 
 _REST: Final = "c7"
+_MOST_LABELS: Final = 12
+_QUARTERS: Final = {"06": "06:00", "12": "12:00", "18": "18:00"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -78,11 +80,11 @@ def figure(found: Series, currency: str, marks: Sequence[tuple[float, str]], wor
     classes = [colour(group, shown) for group in groups]
     columns = [
         StackedColumn(
-            _short(bucket, line.period),
+            label,
             {one: _cost(cells.get((bucket, group))) for one, group in zip(classes, groups, strict=True)},
             _tooltip(bucket, currency, cells, groups, names, totals.get(bucket)),
         )
-        for bucket in line.buckets
+        for bucket, label in zip(line.buckets, _labels(line.buckets, line.period), strict=True)
     ]
     per = words.say(f"per {line.period}")
     chart = stacked(columns, classes, label=_said(currency, per, line.buckets, totals, words), marks=marks)
@@ -104,9 +106,15 @@ def _cost(row: ReportRow | None) -> Decimal:
     return Decimal(0) if row is None or row.cost is None else row.cost
 
 
-def _short(bucket: str, period: str) -> str:
-    """A period's label below the plot: the hour, the day of a year that the heading names, or the whole."""
-    return {"hour": bucket[11:16], "day": bucket[5:]}.get(period, bucket)
+def _labels(buckets: Sequence[str], period: str) -> list[str]:
+    """The labels below a plot, the most of them empty: a dozen days, or the quarters of each day."""
+    if period == "hour" and any(bucket[11:13] in _QUARTERS for bucket in buckets):
+        return [
+            _QUARTERS.get(bucket[11:13], "") or (bucket[5:10] if bucket[11:13] == "00" else "") for bucket in buckets
+        ]
+    step = -(-len(buckets) // _MOST_LABELS)
+    part = {"hour": slice(11, 16), "day": slice(5, None)}.get(period, slice(None))
+    return [bucket[part] if number % step == 0 else "" for number, bucket in enumerate(buckets)]
 
 
 def _tooltip(
@@ -160,15 +168,23 @@ def _changes(changes: Sequence[tuple[str, ChargedChange]], words: Words) -> Mark
     """The list of marked changes, with the unit prices before and after."""
     items = []
     for number, change in changes:
-        steps = "; ".join(_step(step, change.currency, words) for step in change.steps)
         said = words.say("change", at=instant(change.at), model=change.model or words.say("unset"))
-        items.append(element("li", element("b", number), element("span", f"{said} · {steps}")))
+        items.append(element("li", element("b", number), element("span", f"{said} · {_steps(change, words)}")))
     return element("div", element("h3", words.say("changes")), element("ol", *items), class_="changes")
 
 
-def _step(step: PriceStep, currency: str, words: Words) -> str:
-    unit = words.say("million") if step.per == 1_000_000 else f"{step.per:,}"
-    return f"{step.component} {_range(step.before)} → {_range(step.after)} {currency}/{unit}"
+def _steps(change: ChargedChange, words: Words) -> str:
+    """The components with their prices, those for the same number of units together."""
+    by_unit: dict[int, list[str]] = {}
+    for step in change.steps:
+        by_unit.setdefault(step.per, []).append(f"{step.component} {_range(step.before)} → {_range(step.after)}")
+    return "; ".join(f"{', '.join(parts)} {_unit(per, change.currency, words)}" for per, parts in by_unit.items())
+
+
+def _unit(per: int, currency: str, words: Words) -> str:
+    if per == 1_000_000:
+        return words.say("per million", currency=currency)
+    return words.say("per unit", currency=currency, per=f"{per:,}")
 
 
 def _range(rates: tuple[Decimal, Decimal]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
+from tokenmeter._support.text_tables import cut
 from tokenmeter.budgets.limits import CALLS
 from tokenmeter.ledger.page.budget_windows import BudgetUse
 from tokenmeter.ledger.page.charts import StackedColumn, bar, stacked, swatch
@@ -33,6 +34,8 @@ __all__ = [
 SOURCES: Final = ("reported", "partial", "counted", "estimated", "none")
 _CLASS: Final = {"none": "unknown"}
 _ZERO: Final = Decimal(0)
+_WINDOW: Final = 16
+"""Columns that a label of a window takes at most."""
 
 
 def source_parts(row: ReportRow) -> list[tuple[str, Decimal]]:
@@ -192,7 +195,9 @@ def _budget(use: BudgetUse, words: Words) -> Markup:
     )
     whole_bar = bar([(kind, min(last.spent, use.limit))], use.limit) if use.limit is not None else None
     columns = [
-        StackedColumn(one.window, {"c0": one.spent}, f"{one.window}  {amount(one.spent, places)} {use.unit}")
+        StackedColumn(
+            cut(one.window, _WINDOW), {"c0": one.spent}, f"{one.window}  {amount(one.spent, places)} {use.unit}"
+        )
         for one in use.windows
     ]
     label = words.say(
