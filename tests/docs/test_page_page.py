@@ -59,6 +59,7 @@ def test_its_sections_are_those_of_the_page(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(folder)
     for name, language in (("page.md", "en"), ("zh/page.md", "zh")):
         made = ["report", "spend.db", "--lang", language, "--budgets", "budgets.toml", "--output", "p.html"]
+        made += ["--tz", "Asia/Shanghai", "--since", "2026-08-16", "--compare", "previous"]
         assert main(made) == 0
         page = Page((folder / "p.html").read_text("utf-8"))
         count = sum(1 for tag, _ in page.elements if tag == "section")

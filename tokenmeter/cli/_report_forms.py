@@ -65,7 +65,7 @@ def chosen(args: argparse.Namespace) -> str:
     for flag, value in without_focus.items():
         if value and form == "focus":
             raise ConfigurationError(f"{flag} has no meaning with --format focus, which writes charges")
-        if value and form == "html":
+        if value and form == "html" and flag != "--compare":
             raise ConfigurationError(f"{flag} has no meaning with --format html, whose charts are always the same")
     if form == "focus" and args.convert:
         raise ConfigurationError("--convert has no meaning with --format focus: charges are in the provider's currency")
@@ -123,11 +123,13 @@ def focus(args: argparse.Namespace, path: str, question: Question) -> int:
 def page(args: argparse.Namespace, path: str, question: Question, now: datetime) -> int:
     """Write the page. Raises ConfigurationError for a key that cannot be drawn, and for an unreadable budgets file."""
     from tokenmeter.ledger.page import document, figures, words
+    from tokenmeter.ledger.report.compare import earlier
     from tokenmeter.ledger.report.selection import snapshot
 
     keys = None if args.by is None else question.by
+    before = earlier(args.compare, question, now) if args.compare else None
     with _terminal.progress(f"drawing {path}"), snapshot(path) as held:
-        found = figures.gather(held, question, keys, limits(args.budgets))
+        found = figures.gather(held, question, keys, limits(args.budgets), before)
     with _text(args) as target:
         target.write(document.page(found, words.Words(args.lang or "en"), now))
     return 0

@@ -23,9 +23,9 @@ NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 
 
 def figures(path: str, tz: str = "Asia/Shanghai", keys: tuple[str, ...] | None = None, **asked: Any) -> PageFigures:
-    limits = asked.pop("limits", None)
+    limits, earlier = asked.pop("limits", None), asked.pop("earlier", None)
     with snapshot(path) as held:
-        return gather(held, Question(by=(), zone=Zone.named(tz), **asked), keys, limits)
+        return gather(held, Question(by=(), zone=Zone.named(tz), **asked), keys, limits, earlier)
 
 
 def text(path: str, language: str = "en", **asked: Any) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +15,10 @@ import pytest
 
 from tests.ledger.page.conftest import text
 from tests.rigs import spend_story
-from tests.rigs.made_records import priced, record, unpriced
+from tests.rigs.made_records import NOON, priced, record, unpriced
 from tests.rigs.page_tables import Page
 from tokenmeter.cli import main
+from tokenmeter.cost import Cost, Offer
 from tokenmeter.ledger.page.document import POLICY
 from tokenmeter.usage import Source, Usage
 
@@ -116,6 +120,44 @@ def test_the_budgets_are_those_of_the_report(month: str, capsys: pytest.CaptureF
     assert table.column(1) == {day: row["cost"] for day, row in days.items()}
 
 
+def test_components_are_the_charges_and_add_up_to_the_total(
+    month: str, month_page: Page, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", month, "--format", "focus", "--focus-tags", ""]) == 0
+    charges: dict[tuple[str, str], Decimal] = {}
+    for row in csv.DictReader(io.StringIO(capsys.readouterr().out)):
+        key = row["BillingCurrency"], row["SkuMeter"]
+        charges[key] = charges.get(key, Decimal(0)) + Decimal(row["BilledCost"])
+    for currency in ("CNY", "USD"):
+        found = month_page.table("What was paid for", currency).column(2)
+        assert {name: Decimal(cost or 0) for name, cost in found.items()} == {
+            component: cost for (one, component), cost in charges.items() if one == currency
+        }
+        assert list(found)[:2] == ["input", "cache_read"]
+
+
+def test_a_cost_without_charges_is_said_to_be_one(ledger_of: Callable[..., str]) -> None:
+    lump = Cost(Offer(provider="p", model="m", list="CNY"), "priced", Decimal("2.5"), (), NOON, source="vendor")
+    found = Page(text(ledger_of(record(lump), record(priced("1"))))).table("What was paid for").column(2)
+    assert found == {"input": "1", "charged as a sum": "2.5"}
+
+
+def test_the_change_is_the_reports(month: str, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--since", "2026-08-16", "--until", "2026-09", "--compare", "previous")
+    answer = report(month, "model", capsys, *flags)
+    since, until = (datetime.fromisoformat(answer["comparison"][name]) for name in ("since", "until"))
+    asked = {name: datetime.fromisoformat(answer[name]) for name in ("since", "until")}
+    page = Page(text(month, earlier=(since, until), **asked))
+    for causes in answer["comparison"]["causes"]:
+        table = page.table(f"Change {causes['currency']}")
+        order = ("volume", "price", "cache", "mix", "change")
+        assert list(table.column(2).values()) == [causes[name] for name in order]
+        rows = by_currency(answer, causes["currency"], "model")
+        models = page.table("Change Model", causes["currency"])
+        assert models.column(4) == {name: row["change"] for name, row in rows.items()}
+        assert models.column(2) == {name: row["previous"]["cost"] for name, row in rows.items()}
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_nothing_is_loaded_or_run(language: str, month: str) -> None:
     drawn = text(month, language)
@@ -197,11 +239,16 @@ def test_free_calls_are_free(ledger_of: Callable[..., str]) -> None:
     assert "exactly 0 · 1 calls" in page.texts
 
 
+def test_prices_to_be_looked_at_again_are_said(ledger_of: Callable[..., str]) -> None:
+    page = Page(text(ledger_of(record(priced("1", confidence="single-source")), record(priced("3")))))
+    assert "25.0% by prices of a single source" in page.texts
+
+
 def test_a_ledger_without_matching_calls_says_so(ledger_of: Callable[..., str]) -> None:
     path = ledger_of(record(priced("1")))
     said = " ".join(Page(text(path, models=("nobody",))).texts)
     assert "No call matches. The ledger holds 1 calls" in said
-    assert "only calls where model = nobody" in said
+    assert "only model = nobody" in said
 
 
 def test_amounts_of_any_size(ledger_of: Callable[..., str]) -> None:

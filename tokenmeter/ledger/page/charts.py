@@ -16,7 +16,7 @@ from tokenmeter.ledger.page.markup import Markup, element, joined
 from tokenmeter.ledger.page.wording import ratio, ticks
 from tokenmeter.money import EXACT, plain
 
-__all__ = ["HEIGHT", "StackedColumn", "bar", "legend", "stacked", "swatch"]
+__all__ = ["HEIGHT", "StackedColumn", "bar", "diverging", "legend", "stacked", "swatch"]
 
 HEIGHT: Final = 1000
 _LEAST: Final = 7
@@ -131,6 +131,18 @@ def bar(parts: Sequence[tuple[str, Decimal]], whole: Decimal, title: str | None 
     head = None if title is None else element("title", title)
     return element(
         "svg", head, *drawn, class_="bar", viewBox=f"0 0 {HEIGHT} 1", preserveAspectRatio="none", aria_hidden="true"
+    )
+
+
+def diverging(value: Decimal, most: Decimal) -> Markup:
+    """A bar to the right of the middle for more, to the left for less, of `most` at both ends."""
+    middle = HEIGHT // 2
+    end = middle + round(ratio(value, most) * middle)
+    left, right = sorted((middle, end))
+    shape = element("path", class_="more" if value > 0 else "less", d=Markup(f"M{left} 0H{right}V1H{left}z"))
+    axis = element("path", class_="middle", d=f"M{middle} 0V1")
+    return element(
+        "svg", shape, axis, class_="bar", viewBox=f"0 0 {HEIGHT} 1", preserveAspectRatio="none", aria_hidden="true"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from tokenmeter._support.logs import printable
 from tokenmeter.ledger.page import model_sections, sections
+from tokenmeter.ledger.page.changes import against, compared
 from tokenmeter.ledger.page.charts import bar
 from tokenmeter.ledger.page.figures import PageFigures
 from tokenmeter.ledger.page.markup import Markup, element, joined
@@ -17,6 +18,7 @@ from tokenmeter.ledger.page.style import sheet
 from tokenmeter.ledger.page.wording import amount, instant, percent, whole
 from tokenmeter.ledger.page.words import Words
 from tokenmeter.ledger.report.answer import ReportRow
+from tokenmeter.ledger.report.render import weak_costs
 from tokenmeter.money import plain
 
 __all__ = ["POLICY", "page"]
@@ -49,14 +51,17 @@ def _header(figures: PageFigures, name: str, words: Words, made: datetime) -> Ma
     parts = [] if line is None else [f"{instant(line.first)} – {instant(line.last)}"]
     parts += [words.say("clock", zone=zone.name), words.say("made", at=instant(zone.local(made)))]
     asked = [
-        *(f"since {instant(zone.local(at))}" for at in [question.since] if at is not None),
-        *(f"until {instant(zone.local(at))}" for at in [question.until] if at is not None),
+        *(
+            words.say(name, at=instant(zone.local(at)))
+            for name, at in (("since", question.since), ("until", question.until))
+            if at is not None
+        ),
         *(f"provider = {one}" for one in question.providers),
         *(f"model = {one}" for one in question.models),
         *(f"{key} = {value}" for key, value in question.tags),
         *([question.where.text] if question.where is not None else []),
     ]
-    only = element("p", words.say("only", text="; ".join(asked))) if asked else None
+    only = element("p", words.say("only", text=" · ".join(asked))) if asked else None
     return element(
         "header", element("p", "tokenmeter", class_="brand"), element("h1", name), element("p", " · ".join(parts)), only
     )
@@ -72,6 +77,9 @@ def _main(figures: PageFigures, words: Words) -> list[Markup]:
         )
         return [element("p", f"{words.say('none')} {held}")]
     parts = [_totals(figures, words)]
+    if figures.comparison is not None:
+        changes = compared(figures.comparison, words)
+        parts.append(_section(words.say("against"), changes, against(figures.comparison, words)))
     zone = report.question.zone
     charts = over_time(figures.by_model, figures.changes, zone, words)
     parts.append(_section(words.say("over model"), charts, words.say("over note")))
@@ -82,6 +90,8 @@ def _main(figures: PageFigures, words: Words) -> list[Markup]:
         _section(words.say("most of", key=words.key(found.keys[-1])), sections.most_of(found, words))
         for found in figures.most_of
     ]
+    paid = sections.components(figures.components, figures.currencies, words)
+    parts.append(_section(words.say("components"), paid, words.say("components note")))
     parts.append(_section(words.say("sources"), sections.sources(report.totals, words), words.say("sources note")))
     if figures.unpriced:
         parts.append(_section(words.say("unpriced models"), [sections.unpriced(figures.unpriced, words)]))
@@ -134,7 +144,14 @@ def _total(row: ReportRow, words: Words) -> Markup:
         element("p", f"{words.say('exactly', amount=plain(row.cost or _ZERO))} · {said}", class_="exact"),
         bar(parts, row.cost or _ZERO),
         element("ul", *shares, class_="legend"),
+        *_weak(row, words),
     )
+
+
+def _weak(row: ReportRow, words: Words) -> list[Markup]:
+    """What share of a total is by prices to be looked at again."""
+    said = [(name, part) for name, part in weak_costs(row).items() if part]
+    return [element("p", f"{percent(part, row.cost)} {words.say(name)}", class_="exact") for name, part in said]
 
 
 def _unpriced(row: ReportRow, lost: int, words: Words) -> Markup:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 
 from tokenmeter.budgets.limits import BudgetLimit
 from tokenmeter.ledger.page.budget_windows import BudgetUse, budget_uses
+from tokenmeter.ledger.page.charged import ChargedComponent, charged_components
 from tokenmeter.ledger.page.dearest import (
     DearCall,
     DearTrace,
@@ -20,10 +22,11 @@ from tokenmeter.ledger.page.dearest import (
     dearest_traces,
     unpriced_models,
 )
-from tokenmeter.ledger.page.groups import Group, TagCensus, check_keys, narrowed, tags_of
+from tokenmeter.ledger.page.groups import Group, TagCensus, check_keys, leading, narrowed, tags_of
 from tokenmeter.ledger.page.price_changes import ChargedChange, price_changes
 from tokenmeter.ledger.page.series import Series, series, timeline
 from tokenmeter.ledger.report.answer import LedgerReport
+from tokenmeter.ledger.report.compare import compare
 from tokenmeter.ledger.report.query import ask
 from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.selection import Snapshot, select
@@ -57,6 +60,9 @@ class PageFigures:
     """Keys whose dearest values are shown without their course."""
     tags: tuple[TagCensus, ...] = ()
     changes: tuple[ChargedChange, ...] = ()
+    components: tuple[ChargedComponent, ...] = ()
+    comparison: LedgerReport | None = None
+    """The report by model beside an earlier period, where one was named."""
     unpriced: tuple[UnpricedModel, ...] = ()
     dearest: Mapping[str, Sequence[DearCall]]
     traces: Mapping[str, Sequence[DearTrace]]
@@ -68,11 +74,16 @@ class PageFigures:
 
 
 def gather(
-    snapshot: Snapshot, question: Question, keys: Sequence[str] | None, limits: Mapping[str, BudgetLimit] | None = None
+    snapshot: Snapshot,
+    question: Question,
+    keys: Sequence[str] | None,
+    limits: Mapping[str, BudgetLimit] | None = None,
+    earlier: tuple[datetime, datetime] | None = None,
 ) -> PageFigures:
     """Ask everything. `keys` are drawn over time; None stands for the model and the most used tag of few values.
 
-    Raises ConfigurationError for an unknown key.
+    `limits` are those of budgets by name, `earlier` is a period to compare with. Raises ConfigurationError for an
+    unknown key.
     """
     bare = replace(question, by=(), stats=())
     check_keys(snapshot, bare, keys or ())
@@ -92,6 +103,8 @@ def gather(
         most_of=tuple(series(snapshot, bare, key, line) for key in ranked),
         tags=tuple(tags),
         changes=tuple(price_changes(snapshot, bare)),
+        components=tuple(charged_components(snapshot, bare)),
+        comparison=None if earlier is None else _compared(snapshot, bare, earlier),
         unpriced=tuple(unpriced_models(snapshot, bare, _MOST_UNPRICED)),
         dearest={currency: dearest_calls(snapshot, bare, currency, _MOST_ROWS) for currency in currencies},
         traces={currency: dearest_traces(snapshot, bare, currency, _MOST_ROWS) for currency in currencies},
@@ -107,6 +120,13 @@ def _statistics(snapshot: Snapshot, question: Question, by_model: Series) -> Sta
     with select(snapshot, narrowed(question, MODEL, groups)) as (connection, where, values):
         found = measured(connection, MODEL, where, values, parse_stats(_STATS))
     return {(key[:-1], str(key[-1])): some for key, some in found.items() if key[-1] is not None}
+
+
+def _compared(snapshot: Snapshot, question: Question, earlier: tuple[datetime, datetime]) -> LedgerReport:
+    """The report by model beside an earlier period; of too many models the totals alone."""
+    whole = replace(question, since=min(earlier[0], question.since or earlier[0]))
+    few = leading(snapshot, whole, MODEL).all_
+    return compare(ask(snapshot, replace(question, by=MODEL if few else ())), *earlier, snapshot)
 
 
 def _chosen(tags: Sequence[TagCensus]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:

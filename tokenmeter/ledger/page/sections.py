@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import reduce
 from typing import Final
 
 from tokenmeter._support.text_tables import cut
 from tokenmeter.budgets.limits import CALLS
 from tokenmeter.ledger.page.budget_windows import BudgetUse
+from tokenmeter.ledger.page.charged import ChargedComponent
 from tokenmeter.ledger.page.charts import StackedColumn, bar, stacked, swatch
 from tokenmeter.ledger.page.dearest import DearCall, DearTrace, UnpricedModel
 from tokenmeter.ledger.page.groups import TagCensus
@@ -18,11 +20,12 @@ from tokenmeter.ledger.page.tables import folded, head, standing
 from tokenmeter.ledger.page.wording import amount, exact, instant, named, percent, places_of, seconds, whole
 from tokenmeter.ledger.page.words import Words
 from tokenmeter.ledger.report.answer import ReportRow, totals_of
-from tokenmeter.money import plain
+from tokenmeter.money import EXACT, plain
 
 __all__ = [
     "SOURCES",
     "budgets",
+    "components",
     "dearest",
     "most_of",
     "source_parts",
@@ -99,6 +102,31 @@ def sources(totals: Sequence[ReportRow], words: Words) -> list[Markup]:
             )
         heads = head((words.say("source"), "t"), "", words.say("cost"), words.say("share"), (words.say("call"), "w"))
         parts.append(standing(words.say("sources"), heads, body, kind="ranked", shown=total.currency))
+    return parts
+
+
+def components(found: Sequence[ChargedComponent], currencies: Sequence[str], words: Words) -> list[Markup]:
+    """Cost by component in each currency."""
+    parts = []
+    for currency in currencies:
+        some = [one for one in found if one.currency == currency]
+        if not some:
+            continue
+        total = reduce(EXACT.add, (one.cost for one in some))
+        places = places_of(one.cost for one in some)
+        body = [
+            element(
+                "tr",
+                element("th", one.component or words.say("whole"), scope="row"),
+                element("td", bar([("c0", one.cost)], total), class_="share"),
+                exact(one.cost, places),
+                element("td", percent(one.cost, total)),
+                element("td", whole(one.calls), class_="w"),
+            )
+            for one in some
+        ]
+        heads = head((words.say("component"), "t"), "", words.say("cost"), words.say("share"), (words.say("call"), "w"))
+        parts.append(standing(words.say("components"), heads, body, kind="ranked", shown=currency))
     return parts
 
 
