@@ -78,12 +78,12 @@ def _by_model(rows: Sequence[ReportRow], currency: str, words: Words) -> Markup:
             "tr",
             element("th", named(row.group, groups, words), scope="row"),
             element("td", diverging(row.change or _ZERO, most), class_="share"),
-            exact(_before(row), places),
+            exact(_before(row), places, kind="w"),
             exact(row.cost, places),
             exact(row.change, places, signed=True),
         )
         for row in rows
     ]
-    heads = head((words.say("model"), "t"), "", words.say("before"), words.say("now"), words.say("changed"))
+    heads = head((words.say("model"), "t"), "", (words.say("before"), "w"), words.say("now"), words.say("changed"))
     caption = f"{words.say('against')} {words.say('model')}"
     return standing(caption, heads, body, kind="ranked", shown=currency)

@@ -160,8 +160,8 @@ def dearest(calls: Sequence[DearCall], currency: str, tags: Sequence[TagCensus],
             element("th", element("span", call.model or words.say("unset")), scope="row"),
             element("td", instant(call.ended), class_="t"),
             element("td", _tags(call, names), class_="t wrap w"),
-            element("td", whole(call.input_tokens), class_="w"),
-            element("td", whole(call.output_tokens), class_="w"),
+            element("td", whole(call.input_tokens), class_="m"),
+            element("td", whole(call.output_tokens), class_="m"),
             element("td", seconds(call.duration), class_="w"),
             exact(call.cost, places),
         )
@@ -169,7 +169,7 @@ def dearest(calls: Sequence[DearCall], currency: str, tags: Sequence[TagCensus],
     ]
     heads = head(
         (words.say("model"), "t"), (words.say("ended"), "t"), (words.say("tags"), "t w"),
-        (words.say("input"), "w"), (words.say("output"), "w"), (words.say("duration"), "w"),
+        (words.say("input"), "m"), (words.say("output"), "m"), (words.say("duration"), "w"),
         words.say("cost"),
     )  # fmt: skip
     return standing(words.say("dearest"), heads, body, kind="calls", shown=currency)

@@ -49,12 +49,12 @@ def places_of(values: Iterable[Decimal | None]) -> int:
     return min(4, max(2, 2 - least if least < 0 else 2))
 
 
-def exact(value: Decimal | None, places: int = 2, *, signed: bool = False) -> Markup:
+def exact(value: Decimal | None, places: int = 2, *, signed: bool = False, kind: str | None = None) -> Markup:
     """A cell with a rounded amount that bears its exact value; `signed` writes the sign of more, too."""
     if value is None:
-        return element("td", "–")
+        return element("td", "–", class_=kind)
     sign = "+" if signed and value > 0 else ""
-    return element("td", sign + amount(value, places), title=plain(value))
+    return element("td", sign + amount(value, places), title=plain(value), class_=kind)
 
 
 def whole(value: int | None) -> str:
