@@ -248,7 +248,7 @@ def test_a_ledger_without_matching_calls_says_so(ledger_of: Callable[..., str]) 
     path = ledger_of(record(priced("1")))
     said = " ".join(Page(text(path, models=("nobody",))).texts)
     assert "No call matches. The ledger holds 1 calls" in said
-    assert "only model = nobody" in said
+    assert "filter: model = nobody" in said
 
 
 def test_amounts_of_any_size(ledger_of: Callable[..., str]) -> None:

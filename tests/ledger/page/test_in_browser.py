@@ -24,7 +24,7 @@ OUTSIDE = """Array.from(document.querySelectorAll("body *")).filter(one => {
 
 SCROLLED = """Array.from(document.querySelectorAll("section > div > .scroll")).filter(
   one => one.scrollWidth > one.clientWidth + 1
-).map(one => one.ariaLabel)"""
+).map(one => one.innerText.slice(0, 40))"""
 
 
 @pytest.fixture(scope="module")

@@ -157,7 +157,7 @@ def dearest(calls: Sequence[DearCall], currency: str, tags: Sequence[TagCensus],
     body = [
         element(
             "tr",
-            element("th", element("span", call.model or words.say("unset")), scope="row"),
+            element("th", call.model or words.say("unset"), scope="row", title=call.id),
             element("td", instant(call.ended), class_="t"),
             element("td", _tags(call, names), class_="t wrap w"),
             element("td", whole(call.input_tokens), class_="m"),

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from tokenmeter.ledger.page.markup import Markup, element
 
-__all__ = ["folded", "head", "standing", "text"]
+__all__ = ["folded", "head", "standing"]
+
+_NARROW: Final = frozenset({"ranked", "calls"})
+"""Kinds of table that fit every window, so that the keyboard need not scroll them."""
 
 
 def head(*names: tuple[str, str] | str) -> Markup:
     """A head row: names, or names with a class."""
     cells = [(name, None) if isinstance(name, str) else name for name in names]
     return element("thead", element("tr", *(element("th", name, scope="col", class_=kind) for name, kind in cells)))
-
-
-def text(value: str, kind: str = "t") -> Markup:
-    """A cell of text."""
-    return element("td", value, class_=kind)
 
 
 def standing(
@@ -31,6 +30,8 @@ def standing(
     feet = element("tfoot", *foot) if foot else None
     said = caption if shown is None else element("span", f"{caption} ", class_="sr")
     table = element("table", element("caption", said, shown), heads, element("tbody", *rows), feet, class_=kind)
+    if kind in _NARROW:
+        return element("div", table, class_="scroll")
     label = f"{caption} · {shown}" if shown else caption
     return element("div", table, class_="scroll", role="region", aria_label=label, tabindex="0")
 

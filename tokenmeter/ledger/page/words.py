@@ -10,7 +10,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "title": ("Spend", "花费"),
     "clock": ("times in {zone}", "时区 {zone}"),
     "made": ("made {at}", "生成于 {at}"),
-    "only": ("only {text}", "仅限 {text}"),
+    "only": ("filter: {text}", "筛选：{text}"),
     "since": ("since {at}", "自 {at}"),
     "until": ("until {at}", "到 {at} 之前"),
     "none": ("No call matches.", "没有符合条件的调用。"),
