@@ -13,7 +13,8 @@ from tokenmeter.ledger.page.budget_windows import BudgetUse, budget_uses
 from tokenmeter.ledger.page.groups import check_keys, leading, narrowed, tags_of
 from tokenmeter.ledger.report.answer import LedgerReport, ReportRow
 from tokenmeter.ledger.report.query import ask
-from tokenmeter.ledger.report.selection import Question, Snapshot, snapshot
+from tokenmeter.ledger.report.question import Question
+from tokenmeter.ledger.report.selection import Snapshot, snapshot
 
 __all__ = ["MODEL", "WINDOWS", "Ranking", "TopFigures", "look"]
 

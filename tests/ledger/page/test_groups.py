@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from tests.ledger.page.conftest import figures, text
-from tests.rigs.made_records import priced, record, unpriced
+from tests.rigs.made_records import NOON, priced, record, unpriced
 from tests.rigs.page_tables import Page
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.page.groups import MOST_SHOWN, MOST_VALUES
 from tokenmeter.ledger.page.series import OTHERS
+from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.where import parse
 
 MANY = MOST_VALUES + 100
@@ -26,15 +28,19 @@ def many(number: int, currency: str = "CNY") -> list[object]:
     ]
 
 
-def test_a_value_for_each_call_keeps_the_dearest_and_one_sum_of_all_others(ledger_of: Callable[..., str]) -> None:
+@pytest.mark.parametrize("tz", [Zone.named(None).name, "Asia/Shanghai"])  # that of the file's own days, and another
+def test_a_value_for_each_call_keeps_the_dearest_and_one_sum_of_all_others(
+    tz: str, ledger_of: Callable[..., str]
+) -> None:
     few = [record(priced("7", "USD"), tags={"user": "u0"}), record(unpriced(), tags={"user": "none"}), record()]
-    path = ledger_of(*many(MANY), *few)
-    found = figures(path, keys=("user",))
+    days = [record(ended=NOON - timedelta(days=4))]
+    path = ledger_of(*many(MANY), *few, *days)
+    found = figures(path, tz, keys=("user",))
     (users,) = found.over_time
     assert users.groups > MOST_VALUES
     assert users.shown("CNY") == [(f"u{one}",) for one in range(MANY - 1, MANY - 1 - MOST_SHOWN, -1)]
     assert users.shown("USD") == [("u0",)]
-    whole = sum(Decimal(f"0.{1000 + one}") for one in range(MANY)) + Decimal("0.0012")
+    whole = sum(Decimal(f"0.{1000 + one}") for one in range(MANY)) + 2 * Decimal("0.0012")
     rest = users.others("CNY")
     assert rest is not None
     assert rest.cost == whole - sum(Decimal(f"0.{1000 + one}") for one in range(MANY - MOST_SHOWN, MANY))

@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Final
 
 from tokenmeter.components import COMPONENTS
-from tokenmeter.ledger.report.selection import Question, Snapshot, select
+from tokenmeter.ledger.report.question import Question
+from tokenmeter.ledger.report.selection import Snapshot, select
 
 __all__ = ["ChargedComponent", "charged_components"]
 

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.columns import KEYS, TAG
 from tokenmeter.ledger.report.periods import PERIODS
-from tokenmeter.ledger.report.selection import Question, Snapshot, known_tag, select
+from tokenmeter.ledger.report.question import Question
+from tokenmeter.ledger.report.selection import Snapshot, conditions, known_tag, select
 from tokenmeter.ledger.report.stats import define
+from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, source_of
 from tokenmeter.ledger.report.where import CallFilter
 
 if TYPE_CHECKING:
@@ -56,44 +58,53 @@ def check_keys(snapshot: Snapshot, question: Question, keys: Iterable[str]) -> N
                 f"--by {name}: a page has its own periods and a chart for each currency; name keys such as model, team"
             )
     with select(snapshot, question) as (connection, _, _):
-        _expressions(connection, list(keys))
+        _selected(connection, keys, ROWS)
 
 
-def _expressions(connection: sqlite3.Connection, keys: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The SQL of keys, and the values bound in it. Raises ConfigurationError for an unknown key."""
+class _Selected(NamedTuple):
+    """Keys as SQL, named k0, k1 …, and the values bound in it."""
+
+    sql: str
+    values: list[str]
+
+
+def _selected(connection: sqlite3.Connection, keys: Iterable[str], source: SumSource) -> _Selected:
+    """Raises ConfigurationError for an unknown key."""
     found: list[str] = []
     values: list[str] = []
-    for name in keys:
-        if name in KEYS:
-            found.append(KEYS[name])
+    for number, name in enumerate(keys):
+        if name in source.keys:
+            found.append(f"{source.keys[name]} AS k{number}")
             continue
         tag = name.removeprefix("tag:")
         known_tag(connection, tag, f"--by {name}")
-        found.append(TAG)
+        found.append(f"{TAG} AS k{number}")
         values.append(tag)
-    return found, values
+    return _Selected(", ".join(found), values)
 
 
 def leading(snapshot: Snapshot, question: Question, keys: Sequence[str]) -> Leading:
     """The groups of `keys` that a page reads one by one."""
     with select(snapshot, question) as (connection, where, values):
-        columns, bound = _expressions(connection, keys)
-        names = [f"k{number}" for number in range(len(columns))]
-        selected = ", ".join(f"{column} AS {name}" for column, name in zip(columns, names, strict=True))
-        calls = f"SELECT {selected}, currency, amount FROM calls WHERE {where}"  # noqa: S608
+        names = [f"k{number}" for number in range(len(keys))]
         by = ", ".join(names)
-        distinct = f"SELECT DISTINCT {by} FROM ({calls}) LIMIT {MOST_VALUES + 1}"  # noqa: S608
-        found = [_text(row) for row in connection.execute(distinct, [*bound, *values])]
+        asked = replace(question, by=tuple(keys))
+        source = source_of(connection, asked)
+        some, bound = _selected(connection, keys, source), conditions(asked, source)
+        distinct = f"SELECT DISTINCT {some.sql} FROM {source.table} WHERE {bound[0]} LIMIT {MOST_VALUES + 1}"  # noqa: S608
+        found = [_text(row) for row in connection.execute(distinct, [*some.values, *bound[1]])]
         if len(found) <= MOST_VALUES:
             return Leading(tuple(found), len(found), True)
         define(connection)
+        some = _selected(connection, keys, ROWS)
+        calls = f"SELECT {some.sql}, currency, amount FROM calls WHERE {where}"  # noqa: S608
         ranked = (
             f"SELECT {by}, currency, exact_sum(amount) AS s FROM ({calls}) GROUP BY {by}, currency "  # noqa: S608
             "ORDER BY currency IS NULL, currency, sortable(coalesce(s, '0')) DESC"
         )
         kept: dict[Group, None] = {}
         seen: dict[str | None, int] = {}
-        for row in connection.execute(ranked, [*bound, *values]):
+        for row in connection.execute(ranked, [*some.values, *values]):
             currency = row["currency"]
             seen[currency] = seen.get(currency, 0) + 1
             if currency is not None and seen[currency] <= MOST_SHOWN:
@@ -120,10 +131,16 @@ def narrowed(question: Question, keys: Sequence[str], groups: Sequence[Group], *
             values.append(value)
         one.append(f"({' AND '.join(parts)})")
     sql = f"NOT ({' OR '.join(one)})" if others else f"({' OR '.join(one)})"
-    before = question.where
-    if before is None:
-        return replace(question, where=CallFilter("", sql, tuple(values), ()))
-    both = CallFilter(before.text, f"({before.sql}) AND {sql}", (*before.values, *values), before.tags)
+    before = question.where or CallFilter("", "1", (), ())
+    read = [name.removeprefix("tag:") for name in keys]  # by which the report knows where it may sum
+    tags = [tag for name, tag in zip(keys, read, strict=True) if name not in KEYS]
+    both = CallFilter(
+        before.text,
+        f"({before.sql}) AND {sql}",
+        (*before.values, *values),
+        (*before.tags, *tags),
+        (*before.names, *read),
+    )
     return replace(question, where=both)
 
 
