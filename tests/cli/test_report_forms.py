@@ -126,3 +126,49 @@ def test_flags_that_contradict_each_other_are_refused(
     assert main(["report", spend, *(flag.format(spend=spend) for flag in flags)]) == 2
     assert problem in capsys.readouterr().err
     assert Path(spend).read_bytes() == before
+
+
+def test_a_page_by_the_name_of_its_file(spend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", spend, "--format", "html", "--lang", "zh", "--tz", "UTC"]) == 0
+    printed = capsys.readouterr().out
+    assert main(["report", spend, "-o", str(tmp_path / "p.html"), "--lang", "zh", "--tz", "UTC"]) == 0
+    written = (tmp_path / "p.html").read_text("utf-8")
+    without_minute = [text.replace("生成于", "\n").splitlines()[0] for text in (printed, written)]
+    assert without_minute[0] == without_minute[1]
+    assert "<html lang=zh-CN>" in written
+    assert "exactly" not in written
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--stat", "p50"], "--stat has no meaning with --format html"),
+        (["--top", "3"], "--top has no meaning with --format html"),
+        (["--sort", "cost"], "--sort has no meaning with --format html"),
+        (["--convert", "USD", "--rates", "CNY=0.14USD@2026-01-01"], "--convert has no meaning with --format html"),
+        (["--by", "team,month"], "--by month: a page has its own periods"),
+        (["--by", "taem"], "--by taem: no call has this tag; did you mean 'team'"),
+        (["--budgets", "none.toml"], "none.toml"),
+        (["--compare", "previous"], "--compare previous: say with --since"),
+    ],
+)
+def test_flags_that_a_page_does_not_take(
+    flags: list[str], said: str, spend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "p.html"
+    assert main(["report", spend, "-o", str(target), *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("flags", [["--lang", "zh"], ["--budgets", "b.toml"]])
+def test_flags_of_a_page_alone(flags: list[str], spend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", spend, *flags]) == 2
+    assert f"{flags[0]} belongs to --format html" in capsys.readouterr().err
+
+
+def test_a_page_never_replaces_a_ledger(spend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = Path(spend).read_bytes()
+    assert main(["report", spend, "--format", "html", "-o", spend]) == 2
+    assert "perhaps a ledger" in capsys.readouterr().err
+    assert Path(spend).read_bytes() == before

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "budget": "what budgets stand at, and charges by hand",
     "ledger": "what a ledger holds, whether it is sound, and its upkeep",
     "report": "who spent what, from a ledger",
+    "top": "who spends what now, while programs write the ledger",
     "reconcile": "why a vendor's bill differs from a ledger",
     "reprice": "what the calls of a ledger cost at another instant or by other prices",
     "compare": "what the calls of a ledger would cost as calls of other models",

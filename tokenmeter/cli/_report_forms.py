@@ -1,7 +1,8 @@
-"""The forms of `tokenmeter report`: table, JSON, CSV, Markdown, Parquet or FOCUS rows, to a file where one is named."""
+"""The forms of `tokenmeter report`: table, JSON, CSV, Markdown, Parquet, FOCUS rows, a page; to a file if named."""
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +15,14 @@ from tokenmeter.errors import ConfigurationError
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+    from datetime import datetime
 
+    from tokenmeter.budgets.limits import BudgetLimit
     from tokenmeter.ledger.report.query import LedgerReport, Question
 
-__all__ = ["add_arguments", "chosen", "focus", "write"]
+__all__ = ["add_arguments", "chosen", "focus", "limits", "page", "write"]
 
-FORMS: Final = ("table", "json", "csv", "md", "parquet", "focus")
+FORMS: Final = ("table", "json", "csv", "md", "parquet", "focus", "html")
 _STYLES: Final = {
     r"^(?=.*  cost  ).*$": "bold",  # the heads
     r"^total.*$": "bold",
@@ -35,27 +38,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--format", choices=FORMS, metavar="FORM", help=f"{', '.join(FORMS)} (default: table)")
     form.add_argument("--json", action="store_true", help="exact JSON: --format json")
     form.add_argument("--csv", action="store_true", help="exact CSV, without totals: --format csv")
-    parser.add_argument("--output", metavar="FILE", help="write to a file; FILE.parquet is Parquet")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write to a file; FILE.parquet is Parquet, FILE.html a page"
+    )
     parser.add_argument("--focus", choices=("1.4", "1.2"), help="version of FOCUS (default: 1.4)")
     parser.add_argument("--charge-period", choices=("day", "hour"), help="period of a FOCUS row (default: day)")
     parser.add_argument("--focus-tags", metavar="KEYS", help="tags that keep FOCUS rows apart (default: all)")
+    parser.add_argument("--lang", choices=("en", "zh"), help="language of the page (default: en)")
+    parser.add_argument("--budgets", metavar="FILE", help="limits on the page (default: $TOKENMETER_BUDGETS)")
 
 
 def chosen(args: argparse.Namespace) -> str:
     """The form; raises ConfigurationError where flags contradict each other."""
     parquet = args.output is not None and args.output.endswith(".parquet")
     given = args.format or ("json" if args.json else "csv" if args.csv else None)
-    form = given or ("focus" if args.focus else "parquet" if parquet else "table")
+    page = args.output is not None and args.output.endswith((".html", ".htm"))
+    form = given or ("focus" if args.focus else "parquet" if parquet else "html" if page else "table")
     only_focus = {"--focus": args.focus, "--charge-period": args.charge_period, "--focus-tags": args.focus_tags}
     for flag, value in only_focus.items():
         if value is not None and form != "focus":
             raise ConfigurationError(f"{flag} belongs to --format focus")
+    for flag, value in {"--lang": args.lang, "--budgets": args.budgets}.items():
+        if value is not None and form != "html":
+            raise ConfigurationError(f"{flag} belongs to --format html")
     without_focus = {"--stat": args.stat, "--compare": args.compare, "--top": args.top, "--sort": args.sort}
     for flag, value in without_focus.items():
         if value and form == "focus":
             raise ConfigurationError(f"{flag} has no meaning with --format focus, which writes charges")
+        if value and form == "html" and flag != "--compare":
+            raise ConfigurationError(f"{flag} has no meaning with --format html, whose charts are always the same")
     if form == "focus" and args.convert:
         raise ConfigurationError("--convert has no meaning with --format focus: charges are in the provider's currency")
+    if form == "html" and args.convert:
+        raise ConfigurationError("--convert has no meaning with --format html: each currency has charts of its own")
     if parquet and form not in ("parquet", "focus"):
         raise ConfigurationError(f"--output {args.output}: --format {form} is not Parquet; name another file")
     return str(form)
@@ -103,6 +118,32 @@ def focus(args: argparse.Namespace, path: str, question: Question) -> int:
     if export.lost:
         print(f"{export.lost:,} calls were lost while the ledger could not be written", file=sys.stderr)
     return 0
+
+
+def page(args: argparse.Namespace, path: str, question: Question, now: datetime) -> int:
+    """Write the page. Raises ConfigurationError for a key that cannot be drawn, and for an unreadable budgets file."""
+    from tokenmeter.ledger.page import document, figures, words
+    from tokenmeter.ledger.report.compare import earlier
+    from tokenmeter.ledger.report.selection import snapshot
+
+    keys = None if args.by is None else question.by
+    before = earlier(args.compare, question, now) if args.compare else None
+    with _terminal.progress(f"drawing {path}"), snapshot(path) as held:
+        found = figures.gather(held, question, keys, limits(args.budgets), before)
+    with _text(args) as target:
+        target.write(document.page(found, words.Words(args.lang or "en"), now))
+    return 0
+
+
+def limits(path: str | None) -> dict[str, BudgetLimit]:
+    """The limit of each budget of a file, by default of TOKENMETER_BUDGETS. Raises ConfigurationError."""
+    path = path or os.environ.get("TOKENMETER_BUDGETS")
+    if not path:
+        return {}
+    from tokenmeter.budgets.budget_file import read_budgets
+    from tokenmeter.budgets.lines import BudgetCounter
+
+    return {budget.name: BudgetCounter(budget).limit for budget in read_budgets(path, "--budgets")}
 
 
 @contextmanager

@@ -28,6 +28,7 @@ group by provider, model, request_model, response_model, api, operation, host, r
  sum:cache_saved. A percentile is the value of one call.
 --compare previous|2026-10|TIME..TIME shows each group's change, and what it comes from: volume, price, cache, mix.
 --format focus writes FOCUS rows (FinOps Open Cost and Usage Specification) as CSV, to FILE.parquet as Parquet.
+--format html writes one page with charts, which needs no script and no network; each key of --by is drawn over time.
 a call belongs to the period in which it ended. costs are exact in --json and --csv, rounded in the table.
 --convert shows sums in one more currency, at your own dated rates, beside the original: each call at the last rate
  on or before the day, by UTC, on which it ended.
@@ -45,7 +46,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=Paragraphs,
     )
     parser.add_argument("ledger", nargs="?", help="the ledger file (default: $TOKENMETER_LEDGER)")
-    parser.add_argument("--by", default="provider,model", metavar="KEYS", help="group keys, such as model,team,day")
+    parser.add_argument("--by", metavar="KEYS", help="group keys, such as model,team,day (default: provider,model)")
     parser.add_argument("--since", metavar="TIME", help="7d, 24h, 2026-11, 2026-11-01 or RFC 3339; included")
     parser.add_argument("--until", metavar="TIME", help="the same forms; not included")
     parser.add_argument("--provider", action="append", default=[], metavar="ID", help="only this provider (repeatable)")
@@ -108,8 +109,9 @@ def run(args: argparse.Namespace) -> int:
     )
     if since is not None and until is not None and since >= until:
         raise ConfigurationError(f"--until: {args.until} is not after --since {args.since}")
+    by = "provider,model" if args.by is None else args.by
     question = query.Question(
-        by=tuple(dict.fromkeys(key.strip() for key in args.by.split(",") if key.strip())),
+        by=tuple(dict.fromkeys(key.strip() for key in by.split(",") if key.strip())),
         zone=zone,
         since=since,
         until=until,
@@ -123,6 +125,8 @@ def run(args: argparse.Namespace) -> int:
     form = _report_forms.chosen(args)
     if form == "focus":
         return _report_forms.focus(args, path, question)
+    if form == "html":
+        return _report_forms.page(args, path, question, now)
     with _terminal.progress(f"adding up {path}"):
         answer = query.ask(path, question)
         if args.compare:

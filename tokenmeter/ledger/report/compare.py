@@ -14,7 +14,7 @@ from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.causes import Comparison, Spent, decompose
 from tokenmeter.ledger.report.periods import PERIODS, Zone, parse_instant
 from tokenmeter.ledger.report.query import LedgerReport, Question, ReportRow, ask
-from tokenmeter.ledger.report.selection import select
+from tokenmeter.ledger.report.selection import Snapshot, select
 
 __all__ = ["compare", "earlier"]
 
@@ -53,16 +53,18 @@ def _before(since: datetime, until: datetime, zone: Zone) -> tuple[datetime, dat
     return since - (until - since), since
 
 
-def compare(report: LedgerReport, since: datetime, until: datetime) -> LedgerReport:
+def compare(report: LedgerReport, since: datetime, until: datetime, ledger: Snapshot | None = None) -> LedgerReport:
     """The report beside the earlier period, with the groups that only that one has.
 
-    Raises ConfigurationError where the groups are periods, LedgerError for a file that cannot be read.
+    `ledger` is the snapshot that the report is of, where it is of one. Raises ConfigurationError where the groups are
+    periods, LedgerError for a file that cannot be read.
     """
     question = report.question
     if periods := [key for key in question.by if key in PERIODS]:
         raise ConfigurationError(f"--compare: a group by {periods[0]} has no earlier period; leave it out of --by")
     then = replace(question, since=since, until=until)
-    old = ask(report.path, then)
+    of = ledger or report.path
+    old = ask(of, then)
     before = {(row.group, row.currency): row for row in old.rows}
     totals = {row.currency: row for row in old.totals}
     here = {(row.group, row.currency) for row in report.rows}
@@ -73,7 +75,7 @@ def compare(report: LedgerReport, since: datetime, until: datetime) -> LedgerRep
         row.previous = before.get((row.group, row.currency))
     for row in all_totals:
         row.previous = totals.get(row.currency)
-    causes = tuple(decompose(_spent(report.path, then), _spent(report.path, question)))
+    causes = tuple(decompose(_spent(of, then), _spent(of, question)))
     return replace(report, rows=tuple(rows), totals=tuple(all_totals), comparison=Comparison(since, until, causes))
 
 
@@ -83,9 +85,9 @@ def _gone(row: ReportRow) -> ReportRow:
     return ReportRow(row.group, row.currency, None if row.currency is None else Decimal(0), shares=shares)
 
 
-def _spent(path: str, question: Question) -> dict[str, Spent]:
+def _spent(ledger: str | Snapshot, question: Question) -> dict[str, Spent]:
     found: dict[str, Spent] = defaultdict(Spent)
-    with select(path, question) as (connection, where, values):
+    with select(ledger, question) as (connection, where, values):
         total = f"SELECT currency, exact_sum(amount), count(*) FROM calls WHERE {where} AND amount NOT NULL GROUP BY 1"  # noqa: S608
         for currency, amount, calls in connection.execute(total, values):
             found[currency] = Spent(Decimal(amount), calls)

@@ -20,7 +20,14 @@ from tokenmeter.ledger.report.answer import LedgerReport, ReportRow, Tally, comp
 from tokenmeter.ledger.report.columns import KEYS, TAG, TOKENS
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.question import Question
-from tokenmeter.ledger.report.selection import conditions, count_lost, known_tag, select, unpriced_reasons
+from tokenmeter.ledger.report.selection import (
+    Snapshot,
+    conditions,
+    count_lost,
+    known_tag,
+    select,
+    unpriced_reasons,
+)
 from tokenmeter.ledger.report.stats import measured
 from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, source_of
 
@@ -30,12 +37,14 @@ if TYPE_CHECKING:
 __all__ = ["KEYS", "TOKENS", "LedgerReport", "Question", "ReportRow", "Tally", "ask", "unpriced_reasons"]
 
 
-def ask(path: str, question: Question) -> LedgerReport:
+def ask(ledger: str | Snapshot, question: Question) -> LedgerReport:
     """Answer a question from a ledger, as of one instant, also while it is being written.
+
+    `ledger` is a file, or a snapshot for several questions about one instant.
 
     Raises ConfigurationError for an unknown key, LedgerError for a file that cannot be read.
     """
-    with select(path, question) as (connection, _, _):
+    with select(ledger, question) as (connection, _, _):
         source = source_of(connection, question)
         where, values = conditions(question, source)
         rows = _rows(connection, question, source)
@@ -44,7 +53,7 @@ def ask(path: str, question: Question) -> LedgerReport:
             _add_stats(connection, question, rows, totals)
         held = [connection.execute(query).fetchone()[0] for query in _HELD]
         return LedgerReport(
-            path=path,
+            path=ledger if isinstance(ledger, str) else ledger.path,
             question=question,
             rows=in_order(rows, question),
             totals=totals,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,25 +18,42 @@ from tokenmeter.ledger.schema import open_for_reading
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["conditions", "count_lost", "known_tag", "select", "unpriced_reasons"]
+__all__ = ["Snapshot", "conditions", "count_lost", "known_tag", "select", "snapshot", "unpriced_reasons"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A ledger as of one instant, for several questions whose answers have to agree."""
+
+    path: str
+    connection: sqlite3.Connection
 
 
 @contextmanager
-def select(path: str, question: Question) -> Iterator[tuple[sqlite3.Connection, str, list[Any]]]:
-    """Open a ledger for one snapshot: the connection, and the question's conditions as SQL with its values.
-
-    Raises LedgerError for a file that cannot be read.
-    """
+def snapshot(path: str) -> Iterator[Snapshot]:
+    """Open a ledger for questions about one instant. Raises LedgerError for a file that cannot be read."""
     import sqlite3
 
     with closing(open_for_reading(path)) as connection:
         connection.row_factory = sqlite3.Row
+        connection.execute("BEGIN")
+        connection.execute("SELECT 1 FROM calls LIMIT 1").fetchone()  # the instant is that of the first read
+        yield Snapshot(path, connection)
+
+
+@contextmanager
+def select(ledger: str | Snapshot, question: Question) -> Iterator[tuple[sqlite3.Connection, str, list[Any]]]:
+    """Open a ledger for one snapshot: the connection, and the question's conditions as SQL with its values.
+
+    Raises LedgerError for a file that cannot be read.
+    """
+    with snapshot(ledger) if isinstance(ledger, str) else nullcontext(ledger) as held:
+        connection = held.connection
         register(connection, question.zone)
         register_days(connection)
         connection.create_function("compare_exactly", 2, compare_exactly, deterministic=True)
         if question.conversion is not None:
             connection.create_aggregate("converted_sum", 3, question.conversion.aggregate)  # type: ignore[arg-type]
-        connection.execute("BEGIN")  # one snapshot for all that follows
         for tag in () if question.where is None else question.where.tags:
             known_tag(connection, tag, "--where", (*KEYS, *NUMBERS))
         where, values = conditions(question)

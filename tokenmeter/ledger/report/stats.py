@@ -20,7 +20,7 @@ from tokenmeter.money import EXACT, plain
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Stat", "Value", "measured", "parse_stats"]
+__all__ = ["Stat", "Value", "define", "measured", "parse_stats"]
 
 _MEASURES: Final[dict[str, str]] = {**NUMBERS, "cache_saved": "cache_saved(charges, cache_read_input_tokens)"}
 _MONEY: Final = frozenset({"cost", "vendor_cost", "list_cost", "cache_saved"})
@@ -66,6 +66,12 @@ def parse_stats(text: str) -> tuple[Stat, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def define(connection: sqlite3.Connection) -> None:
+    """Define the functions that statistics call: `cache_saved`, and `sortable` for the order of exact amounts."""
+    connection.create_function("cache_saved", 2, _cache_saved, deterministic=True)
+    connection.create_function("sortable", 1, _sortable, deterministic=True)
+
+
 def measured(
     connection: sqlite3.Connection, keys: Sequence[str], where: str, values: Sequence[Any], stats: Sequence[Stat]
 ) -> dict[tuple[Any, ...], dict[str, Value]]:
@@ -73,8 +79,7 @@ def measured(
 
     `keys` and `where` are SQL of this package with their `values` bound in that order.
     """
-    connection.create_function("cache_saved", 2, _cache_saved, deterministic=True)
-    connection.create_function("sortable", 1, _sortable, deterministic=True)
+    define(connection)
     answer: dict[tuple[Any, ...], dict[str, Value]] = {}
     for measure in dict.fromkeys(stat.measure for stat in stats):
         wanted = [stat for stat in stats if stat.measure == measure]
