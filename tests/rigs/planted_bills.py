@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -24,6 +24,19 @@ CallDrawn = tuple[int, float, int, int, int, str]
 """Day, hour, input, thirds of it that are cached, output, and which of the vendor's two models."""
 
 
+def _house(provider: str, day: str) -> dict[str, object]:
+    """A price file with a model whose price fell on a day."""
+    rates = [
+        {"model": "house-model", "effective": date.fromisoformat(at), "input": price, "output": 8, "source": "contract"}
+        for at, price in (("2024-01-01", Decimal("4.6912")), (day, Decimal("2.3456")))
+    ]
+    return {"provider": provider, "rate": [{**one, "confidence": "official"} for one in rates]}
+
+
+BOOK = load_book().with_overlay(_house("volcengine", "2025-10-10"), _house("tencent", "2026-09-15"))
+"""The shipped book, with models of the user's own where no price of the vendor changed."""
+
+
 @dataclass(frozen=True)
 class Vendor:
     """A format, and models of a provider to plant differences with. `changed` is a day of another price."""
@@ -37,6 +50,8 @@ class Vendor:
     zone: str
     currency: str
     changed: str | None = None
+    changing: str | None = None
+    """The model with another price on that day, where it is none of the two."""
 
     @property
     def export(self) -> Export:
@@ -51,7 +66,7 @@ class Vendor:
         return (midnight + timedelta(hours=hour)).astimezone(UTC)
 
     def call(self, model: str, at: datetime, usage: Usage, **changes: object) -> Record:
-        return metered(self.provider, model, at, usage, **changes)
+        return metered(self.provider, model, at, usage, book=BOOK, **changes)
 
     def lines(self, records: list[Record]) -> list[Line]:
         return lines_of(records, self.zone, by_call=self.format == "openrouter")
@@ -60,7 +75,7 @@ class Vendor:
         ledger = ledger_of(path / "spend.db", records)
         bill = self.export(path / ("bill.zip" if self.format == "deepseek" else "bill"), lines, self.currency)
         form = load_format(self.format)
-        (answer,) = reconcile(ledger, [str(bill)], form, provider=self.provider, book=load_book())
+        (answer,) = reconcile(ledger, [str(bill)], form, provider=self.provider, book=BOOK)
         assert answer.problems == []
         return answer
 
@@ -75,20 +90,37 @@ ALIYUN = Vendor(
 )  # fmt: skip
 VOLCENGINE = Vendor(
     "volcengine", "volcengine", "doubao-seed-1-6-flash", "deepseek-v3", "deepseek-v3-250324", "2025-10-20",
-    "Asia/Shanghai", "CNY",
+    "Asia/Shanghai", "CNY", "2025-10-01", "house-model",
 )  # fmt: skip
-OPENAI = Vendor("openai", "openai", "gpt-4o", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", "2026-10-01", "UTC", "USD")
+OPENAI = Vendor(
+    "openai", "openai", "o3", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", "2025-06-14", "UTC", "USD", "2025-06-01"
+)
 ANTHROPIC = Vendor(
-    "anthropic", "anthropic", "claude-opus-4-5", "claude-opus-4-1", "claude-opus-4-1-20250805", "2026-06-01", "UTC",
-    "USD",
+    "anthropic", "anthropic", "claude-3-5-haiku-20241022", "claude-3-5-sonnet-20241022", "claude-3.5-sonnet-latest",
+    "2024-12-12", "UTC", "USD", "2024-12-01",
 )  # fmt: skip
 OPENROUTER = Vendor(
     "openrouter", "openrouter", "deepseek/deepseek-v3.2", "openai/gpt-4o-mini", "gpt-4o-mini-house", "2026-10-03",
     "UTC", "USD", "2026-09-29",
 )  # fmt: skip
-FOCUS = Vendor("focus", "openai", "gpt-4o", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", "2026-10-01", "UTC", "USD")
-VENDORS = [DEEPSEEK, ALIYUN, VOLCENGINE, OPENAI, ANTHROPIC, OPENROUTER, FOCUS]
-DISCOUNTS = ("aliyun", "volcengine", "focus")
+FOCUS = Vendor(
+    "focus", "openai", "o3", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", "2025-06-14", "UTC", "USD", "2025-06-01"
+)
+BAIDU = Vendor(
+    "baidu", "baidu", "ernie-4.5-turbo-128k", "ernie-4.5-turbo-32k", "ernie-4.5-turbo-32k-house", "2025-11-20",
+    "Asia/Shanghai", "CNY", "2025-11-10", "deepseek-r1",
+)  # fmt: skip
+TENCENT = Vendor(
+    "tencent", "tencent", "deepseek-v4-flash", "glm-5", "glm-5-house", "2026-09-20", "Asia/Shanghai", "CNY",
+    "2026-09-10", "house-model",
+)  # fmt: skip
+GOOGLE = Vendor(
+    "google", "google", "gemini-3.6-flash", "gemini-2.5-pro", "gemini-9.9-pro", "2026-08-24", "UTC", "USD",
+    "2026-08-10",
+)  # fmt: skip
+VENDORS = [DEEPSEEK, ALIYUN, VOLCENGINE, OPENAI, ANTHROPIC, OPENROUTER, FOCUS, BAIDU, TENCENT, GOOGLE]
+DISCOUNTS = ("aliyun", "volcengine", "focus", "baidu", "tencent", "google")
+TAX_LINES = ("focus", "google")
 
 
 def sum_of(numbers: Iterable[Decimal]) -> Decimal:
@@ -115,15 +147,17 @@ class Bill:
         ]
         self.lines = vendor.lines(self.records)
 
-    def take(self, day: int, component: str) -> Line:
-        """The first line of a day and a component, taken off the bill."""
+    def take(self, day: int, component: str, model: str | None = None) -> Line:
+        """The first line of a day and a component (and a model), taken off the bill."""
         name = self.vendor.day(day)
-        line = next(one for one in self.lines if one.day == name and one.component == component)
+        line = next(
+            one for one in self.lines if one.day == name and one.component == component and model in (None, one.model)
+        )
         self.lines.remove(line)
         return line
 
-    def change(self, day: int, component: str, change: Callable[[Line], Line]) -> None:
-        self.lines.append(change(self.take(day, component)))
+    def change(self, day: int, component: str, change: Callable[[Line], Line], model: str | None = None) -> None:
+        self.lines.append(change(self.take(day, component, model)))
 
 
 def untracked(bill: Bill) -> None:
@@ -154,6 +188,9 @@ def free_quota(bill: Bill) -> None:
     if bill.vendor.format == "deepseek":  # paid from the granted wallet
         bill.lines.append(replace(line, paid=Decimal(0)))
         bill.lines.append(replace(line, kind="granted"))
+        return
+    if bill.vendor.format == "google":  # a credit beside the cost
+        bill.lines.append(replace(line, paid=Decimal(0)))
         return
     free = replace(line.priced(Decimal(0)).of(2_000), package="新人免费额度")
     bill.lines += [line.of(line.quantity - 2_000), free]
@@ -188,11 +225,17 @@ def own_meter(bill: Bill) -> None:
 
 def rounding(bill: Bill) -> None:
     """One printed amount is rounded: of a line, or of the row of a day or a call where the bill has only those."""
-    line = bill.take(8, "input")
+    model = None
+    if bill.vendor.format == "tencent":  # eight decimals, which no amount at its list prices needs
+        model = bill.vendor.changing or ""
+        call = bill.vendor.call(model, bill.vendor.at(8, 9), Usage(input_tokens=7_001, output_tokens=70))
+        bill.records.append(call)
+        bill.lines += bill.vendor.lines([call])
+    line = bill.take(8, "input", model)
     rest = [one for one in bill.lines if one.day == line.day and one.id == line.id]
     beside = sum_of(one.paid for one in rest) if bill.vendor.format in ("deepseek", "openrouter") else Decimal(0)
-    places = Decimal("0.0001") if bill.vendor.format in ("volcengine", "anthropic") else Decimal("0.000001")
-    amount = (line.amount + beside).quantize(places) - beside
+    places = {"volcengine": 4, "anthropic": 4, "openai": 5, "focus": 5, "tencent": 8}.get(bill.vendor.format, 6)
+    amount = (line.amount + beside).quantize(Decimal(1).scaleb(-places)) - beside
     assert amount != line.amount
     whole = bill.vendor.format != "deepseek"  # amount-*.csv has prices, cost-*.csv what is paid
     bill.lines.append(replace(line, amount=amount if whole else line.amount, paid=amount))
@@ -202,11 +245,14 @@ def price_change(bill: Bill) -> None:
     vendor = bill.vendor
     assert vendor.changed is not None
     at = datetime.fromisoformat(vendor.changed).replace(hour=12, tzinfo=UTC)
-    cost = load_book().price(
-        Usage(input_tokens=1_000, output_tokens=1_000), provider=vendor.provider, model=vendor.model, at=at
-    )
+    model = vendor.changing or vendor.model
+    cost = BOOK.price(Usage(input_tokens=1_000, output_tokens=1_000), provider=vendor.provider, model=model, at=at)
     before = {one.component: EXACT.divide(one.rate, Decimal(one.per)) for one in cost.charges}
-    bill.change(9, "input", lambda line: line.priced(before["input"]))
+    if vendor.changing is not None:
+        call = vendor.call(model, vendor.at(9, 9), Usage(input_tokens=7_000, output_tokens=70))
+        bill.records.append(call)
+        bill.lines += vendor.lines([call])
+    bill.change(9, "input", lambda line: line.priced(before["input"]), model)
 
 
 def alias(bill: Bill) -> None:
@@ -217,7 +263,7 @@ def alias(bill: Bill) -> None:
 
 
 def tax(bill: Bill) -> None:
-    if bill.vendor.format == "focus":
+    if bill.vendor.format in TAX_LINES:
         line = bill.take(11, "output")
         bill.lines += [line, replace(line, kind="tax", amount=Decimal(0), paid=Decimal("0.06"), quantity=Decimal(0))]
     else:
@@ -246,11 +292,10 @@ PLANTS: dict[str, tuple[Callable[[Bill], None], int]] = {
 NOT_SAID = {
     # What these exports have no way of saying.
     "deepseek": {"own meter", "tax"},
-    "volcengine": {"own meter", "price change"},
-    "openai": {"free quota or package", "price change", "tax"},
-    "anthropic": {"free quota or package", "price change", "tax"},
+    "openai": {"free quota or package", "tax"},
+    "anthropic": {"free quota or package", "tax"},
     "openrouter": {"day cut", "free quota or package", "price change", "tax"},
-    "focus": {"price change"},
+    "baidu": {"tax"},
 }
 
 CALLS = st.lists(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -97,3 +98,65 @@ def test_parts_above_their_total_are_refused(tmp_path: Path) -> None:
     reading = read(tmp_path, head + "g1,2026-11-01,m,10,5,11,0.1\n", "openrouter")
     (problem,) = reading.problems
     assert (problem.field, problem.message) == ("input", "10 is less than the cache_read inside it")
+
+
+@pytest.mark.parametrize(
+    ("sku", "model", "component"),
+    [
+        ("Generate content input token count gemini 3.6 flash text", "gemini-3.6-flash", "input"),
+        ("Generate content cached input token count gemini 3.6 flash text", "gemini-3.6-flash", "cache_read"),
+        ("Generate content output token count gemini 2.5 flash short input text", "gemini-2.5-flash", "output"),
+        ("Generate content input token count Gemini 2.5 Pro long input text", "Gemini-2.5-Pro", "input"),
+        (
+            "Generate content input token count gemini 3.1 flash lite preview text",
+            "gemini-3.1-flash-lite-preview",
+            "input",
+        ),
+        ("Generate content input token count gemini 3.7 flash image flex caching", "gemini-3.7-flash", "cache_read"),
+        ("Generate content input token count gemini 3.7 flash image flex", "gemini-3.7-flash", "image_input"),
+        ("Generate content input token count gemini 2.5 flash lite audio", "gemini-2.5-flash-lite", "audio_input"),
+        ("Gemini 3.1 Flash Image Text Output - Predictions", "Gemini-3.1-Flash-Image", "output"),
+        ("Grounding with Google Search", None, "web_search"),
+    ],
+)
+def test_gemini_skus_name_model_and_component(sku: str, model: str | None, component: str, tmp_path: Path) -> None:
+    head = "usage_start_time,sku.description,usage.amount,usage.unit,cost,currency\n"
+    (line,) = read(tmp_path, f"{head}2026-11-01 07:00:00 UTC,{sku},1000,count,0.5,USD\n", "google").lines
+    assert (line.day, line.model, line.component) == ("2026-11-01", model, component)
+
+
+def test_credits_of_a_row_are_added_up_by_their_type(tmp_path: Path) -> None:
+    row = {
+        "usage_start_time": "2026-11-01 07:00:00 UTC", "cost": "1.5", "currency": "EUR",
+        "sku": {"description": "Generate content input token count gemini 3.6 flash text"},
+        "usage": {"amount": "1000000", "unit": "count"}, "labels": [{"key": "team", "value": "search"}],
+        "credits": [
+            {"name": "a", "type": "PROMOTION", "amount": "-0.25"}, {"name": "b", "type": "PROMOTION", "amount": -0.25},
+            {"name": "c", "type": "FREE_TIER", "amount": "-1e-1"},
+        ],
+    }  # fmt: skip
+    (line,) = read(tmp_path, json.dumps(row), "google").lines
+    assert (line.amount, line.paid) == (Decimal("1.5"), Decimal("0.9"))
+    assert [(cause, money) for cause, money, _ in line.adjust] == [
+        ("free quota or package", Decimal("-0.1")), ("promotion or contract", Decimal("-0.5")),
+    ]  # fmt: skip
+
+
+def test_what_a_package_deducted_is_taken_off_the_usage(tmp_path: Path) -> None:
+    row = {
+        "startTime": "2026-11-01 00:00:00", "chargeItemDesc": "ernie-4.5-turbo-128k-输入", "amount": "4",
+        "discountAmount": "2.5", "amountUnit": "千tokens", "catalogPrice": "0.0012", "financePrice": "0.0012",
+    }  # fmt: skip
+    free, paid = read(tmp_path, json.dumps({"bills": [row]}), "baidu").lines
+    assert (free.model, free.component, free.quantity, free.amount) == ("ernie-4.5-turbo-128k", "input", 2500, 0)
+    assert (paid.quantity, paid.paid) == (1500, Decimal("0.0012"))
+
+
+def test_a_voucher_and_free_credit_lower_what_is_payable(tmp_path: Path) -> None:
+    head = "使用开始时间,组件名称,组件用量,组件用量单位,组件原价,优惠后总价,优惠券支出,赠送金支出\n"
+    (line,) = read(
+        tmp_path, f"{head}2026-11-01 00:00:00,hunyuan-t1-输出,3,千tokens,0.03,0.02,0.005,0.001\n", "tencent"
+    ).lines
+    assert (line.model, line.component, line.quantity) == ("hunyuan-t1", "output", 3000)
+    assert (line.amount, line.paid) == (Decimal("0.03"), Decimal("0.014"))
+    assert sum(money for _, money, _ in line.adjust) == Decimal("-0.016")

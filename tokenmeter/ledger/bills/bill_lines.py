@@ -29,7 +29,8 @@ def read_lines(tables: Iterable[BillTable], form: BillFormat, zone: tzinfo, *, f
     """Read every table by the part of the format it belongs to. `fixed` keeps `zone` whatever offset the rows carry."""
     reading = BillReading(zone)
     clock = BillClock(zone, follows=form.offsets and not fixed)
-    for table in tables:
+    for given in tables:
+        table = given.shaped(form.lists)
         found = _part_of(table, form)
         if isinstance(found, BillProblem):
             reading.problems.append(found)
@@ -70,4 +71,4 @@ def _part_of(table: BillTable, form: BillFormat) -> tuple[BillPart, frozenset[st
 
 def recognized(tables: Iterable[BillTable], form: BillFormat) -> bool:
     """Whether some table has all the columns that a part of the format requires."""
-    return any(not isinstance(_part_of(table, form), BillProblem) for table in tables)
+    return any(not isinstance(_part_of(table.shaped(form.lists), form), BillProblem) for table in tables)

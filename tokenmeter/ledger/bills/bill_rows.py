@@ -114,8 +114,8 @@ class RowReader:
             id=self.text("id") or None,
             batch=self._batch(),
         )
-        amount, paid = self.money("amount"), self.money("paid")
-        if kind in ("tax", "credit"):
+        amount, paid = self.money("amount"), self._paid()
+        if kind in ("tax", "credit", "rounding"):
             yield self._beside(line, kind, paid if paid is not None else amount)
         elif self.part.quantities:
             yield from self._wide(line, amount, paid)
@@ -124,7 +124,7 @@ class RowReader:
 
     def _model(self) -> str | None:
         model = self.text("model")
-        return self.form.models.get(model.lower(), model) or None
+        return self.form.models.get(model.lower(), model.replace(" ", self.form.joint)) or None
 
     def _batch(self) -> bool:
         text = self.text("batch").lower()
@@ -133,7 +133,7 @@ class RowReader:
     def _beside(self, line: BillLine, kind: str, money: Decimal | None) -> BillLine:
         if money is None:
             raise FieldProblem("paid", f"a line of kind {kind} has no amount")
-        cause = "tax" if kind == "tax" else "promotion or contract"
+        cause = "promotion or contract" if kind == "credit" else kind
         return _with(line, amount=ZERO, paid=money, adjust=((cause, money, f"{kind} line {self.place}"),))
 
     def _wide(self, line: BillLine, amount: Decimal | None, paid: Decimal | None) -> Iterator[BillLine]:
@@ -165,6 +165,8 @@ class RowReader:
             return
         quantity, price = self._quantity("quantity"), self._price()
         before = self._quantity("before")
+        if quantity is None and before is not None:
+            quantity = EXACT.subtract(before, self._quantity("deducted") or ZERO)
         if component == "requests":
             yield _with(line, component=component, quantity=quantity)
             return
@@ -225,16 +227,26 @@ class RowReader:
         except decimal.DecimalException:
             raise FieldProblem("price", f"{price} for {per} is no finite decimal") from None
 
-    def _adjust(self) -> tuple[tuple[str, Decimal, str], ...]:
-        """The sums of the format's money rules that are not zero."""
+    def _paid(self) -> Decimal | None:
+        """What is payable, with what its column does not have yet."""
+        paid = self.money("paid")
+        if paid is not None:
+            for _, money, _ in self._adjust(payable=True):
+                paid = EXACT.add(paid, money)
+        return paid
+
+    def _adjust(self, *, payable: bool | None = None) -> tuple[tuple[str, Decimal, str], ...]:
+        """The sums of the format's money rules that are not zero; of those that are payable or not, where asked."""
         found = []
         for rule in self.part.adjust:
+            if payable is not None and rule.payable != payable:
+                continue
             total = ZERO
-            given = False
+            given = True
             for names, sign in ((rule.plus, 1), (rule.minus, -1)):
                 text = next((self.row[one] for one in names if self.row.get(one)), "")
                 value = self._number(names[0], text) if names else None
-                given = given or value is not None
+                given = given and (value is not None or not names)
                 total = EXACT.add(total, EXACT.multiply(EXACT.multiply(value or ZERO, self.part.scale), Decimal(sign)))
             if given and total:
                 columns = " less ".join(names[0] for names in (rule.plus, rule.minus) if names)

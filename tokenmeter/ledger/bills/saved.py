@@ -117,7 +117,7 @@ def _save(connection: sqlite3.Connection, answer: Reconciliation, invoice: str |
         f" VALUES (?, {', '.join('?' * len(_DIFFERENCE))})",
         [
             (
-                seq, one.cause, one.day, one.model, one.component,
+                seq, one.cause, max(one.day, answer.first), one.model, one.component,  # a cut may be before the bill
                 None if one.quantity is None else plain(one.quantity), plain(one.cost), plain(one.paid),
                 one.evidence.encode("utf-8", "replace").decode(),
             )
