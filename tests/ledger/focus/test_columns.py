@@ -47,8 +47,8 @@ SPECIFIED = {
         ChargeCategory ChargeFrequency ChargePeriodEnd ChargePeriodStart ContractedCost EffectiveCost HostProviderName
         InvoiceIssuerName ListCost PricingCurrency PricingCurrencyEffectiveCost ServiceCategory ServiceName
         ServiceProviderName ServiceSubcategory""",
-    "Decimal": """BilledCost CommitmentDiscountQuantity ConsumedQuantity ContractedCost ContractedUnitPrice EffectiveCost
-        ListCost ListUnitPrice PricingCurrencyContractedUnitPrice PricingCurrencyEffectiveCost
+    "Decimal": """BilledCost CommitmentDiscountQuantity ConsumedQuantity ContractedCost ContractedUnitPrice
+        EffectiveCost ListCost ListUnitPrice PricingCurrencyContractedUnitPrice PricingCurrencyEffectiveCost
         PricingCurrencyListUnitPrice PricingQuantity""",
     "DateTime": "BillingPeriodEnd BillingPeriodStart ChargePeriodEnd ChargePeriodStart",
     "JSON": """AllocatedMethodDetails AllocatedTags CommitmentProgramEligibilityDetails ContractApplied SkuPriceDetails
