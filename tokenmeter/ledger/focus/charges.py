@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -28,7 +28,7 @@ from tokenmeter.ledger.focus.columns import unit_name
 from tokenmeter.ledger.focus.row import WHOLE, ChargeKey, ChargeSums, FocusRow, bill_row_of, provider_of, row_of
 from tokenmeter.ledger.list_price import ListPrice, divided, list_prices
 from tokenmeter.ledger.report.periods import Zone
-from tokenmeter.ledger.report.selection import Question, count_lost, microseconds, select, unpriced_reasons
+from tokenmeter.ledger.report.selection import Question, count_lost, select, unpriced_reasons
 from tokenmeter.money import EXACT, plain
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["FocusExport", "export"]
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _MILLION: Final = Decimal(1_000_000)
 _ONE: Final = Decimal(1)
 _ZERO: Final = Decimal(0)
@@ -110,7 +112,7 @@ def _bills(connection: sqlite3.Connection, question: Question) -> Bills:
     """The bills of the question's days. What is selected by tags or conditions is no bill, and stays provisional."""
     if question.tags or question.where is not None:
         return Bills()
-    since, until = (None if at is None else microseconds(at) for at in (question.since, question.until))
+    since, until = (None if at is None else (at - _EPOCH) // _MICROSECOND for at in (question.since, question.until))
     saved = (one for one in saved_bills(connection) if not question.providers or one.provider in question.providers)
     return Bills(saved, since, until, question.models)
 

@@ -21,7 +21,7 @@ from tokenmeter.money import EXACT
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Question", "conditions", "count_lost", "known_tag", "microseconds", "select", "unpriced_reasons"]
+__all__ = ["Question", "conditions", "count_lost", "known_tag", "select", "unpriced_reasons"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def conditions(question: Question) -> tuple[str, list[Any]]:
     for at, compare in ((question.since, ">="), (question.until, "<")):
         if at is not None:
             conditions.append(f"ended_us {compare} ?")
-            values.append(microseconds(at))
+            values.append(_microseconds(at))
     for names, column in ((question.providers, "provider"), (question.models, "model")):
         if names:
             conditions.append(f"{column} IN ({', '.join('?' * len(names))})")
@@ -111,15 +111,14 @@ def conditions(question: Question) -> tuple[str, list[Any]]:
     return " AND ".join(conditions), values
 
 
-def microseconds(at: datetime) -> int:
-    """An instant in whole microseconds since the epoch."""
+def _microseconds(at: datetime) -> int:
     return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def count_lost(connection: sqlite3.Connection, question: Question) -> int:
     """How many calls of the question's period could not be written."""
-    since = -(2**63) if question.since is None else microseconds(question.since)
-    until = 2**63 - 1 if question.until is None else microseconds(question.until)
+    since = -(2**63) if question.since is None else _microseconds(question.since)
+    until = 2**63 - 1 if question.until is None else _microseconds(question.until)
     found = connection.execute(
         "SELECT coalesce(sum(calls), 0) FROM losses WHERE last_us >= ? AND first_us < ?", [since, until]
     )
