@@ -19,7 +19,7 @@ __all__ = ["StoredCall", "stored_calls"]
 _PAGE: Final = 2_000
 _COLUMNS: Final = (
     "seq", "id", "provider", "request_model", "response_model", "ended_us", "priced_at", "params", "service_tier",
-    "region", "status", "amount", "currency", "usage", "finish_reasons", "reason", *TOKEN_FIELDS,
+    "region", "status", "amount", "currency", "usage", "finish_reasons", "response_id", *TOKEN_FIELDS,
 )  # fmt: skip
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -39,6 +39,7 @@ class StoredCall:
     amount: Decimal | None
     currency: str | None
     finish_reasons: tuple[str, ...]
+    response_id: str | None = None
 
     def price(self, book: Book, at: datetime | None) -> Cost | str:
         """What the call costs by a book, on the price list it was billed by; `at` None is its own instant.
@@ -106,4 +107,5 @@ def _call(row: dict[str, Any]) -> StoredCall:
         amount=Decimal(row["amount"]) if priced else None,
         currency=row["currency"],
         finish_reasons=tuple(json.loads(row["finish_reasons"])) if row["finish_reasons"] else (),
+        response_id=row["response_id"],
     )
