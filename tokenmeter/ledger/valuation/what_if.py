@@ -16,15 +16,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from tokenmeter.cost import Cost
 from tokenmeter.ledger.schema import open_for_reading
 from tokenmeter.ledger.valuation.candidate import Candidate, Sums
+from tokenmeter.ledger.valuation.fast_compare import KEPT, TOOLS, FastCandidate
 from tokenmeter.ledger.valuation.recorded_requests import RecordedRequests, recount
-from tokenmeter.ledger.valuation.stored_calls import StoredCall, stored_calls
+from tokenmeter.ledger.valuation.stored_calls import CallRow, StoredCall, stored_rows
 from tokenmeter.ledger.valuation.token_ratios import (
+    TokenRatio,
     recounted,
     scaled,
     token_ratio,
@@ -38,9 +40,6 @@ from tokenmeter.usage import Usage
 
 __all__ = ["ModelComparison", "compare_models"]
 
-_KEPT: Final = ("batch", "thinking")
-"""Parameters that another vendor's request can have too."""
-_TOOLS: Final = frozenset({"tool_calls", "tool_use", "function_call", "TOOL_USE"})
 _MEDIA: Final = (
     "audio_input_tokens", "image_input_tokens", "video_input_tokens", "audio_output_tokens", "image_output_tokens",
 )  # fmt: skip
@@ -92,18 +91,34 @@ def compare_models(
         if cache == "measured":
             for candidate in answer.candidates:
                 candidate.cache_rate = _cache_rate(connection, candidate)
-        for page in stored_calls(connection, since_us, until_us):
-            for call in page:
-                answer.calls += 1
-                if call.amount is not None:
-                    currency = call.currency or ""
-                    answer.spend[currency] = EXACT.add(answer.spend[currency], call.amount)
-                line = None if requests is None else requests.find((call.id, call.response_id))
-                for candidate in answer.candidates:
-                    problem = _Pricing(candidate, call, book, answer, line).problem()
-                    if problem is not None:
-                        candidate.unknown[problem] += 1
+        fast = [
+            FastCandidate(one, book, cache=cache, at=at, ratio_of=partial(_ratio, one.name, language))
+            for one in answer.candidates
+        ]
+        for page in stored_rows(connection, since_us, until_us):
+            for row in page:
+                _add(row, answer, fast, book, None if requests is None else requests.find(row.ids))
+    for one in fast:
+        one.close()
     return answer
+
+
+def _add(
+    row: CallRow, answer: ModelComparison, fast: Sequence[FastCandidate], book: Book, line: Mapping[str, Any] | None
+) -> None:
+    answer.calls += 1
+    spent = None if row.spent is None else Decimal(row.spent)
+    if spent is not None:
+        currency = row.currency or ""
+        answer.spend[currency] = EXACT.add(answer.spend[currency], spent)
+    call = None
+    for candidate, quick in zip(answer.candidates, fast, strict=True):
+        if line is None and quick.add(row, spent):
+            continue
+        call = call or row.call()
+        problem = _Pricing(candidate, call, book, answer, line).problem()
+        if problem is not None:
+            candidate.unknown[problem] += 1
 
 
 def _cache_rate(connection: sqlite3.Connection, candidate: Candidate) -> Fraction | None:
@@ -130,7 +145,7 @@ class _Pricing:
     ) -> None:
         self.candidate, self.call, self.book, self.answer, self.line = candidate, call, book, answer, line
         self.at = call.at if answer.at is None else answer.at
-        self.params = {name: call.params[name] for name in _KEPT if name in call.params}
+        self.params = {name: call.params[name] for name in KEPT if name in call.params}
         self.as_input = False
 
     def problem(self) -> str | None:
@@ -193,11 +208,12 @@ class _Pricing:
         return with_cache_rate(usage, rate)
 
     def _scaled(self) -> list[tuple[str, Usage]] | str:
-        call = self.call
-        source, target = _family(call.response_model or call.model, call.provider), _family(*self.candidate.name[::-1])
-        ratio = token_ratio(source, target, self.answer.language)
+        call, target = self.call, self.candidate.name
+        source = (call.provider, call.response_model or call.model)
+        ratio = _ratio(target, self.answer.language, *source)
         if ratio is None:
-            return f"tokens of {target} for those of {source} were not measured"
+            here, there = _family(target[1], target[0]), _family(source[1], source[0])
+            return f"tokens of {here} for those of {there} were not measured"
         same = self._cached(call.usage)
         ends = [
             ("low", self._cached(scaled(call.usage, ratio.low, up=False))),
@@ -218,9 +234,7 @@ class _Pricing:
         found = recount(line, source, target, f"{self.at:%Y-%m-%d}")
         if isinstance(found, str):
             return found
-        output = found.output or token_ratio(
-            _family(source[1], source[0]), _family(target[1], target[0]), self.answer.language
-        )
+        output = found.output or _ratio(target, self.answer.language, *source)
         if output is None:
             return "the answers are not in the file, and tokens of such answers were not measured"
         ends = [
@@ -248,9 +262,13 @@ def _not_scalable(call: StoredCall, recorded: bool) -> str | None:
         return "its usage is not known"
     if usage.quantities or usage.cached_media or any(getattr(usage, name) for name in _MEDIA):
         return "media and fees: each vendor counts them by a rule of its own"
-    if not recorded and _TOOLS & set(call.finish_reasons):
+    if not recorded and TOOLS & set(call.finish_reasons):
         return "tools: unknown without --requests, each vendor renders tool definitions its own way"
     return None
+
+
+def _ratio(target: tuple[str, str], language: str | None, provider: str | None, model: str) -> TokenRatio | None:
+    return token_ratio(_family(model, provider), _family(target[1], target[0]), language)
 
 
 @lru_cache(4096)
