@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 FIND := for one in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; exit; }; done
 
-.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer span-trees differential soak kill attacks budgets check format bench docs prices prices-read prices-wheel clean
+.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer focus span-trees differential soak kill attacks budgets check format bench docs prices prices-read prices-wheel clean
 
 $(READY): pyproject.toml
 	@found=$$($(FIND)); test -n "$$found" || { echo "tokenmeter needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }; \
@@ -77,6 +77,11 @@ test-backends: $(READY)
 test-newcomer: $(READY)
 	$(PY) tools/newcomer.py
 	$(PY) tools/newcomer.py --readme
+
+# FOCUS exports of a ledger of several vendors in the public validator, which needs Python 3.12 or newer and an environment
+# of its own.
+focus: $(READY)
+	$(PY) tools/focus_validator.py $(ARGS)
 
 # Every known model name with its tokenizer family, for review after a change of tokenizers/models.toml.
 families: $(READY)

@@ -44,18 +44,18 @@ def floors() -> list[str]:
     return [requirement for requirements in extras.values() for requirement in requirements]
 
 
-def environment(name: str, packages: Iterable[str]) -> Path:
+def environment(name: str, packages: Iterable[str], interpreter: str = sys.executable) -> Path:
     """The Python of an environment with these packages and this checkout; made where it is not there or is stale."""
     wanted = [*packages, *COMMON]
     constraints = VENVS / "floors.txt"
     home = VENVS / name
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = home / ".packages"
-    digest = hashlib.sha256(json.dumps([wanted, floors(), sys.version]).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([wanted, floors(), sys.version, interpreter]).encode()).hexdigest()
     if python.exists() and stamp.exists() and stamp.read_text() == digest:
         return python
     print(f"{name}: installing {', '.join(packages)}", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
+    subprocess.run([interpreter, "-m", "venv", "--clear", str(home)], check=True)
     cache = os.environ | {"PIP_CACHE_DIR": str(VENVS / "cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     constraints.write_text("\n".join(floors()))
     command = [str(python), "-m", "pip", "install", "-qq", "-c", str(constraints), *wanted, "--editable", str(ROOT)]

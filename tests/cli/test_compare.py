@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,35 @@ def test_the_text_fits_a_table(spend: str, capsys: pytest.CaptureFixture[str]) -
     assert printed.startswith("calls: 1, cost: 5 CNY; the length of outputs is kept\n")
     assert "100.0% of CNY" in printed
     assert "were not measured" in printed
+
+
+def test_requests_are_counted_anew_and_bad_lines_are_named(
+    spend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite3.connect(spend) as connection:
+        (call,) = connection.execute("SELECT id FROM calls").fetchone()
+    request = {"messages": [{"role": "user", "content": "hello"}]}
+    file = tmp_path / "requests.jsonl"
+    file.write_text(json.dumps({"id": call, "request": request, "output": {"text": "hi"}}) + '\n{"id": "x"}\n')
+    flags = ["--models", "alibaba/qwen-plus", "--requests", str(file)]
+    assert main(["compare", spend, *flags]) == 1
+    printed = capsys.readouterr()
+    assert "1 calls were counted anew" in printed.out
+    assert "what drives the difference (CNY): " in printed.out
+    assert printed.err == f"tokenmeter: {file}:2: request: must be the body as it was sent, an object\n"
+    assert main(["compare", spend, "--models", "alibaba/qwen-plus", "--requests", str(tmp_path / "none")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cache", ["keep", "none", "measured"])
+def test_drivers_of_each_cache_assumption_add_up(cache: str, spend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", spend, "--models", "deepseek/deepseek-chat", "--cache", cache, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    (one,) = answer["models"]
+    if cache == "measured":  # the call says nothing of a cache
+        assert (one["likely"], one["drivers"]) == (None, None)
+    else:
+        assert sum(Decimal(amount) for amount in one["drivers"].values()) == Decimal(one["likely"]) - 5
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -116,3 +117,24 @@ def test_a_focus_export_of_the_same_ledger_has_no_difference_on_its_own_clock(
     assert main(["report", spend, "--format", "focus", "--output", export]) == 0
     assert main(["reconcile", spend, export, "--provider", "deepseek", "--tz", "Asia/Shanghai"]) == 0
     assert "no difference" in capsys.readouterr().out
+
+
+def test_a_saved_bill_is_what_focus_rows_say_was_billed(
+    spend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = bill(tmp_path, "0.5")
+    assert main(["reconcile", spend, given, "--save", "--invoice", "DS-2025-10"]) == 0
+    export = tmp_path / "focus.csv"
+    assert main(["report", spend, "--format", "focus", "--output", str(export)]) == 0
+    with export.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["InvoiceId"] for row in rows} == {"DS-2025-10"}
+    assert sorted((row["ChargeCategory"], row["BilledCost"]) for row in rows) == [
+        ("Credit", "-0.15"), ("Usage", "0.3"), ("Usage", "2"),
+    ]  # fmt: skip
+    capsys.readouterr()
+    assert main(["reconcile", spend, given, "--save"]) == 2
+    assert "--replace it" in capsys.readouterr().err
+    assert main(["reconcile", spend, given, "--save", "--replace"]) == 0
+    assert main(["reconcile", spend, given, "--invoice", "DS"]) == 2
+    assert "--invoice belongs to --save" in capsys.readouterr().err

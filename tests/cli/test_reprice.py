@@ -24,6 +24,8 @@ MODELS = [
     ("alibaba", "qwen-long"),
     ("zhipu", "glm-3-turbo"),
     ("openai", "gpt-4"),
+    ("volcengine", "doubao-pro-32k"),
+    ("deepseek", "deepseek-v2"),
 ]
 
 
@@ -51,12 +53,14 @@ def valued(path: str, name: str) -> dict[str, str | None]:
 def test_may_2024_before_and_after(spend: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = repriced(capsys, spend, "--at", "2024-05-01T12:00:00+08:00", "--name", "before")
     after = repriced(capsys, spend, "--at", "2024-06-01T12:00:00+08:00", "--name", "after")
-    assert valued(spend, "before") == {"qwen-long": "40", "glm-3-turbo": "10", "gpt-4": "90"}
-    assert valued(spend, "after") == {"qwen-long": "2.5", "glm-3-turbo": "2", "gpt-4": "90"}
+    unsold = {"doubao-pro-32k": None, "deepseek-v2": None}
+    assert valued(spend, "before") == {"qwen-long": "40", "glm-3-turbo": "10", "gpt-4": "90", **unsold}
+    sold = {"doubao-pro-32k": "2.8", "deepseek-v2": "3"}
+    assert valued(spend, "after") == {"qwen-long": "2.5", "glm-3-turbo": "2", "gpt-4": "90", **sold}
     assert before["changed"] == 0
-    assert (after["changed"], after["calls"]) == (2, 3)  # the delegated call is carried by others
+    assert (after["changed"], after["calls"]) == (4, 5)  # the delegated call is carried by others
     assert {one["currency"]: (one["ledger"], one["valued"]) for one in after["sums"]} == {
-        "CNY": ("50", "4.5"),
+        "CNY": ("50", "10.3"),
         "USD": ("90", "90"),
     }
 
@@ -91,15 +95,15 @@ def test_a_name_is_not_taken_twice_unless_replaced(spend: str, capsys: pytest.Ca
     repriced(capsys, *flags)
     assert main(["reprice", *flags]) == 2
     assert "there is a valuation 'after'" in capsys.readouterr().err
-    assert repriced(capsys, *flags, "--replace")["calls"] == 3
-    assert len(valued(spend, "after")) == 3
+    assert repriced(capsys, *flags, "--replace")["calls"] == 5
+    assert len(valued(spend, "after")) == 5
 
 
 def test_the_text(spend: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reprice", spend, "--at", "2024-06-01T12:00:00+08:00"]) == 0
     printed = capsys.readouterr().out
-    assert "3 calls (3 priced), 2 cost another amount" in printed
-    assert ["CNY", "50", "4.5"] in [line.split() for line in printed.splitlines()]
+    assert "5 calls (5 priced), 4 cost another amount" in printed
+    assert ["CNY", "50", "10.3"] in [line.split() for line in printed.splitlines()]
 
 
 def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 from tests.rigs.made_records import nanoseconds
 from tokenmeter.ledger.writer import Ledger
 from tokenmeter.money import EXACT, plain
-from tokenmeter.prices.book import load_book
+from tokenmeter.prices.book import Book, load_book
 from tokenmeter.record import End, Record
 from tokenmeter.usage import Usage
 
@@ -29,9 +29,17 @@ _ids = itertools.count()
 
 
 def metered(
-    provider: str, model: str, at: datetime, usage: Usage, *, currency: str | None = None, **changes: Any
+    provider: str,
+    model: str,
+    at: datetime,
+    usage: Usage,
+    *,
+    currency: str | None = None,
+    book: Book | None = None,
+    **changes: Any,
 ) -> Record:
-    """A call that ended at an instant, priced by the shipped book."""
+    """A call that ended at an instant, priced by the shipped book or another."""
+    priced_by = book or load_book()
     params = dict(changes.pop("params", {}))
     listed = {"currency": currency} if currency else {}
     end_ns = nanoseconds(at)
@@ -40,7 +48,7 @@ def metered(
         "id": f"call-{number}", "provider": provider, "otel_provider": provider, "api": "openai.chat",
         "operation": "chat", "request_model": model, "response_model": None, "started_ns": end_ns - 2 * 10**9,
         "ended_ns": end_ns, "end": End.COMPLETE, "usage": usage, "response_id": f"gen-{number}", "params": params,
-        "pricer": lambda one: load_book().price(
+        "pricer": lambda one: priced_by.price(
             one.usage, provider=provider, model=model, at=at, params={**params, **listed}
         ),
     }  # fmt: skip
@@ -189,13 +197,21 @@ def aliyun(path: Path, lines: list[Line], currency: str = "CNY") -> Path:
     return path
 
 
+def _lot(line: Line) -> Decimal:
+    return Decimal(1) if line.component == "web_search" else Decimal(1000)
+
+
+def _unit(line: Line) -> str:
+    return "次" if line.component == "web_search" else "千tokens"
+
+
 def volcengine(path: Path, lines: list[Line], currency: str = "CNY") -> Path:
     """ListBillDetail as CSV: thousands of tokens, with separators."""
-    names = {"input": "推理输入", "cache_read": "缓存命中", "output": "推理输出"}
+    names = {"input": "推理输入", "cache_read": "缓存命中", "output": "推理输出", "web_search": "联网搜索"}
     rows: list[list[object]] = [
         [
-            line.day, line.model, names[line.component], f"{EXACT.divide(line.quantity, Decimal(1000)):,f}",
-            "千tokens", plain(EXACT.multiply(line.price, Decimal(1000))), "元/千tokens", plain(line.amount),
+            line.day, line.model, names[line.component], f"{EXACT.divide(line.quantity, _lot(line)):,f}",
+            _unit(line), plain(EXACT.multiply(line.price, _lot(line))), f"元/{_unit(line)}", plain(line.amount),
             plain(line.discount), plain(line.paid - (line.amount - line.discount)), plain(line.paid), currency,
             line.package,
         ]
@@ -323,6 +339,81 @@ def focus(path: Path, lines: list[Line], currency: str = "USD") -> Path:
         "CommitmentDiscountName",
     ]  # fmt: skip
     path.write_text(_csv(header, rows), encoding="utf-8")
+    return path
+
+
+_CHINESE = {"input": "输入", "cache_read": "缓存命中", "output": "输出", "web_search": "联网搜索"}
+
+
+def tencent(path: Path, lines: list[Line], currency: str = "CNY") -> Path:
+    """Pages of DescribeBillDetail: components inside details, amounts as strings, tags beside them."""
+    details = []
+    for (day, model), some in _by_day(lines).items():
+        components = [
+            {
+                "ComponentCodeName": "推理", "ItemCodeName": f"{model}-{_CHINESE[line.component]}",
+                "SinglePrice": plain(EXACT.multiply(line.price, _lot(line))), "PriceUnit": f"元/{_unit(line)}",
+                "UsedAmount": "0" if line.package else plain(EXACT.divide(line.quantity, _lot(line))),
+                "RealTotalMeasure": plain(EXACT.divide(line.quantity, _lot(line))), "UsedAmountUnit": _unit(line),
+                "Cost": plain(line.amount), "RealCost": plain(line.amount - line.discount),
+                "VoucherPayAmount": "0", "IncentivePayAmount": "0",
+                "TaxAmount": plain(line.paid - (line.amount - line.discount)),
+            }
+            for line in some
+        ]  # fmt: skip
+        details.append({
+            "BusinessCodeName": "大模型", "FeeBeginTime": f"{day} 00:00:00", "FeeEndTime": f"{day} 23:59:59",
+            "ComponentSet": components, "Tags": [{"TagKey": "team", "TagValue": "a"}],
+        })  # fmt: skip
+    path.write_text(json.dumps({"Response": {"DetailSet": details, "Total": len(details)}}, ensure_ascii=False))
+    return path
+
+
+def baidu(path: Path, lines: list[Line], currency: str = "CNY") -> Path:
+    """Charge items as GetResourceChargeItemBillList answers them; the whole usage, and how much was deducted."""
+    rows = [
+        {
+            "vendor": "百度智能云", "serviceType": "QIANFAN", "startTime": f"{line.day} 00:00:00",
+            "chargeItemDesc": f"{line.model}-{_CHINESE[line.component]}",
+            "amount": plain(EXACT.divide(line.quantity, _lot(line))), "amountUnit": _unit(line),
+            "discountAmount": plain(EXACT.divide(line.quantity, _lot(line))) if line.package else "0",
+            "unitPrice": plain(EXACT.multiply(line.price, _lot(line))), "pricingUnit": f"元/{_unit(line)}",
+            "catalogPrice": plain(line.amount), "originPrice": plain(line.amount - line.discount),
+            "couponPrice": "0", "financePrice": plain(line.paid),
+        }
+        for line in lines
+    ]  # fmt: skip
+    path.write_text(json.dumps({"billMonth": "2025-11", "bills": rows}, ensure_ascii=False))
+    return path
+
+
+_GEMINI = {
+    "input": "Generate content input token count {} text", "output": "Generate content output token count {} text",
+    "cache_read": "Generate content cached input token count {} text", "web_search": "Grounding with Google Search {}",
+}  # fmt: skip
+
+
+def google(path: Path, lines: list[Line], currency: str = "USD") -> Path:
+    """Rows of the detailed usage cost export as JSON Lines: labels and credits are lists, tax is a row of its own."""
+    rows = []
+    for line in lines:
+        usage = line.kind == "usage"
+        cost = line.amount - line.discount
+        free = EXACT.subtract(line.paid, cost)
+        rows.append({
+            "service": {"description": "Gemini API"},
+            "sku": {"description": _GEMINI[line.component].format(line.model.replace("-", " ")) if usage else "Tax"},
+            "usage_start_time": f"{line.day} 07:00:00 UTC", "usage_end_time": f"{line.day} 08:00:00 UTC",
+            "labels": [{"key": "team", "value": "a"}], "cost_type": "regular" if usage else line.kind,
+            "cost": _number(cost if usage else line.paid), "cost_at_list": _number(line.amount if usage else line.paid),
+            "currency": currency, "usage": {"amount": _number(line.quantity), "unit": "count"} if usage else {},
+            "credits": [
+                {"name": "Free tier", "type": "FREE_TIER", "amount": _number(part)}
+                for part in (free / 2, free / 2) if usage and free
+            ],
+        })  # fmt: skip
+    text = "\n".join(json.dumps(row) for row in rows)
+    path.write_text(text.replace('"#', "").replace('#"', ""))
     return path
 
 

@@ -20,6 +20,8 @@ _EPILOG = """\
 BILL is a CSV, JSON or zip file as the vendor exports it, or a folder of them; several may be given.
 every difference has one cause and its evidence; the causes sum to the gap exactly, and what no evidence explains is
  unexplained.
+--save keeps the answer in the ledger's file: `report --format focus` then says what was billed, with tax, credits and
+ packages as rows of their own.
 exit status 1 says that some lines of the bill could not be read; they are named on standard error.
 """
 _STYLES = {r"^(cause|layer|usage)  .*$": "bold", r"^unexplained\b": "yellow", r"^gap .*$": "bold", r"^note: .*$": "dim"}
@@ -41,6 +43,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--map", metavar="FILE", help="a format of your own, a TOML file: see docs/bills.md")
     parser.add_argument("--tz", metavar="ZONE", help="the clock of the bill's days (default: the format's)")
     parser.add_argument("--proposal", metavar="FILE", help="write the rates that the bill charged as a price file")
+    parser.add_argument("--save", action="store_true", help="keep the answer in the ledger's file, for FOCUS exports")
+    parser.add_argument("--invoice", metavar="ID", help="the vendor's number of the bill, with --save")
+    parser.add_argument("--replace", action="store_true", help="with --save: in the place of a bill of the same days")
     parser.add_argument("--json", action="store_true", help="exact JSON")
 
 
@@ -92,6 +97,9 @@ def run(args: argparse.Namespace) -> int:
     from tokenmeter.ledger.bills.reconcile import reconcile
     from tokenmeter.prices.book import load_book
 
+    for flag, given in (("--invoice", args.invoice), ("--replace", args.replace)):
+        if given and not args.save:
+            raise ConfigurationError(f"{flag} belongs to --save")
     form = _format(args)
     with _terminal.progress(f"reconciling {args.ledger}"):
         answers = reconcile(args.ledger, args.bill, form, provider=_provider(args, form), book=load_book(), tz=args.tz)
@@ -99,6 +107,10 @@ def run(args: argparse.Namespace) -> int:
     if args.proposal:
         text = "\n".join(answer.proposal for answer in answers if answer.proposal is not None)
         Path(args.proposal).write_text(text, encoding="utf-8")
+    if args.save:
+        from tokenmeter.ledger.bills.saved import save_bills
+
+        save_bills(args.ledger, answers, invoice=args.invoice, replace=args.replace)
     if args.json:
         print_json([answer.to_dict() for answer in answers])
     else:

@@ -87,6 +87,16 @@ class Table:
                     self._whole = WholePrices(self._input, self._read, self._write, self._output, self._reasoning)
         return self._whole or None  # type: ignore[return-value]
 
+    def units(self) -> tuple[Decimal | None, ...] | None:
+        """The prices of one token of text input, cache read, cache write, output and reasoning; None has no price.
+
+        An amount is the sum of these times the tokens, for a usage of nothing else. None where that is not so.
+        """
+        if not self._simple:
+            return None
+        usual = (self._input, self._read, self._write, self._output, self._reasoning)
+        return tuple(None if price is None else price.unit for price in usual)
+
     def bill(self, usage: Usage) -> Bill:
         """Amount, lines, flags and reason. The amount is None, with the reason, where it can't be known."""
         try:

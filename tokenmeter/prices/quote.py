@@ -105,6 +105,14 @@ class Quote:
             self.steady = found
         return found
 
+    def table(self, usage: Usage, instant: float) -> Table | str:
+        """What bills a usage at an instant this quote is good for; a text says why nothing does."""
+        state = tuple([window.state(instant) for window in self._windows])
+        resolved = self._resolved.get(state)
+        if resolved is None:
+            resolved = self._resolved[state] = self._decide(state)
+        return resolved if isinstance(resolved, str) else resolved[0].table(usage)
+
     def _oldest(self, lines: tuple[Line, ...], instant: float, flags: tuple[str, ...]) -> tuple[Offer, tuple[str, ...]]:
         """The offer and flags of charges of which some were last seen before the rate was."""
         oldest = min((price.seen for price, _, _ in lines if price.seen is not None), default=None)

@@ -39,6 +39,40 @@ def test_what_may_never_be_null(version: str) -> None:
     assert not any(null[name] for name in MANDATORY)
 
 
+SPECIFIED = {
+    # FinOps-Open-Cost-and-Usage-Spec/FOCUS_Spec at 003443d7, specification/datasets/cost_and_usage/dataset.md, table
+    # "Columns": what it says never allows nulls, and the columns that are not text. The three columns that 1.5 brings
+    # (CredentialDetails, CredentialId, PrincipalId) are left out.
+    "never null": """BilledCost BillingAccountId BillingAccountType BillingCurrency BillingPeriodEnd BillingPeriodStart
+        ChargeCategory ChargeFrequency ChargePeriodEnd ChargePeriodStart ContractedCost EffectiveCost HostProviderName
+        InvoiceIssuerName ListCost PricingCurrency PricingCurrencyEffectiveCost ServiceCategory ServiceName
+        ServiceProviderName ServiceSubcategory""",
+    "Decimal": """BilledCost CommitmentDiscountQuantity ConsumedQuantity ContractedCost ContractedUnitPrice
+        EffectiveCost ListCost ListUnitPrice PricingCurrencyContractedUnitPrice PricingCurrencyEffectiveCost
+        PricingCurrencyListUnitPrice PricingQuantity""",
+    "DateTime": "BillingPeriodEnd BillingPeriodStart ChargePeriodEnd ChargePeriodStart",
+    "JSON": """AllocatedMethodDetails AllocatedTags CommitmentProgramEligibilityDetails ContractApplied SkuPriceDetails
+        Tags""",
+    "String": """AllocatedMethodId AllocatedResourceId AllocatedResourceName AvailabilityZone BillingAccountId
+        BillingAccountName BillingAccountType BillingCurrency CapacityReservationId CapacityReservationStatus
+        ChargeCategory ChargeClass ChargeDescription ChargeFrequency CommitmentDiscountCategory CommitmentDiscountId
+        CommitmentDiscountName CommitmentDiscountStatus CommitmentDiscountType CommitmentDiscountUnit ConsumedUnit
+        HostProviderName InvoiceDetailId InvoiceId InvoiceIssuerName PricingCategory PricingCurrency PricingUnit
+        RegionId RegionName ResourceId ResourceName ResourceType ServiceCategory ServiceName ServiceProviderName
+        ServiceSubcategory SkuId SkuMeter SkuPriceId SubAccountId SubAccountName SubAccountType""",
+}
+
+
+def test_1_4_has_the_columns_types_and_nulls_of_the_specification() -> None:
+    found: dict[str, set[str]] = {name: set() for name in SPECIFIED}
+    for column in columns("1.4"):
+        if not column.name.startswith("x_"):
+            found[column.type].add(column.name)
+            if not column.null:
+                found["never null"].add(column.name)
+    assert found == {name: set(names.split()) for name, names in SPECIFIED.items()}
+
+
 @pytest.mark.parametrize("component", [part.name for part in COMPONENTS])
 def test_every_component_has_a_unit(component: str) -> None:
     assert unit_name(component)[0].isupper()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
-from tokenmeter.ledger.bills.bill_lines import BillLine
+from tokenmeter.ledger.bills.bill_rows import BillLine
 from tokenmeter.ledger.bills.book_prices import BookPrices
 from tokenmeter.ledger.bills.differences import BillDifference
 from tokenmeter.ledger.bills.metered import MeteredSpend

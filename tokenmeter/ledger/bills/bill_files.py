@@ -11,12 +11,16 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.ledger.bills.bill_format import NO_LISTS, BillLists
+from tokenmeter.ledger.bills.values import read_number
+from tokenmeter.money import EXACT
 
 __all__ = ["BillProblem", "BillTable", "open_bill"]
 
@@ -47,13 +51,27 @@ class BillProblem:
         return {"file": self.file, "line": self.line, "field": self.field, "error": self.message}
 
 
-@dataclass(slots=True)
+@dataclass
 class BillTable:
-    """One file's rows. `lines` are cells of a CSV file by line, `rows` those of JSON; one of them is set."""
+    """One file's rows. `lines` are cells of a CSV file by line, `documents` those of JSON; one of them is set.
+
+    `lists` says which lists inside the documents are rows.
+    """
 
     name: str
     lines: list[tuple[int, list[str]]] | None = None
-    rows: list[Row] | None = None
+    documents: Sequence[Any] = ()
+    lists: BillLists = NO_LISTS
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The rows of JSON."""
+        found = (row for document in self.documents for row in _flat(document, {}, self.lists))
+        return list(enumerate(found, 1))
+
+    def shaped(self, lists: BillLists) -> BillTable:
+        """The table with the lists of a format."""
+        return self if self.lines is not None or lists == self.lists else replace(self, lists=lists)
 
     def headers(self) -> Iterator[frozenset[str]]:
         """The sets of column names to recognize the file by: candidates for the header, or the keys of all rows."""
@@ -61,12 +79,12 @@ class BillTable:
             for _, cells in self.lines[:_HEAD_WITHIN]:
                 yield frozenset(map(_clean, cells))
         else:
-            yield frozenset(key for _, row in self.rows or () for key in row)
+            yield frozenset(key for _, row in self.rows for key in row)
 
     def under(self, header: frozenset[str]) -> Iterator[Row]:
         """The rows below a header, by column name."""
         if self.lines is None:
-            yield from self.rows or ()
+            yield from self.rows
             return
         lines = iter(self.lines)
         names: list[str] = next(
@@ -98,7 +116,7 @@ def open_bill(paths: Sequence[str]) -> tuple[list[BillTable], list[BillProblem],
         seen[digest] = name
         try:
             tables.append(_table(name, content))
-            if b'"has_more"' in content and tables[-1].rows is not None and _has_more(content):
+            if any(isinstance(one, dict) and one.get("has_more") is True for one in tables[-1].documents):
                 notes.append(f"{name} is not the last page (has_more): days may be missing")
         except ValueError as error:
             problems.append(BillProblem(name, None, None, str(error)))
@@ -149,8 +167,7 @@ def _decoded(content: bytes) -> str:
 def _table(name: str, content: bytes) -> BillTable:
     text = _decoded(content)
     if text.lstrip()[:1] in ("{", "["):
-        rows = [row for document in _documents(text) for row in _flat(document, {})]
-        return BillTable(name, rows=list(enumerate(rows, 1)))
+        return BillTable(name, documents=list(_documents(text)))
     if not text.strip():
         raise ValueError("is empty")
     head = next(line for line in text.splitlines() if line.strip())
@@ -178,33 +195,47 @@ def _documents(text: str) -> Iterator[Any]:
     yield from documents
 
 
-def _has_more(content: bytes) -> bool:
-    return any(isinstance(one, dict) and one.get("has_more") is True for one in _documents(_decoded(content)))
-
-
-def _flat(value: Any, above: Mapping[str, str]) -> Iterator[dict[str, str]]:
+def _flat(value: Any, above: Mapping[str, str], lists: BillLists) -> Iterator[dict[str, str]]:
     """The rows of a document: the innermost objects of its lists, with the plain fields of those around them.
 
     The key of a nested object's field is written with a point: `amount.value`.
     """
     if isinstance(value, list):
         for item in value:
-            yield from _flat(item, above)
+            yield from _flat(item, above, lists)
         return
     if not isinstance(value, dict):
         return
-    row, lists = dict(above), []
+    row, inside = dict(above), []
     for key, item in _fields(value, ""):
-        if isinstance(item, list):
-            lists.append(item)
-        elif item is not None:
-            row[key] = item if isinstance(item, str) else str(item)
-    nested = [one for one in lists if any(isinstance(item, dict) for item in one)]
+        name = key.rpartition(".")[2]
+        if not isinstance(item, list):
+            if item is not None:
+                row[key] = item if isinstance(item, str) else str(item)
+        elif name in lists.fold:
+            row.update(_folded(name, item, *lists.fold[name]))
+        elif lists.rows is None or name in lists.rows:
+            inside.append(item)
+    nested = [one for one in inside if any(isinstance(item, dict) for item in one)]
     if nested or ("results" in value or "data" in value):
         for one in nested:
-            yield from _flat(one, row)
+            yield from _flat(one, row, lists)
     else:
         yield row
+
+
+def _folded(name: str, items: list[Any], key: str, value: str) -> dict[str, str]:
+    """Columns of a list that says something of its row. What is no number stays as it is."""
+    columns: dict[str, str] = {}
+    for item in items:
+        if isinstance(item, dict) and item.get(key) is not None and item.get(value) is not None:
+            column, text = f"{name}.{item[key]}", str(item[value])
+            try:
+                before = read_number(columns[column]) if column in columns else None
+                columns[column] = text if before is None else str(EXACT.add(before, read_number(text) or Decimal(0)))
+            except ValueError:
+                columns[column] = text
+    return columns
 
 
 def _fields(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,17 @@ from tokenmeter._support.data_files import read_toml
 from tokenmeter.components import component_of
 from tokenmeter.errors import CatalogError, ConfigurationError
 
-__all__ = ["CAUSES", "FORMATS", "BillFormat", "BillPart", "MoneyRule", "format_names", "load_format", "read_format"]
+__all__ = [
+    "CAUSES",
+    "FORMATS",
+    "BillFormat",
+    "BillLists",
+    "BillPart",
+    "MoneyRule",
+    "format_names",
+    "load_format",
+    "read_format",
+]
 
 FORMATS: Final = Path(__file__).parent / "formats"
 
@@ -29,14 +39,15 @@ CAUSES: Final = (
 
 _TOP: Final = {
     "name", "provider", "zone", "offsets", "currency", "decimals", "components", "pattern", "units", "models",
-    "checksum", "part", "base",
+    "checksum", "part", "base", "rows", "fold",
+    "joint",
 }  # fmt: skip
 _PART: Final = {"name", "required", "columns", "quantities", "inclusive", "extract", "adjust", "kinds", "scale", "of"}
 _FIELDS: Final = {
     "day", "model", "type", "quantity", "unit", "price", "per", "amount", "paid", "currency", "id", "package", "before",
-    "requests", "kind", "batch",
+    "deducted", "requests", "kind", "batch",
 }  # fmt: skip
-_KINDS: Final = {"tax", "credit", "free", "skip"}
+_KINDS: Final = {"tax", "credit", "rounding", "free", "skip"}
 NOT_COMPONENTS: Final = {"requests", "total", "skip"}
 """What a type may also stand for: the number of requests, a sum over all components, nothing."""
 
@@ -48,6 +59,24 @@ class MoneyRule:
     cause: str
     plus: tuple[str, ...]
     minus: tuple[str, ...]
+    payable: bool = False
+    """Whether the column of what is payable does not have it yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class BillLists:
+    """Lists inside the rows of JSON. `rows` are those whose items are rows, None for all of them.
+
+    `fold` gives the fields of name and amount of lists that say something of their row: `credits.FREE_TIER` is then a
+    column, the sum over the items of that name.
+    """
+
+    rows: frozenset[str] | None = None
+    fold: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+NO_LISTS: Final = BillLists()
+"""Rows of all lists, before the format is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +122,9 @@ class BillFormat:
     checksum: bool
     """Whether what the payable part charges has to equal the sum of price x quantity of the other."""
     parts: tuple[BillPart, ...]
+    lists: BillLists
+    joint: str
+    """What stands for a space in the names of models."""
 
     def known_components(self) -> frozenset[str]:
         """The components that this format can tell apart."""
@@ -171,7 +203,19 @@ def _format(data: Mapping[str, Any], stem: str, problems: list[str]) -> BillForm
         models={str(key).lower(): str(value) for key, value in data.get("models", {}).items()},
         checksum=bool(data.get("checksum", False)),
         parts=tuple(_part(entry, problems) for entry in data.get("part", [])),
+        lists=_lists(data, problems),
+        joint=str(data.get("joint", " ")),
     )
+
+
+def _lists(data: Mapping[str, Any], problems: list[str]) -> BillLists:
+    fold: dict[str, tuple[str, str]] = {}
+    for name, fields in data.get("fold", {}).items():
+        if len(named := _names(fields)) == 2:
+            fold[name] = (named[0], named[1])
+        else:
+            problems.append(f"fold: {name}: name two fields, such as ['type', 'amount']")
+    return BillLists(frozenset(_names(data["rows"])) if "rows" in data else None, fold)
 
 
 def _part(entry: Mapping[str, Any], problems: list[str]) -> BillPart:
@@ -195,7 +239,12 @@ def _part(entry: Mapping[str, Any], problems: list[str]) -> BillPart:
         if pattern is not None:
             extract.extend((column, pattern) for column in _names(one.get("column", [])))
     rules = [
-        MoneyRule(str(one.get("cause")), _names(one.get("plus", [])), _names(one.get("minus", [])))
+        MoneyRule(
+            str(one.get("cause")),
+            _names(one.get("plus", [])),
+            _names(one.get("minus", [])),
+            bool(one.get("payable", False)),
+        )
         for one in entry.get("adjust", [])
     ]
     problems.extend(f"{place}adjust: {rule.cause!r} is no cause" for rule in rules if rule.cause not in CAUSES)

@@ -1,6 +1,6 @@
 """Puts every difference between a bill and a ledger down to one cause, with its evidence.
 
-The order matters: causes that certain calls prove come first (day cut, failed calls), then prices, then tokens that
+The order matters: causes that certain calls prove come first (`call_causes`), then prices, then tokens that
 the bill counts under another component, then quantities that the ledger does not have. What none of them explains is
 `unexplained`. Each step takes what it explains off the residue, so that nothing is counted twice and the causes sum to
 the gap.
@@ -14,13 +14,13 @@ from datetime import tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
-from tokenmeter.components import component_of, field_of
 from tokenmeter.ledger.bills.book_prices import BookPrices
+from tokenmeter.ledger.bills.call_causes import CallCauses, is_fee, total_of
 from tokenmeter.ledger.bills.differences import BillDifference
-from tokenmeter.ledger.bills.metered import Key, MeteredSpend, day_start_us
+from tokenmeter.ledger.bills.metered import Key, MeteredSpend
 from tokenmeter.ledger.bills.overlay_rates import OverlayRates
-from tokenmeter.ledger.bills.residue import Lot, Remainder, Residue, share_of, take
-from tokenmeter.ledger.bills.volumes import CallsOf, cut_between, failed_calls, next_day
+from tokenmeter.ledger.bills.residue import Lot, Remainder, Residue, share_of
+from tokenmeter.ledger.bills.volumes import CallsOf
 from tokenmeter.money import EXACT, plain
 
 __all__ = ["Attribution"]
@@ -42,10 +42,8 @@ class Attribution:
 
     def run(self, first: str, last: str) -> list[BillDifference]:
         """Every difference of the days from `first` to `last`."""
-        self._day_cuts(first, last, inner=True)
-        for key, residue in self._residues.items():
-            self._failed(key, residue)
-        self._day_cuts(first, last, inner=False)
+        calls = CallCauses(self._residues, self._spend, self._calls_of, self._zone)
+        self.found += calls.run(first, last)
         for key, residue in sorted(self._residues.items()):
             self._same_component(key, residue)
             self._same_family(key, residue)
@@ -57,89 +55,6 @@ class Attribution:
 
     def _add(self, cause: str, key: Key, component: str | None, evidence: str, cost: Decimal, **more: Any) -> None:
         self.found.append(BillDifference(cause, key[0], key[1], component, evidence, cost=cost, **more))
-
-    # Calls that prove it.
-
-    def _day_cuts(self, first: str, last: str, *, inner: bool) -> None:
-        by_model: dict[str, set[str]] = defaultdict(set)
-        for (day, model, _), residue in self._residues.items():
-            if residue.net():
-                by_model[model].add(day)
-        for model, days in sorted(by_model.items()):
-            cuts = sorted({day for one in days for day in (one, next_day(one, -1))})
-            for day in cuts:
-                after = next_day(day)
-                if (day >= first and after <= last) == inner:
-                    self._day_cut(model, day if day >= first else None, after if after <= last else None, day)
-
-    def _day_cut(self, model: str, before: str | None, after: str | None, day: str) -> None:
-        sides = [None if one is None else self._net(one, model) for one in (before, after)]
-        if not any(sides) or (before is not None and after is not None and not all(sides)):
-            return
-        following = next_day(day)
-        cut_us = day_start_us(following, self._zone)
-        cut = cut_between(self._calls_of(day, model), self._calls_of(following, model), sides[0], sides[1], cut_us)
-        if cut is None:
-            return
-        to, back = (after, before) if cut.later else (before, after)
-        money, tokens = ZERO, {}
-        for component, quantity in cut.moved.items():
-            if to is not None:
-                billed = take(self._lots(to, model, billed=True), component, quantity)
-                money = EXACT.add(money, billed)
-            if back is not None:
-                money = EXACT.subtract(money, take(self._lots(back, model, billed=False), component, quantity))
-            if to is None or back is None:
-                tokens[component] = quantity if back is None else EXACT.minus(quantity)
-        nearest = min(abs(call.ended_us - cut_us) for call in cut.calls) // 1_000_000
-        place = "later" if cut.later else "earlier"
-        outside = "" if before and after else ", which is outside this bill"
-        self._add(
-            "day cut", (day, model, ""), None,
-            f"{len(cut.calls)} calls around midnight after {day} (the nearest {nearest} s from it) are billed on the "
-            f"{place} day{outside}", money, tokens=tokens, count=len(cut.calls),
-        )  # fmt: skip
-
-    def _net(self, day: str, model: str) -> dict[str, Decimal]:
-        sums: dict[str, Decimal] = defaultdict(Decimal)
-        for (one, name, _), residue in self._residues.items():
-            if one == day and name == model:
-                for component, quantity in residue.net().items():
-                    sums[component] = EXACT.add(sums[component], quantity)
-        return {component: quantity for component, quantity in sums.items() if quantity}
-
-    def _lots(self, day: str, model: str, *, billed: bool) -> list[Lot]:
-        return [
-            lot
-            for (one, name, _), residue in self._residues.items()
-            if one == day and name == model
-            for lot in (residue.billed if billed else residue.ours)
-        ]
-
-    def _failed(self, key: Key, residue: Residue) -> None:
-        net = residue.net()
-        if any(quantity < 0 for quantity in net.values()):
-            some = failed_calls(self._calls_of(key[0], key[1]), net)
-            if some:
-                tokens = {part.component: ZERO for call in some for part in call.parts}
-                money = ZERO
-                for component in tokens:
-                    quantity = EXACT.minus(net[component])
-                    money = EXACT.subtract(money, take(residue.ours, component, quantity))
-                    tokens[component] = net[component]
-                kinds = ", ".join(sorted({call.failed or "" for call in some}))
-                evidence = f"{len(some)} calls that failed ({kinds}) used as much, and the bill does not have it"
-                self._add("failed calls", key, None, evidence, money, tokens=tokens, count=len(some))
-                residue.tidy()
-                return
-        unknown = self._spend.failed_unknown.get(key, 0)
-        if unknown and net and all(_total(name) == "input" and more > 0 for name, more in net.items()):
-            money = ZERO
-            for component, quantity in net.items():
-                money = EXACT.add(money, take(residue.billed, component, quantity))
-            evidence = f"{unknown} calls failed without a usage; the bill has more input and no more output"
-            self._add("failed calls", key, None, evidence, money, tokens=net, count=unknown)
-            residue.tidy()
 
     # Prices, and components that the two sides count apart.
 
@@ -153,7 +68,7 @@ class Attribution:
                     money = EXACT.subtract(billed, metered)
                     if money or one.charged != lot.component:
                         cause, evidence = self._price_cause(key, lot, one, ours, theirs)
-                        self._add(cause, key, lot.component, evidence, money)
+                        self._add(cause, key, lot.component, evidence, money, quantity=part)
         residue.tidy()
 
     def _price_cause(
@@ -165,7 +80,7 @@ class Attribution:
         if ours is None:
             return "unexplained", "the ledger has these tokens without a price"
         if one.charged != lot.component:
-            cause = "cache split" if _total(lot.component) == "input" else "own meter"
+            cause = "cache split" if total_of(lot.component) == "input" else "own meter"
             return cause, f"the ledger has these tokens as {one.charged}, the bill as {lot.component}"
         if theirs is None:
             return "unexplained", "the bill has no price for these tokens"
@@ -181,8 +96,8 @@ class Attribution:
     def _same_family(self, key: Key, residue: Residue) -> None:
         for lot in residue.billed:
             for one in residue.ours:
-                family = _total(lot.component)
-                if family == _total(one.component) and family is not None and lot.quantity > 0 and one.quantity > 0:
+                family = total_of(lot.component)
+                if family == total_of(one.component) and family is not None and lot.quantity > 0 and one.quantity > 0:
                     part = min(lot.quantity, one.quantity)
                     money = EXACT.subtract(lot.part(part), one.part(part))
                     self._add(
@@ -197,11 +112,11 @@ class Attribution:
     def _more_billed(self, key: Key, residue: Residue) -> None:
         tokens: dict[str, Decimal] = defaultdict(Decimal)
         money = ZERO
-        families = {_total(lot.component) for lot in residue.billed}
+        families = {total_of(lot.component) for lot in residue.billed}
         for lot in residue.billed:
             quantity = lot.quantity
             cost = lot.part(quantity)
-            if _is_fee(lot.component) or (families == {"output"} and lot.component == "reasoning_output"):
+            if is_fee(lot.component) or (families == {"output"} and lot.component == "reasoning_output"):
                 evidence = f"the bill has {lot.component} as a meter of its own, which no call of the day has"
                 self._add("own meter", key, lot.component, evidence, cost, tokens={lot.component: quantity})
                 continue
@@ -224,7 +139,7 @@ class Attribution:
             return "untracked traffic", f"{plain(residue.requests)} requests on the bill, {made} in the ledger"
         if key not in self._spend.parts:
             return "untracked traffic", f"the ledger has no call of {model} on this day"
-        if {"input", "output"} <= {_total(name) for name, more in tokens.items() if more > 0}:
+        if {"input", "output"} <= {total_of(name) for name, more in tokens.items() if more > 0}:
             return "untracked traffic", "the bill has more input and more output, as further calls make"
         return "unexplained", "only the bill has these tokens"
 
@@ -249,11 +164,11 @@ class Attribution:
             return
         if key not in self._spend.parts:
             cause, evidence = self._untracked(key, residue, {})
-            if rest.component is not None and _is_fee(rest.component):
+            if rest.component is not None and is_fee(rest.component):
                 cause, evidence = "own meter", f"the bill has {rest.component} as a meter of its own"
             self._add(cause, key, rest.component, evidence, rest.gap)
             return
-        if rest.component is not None and _is_fee(rest.component) and not rest.expected:
+        if rest.component is not None and is_fee(rest.component) and not rest.expected:
             self._add("own meter", key, rest.component, "a meter of its own on the bill", rest.gap)
             return
         cause, evidence = self._charged_otherwise(model, day, rest)
@@ -277,20 +192,6 @@ class Attribution:
                     self.overlay.add(model, rest.component, day, EXACT.multiply(hint, share), hint)
             return "promotion or contract", f"billed at {plain(share)} of the price of the ledger"
         return "unexplained", f"{plain(rest.expected)} expected, {plain(charged)} billed"
-
-
-def _total(component: str) -> str | None:
-    """`input` or `output`; None for what is not tokens."""
-    found = component_of(component)
-    if found is None or _is_fee(component):
-        return None
-    field = field_of(component)
-    return field.inside or field.name
-
-
-def _is_fee(component: str) -> bool:
-    found = component_of(component)
-    return found is not None and found.ledger is None and found.inside is None
 
 
 def _each(price: Decimal) -> str:

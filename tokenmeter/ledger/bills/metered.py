@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from tokenmeter.components import component_of
+from tokenmeter.ledger.list_price import list_prices
 from tokenmeter.money import EXACT
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
@@ -28,7 +29,7 @@ _FAILED: Final = frozenset({"closed_early", "cancelled", "error", "dropped"})
 _COLUMNS: Final = (
     "id", "response_id", "started_us", "ended_us", "model", "request_model", "response_model", "end_state",
     "status_code", "status", "amount", "list_amount", "currency", "charges", "usage", "attempt_count", "cost_reason",
-    *TOKEN_FIELDS,
+    "covered_by", *TOKEN_FIELDS,
 )  # fmt: skip
 
 
@@ -59,6 +60,8 @@ class LedgerCall:
     currency: str | None
     requests: int
     reason: str | None
+    plan: str | None = None
+    """The plan that pays for it, whose fee is no part of `amount`."""
 
 
 @dataclass(slots=True)
@@ -100,7 +103,7 @@ def metered_calls(
 
 def _call(row: dict[str, Any], known: frozenset[str]) -> LedgerCall:
     charges = json.loads(row["charges"]) if row["charges"] else []
-    parts = tuple(_charged(one, known) for one in charges) if charges else tuple(_counted(row, known))
+    parts = tuple(_charged(charges, row, known)) if charges else tuple(_counted(row, known))
     named = [row[name] for name in ("model", "response_model", "request_model") if row[name]]
     money = row["list_amount"] or row["amount"]
     status = row["status_code"]
@@ -120,13 +123,24 @@ def _call(row: dict[str, Any], known: frozenset[str]) -> LedgerCall:
         currency=row["currency"],
         requests=row["attempt_count"] or 1,
         reason=row["cost_reason"],
+        plan=row["covered_by"],
     )
 
 
-def _charged(charge: dict[str, Any], known: frozenset[str]) -> MeteredPart:
-    price = EXACT.divide(Decimal(charge["rate"]), Decimal(charge["per"]))
-    component = str(charge["component"])
-    return MeteredPart(_folded(component, known), Decimal(str(charge["quantity"])), price, component)
+def _charged(charges: list[dict[str, Any]], row: dict[str, Any], known: frozenset[str]) -> Iterator[MeteredPart]:
+    """The charges at list price: where the account pays another, the price of each follows from the list price of all.
+
+    A part has no price where that price is no finite decimal.
+    """
+    lines = [
+        (Decimal(str(one["quantity"])), EXACT.divide(Decimal(one["rate"]), Decimal(one["per"])), Decimal(one["amount"]))
+        for one in charges
+    ]
+    listed = None if row["list_amount"] is None else Decimal(row["list_amount"])
+    prices = list_prices(lines, Decimal(row["amount"] or 0), listed)
+    for charge, (quantity, _, _), price in zip(charges, lines, prices, strict=True):
+        component = str(charge["component"])
+        yield MeteredPart(_folded(component, known), quantity, price.unit, component)
 
 
 def _counted(row: dict[str, Any], known: frozenset[str]) -> Iterator[MeteredPart]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
-from tokenmeter.ledger.bills.bill_lines import BillLine
+from tokenmeter.ledger.bills.bill_rows import BillLine
 from tokenmeter.ledger.bills.differences import BillDifference
 from tokenmeter.ledger.bills.values import decimals_of, exact_sum
 from tokenmeter.money import EXACT, plain

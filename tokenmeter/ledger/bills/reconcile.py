@@ -6,6 +6,7 @@ component or by call (`residue`), name the causes (`causes`), compare what is pa
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -19,7 +20,8 @@ from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.bills.aliases import BillNames
 from tokenmeter.ledger.bills.bill_files import BillProblem, open_bill
 from tokenmeter.ledger.bills.bill_format import CAUSES, BillFormat
-from tokenmeter.ledger.bills.bill_lines import BillLine, read_lines
+from tokenmeter.ledger.bills.bill_lines import read_lines
+from tokenmeter.ledger.bills.bill_rows import BillLine
 from tokenmeter.ledger.bills.book_prices import BookPrices
 from tokenmeter.ledger.bills.causes import Attribution
 from tokenmeter.ledger.bills.differences import BillDifference, merged
@@ -67,6 +69,9 @@ class Reconciliation:
     differences: list[BillDifference]
     unpriced: Mapping[str, int]
     proposal: str | None
+    days: tuple[tuple[str, int], ...]
+    """The days of the bill and their first microseconds since the epoch."""
+    until_us: int
     problems: list[BillProblem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -82,7 +87,7 @@ class Reconciliation:
         for cause in CAUSES:
             some = [one for one in self.differences if one.cause == cause]
             if some:
-                sums[cause] = exact_sum(EXACT.add(one.cost, one.paid) for one in some)
+                sums[cause] = exact_sum(one.money for one in some)
         return sums
 
     def to_dict(self) -> dict[str, Any]:
@@ -189,7 +194,8 @@ class _Work:
         prices = BookPrices(self.book, self.provider, self.zone, currency)
         ids = {line.id: line.day for line in lines if line.id}
         since, until = day_start_us(self.first, self.zone), day_start_us(next_day(self.last), self.zone)
-        day_of = self._days()
+        days = self._days()
+        day_of = _day_of(days)
 
         def key_of(call: LedgerCall) -> Key:
             known = call.response_id if call.response_id in ids else ""
@@ -232,17 +238,15 @@ class _Work:
             proposal=attribution.overlay.proposal(
                 self.provider, currency, prices, f"bill of {self.first} to {self.last}"
             ),
+            days=days,
+            until_us=until,
         )
 
-    def _days(self) -> Callable[[int], str]:
-        """The day of an instant in microseconds, looked up between midnights."""
-        from bisect import bisect_right
-
+    def _days(self) -> tuple[tuple[str, int], ...]:
         days = [self.first]
         while days[-1] < self.last:
             days.append(next_day(days[-1]))
-        starts = [day_start_us(day, self.zone) for day in days]
-        return lambda at: days[max(0, bisect_right(starts, at) - 1)]
+        return tuple((day, day_start_us(day, self.zone)) for day in days)
 
     def _calls_of(self, currency: str) -> Callable[[str, str], list[LedgerCall]]:
         @lru_cache(8)
@@ -255,6 +259,12 @@ class _Work:
             return found
 
         return lambda day, model: of_day(day).get(model, [])
+
+
+def _day_of(days: Sequence[tuple[str, int]]) -> Callable[[int], str]:
+    """The day of an instant in microseconds, looked up between midnights."""
+    starts = [start for _, start in days]
+    return lambda at: days[max(0, bisect_right(starts, at) - 1)][0]
 
 
 def _with_list_cost(lines: list[BillLine]) -> list[BillLine]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from tokenmeter.ledger.bills.bill_lines import BillLine
+from tokenmeter.ledger.bills.bill_rows import BillLine
 from tokenmeter.ledger.bills.metered import Key, MeteredSpend
 from tokenmeter.ledger.bills.values import decimals_of, exact_sum
 from tokenmeter.money import EXACT

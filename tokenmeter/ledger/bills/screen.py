@@ -43,7 +43,7 @@ def _lines(answer: Reconciliation, columns: int) -> Iterator[str]:
         yield ""
         for one in answer.differences[:_MOST]:
             place = " ".join(part for part in (one.day, one.model, one.component) if part)
-            sum_ = _signed(EXACT.add(one.cost, one.paid))
+            sum_ = _signed(one.money)
             yield from wrapped(printable(f"{one.cause}: {place}: {sum_}; {one.evidence}"), columns, "  ")
         if len(answer.differences) > _MOST:
             yield f"and {len(answer.differences) - _MOST} more differences; --json has all"

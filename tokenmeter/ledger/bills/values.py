@@ -17,7 +17,7 @@ _GROUPED: Final = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,60})?|\.[0-9]{1,60})([eE][+-]?[0-9]{1,3})?")
 _DAY: Final = re.compile(r"([0-9]{4})(?:[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})|([0-9]{2})([0-9]{2}))日?")
 _SECONDS: Final = re.compile(r"1[0-9]{9}(\.0+)?")
-_OFFSET: Final = re.compile(r"(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2}))$")
+_OFFSET: Final = re.compile(r"(?: ?UTC|[Zz]|([+-])([0-9]{2}):?([0-9]{2}))$")
 
 
 def read_number(text: str) -> Decimal | None:
@@ -89,6 +89,6 @@ def read_day(text: str, zone: tzinfo | None) -> str:
 
 def _instant(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text.replace(" ", "T", 1).replace(" ", ""))
+        return datetime.fromisoformat(text.replace("UTC", "+00:00").replace(" ", "T", 1).replace(" ", ""))
     except ValueError:
         raise ValueError(f"{text[:40]!r} is not an instant such as 2026-11-01T00:00:00+08:00") from None

@@ -1,4 +1,4 @@
-"""Finds the calls behind a difference of quantity: failed ones, and those on the other side of a day's cut.
+"""Finds the calls behind a difference of quantity: failed ones, those of a plan, those on the other side of a cut.
 
 A cause is named only where the quantities of certain calls are the difference, component by component.
 """
@@ -14,7 +14,7 @@ from typing import Final
 from tokenmeter.ledger.bills.metered import LedgerCall
 from tokenmeter.money import EXACT
 
-__all__ = ["CallsOf", "Cut", "cut_between", "failed_calls", "next_day", "quantities"]
+__all__ = ["CallsOf", "Cut", "cut_between", "failed_calls", "next_day", "planned_calls", "quantities"]
 
 CallsOf = Callable[[str, str], list[LedgerCall]]
 """The calls of a day and a model, in the order in which they ended."""
@@ -99,3 +99,12 @@ def failed_calls(calls: Iterable[LedgerCall], net: dict[str, Decimal]) -> list[L
         if moved and _is(net, moved, -1):
             return some
     return []
+
+
+def planned_calls(calls: Iterable[LedgerCall], net: Mapping[str, Decimal]) -> list[LedgerCall]:
+    """The calls made under a plan, where the bill lacks at least what they used; else empty."""
+    planned = [call for call in calls if call.plan is not None and call.parts]
+    lacking = all(
+        net.get(component, Decimal(0)) <= EXACT.minus(used) for component, used in quantities(planned).items()
+    )
+    return planned if lacking else []

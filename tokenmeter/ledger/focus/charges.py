@@ -1,9 +1,10 @@
 """Charges of a ledger as FOCUS rows: one per period, SKU, unit price and set of tags.
 
 A SKU is a provider, a model and a component. Periods are hours or days on the provider's clock, within the month of
-that clock, which is the billing period. Amounts are exact and in the currency that the provider bills; the sums per
-currency are those of the ledger to the last digit. What the vendor has not billed yet is provisional: `InvoiceId` is
-null, and `BilledCost` is what the ledger expects.
+that clock, which is the billing period. Amounts are exact and in the currency that the provider bills; the sums of
+`ContractedCost` over usage are those of the ledger to the last digit. What the vendor has not billed yet is
+provisional: `InvoiceId` is null, and `BilledCost` is what the ledger expects. Saved reconciliations say what was
+billed (`billed.py`).
 
 A call whose cost is the vendor's own figure has no charges: it is a row with the meter `call`, priced by the unit of
 the currency. A call without a known cost has no row, since a cost of FOCUS is never null and unknown is not 0: such
@@ -15,15 +16,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter.components import component_of, field_of
+from tokenmeter.ledger.bills.saved import saved_bills
+from tokenmeter.ledger.focus.billed import BilledDays, BillRow, Bills
 from tokenmeter.ledger.focus.columns import unit_name
-from tokenmeter.ledger.focus.list_price import ListPrice, divided, list_prices
-from tokenmeter.ledger.focus.row import WHOLE, ChargeKey, ChargeSums, FocusRow, provider_of, row_of
+from tokenmeter.ledger.focus.row import WHOLE, ChargeKey, ChargeSums, FocusRow, bill_row_of, provider_of, row_of
+from tokenmeter.ledger.list_price import ListPrice, divided, list_prices
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.selection import count_lost, select, unpriced_reasons
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["FocusExport", "export"]
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _MILLION: Final = Decimal(1_000_000)
 _ONE: Final = Decimal(1)
 _ZERO: Final = Decimal(0)
@@ -67,11 +72,13 @@ class FocusExport:
 
     charges: Sequence[tuple[ChargeKey, ChargeSums]]
     period: str
+    bill_rows: Sequence[BillRow] = ()
     unpriced: tuple[tuple[str | None, int], ...] = ()
     lost: int = 0
 
     def __iter__(self) -> Iterator[FocusRow]:
-        return (row_of(key, sums, self.period) for key, sums in self.charges)
+        yield from (row_of(key, sums, self.period) for key, sums in self.charges)
+        yield from map(bill_row_of, self.bill_rows)
 
     @property
     def rows(self) -> list[FocusRow]:
@@ -92,11 +99,23 @@ def export(path: str, question: Question, *, period: str = "day", tags: Iterable
     """
     kept = None if tags is None else frozenset(tags)
     with select(path, question) as (connection, where, values):
-        sums = _sums(connection, where, values, period, kept)
+        bills = _bills(connection, question)
+        sums = _sums(connection, where, values, period, kept, bills)
         unpriced = unpriced_reasons(connection, where, values)
         lost = count_lost(connection, question)
     charges = sorted(sums.items(), key=lambda item: _order(item[0]))
-    return FocusExport(charges=charges, period=period, unpriced=tuple(unpriced), lost=lost)
+    return FocusExport(
+        charges=charges, period=period, bill_rows=tuple(bills.rows()), unpriced=tuple(unpriced), lost=lost
+    )
+
+
+def _bills(connection: sqlite3.Connection, question: Question) -> Bills:
+    """The bills of the question's days. What is selected by tags or conditions is no bill, and stays provisional."""
+    if question.tags or question.where is not None:
+        return Bills()
+    since, until = (None if at is None else (at - _EPOCH) // _MICROSECOND for at in (question.since, question.until))
+    saved = (one for one in saved_bills(connection) if not question.providers or one.provider in question.providers)
+    return Bills(saved, since, until, question.models)
 
 
 def _order(key: ChargeKey) -> tuple[Any, ...]:
@@ -104,18 +123,25 @@ def _order(key: ChargeKey) -> tuple[Any, ...]:
 
 
 def _sums(
-    connection: sqlite3.Connection, where: str, values: list[Any], period: str, kept: frozenset[str] | None
+    connection: sqlite3.Connection,
+    where: str,
+    values: list[Any],
+    period: str,
+    kept: frozenset[str] | None,
+    bills: Bills,
 ) -> dict[ChargeKey, ChargeSums]:
     found: dict[ChargeKey, ChargeSums] = {}
     query = f"SELECT {', '.join(_COLUMNS)} FROM calls WHERE {where} AND amount IS NOT NULL"  # noqa: S608
+    if bills:
+        query += " ORDER BY ended_us, id"
     for call in connection.execute(query, values):
-        for key, line, listed, bounds in _charges(call, period, kept):
+        for key, line, listed, bounds in _charges(call, period, kept, bills):
             found.setdefault(key, ChargeSums()).add(line.consumed, line.quantity, line.amount, listed.cost, bounds)
     return found
 
 
 def _charges(
-    call: sqlite3.Row, period: str, kept: frozenset[str] | None
+    call: sqlite3.Row, period: str, kept: frozenset[str] | None, bills: Bills
 ) -> Iterator[tuple[ChargeKey, _Line, ListPrice, tuple[Decimal, Decimal]]]:
     amount, currency = Decimal(call["amount"]), call["currency"] or "XXX"
     lines = [_line(charge) for charge in json.loads(call["charges"] or "[]")]
@@ -129,19 +155,71 @@ def _charges(
     provider = call["provider"] or "unknown"
     start = _period_start(period, provider_of(provider)[1], call["ended_us"] // 900_000_000)
     sources, ranges = json.loads(call["usage_sources"] or "{}"), json.loads(call["usage_ranges"] or "{}")
+    model = call["model"] or call["request_model"] or "unknown"
     shared = (
         currency, call["rate_id"], call["region"], call["service_tier"], call["cost_source"], call["dating"],
-        call["confidence"], call["book"], call["covered_by"], _tags(call["tags"], kept),
+        call["confidence"], call["book"],
     )  # fmt: skip
+    tagged, plan = _tags(call["tags"], kept), call["covered_by"]
+    billed = bills.of(provider, currency, call["ended_us"])
     for line, price in zip(lines, prices, strict=True):
         measured = _measured(line)
         source = sources.get(measured, call["usage_source"])
-        yield (
-            _key(start, provider, call["model"] or call["request_model"] or "unknown", line, price, source, shared),
-            line,
-            price,
-            _bounds(line, ranges.get(measured), call[measured] if measured in _TOTALS else None),
-        )
+        bounds = _bounds(line, ranges.get(measured), call[measured] if measured in _TOTALS else None)
+        for part, listing, bounded, covered, end in _parts(line, price, bounds, model, plan, billed, call["ended_us"]):
+            key = _key(start, provider, model, part, listing, source, (*shared, covered, tagged, *end))
+            yield key, part, listing, bounded
+
+
+def _parts(
+    line: _Line,
+    price: ListPrice,
+    bounds: tuple[Decimal, Decimal],
+    model: str,
+    plan: str | None,
+    billed: BilledDays | None,
+    ended_us: int,
+) -> Iterator[tuple[_Line, ListPrice, tuple[Decimal, Decimal], str | None, tuple[bool, str | None, str | None]]]:
+    """A charge in the parts that a plan or a package covers and that are paid for, and what they are covered by."""
+    if billed is None:
+        yield line, price, bounds, plan, (plan is None, None, None)
+        return
+    end = (billed.bill.invoice, billed.name)
+    day = billed.day(ended_us)
+    if plan is None and price.unit is not None and line.consumed > 0:
+        used, package = billed.from_package(day, model, line.component, line.consumed)
+        if used:
+            part, listing = _share(line, price, used)
+            billed.add(day, model, part.amount, listing.cost, free=True)
+            if part == line:
+                yield line, price, bounds, package, (False, *end)
+                return
+            yield part, listing, (used, used), package, (False, *end)
+            low, high = (max(EXACT.subtract(bound, used), _ZERO) for bound in bounds)
+            line, price, bounds = _less(line, part), _listed_less(price, listing), (low, high)
+    billed.add(day, model, line.amount, price.cost, free=plan is not None)
+    yield line, price, bounds, plan, (plan is None, *end)
+
+
+def _share(line: _Line, price: ListPrice, used: Decimal) -> tuple[_Line, ListPrice]:
+    """The part of a charge that is so much of its quantity; all of it where the part is no finite decimal."""
+    quantity = divided(EXACT.multiply(line.quantity, used), line.consumed)
+    if quantity is None or price.unit is None or used == line.consumed:
+        return line, price
+    part = line._replace(consumed=used, quantity=quantity, amount=EXACT.multiply(line.price, quantity))
+    return part, price._replace(cost=EXACT.multiply(price.unit, quantity))
+
+
+def _less(line: _Line, part: _Line) -> _Line:
+    return line._replace(
+        consumed=EXACT.subtract(line.consumed, part.consumed),
+        quantity=EXACT.subtract(line.quantity, part.quantity),
+        amount=EXACT.subtract(line.amount, part.amount),
+    )
+
+
+def _listed_less(price: ListPrice, part: ListPrice) -> ListPrice:
+    return price._replace(cost=EXACT.subtract(price.cost, part.cost))
 
 
 def _key(

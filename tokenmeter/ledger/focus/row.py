@@ -8,11 +8,12 @@ from decimal import Decimal
 from functools import cache
 from typing import Final, NamedTuple
 
+from tokenmeter.ledger.focus.billed import BillRow
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.money import EXACT
 from tokenmeter.providers.registry import load_providers
 
-__all__ = ["WHOLE", "ChargeKey", "ChargeSums", "FocusRow", "provider_of", "row_of"]
+__all__ = ["WHOLE", "ChargeKey", "ChargeSums", "FocusRow", "bill_row_of", "provider_of", "row_of"]
 
 FocusRow = dict[str, "str | Decimal | datetime | None"]
 """One row, by column: null is None."""
@@ -45,6 +46,11 @@ class ChargeKey(NamedTuple):
     book: str | None
     covered_by: str | None
     tags: str
+    billed: bool = True
+    """Whether it is paid for: what a plan or a package covers is not."""
+    invoice: str | None = None
+    bill: str | None = None
+    """The reconciliation that the amount is billed by; None while it is provisional."""
 
 
 @dataclass(slots=True)
@@ -94,51 +100,35 @@ def _period(start: int, period: str, zone: Zone) -> tuple[datetime, datetime, da
 
 def row_of(key: ChargeKey, sums: ChargeSums, period: str) -> FocusRow:
     """The row, with the columns of all versions; those that are not there are null."""
-    name, zone = provider_of(key.provider)
+    _, zone = provider_of(key.provider)
     begin, end, month, month_end = _period(key.start, period, Zone.named(zone))
     sku = f"{key.provider}/{key.model}/{key.component}"
     estimated = key.source != "reported"
-    row: FocusRow = {
-        "BilledCost": sums.amount,
-        "BillingAccountId": f"{key.provider}:unknown",
-        "BillingAccountType": "API account",
-        "BillingCurrency": key.currency,
-        "BillingPeriodEnd": month_end,
-        "BillingPeriodStart": month,
+    paid = sums.amount if key.billed else _ZERO
+    return _common(key.provider, key.currency, (begin, end, month, month_end)) | {
+        "BilledCost": paid,
         "ChargeCategory": "Usage",
         "ChargeDescription": f"{key.model} {key.component}",
-        "ChargeFrequency": "Usage-Based",
-        "ChargePeriodEnd": end,
-        "ChargePeriodStart": begin,
         "ConsumedQuantity": sums.consumed,
         "ConsumedUnit": key.consumed_unit,
         "ContractedCost": sums.amount,
         "ContractedUnitPrice": key.price,
-        "EffectiveCost": sums.amount,
-        "HostProviderName": name,
-        "InvoiceIssuerName": name,
+        "EffectiveCost": paid,
+        "InvoiceId": key.invoice,
         "ListCost": sums.listed,
         "ListUnitPrice": key.list_price,
         "PricingCategory": "Dynamic" if key.component == WHOLE else "Standard",
-        "PricingCurrency": key.currency,
         "PricingCurrencyContractedUnitPrice": key.price,
-        "PricingCurrencyEffectiveCost": sums.amount,
+        "PricingCurrencyEffectiveCost": paid,
         "PricingCurrencyListUnitPrice": key.list_price,
         "PricingQuantity": sums.quantity,
         "PricingUnit": key.pricing_unit,
-        "ProviderName": name,
-        "PublisherName": name,
         "RegionId": key.region,
         "RegionName": key.region,
-        "ServiceCategory": "AI and Machine Learning",
-        "ServiceName": f"{name} API",
-        "ServiceProviderName": name,
-        "ServiceSubcategory": "Generative AI",
         "SkuId": sku,
         "SkuMeter": key.component,
         "SkuPriceId": f"{key.rate_id or f'{key.provider}/{key.model}'}#{key.component}",
         "Tags": key.tags,
-        "x_Provider": key.provider,
         "x_Model": key.model,
         "x_Calls": Decimal(sums.calls),
         "x_UsageSource": key.source,
@@ -151,5 +141,54 @@ def row_of(key: ChargeKey, sums: ChargeSums, period: str) -> FocusRow:
         "x_PriceBook": key.book,
         "x_ServiceTier": key.tier,
         "x_CoveredBy": key.covered_by,
+        "x_Bill": key.bill,
     }
-    return row
+
+
+def bill_row_of(row: BillRow) -> FocusRow:
+    """A charge that only a bill has. All costs are what is billed: no usage is behind them that a list prices."""
+    _, zone = provider_of(row.provider)
+    begin, end = (datetime.fromtimestamp(at // 1_000_000, UTC) for at in (row.start_us, row.end_us))
+    _, _, month, month_end = _period(row.start_us // 1_000_000, "hour", Zone.named(zone))
+    described = " ".join(part for part in (row.model, row.component, row.cause) if part)
+    costs = ("BilledCost", "ContractedCost", "EffectiveCost", "ListCost", "PricingCurrencyEffectiveCost")
+    return _common(row.provider, row.currency, (begin, min(end, month_end), month, month_end)) | {
+        **dict.fromkeys(costs, row.amount),
+        "ChargeCategory": row.category,
+        "ChargeDescription": described,
+        "InvoiceId": row.invoice,
+        "x_Model": row.model,
+        "x_Calls": _ZERO,
+        "x_UsageSource": "bill",
+        "x_CostSource": "bill",
+        "x_ListCostBasis": "bill",
+        "x_Cause": row.cause,
+        "x_Evidence": row.evidence,
+        "x_Bill": row.bill,
+    }
+
+
+def _common(provider: str, currency: str, period: tuple[datetime, datetime, datetime, datetime]) -> FocusRow:
+    """What rows of usage and rows of bills have in common."""
+    name, _ = provider_of(provider)
+    begin, end, month, month_end = period
+    return {
+        "BillingAccountId": f"{provider}:unknown",
+        "BillingAccountType": "API account",
+        "BillingCurrency": currency,
+        "BillingPeriodEnd": month_end,
+        "BillingPeriodStart": month,
+        "ChargeFrequency": "Usage-Based",
+        "ChargePeriodEnd": end,
+        "ChargePeriodStart": begin,
+        "HostProviderName": name,
+        "InvoiceIssuerName": name,
+        "PricingCurrency": currency,
+        "ProviderName": name,
+        "PublisherName": name,
+        "ServiceCategory": "AI and Machine Learning",
+        "ServiceName": f"{name} API",
+        "ServiceProviderName": name,
+        "ServiceSubcategory": "Generative AI",
+        "x_Provider": provider,
+    }

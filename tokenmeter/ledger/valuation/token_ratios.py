@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from tokenmeter._support.data_files import read_toml
 from tokenmeter.usage import Usage, checked_usage
 
-__all__ = ["LANGUAGES", "TokenRatio", "scaled", "token_ratio", "without_cache"]
+__all__ = ["LANGUAGES", "TokenRatio", "recounted", "scaled", "token_ratio", "with_cache_rate", "without_cache"]
 
 LANGUAGES: Final = ("zh", "en")
 _TOTALS: Final = ("input_tokens", "output_tokens")
@@ -67,6 +67,29 @@ def scaled(usage: Usage, ratio: Fraction, *, up: bool | None) -> Usage:
             tokens[name] = (known * times + room) // per
     writes = {lifetime: known * times // per for lifetime, known in usage.cache_writes.items()}
     return checked_usage(tokens, cache_writes=writes)
+
+
+def with_cache_rate(usage: Usage, rate: Fraction) -> Usage:
+    """The usage with a share of its input read from the cache, rounded down, and nothing written to it."""
+    tokens = {name: known for name in (*_TOTALS, *_PARTS) if (known := getattr(usage, name)) is not None}
+    tokens["cache_read_input_tokens"] = (usage.input_tokens or 0) * rate.numerator // rate.denominator
+    tokens["cache_write_input_tokens"] = 0
+    return checked_usage(tokens)
+
+
+def recounted(usage: Usage, tokens_in: int, output: Fraction, *, up: bool | None) -> Usage:
+    """The usage with another number of input tokens, of which the same share is cached, and scaled output."""
+    before = usage.input_tokens or 0
+    share = Fraction(tokens_in, before) if before else Fraction(0)
+    scaled_in, scaled_out = (scaled(usage, ratio, up=up) for ratio in (share, output))
+    tokens: dict[str, int] = {"input_tokens": tokens_in}
+    for name in ("cache_read_input_tokens", "cache_write_input_tokens"):
+        if getattr(usage, name) is not None:
+            tokens[name] = getattr(scaled_in, name)
+    for name in ("output_tokens", "reasoning_output_tokens"):
+        if getattr(usage, name) is not None:
+            tokens[name] = getattr(scaled_out, name)
+    return checked_usage(tokens, cache_writes=scaled_in.cache_writes)
 
 
 def without_cache(usage: Usage, *, all_read: bool = False) -> Usage:

@@ -17,7 +17,9 @@ from typing import Any, Final
 
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.schema import LedgerError, open_for_reading, open_for_writing, remedy
-from tokenmeter.ledger.valuation.stored_calls import StoredCall, stored_calls
+from tokenmeter.ledger.valuation.book_forms import BookForms, WholeSums
+from tokenmeter.ledger.valuation.linear_prices import amount_of, amount_text
+from tokenmeter.ledger.valuation.stored_calls import CallRow, StoredCall, stored_rows
 from tokenmeter.money import EXACT, plain
 from tokenmeter.prices.book import Book
 
@@ -32,6 +34,7 @@ _TABLES: Final = (
     reason TEXT, PRIMARY KEY (valuation, call_id)
 ) WITHOUT ROWID""",
 )
+_BATCH: Final = 20_000
 _INSERT: Final = "INSERT INTO valued_calls VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -49,9 +52,29 @@ class Valuation:
     changed: int = 0
     """Calls whose cost is another than in the ledger, unpriced on one side included."""
     reasons: Counter[str] = field(default_factory=Counter)
+    sums: WholeSums = field(default_factory=WholeSums)
 
-    def add(self, call: StoredCall, book: Book) -> tuple[Any, ...]:
+    def add(self, row: CallRow, prices: BookForms) -> tuple[Any, ...]:
         """Price a call and add it up; returns its row."""
+        spent, currency = row.spent, row.currency or ""
+        fast = prices.linear(row, self.at)
+        if fast is None:
+            return self._add(row.call(), prices.book)
+        total, found = fast
+        text = amount_text(total)
+        self.calls["priced"] += 1
+        self.sums.add("valued", found.currency, total)
+        if spent == text:
+            self.sums.add("ledger", currency, total)
+            self.changed += found.currency != currency
+        elif spent is not None:
+            self.ledger[currency] = EXACT.add(self.ledger[currency], amount := Decimal(spent))
+            self.changed += amount != amount_of(total) or found.currency != currency
+        else:
+            self.changed += 1
+        return (self.name, row.ids[0], "priced", text, found.currency, found.rate_id, None)
+
+    def _add(self, call: StoredCall, book: Book) -> tuple[Any, ...]:
         if call.amount is not None:
             currency = call.currency or ""
             self.ledger[currency] = EXACT.add(self.ledger[currency], call.amount)
@@ -67,6 +90,12 @@ class Valuation:
         self.valued[listed] = EXACT.add(self.valued[listed], amount)
         self.changed += (call.amount, call.currency) != (amount, cost.currency)
         return (self.name, call.id, cost.status, plain(amount), cost.currency, cost.rate_id, None)
+
+    def close(self) -> None:
+        """Put the sums of whole numbers to the others."""
+        for (kind, currency), total in self.sums.take():
+            into = self.valued if kind == "valued" else self.ledger
+            into[currency] = EXACT.add(into[currency], amount_of(total))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form: exact numbers as plain strings."""
@@ -101,15 +130,33 @@ def value_ledger(path: str, book: Book, *, at: datetime | None, name: str, repla
         with closing(open_for_writing(path)) as connection:
             connection.execute("PRAGMA busy_timeout = 10000")
             _begin(connection, answer, replace=replace)
-            for page in stored_calls(connection):
-                rows = [answer.add(call, book) for call in page]
-                connection.execute("BEGIN IMMEDIATE")
-                connection.executemany(_INSERT, rows)
-                connection.execute("COMMIT")
+            _price(connection, answer, BookForms(book))
+            _keep(connection)
             connection.execute("UPDATE valuations SET complete = 1 WHERE name = ?", (name,))
     except sqlite3.Error as error:
         raise LedgerError(remedy(path, error)) from error
     return answer
+
+
+def _price(connection: sqlite3.Connection, answer: Valuation, forms: BookForms) -> None:
+    """Price every call into a table of this connection's own, so that programs can go on writing calls."""
+    connection.execute("CREATE TEMP TABLE fresh AS SELECT * FROM valued_calls LIMIT 0")
+    for page in stored_rows(connection):
+        rows = [answer.add(row, forms) for row in page]
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO temp.fresh VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        connection.execute("COMMIT")
+    answer.close()
+
+
+def _keep(connection: sqlite3.Connection) -> None:
+    """Move the rows into the ledger's file in the order of its table: at random, each would touch a page of its own."""
+    cursor = connection.execute("SELECT * FROM temp.fresh ORDER BY call_id")
+    while rows := cursor.fetchmany(_BATCH):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(_INSERT, rows)
+        connection.execute("COMMIT")
+    connection.execute("DROP TABLE temp.fresh")
 
 
 def _begin(connection: sqlite3.Connection, answer: Valuation, *, replace: bool) -> None:

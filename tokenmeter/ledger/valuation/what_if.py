@@ -8,99 +8,41 @@ on.
 
 from __future__ import annotations
 
-import decimal
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import sqlite3
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
+from fractions import Fraction
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from tokenmeter.cost import Cost
 from tokenmeter.ledger.schema import open_for_reading
-from tokenmeter.ledger.valuation.stored_calls import StoredCall, stored_calls
-from tokenmeter.ledger.valuation.token_ratios import TokenRatio, scaled, token_ratio, without_cache
+from tokenmeter.ledger.valuation.candidate import Candidate, Sums
+from tokenmeter.ledger.valuation.fast_compare import KEPT, TOOLS, FastCandidate
+from tokenmeter.ledger.valuation.recorded_requests import RecordedRequests, recount
+from tokenmeter.ledger.valuation.stored_calls import CallRow, StoredCall, stored_rows
+from tokenmeter.ledger.valuation.token_ratios import (
+    TokenRatio,
+    recounted,
+    scaled,
+    token_ratio,
+    with_cache_rate,
+    without_cache,
+)
 from tokenmeter.money import EXACT, plain
 from tokenmeter.prices.book import Book
 from tokenmeter.tokens.families import match_model
 from tokenmeter.usage import Usage
 
-__all__ = ["Candidate", "ModelComparison", "compare_models"]
+__all__ = ["ModelComparison", "compare_models"]
 
-_RATIO: Final = decimal.Context(prec=40, rounding=decimal.ROUND_HALF_EVEN)
-_PLACES: Final = Decimal("0.0001")
-_KEPT: Final = ("batch", "thinking")
-"""Parameters that another vendor's request can have too."""
-_TOOLS: Final = frozenset({"tool_calls", "tool_use", "function_call", "TOOL_USE"})
 _MEDIA: Final = (
     "audio_input_tokens", "image_input_tokens", "video_input_tokens", "audio_output_tokens", "image_output_tokens",
 )  # fmt: skip
-Sums = dict[str, Decimal]
-
-
-@dataclass(slots=True)
-class Candidate:
-    """One model and what the calls would cost as its calls. Money is exact, in `currency`.
-
-    `same_tokens` is the cost without scaling: what lies between it and `likely` comes of the tokenizer, and what lies
-    between it and the ledger's spend comes of prices. `rests_on` is the ledger's spend on the calls that are in it.
-    """
-
-    provider: str
-    model: str
-    currency: str | None = None
-    sums: Sums = field(default_factory=lambda: defaultdict(Decimal))
-    rests_on: Sums = field(default_factory=lambda: defaultdict(Decimal))
-    calls: int = 0
-    unknown: Counter[str] = field(default_factory=Counter)
-    cache_as_input: int = 0
-    """Calls whose cached tokens are priced as plain input, because the model has no price for them."""
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """Model and provider."""
-        return self.model, self.provider
-
-    def add(self, name: str, amount: Decimal) -> None:
-        """Add to a sum: low, likely, high, same_tokens, uncached, all_cached."""
-        self.sums[name] = EXACT.add(self.sums[name], amount)
-
-    def break_even_cache_rate(self) -> Decimal | None:
-        """The share of input read from the cache at which `likely` equals the ledger's spend on the same calls.
-
-        None in another currency, and where no share between 0 and 1 does.
-        """
-        spend = self.rests_on.get(self.currency or "")
-        if spend is None or len(self.rests_on) != 1 or not self.sums["uncached"]:
-            return None
-        none, whole = self.sums["uncached"], self.sums["all_cached"]
-        if none <= whole or not whole <= spend <= none:
-            return None
-        rate = _RATIO.divide(EXACT.subtract(none, spend), EXACT.subtract(none, whole))
-        return rate.quantize(_PLACES, context=_RATIO)
-
-    def to_dict(self, spend: Mapping[str, Decimal]) -> dict[str, Any]:
-        """The JSON form: exact numbers as plain strings; null where no call could be priced."""
-        rate = self.break_even_cache_rate()
-        return {
-            "provider": self.provider,
-            "model": self.model,
-            "currency": self.currency,
-            **{
-                name: plain(self.sums[name]) if self.calls else None
-                for name in ("low", "likely", "high", "same_tokens")
-            },
-            "calls": self.calls,
-            "rests_on": [
-                {"currency": currency, "amount": plain(self.rests_on.get(currency, Decimal(0))), "share": plain(share)}
-                for currency, share in _shares(self.rests_on, spend)
-            ],
-            "break_even_cache_rate": None if rate is None else plain(rate),
-            "cache_as_input": self.cache_as_input,
-            "unknown": dict(self.unknown.most_common()),
-        }
 
 
 @dataclass(slots=True)
@@ -127,13 +69,6 @@ class ModelComparison:
         }
 
 
-def _shares(part: Mapping[str, Decimal], whole: Mapping[str, Decimal]) -> Iterable[tuple[str, Decimal]]:
-    for currency, sum_ in sorted(whole.items()):
-        if sum_:
-            share = _RATIO.divide(part.get(currency, Decimal(0)), sum_)
-            yield currency, share.quantize(_PLACES, rounding=decimal.ROUND_DOWN, context=_RATIO)
-
-
 def compare_models(
     path: str,
     book: Book,
@@ -144,92 +79,198 @@ def compare_models(
     until_us: int | None = None,
     cache: str = "keep",
     language: str | None = None,
+    requests: RecordedRequests | None = None,
 ) -> ModelComparison:
     """Price the calls of a ledger as calls of `models` (provider and model). `at` None is each call's own instant.
 
-    `cache` is `keep` (as much is read from the cache as was) or `none`. Raises LedgerError.
+    `cache` is `keep` (as much is read from the cache as was), `none`, or `measured` (as much as the model's own calls
+    in the ledger read). Calls whose `requests` are there are counted anew. Raises LedgerError.
     """
     answer = ModelComparison([Candidate(*one) for one in models], cache, language, at)
     with closing(open_for_reading(path)) as connection:
-        for page in stored_calls(connection, since_us, until_us):
-            for call in page:
-                answer.calls += 1
-                if call.amount is not None:
-                    currency = call.currency or ""
-                    answer.spend[currency] = EXACT.add(answer.spend[currency], call.amount)
-                for candidate in answer.candidates:
-                    problem = _price(candidate, call, book, answer)
-                    if problem is not None:
-                        candidate.unknown[problem] += 1
+        if cache == "measured":
+            for candidate in answer.candidates:
+                candidate.cache_rate = _cache_rate(connection, candidate)
+        fast = [
+            FastCandidate(one, book, cache=cache, at=at, ratio_of=partial(_ratio, one.name, language))
+            for one in answer.candidates
+        ]
+        for page in stored_rows(connection, since_us, until_us):
+            for row in page:
+                _add(row, answer, fast, book, None if requests is None else requests.find(row.ids))
+    for one in fast:
+        one.close()
     return answer
 
 
-def _price(candidate: Candidate, call: StoredCall, book: Book, answer: ModelComparison) -> str | None:
-    """Add a call to a candidate's sums; or say why its cost there is unknown."""
-    problem = _not_scalable(call)
-    if problem is not None:
-        return problem
-    source, target = _family(call.response_model or call.model, call.provider), _family(*candidate.name)
-    ratio = token_ratio(source, target, answer.language)
-    if ratio is None:
-        return f"tokens of {target} for those of {source} were not measured"
-    usage = without_cache(call.usage) if answer.cache == "none" else call.usage
-    params = {name: call.params[name] for name in _KEPT if name in call.params}
-    costs: dict[str, Cost] = {}
-    as_input = False
-    for name, scaled_usage in _usages(usage, ratio):
-        if name == "uncached" and costs["likely"].currency != call.currency:
-            break  # what breaks even is only known in one currency
-        if name != "low" and scaled_usage is usage and "low" in costs and ratio.low == 1:
-            costs[name] = costs["low"]
+def _add(
+    row: CallRow, answer: ModelComparison, fast: Sequence[FastCandidate], book: Book, line: Mapping[str, Any] | None
+) -> None:
+    answer.calls += 1
+    spent = None if row.spent is None else Decimal(row.spent)
+    if spent is not None:
+        currency = row.currency or ""
+        answer.spend[currency] = EXACT.add(answer.spend[currency], spent)
+    call = None
+    for candidate, quick in zip(answer.candidates, fast, strict=True):
+        if line is None and quick.add(row, spent):
             continue
-        cost = _cost(candidate, scaled_usage, call, book, answer.at, params)
-        if cost.amount is None and scaled_usage.cache_read_input_tokens:
-            cost = _cost(candidate, without_cache(scaled_usage), call, book, answer.at, params)
-            as_input = as_input or name in ("low", "likely")
-        if cost.amount is None:
-            return cost.reason or "unpriced"
-        costs[name] = cost
-    candidate.currency = costs["likely"].currency
-    candidate.calls += 1
-    candidate.cache_as_input += as_input
-    for name, cost in costs.items():
-        candidate.add(name, cost.amount or Decimal(0))
-    if call.amount is not None:
-        currency = call.currency or ""
-        candidate.rests_on[currency] = EXACT.add(candidate.rests_on[currency], call.amount)
-    return None
+        call = call or row.call()
+        problem = _Pricing(candidate, call, book, answer, line).problem()
+        if problem is not None:
+            candidate.unknown[problem] += 1
 
 
-def _not_scalable(call: StoredCall) -> str | None:
+def _cache_rate(connection: sqlite3.Connection, candidate: Candidate) -> Fraction | None:
+    """The share of input that the model's own calls read from the cache; None where none of them says."""
+    read, whole = connection.execute(
+        "SELECT sum(cache_read_input_tokens), sum(input_tokens) FROM calls WHERE provider = ?"
+        " AND ? IN (model, request_model, response_model) AND cache_read_input_tokens IS NOT NULL"
+        " AND end_state NOT IN ('delegated', 'refused')",
+        candidate.name,
+    ).fetchone()
+    return Fraction(read, whole) if whole and read <= whole else None
+
+
+class _Pricing:
+    """One call as a call of one candidate."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        call: StoredCall,
+        book: Book,
+        answer: ModelComparison,
+        line: Mapping[str, Any] | None,
+    ) -> None:
+        self.candidate, self.call, self.book, self.answer, self.line = candidate, call, book, answer, line
+        self.at = call.at if answer.at is None else answer.at
+        self.params = {name: call.params[name] for name in KEPT if name in call.params}
+        self.as_input = False
+
+    def problem(self) -> str | None:
+        """Add the call to the candidate's sums; or say why its cost there is unknown."""
+        candidate, call = self.candidate, self.call
+        problem = _not_scalable(call, self.line is not None)
+        if problem is None and self.answer.cache == "measured" and candidate.cache_rate is None:
+            problem = "no call of this model in the ledger says what it read from the cache"
+        if problem is not None:
+            return problem
+        ways = self._recounted() if self.line is not None else self._scaled()
+        if isinstance(ways, str):
+            return ways
+        costs: dict[str, Decimal] = {}
+        seen: dict[int, Decimal] = {}
+        currency = None
+        for name, usage in ways:
+            if name == "uncached" and currency != call.currency:
+                break  # what breaks even is only known in one currency
+            amount = seen.get(id(usage))
+            if amount is None:
+                cost = self._cost(name, usage)
+                if cost.amount is None:
+                    return cost.reason or "unpriced"
+                amount, currency = cost.amount, cost.currency
+                seen[id(usage)] = amount
+            costs[name] = amount
+        candidate.currency = currency
+        candidate.calls += 1
+        candidate.recounted += self.line is not None
+        candidate.cache_as_input += self.as_input
+        for name, amount in costs.items():
+            candidate.add(name, amount)
+        if call.amount is None:
+            candidate.unpriced += 1
+        else:
+            spent = call.currency or ""
+            candidate.rests_on[spent] = EXACT.add(candidate.rests_on[spent], call.amount)
+        return None
+
+    def _cost(self, name: str, usage: Usage) -> Cost:
+        cost = self._price(usage)
+        if cost.amount is None and usage.cache_read_input_tokens:
+            cost = self._price(without_cache(usage))
+            self.as_input = self.as_input or name in ("low", "likely")
+        return cost
+
+    def _price(self, usage: Usage) -> Cost:
+        candidate = self.candidate
+        return self.book.price(
+            usage, provider=candidate.provider, model=candidate.model, at=self.at, params=self.params
+        )
+
+    def _cached(self, usage: Usage) -> Usage:
+        """The usage with what the comparison assumes of the cache."""
+        if self.answer.cache == "keep":
+            return usage
+        rate = Fraction(0) if self.answer.cache == "none" else self.candidate.cache_rate
+        assert rate is not None  # `problem` leaves such calls out
+        return with_cache_rate(usage, rate)
+
+    def _scaled(self) -> list[tuple[str, Usage]] | str:
+        call, target = self.call, self.candidate.name
+        source = (call.provider, call.response_model or call.model)
+        ratio = _ratio(target, self.answer.language, *source)
+        if ratio is None:
+            here, there = _family(target[1], target[0]), _family(source[1], source[0])
+            return f"tokens of {here} for those of {there} were not measured"
+        same = self._cached(call.usage)
+        ends = [
+            ("low", self._cached(scaled(call.usage, ratio.low, up=False))),
+            ("likely", self._cached(scaled(call.usage, ratio.likely, up=None))),
+            ("high", self._cached(scaled(call.usage, ratio.high, up=True))),
+        ]
+        if ratio.low == ratio.high == 1:
+            ends = [(name, same) for name, _ in ends]
+        return self._steps(ends, same, same)
+
+    def _recounted(self) -> list[tuple[str, Usage]] | str:
+        call, target, line = self.call, self.candidate.name, self.line
+        assert line is not None  # the caller looked
+        source = (call.provider, call.response_model or call.model)
+        same = self._cached(call.usage)
+        if source == target:
+            return self._steps([(name, same) for name in ("low", "likely", "high")], same, same)
+        found = recount(line, source, target, f"{self.at:%Y-%m-%d}")
+        if isinstance(found, str):
+            return found
+        output = found.output or _ratio(target, self.answer.language, *source)
+        if output is None:
+            return "the answers are not in the file, and tokens of such answers were not measured"
+        ends = [
+            (name, self._cached(recounted(call.usage, tokens, ratio, up=up)))
+            for name, tokens, ratio, up in (
+                ("low", found.low, output.low, False), ("likely", found.likely, output.likely, None),
+                ("high", found.high, output.high, True),
+            )
+        ]  # fmt: skip
+        tools = max(0, (call.usage.input_tokens or 0) - found.source_tools + found.tools)
+        moved = self._cached(recounted(call.usage, tools, Fraction(1), up=None))
+        return self._steps(ends, same, moved)
+
+    def _steps(self, ends: list[tuple[str, Usage]], same: Usage, with_tools: Usage) -> list[tuple[str, Usage]]:
+        likely = dict(ends)["likely"]
+        return [
+            *ends, ("as_they_were", self.call.usage), ("same_tokens", same), ("with_tools", with_tools),
+            ("uncached", without_cache(likely)), ("all_cached", without_cache(likely, all_read=True)),
+        ]  # fmt: skip
+
+
+def _not_scalable(call: StoredCall, recorded: bool) -> str | None:
     usage = call.usage
     if call.provider is None or usage.input_tokens is None or usage.output_tokens is None:
         return "its usage is not known"
     if usage.quantities or usage.cached_media or any(getattr(usage, name) for name in _MEDIA):
         return "media and fees: each vendor counts them by a rule of its own"
-    if _TOOLS & set(call.finish_reasons):
-        return "tools: unknown without the requests, each vendor renders tool definitions its own way"
+    if not recorded and TOOLS & set(call.finish_reasons):
+        return "tools: unknown without --requests, each vendor renders tool definitions its own way"
     return None
+
+
+def _ratio(target: tuple[str, str], language: str | None, provider: str | None, model: str) -> TokenRatio | None:
+    return token_ratio(_family(model, provider), _family(target[1], target[0]), language)
 
 
 @lru_cache(4096)
 def _family(model: str, provider: str | None) -> str:
     return match_model(model, provider).family
-
-
-def _usages(usage: Usage, ratio: TokenRatio) -> Iterator[tuple[str, Usage]]:
-    yield "low", scaled(usage, ratio.low, up=False)
-    likely = scaled(usage, ratio.likely, up=None)
-    yield "likely", likely
-    yield "high", scaled(usage, ratio.high, up=True)
-    yield "same_tokens", usage
-    yield "uncached", without_cache(likely)
-    yield "all_cached", without_cache(likely, all_read=True)
-
-
-def _cost(
-    candidate: Candidate, usage: Usage, call: StoredCall, book: Book, at: datetime | None, params: Mapping[str, Any]
-) -> Cost:
-    return book.price(
-        usage, provider=candidate.provider, model=candidate.model, at=call.at if at is None else at, params=params
-    )

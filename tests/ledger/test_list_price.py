@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenmeter.ledger.focus.list_price import list_prices, sum_exact
+from tokenmeter.ledger.list_price import list_prices, sum_exact
 
 TWO = [(D("0.5"), D(2), D(1)), (D("0.25"), D(8), D(2))]
 """Half a million at 2 and a quarter of a million at 8."""

@@ -1,0 +1,125 @@
+"""The fast way to price many calls: sums of whole numbers, for forms of request that repeat.
+
+Most calls use text, caches and reasoning only, at prices that are multiples of 10⁻¹⁸: what they cost is a sum of
+products of integers. Each form of request (provider, models, parameters) is looked up in the book once for each
+period, window of the day and tier. Whatever else there is (media, fees, steps, nothing to pay, nothing known) is
+answered None, and goes the general way through `Book.price`; both give the same amounts, to the digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from tokenmeter.money import EXACT
+from tokenmeter.prices.book import Book
+from tokenmeter.prices.charges import Table
+from tokenmeter.prices.quote import Quote
+from tokenmeter.usage import TOKEN_FIELDS
+
+__all__ = ["DIGITS", "FormPrices", "LinearPrices", "Tokens", "amount_of", "amount_text", "linear_tokens"]
+
+DIGITS: Final = 18
+"""Decimals of the integers that amounts are summed in."""
+_ONE: Final = 10**DIGITS
+_UNIT: Final = Decimal(_ONE)
+Tokens = tuple[int, int, int, int, int]
+"""Tokens that nothing else contains: text input, cache read, cache write, output, reasoning."""
+
+
+class LinearPrices(NamedTuple):
+    """The prices of a table as integers, each None where it has no price; and whose they are."""
+
+    units: tuple[int | None, ...]
+    rate_id: str | None
+    currency: str
+
+    def amount(self, tokens: Tokens) -> int | None:
+        """What so many tokens cost; None where one has no price."""
+        total = 0
+        for unit, number in zip(self.units, tokens, strict=True):
+            if number:
+                if unit is None:
+                    return None
+                total += unit * number
+        return total
+
+
+def linear_tokens(
+    whole_in: int | None, whole_out: int | None, read: int | None, written: int | None, thought: int | None
+) -> Tokens | None:
+    """The tokens of a usage that has nothing but these; None where a total is not known or parts contradict it."""
+    if whole_in is None or whole_out is None:
+        return None
+    read, written, thought = read or 0, written or 0, thought or 0
+    fresh, said = whole_in - read - written, whole_out - thought
+    if fresh < 0 or said < 0 or read < 0 or written < 0 or thought < 0:
+        return None
+    return fresh, read, written, said, thought
+
+
+def amount_of(total: int) -> Decimal:
+    """An amount as exact money."""
+    return EXACT.divide(Decimal(total), _UNIT)
+
+
+def amount_text(total: int) -> str:
+    """An amount in plain notation, as `plain` writes it."""
+    whole, rest = divmod(total, _ONE)
+    return f"{whole}.{rest:0{DIGITS}d}".rstrip("0") if rest else str(whole)
+
+
+class _Sample:
+    """What a tier looks at in a usage. One is kept for all calls."""
+
+    __slots__ = (*TOKEN_FIELDS, "quantities")
+
+    def __init__(self) -> None:
+        for name in TOKEN_FIELDS:
+            setattr(self, name, None)
+        self.quantities: Mapping[str, Any] = {}
+
+
+class FormPrices:
+    """The prices of one form of request, at any instant."""
+
+    def __init__(
+        self, book: Book, provider: str, model: str, response_model: str | None, params: Mapping[str, Any]
+    ) -> None:
+        self._book, self._asked = book, (provider, model, response_model, params)
+        self._quote: Quote | None = None
+        self._known: dict[Table, LinearPrices | None] = {}
+        self._sample: Any = _Sample()
+
+    def at(self, instant: float, whole_in: int, whole_out: int, tokens: Tokens) -> LinearPrices | None:
+        """The prices in force for a usage at an instant (seconds since 1970); None for the general way."""
+        quote = self._quote
+        if quote is None or not quote.since <= instant < quote.until:
+            quote = self._quote = self._book.quote(*self._asked, instant)
+            if quote is None:
+                return None
+        sample = self._sample
+        sample.input_tokens, sample.output_tokens = whole_in, whole_out
+        _, sample.cache_read_input_tokens, sample.cache_write_input_tokens, _, sample.reasoning_output_tokens = tokens
+        table = quote.table(sample, instant)
+        if isinstance(table, str):
+            return None
+        try:
+            return self._known[table]
+        except KeyError:
+            found = self._known[table] = _linear(table, quote)
+            return found
+
+
+def _linear(table: Table, quote: Quote) -> LinearPrices | None:
+    units = table.units()
+    if units is None:
+        return None
+    whole: list[int | None] = []
+    for unit in units:
+        scaled = None if unit is None else EXACT.multiply(unit, _UNIT)
+        if scaled is not None and scaled != int(scaled):
+            return None
+        whole.append(None if scaled is None else int(scaled))
+    return LinearPrices(tuple(whole), quote.offer.rate_id, quote.offer.list or "")
