@@ -74,7 +74,7 @@ def test_typical_use_stands_beside_a_change(capsys: pytest.CaptureFixture[str]) 
     (row,) = [row for row in rows if row["model"] == "qwen-long"]
     assert (row["typical"]["before"], row["typical"]["after"]) == ("20", "0.8")
     assert main(["prices", "diff", "2024-05-01", "2024-06-01", "--provider", "alibaba"]) == 0
-    assert "a typical million tokens: 800,000 in, 200,000 out" in capsys.readouterr().out
+    assert "a typical million tokens: 100 calls of 8,000 in and 2,000 out" in capsys.readouterr().out
 
 
 def test_what_is_neither_time_nor_book_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

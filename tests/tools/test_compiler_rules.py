@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tools.price_book.build_book import compile_book
+from tools.price_book.decisions import Decision, decide
 from tools.price_book.fact_files import read_file
 from tools.price_book.facts import read_facts
 
@@ -113,3 +114,123 @@ def test_a_flat_row_of_a_snapshot_loses_to_the_tiers_of_its_model(tmp_path: Path
     book = compiled(tmp_path, text)
     assert [rate["model"] for rate in book["rate"]] == ["m"]
     assert [(alias["model"], alias["of"]) for alias in book["alias"]] == [("m-2026-06-01", "m")]
+
+
+def card(source: str, day: str, *lines: str, model: str = "m") -> str:
+    return f"source {source} read={day} by=catalog license=MIT\nmodel {model}\n" + "".join(
+        f"{line}\n" for line in lines
+    )
+
+
+LITELLM, MODELS_DEV = "litellm==1", "anomalyco/models.dev"
+
+
+@pytest.mark.parametrize(
+    ("line", "lost"),
+    [
+        pytest.param("input 1 USD tier=input>200000", ("case", "input"), id="a longer call that is cheaper"),
+        pytest.param("cache_read 3 USD", ("rate", "cache_read"), id="cached tokens dearer than new ones"),
+        pytest.param("cache_write 0.08 USD", ("rate", "cache_write"), id="a cache write at the price of storage"),
+    ],
+)
+def test_a_price_that_contradicts_its_card_is_left_out(tmp_path: Path, line: str, lost: tuple[str, str]) -> None:
+    (rate,) = compiled(tmp_path, card(LITELLM, "2026-06-30", "input 2 USD", "output 10 USD", line))["rate"]
+    assert rate["input"] == 2
+    assert "case" not in rate
+    assert lost[0] == "case" or lost[1] not in rate
+
+
+def test_what_the_vendor_itself_says_of_its_cache_stands(tmp_path: Path) -> None:
+    text = card(LITELLM, "2026-06-30", "input 2 USD", "output 10 USD", "cache_write 0.08 USD")
+    (rate,) = compiled(tmp_path, text.replace("by=catalog", "by=vendor_doc"))["rate"]
+    assert float(rate["cache_write"]) == 0.08
+
+
+SLIP = card("langfuse/langfuse", "2026-08-01", "input 2000 USD", "output 10 USD")
+
+
+def test_a_price_a_thousand_times_those_before_is_left_out(tmp_path: Path) -> None:
+    assert prices(compiled(tmp_path, OLD + SLIP)) == [("2026-06-30", 2)]
+
+
+def test_a_price_that_a_second_family_comes_to_is_no_slip(tmp_path: Path) -> None:
+    second = card(MODELS_DEV, "2026-08-01", "input 2000 USD", "output 10 USD")
+    assert prices(compiled(tmp_path, OLD + SLIP + second))[-1] == ("2026-08-01", 2000)
+
+
+TIERS = ("input 2 USD tier=input<=200000", "input 4 USD tier=input>200000", "output 10 USD")
+
+
+def test_a_list_that_becomes_flat_has_no_tiers_any_more(tmp_path: Path) -> None:
+    later = card("litellm==2", "2026-09-01", "input 3 USD", "output 15 USD")
+    tiered, flat = compiled(tmp_path, card(LITELLM, "2026-06-30", *TIERS) + later)["rate"]
+    assert [case["input"] for case in tiered["case"]] == [4]
+    assert (flat["input"], "case" in flat) == (3, False)
+
+
+def test_another_catalog_that_flattens_the_tiers_does_not_end_them(tmp_path: Path) -> None:
+    later = card('"npm @earendil-works/pi-ai==1"', "2026-09-01", "input 2 USD", "output 10 USD")
+    (rate,) = compiled(tmp_path, card(MODELS_DEV, "2026-06-30", *TIERS) + later)["rate"]
+    assert [case["input"] for case in rate["case"]] == [4]
+
+
+ROUTES = [
+    ("aws-bedrock", "us-gov-west-1/amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0", {"region": "us-gov-west-1"}),
+    ("aws-bedrock", "regional.amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0", {}),
+    ("azure-openai", "eu/gpt-4o", "gpt-4o", {"deployment": "data_zone"}),
+    ("azure-openai", "global-standard/gpt-4o", "gpt-4o", {}),
+    ("fireworks", "accounts/fireworks/models/kimi-k3", "kimi-k3", {}),
+    ("openai", "eu/gpt-4o", "eu/gpt-4o", {}),
+]
+
+
+@pytest.mark.parametrize(("provider", "name", "model", "when"), ROUTES)
+def test_what_a_catalog_writes_before_a_clouds_id_is_a_condition(
+    tmp_path: Path, provider: str, name: str, model: str, when: dict[str, str]
+) -> None:
+    file = tmp_path / f"{provider}.facts"
+    file.write_text(card(LITELLM, "2026-06-30", "input 2 USD", model=name), encoding="utf-8")
+    (fact,) = read_facts(read_file(file))
+    assert (fact.model, dict(fact.slots[0].when)) == (model, when)
+
+
+@pytest.mark.parametrize(
+    ("provider", "name"),
+    [
+        ("aws-bedrock", "us-east-1/6-month-commitment/anthropic.claude-v2:1"),
+        ("aws-bedrock", "claude_platform/claude-opus-5"),
+    ],
+)
+def test_what_a_cloud_bills_otherwise_is_no_rate(tmp_path: Path, provider: str, name: str) -> None:
+    file = tmp_path / f"{provider}.facts"
+    file.write_text(card(LITELLM, "2026-06-30", "input 2 USD", model=name), encoding="utf-8")
+    (fact,) = read_facts(read_file(file))
+    assert fact.left_out is not None
+
+
+SURCHARGE = Decision(
+    "example", "?", "10% more", "", {"model_lacks": ["global."]}, {"surcharge": "1.1", "over": "global.{model}"}
+)
+
+
+def test_a_surcharged_id_listed_at_the_plain_price_is_raised(tmp_path: Path) -> None:
+    text = (
+        card(LITELLM, "2026-06-30", "input 2 USD", "output 10 USD", model="global.m")
+        + card(LITELLM, "2026-06-30", "input 2 USD", "cache_write 3 USD", model="us.m")
+        + card(MODELS_DEV, "2026-06-30", "input 2.2 USD", "cache_write 3 USD", model="eu.m")
+        + card(LITELLM, "2026-06-30", "input 7 USD", model="us.other")
+    )
+    file = tmp_path / "example.facts"
+    file.write_text(text, encoding="utf-8")
+    facts = read_facts(read_file(file))
+    assert decide(facts, {"example": [SURCHARGE]}) == []
+    found = {(fact.model, fact.kind): str(fact.price) for fact in facts}
+    assert found == {
+        ("global.m", "input"): "2",
+        ("global.m", "output"): "10",
+        ("us.m", "input"): "2.2",
+        ("us.m", "cache_write"): "3.3",  # with the input beside it
+        ("eu.m", "input"): "2.2",
+        ("eu.m", "cache_write"): "3",
+        ("us.other", "input"): "7",
+    }

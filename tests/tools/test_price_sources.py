@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tools.price_book.ages import last_seen, read_days
-from tools.price_book.fact_files import read_rows, reads_of
+from tools.price_book.fact_files import dropped_of, read_rows, reads_of
 from tools.price_book.facts import read_facts
 from tools.price_book.sources.download import unpack
 from tools.price_book.sources.js_literals import COMPUTED, constants
@@ -60,6 +60,7 @@ def test_every_source_has_a_sample() -> None:
         pytest.param("mlflow", "openai", "gpt-5.4", "output", LONG, None, "22.5", id="mlflow, long"),
         pytest.param("mlflow", "openai", "gpt-4o-mini", "output", (), "mode=batch", "0.3", id="mlflow, batch"),
         pytest.param("genai-prices", "google", "gemini-2.5-pro", "input", HIGH, None, "2.5", id="genai-prices, long"),
+        pytest.param("genai-prices", "anthropic", "claude-opus-8", "input", (), None, "5", id="genai-prices, since"),
         pytest.param("genai-prices", "anthropic", "claude-opus-9", "output", (), None, "25", id="genai-prices, today"),
         pytest.param(
             "cost-calculator", "anthropic", "claude-sonnet-5", "cache_write", (), "mode=batch;ttl=1h", "2",
@@ -119,16 +120,30 @@ def test_a_reader_gives_each_price_its_place(
     assert found == [Decimal(price)]
 
 
+def test_a_reading_is_of_the_day_that_its_source_keeps_for_the_model() -> None:
+    since = {
+        (name, reading.model): reading.since
+        for name in ("mlflow", "genai-prices", "model-prices")
+        for reading in SOURCES[name].read(SAMPLES / PATHS[name]).readings
+    }
+    assert since["mlflow", "gpt-4o-mini"] == "2026-04-24"
+    assert since["mlflow", "gpt-5.4"] is None
+    assert since["genai-prices", "claude-opus-8"] == "2026-10-14"
+    assert since["genai-prices", "claude-opus-9"] is None  # the price of 2027 is not in force
+    assert since["model-prices", "grok-4.3"] is not None
+    assert ("genai-prices", "claude-by-the-hour") not in since
+
+
 @pytest.mark.parametrize(
     ("name", "elsewhere"),
     [
-        ("litellm", {"openrouter": 1}),
-        ("mlflow", {"openrouter": 1}),
-        ("genai-prices", {"openrouter": 1}),
+        ("litellm", {"kyma": 1}),
+        ("mlflow", {"kyma": 1}),
+        ("genai-prices", {"doubleword": 1}),
         ("cost-calculator", {}),
         ("model-prices", {"cursor": 1}),
         ("pi-ai", {}),
-        ("omp-catalog", {"priced by the hour": 1, "abliteration": 1}),
+        ("omp-catalog", {"priced by the hour": 1, "abliteration": 1, "priced by what answers": 1}),
         ("phoenix", {"no provider": 1, "together": 1}),
         ("model-bank", {"openrouter": 1}),
     ],
@@ -353,3 +368,36 @@ def test_a_package_is_unpacked_and_its_version_cited(tmp_path: Path, name: str) 
 def test_a_package_without_its_prices_is_left_out(tmp_path: Path, name: str) -> None:
     with pytest.raises(SourceError, match="the prices have moved"):
         unpack(SOURCES[name], archive_of(tmp_path, name, "elsewhere"), tmp_path / "unpacked")
+
+
+def test_of_sources_that_copy_one_another_the_better_speaks(tmp_path: Path) -> None:
+    """mlflow's catalog is litellm's, some weeks old: where both list a model, only litellm's price is a fact."""
+    names = ["mlflow", "litellm"]
+    list(read_sources(names, {name: SAMPLES / PATHS[name] for name in names}, "2026-11-30", tmp_path))
+    by_model: dict[str, set[str]] = {}
+    for row in read_rows(tmp_path):
+        by_model.setdefault(row["model"], set()).add(row["source"].partition("==")[0])
+    assert by_model["gpt-5.4"] == {"litellm"}
+    assert by_model["gpt-4o-mini"] == {"mlflow"}
+
+
+def test_a_model_that_a_source_lists_no_more_was_last_seen_before(tmp_path: Path) -> None:
+    folder = tmp_path / "facts"
+    facts_of(folder, "omp-catalog")
+    gone = edited(tmp_path, "omp-catalog", replacing('"grok-4.3"', '"grok-9"'))
+    gone.write_text(gone.read_text("utf-8").replace('"id": "grok-4.3"', '"id": "grok-9"'), encoding="utf-8")
+    list(read_sources(["omp-catalog"], {"omp-catalog": gone}, "2027-01-05", folder))
+    assert set(dropped_of(folder).values()) == {"2026-11-30"}
+    seen = days_seen(folder)
+    assert (seen["grok-4.3"], seen["grok-9"]) == ({"2026-11-30"}, {"2027-01-05"})
+    list(read_sources(["omp-catalog"], {"omp-catalog": SAMPLES / PATHS["omp-catalog"]}, "2027-02-05", folder))
+    assert days_seen(folder)["grok-4.3"] == {"2027-02-05"}  # listed again
+
+
+def days_seen(folder: Path) -> dict[str, set[str | None]]:
+    facts = read_facts(read_rows(folder), reads_of(folder), dropped_of(folder))
+    read = read_days(facts)
+    seen: dict[str, set[str | None]] = {}
+    for fact in facts:
+        seen.setdefault(fact.model, set()).add(last_seen(fact, read))
+    return seen

@@ -162,7 +162,7 @@ def _exact(amount: Decimal | None) -> str | None:
 def _print(
     args: argparse.Namespace, found: list[PriceChange], typical: list[Difference], spent: list[Difference] | None
 ) -> None:
-    from tokenmeter.prices.upkeep.money_at_risk import TYPICAL, totals
+    from tokenmeter.prices.upkeep.money_at_risk import CALLS, TYPICAL, totals
     from tokenmeter.prices.upkeep.price_history import percent
 
     for change, usual in zip(found, typical, strict=True):
@@ -175,7 +175,8 @@ def _print(
             print(f"    {'a typical million tokens':<44} {plain(usual.before):>10} -> {plain(usual.after):<10} {shown}")
     print(f"{len(found)} models changed between {args.first} and {args.last}")
     if found:
-        print(f"a typical million tokens: {TYPICAL.input_tokens:,} in, {TYPICAL.output_tokens:,} out, nothing cached")
+        shape = f"{CALLS} calls of {TYPICAL.input_tokens:,} in and {TYPICAL.output_tokens:,} out"
+        print(f"a typical million tokens: {shape}, nothing cached")
     for one in spent or ():
         if one.differs:
             print(

@@ -16,7 +16,7 @@ from tools.price_book.build_book import OUT, compile_book, count_edition, write
 from tools.price_book.decisions import decide, load
 from tools.price_book.evidence import compiled
 from tools.price_book.fact_coverage import coverage, summary, unused
-from tools.price_book.fact_files import FOLDER, FactError, read_rows, reads_of, write_files
+from tools.price_book.fact_files import FOLDER, FactError, dropped_of, read_rows, reads_of, write_files
 from tools.price_book.facts import Fact, read_facts
 from tools.price_book.list_rules import load_list_rules
 from tools.price_book.sources.read_sources import read_sources
@@ -73,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.export:
         args.export.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         return 0
-    facts = read_facts(rows, reads_of(args.facts) if args.facts.is_dir() else None)
+    noted = (reads_of(args.facts), dropped_of(args.facts)) if args.facts.is_dir() else (None, None)
+    facts = read_facts(rows, *noted)
     problems = decide(facts, load()) + load_list_rules(facts)[1]
     if problems:
         print("\n".join(problems), file=sys.stderr)

@@ -43,6 +43,8 @@ def _own_days(fact: Fact) -> list[str]:
 def last_seen(fact: Fact, read: Mapping[str, str]) -> str | None:
     """The last day on which the fact's source showed it; None where that is not known."""
     name, ended = source_of(fact), fact.raw.get("observed_to")
+    if fact.delisted and not ended:
+        return min(fact.delisted, day(fact.until)) if fact.until else fact.delisted
     days = [day(ended)] if ended else [*_own_days(fact), *([read[name]] if name and name in read else [])]
     if not days:
         return None

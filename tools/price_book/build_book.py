@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -18,11 +18,13 @@ from tokenmeter.prices.edition import SERIAL, edition_of
 from tokenmeter.prices.model_names import form_pattern
 from tools.price_book.ages import read_days, read_lines
 from tools.price_book.completion import completion, stand_ins_of
+from tools.price_book.contradictions import exceptions_of, leave_contradictions
 from tools.price_book.entries import Entry, joined, without_repeats
 from tools.price_book.facts import Fact
 from tools.price_book.list_rules import ListRule, load_list_rules
 from tools.price_book.merge_conditions import entries_of
-from tools.price_book.model_groups import Alias, Model, group, key_of
+from tools.price_book.model_groups import Alias, Model, group
+from tools.price_book.model_keys import bare, key_of
 from tools.price_book.plans import plan_lines
 from tools.price_book.toml_text import quoted
 from tools.price_book.write_entries import Writer, gaps, moment
@@ -44,6 +46,27 @@ def without_gaps(rates: list[Entry]) -> list[Entry]:
     return [rate for rate in rates if rate.prices]
 
 
+def while_sold(rates: list[Entry], retired: str | None) -> list[Entry]:
+    """The entries without what catalogs still list after the vendor retired the model."""
+    sold = [rate for rate in rates if not retired or not rate.start or rate.start[:10] < retired[:10]]
+    kept = {id(fact) for rate in sold for fact in rate.agreeing}
+    for fact in (fact for rate in rates if rate not in sold for fact in rate.agreeing):
+        if id(fact) not in kept:
+            fact.used, fact.left_out = False, "listed after its vendor retired the model"
+    return sold
+
+
+def rename(facts: Iterable[Fact], heads: Mapping[str, Any]) -> None:
+    """Give facts about a name that a head calls an alias to the model that it is a name of."""
+    names = {
+        (provider, name.lower()): target
+        for provider, head in heads.items()
+        for name, target in head.get("aliases", {}).items()
+    }
+    for fact in facts:
+        fact.model = names.get((fact.provider, bare(fact.model, fact.provider).lower()), fact.model)
+
+
 class Listener(Protocol):
     """Receives the finished entries of each model."""
 
@@ -55,6 +78,7 @@ def compile_book(facts: Sequence[Fact], listener: Listener | None = None) -> dic
     """Every provider's price file, by id."""
     heads = tomllib.loads((HERE / "heads.toml").read_text(encoding="utf-8"))
     read = read_days(facts)
+    rename(facts, heads)
     by_provider: dict[str, list[Model]] = defaultdict(list)
     for model in group(facts):
         by_provider[model.provider].append(model)
@@ -99,11 +123,16 @@ def provider_file(
         put(form_lines({"name": form} if isinstance(form, str) else form))
     head_lines = len(writer.lines)
     named: dict[str, tuple[str, Alias]] = {}
+    excepted = exceptions_of(head)
+    retired = {name.lower(): str(one["on"]) for one in head.get("withdrawn", []) for name in one["models"]}
     for model in models:
-        rates = without_gaps(entries_of(model, completion(model, head, rules)))
+        rates = entries_of(model, completion(model, head, rules))
+        leave_contradictions(rates, model.id, excepted)
+        rates = without_gaps(rates)
         for rule in rules:
             rule.apply(model, rates)
         rates = joined(without_repeats(rates, stand_ins_of(head)))
+        rates = while_sold(rates, retired.get(model.id.lower()))
         if listener is not None:
             listener.entries(model, rates)
         for rate, after in zip_longest(rates, rates[1:]):
@@ -113,16 +142,16 @@ def provider_file(
                 if alias.name.lower() != model.id.lower():
                     named.setdefault(alias.name, (model.id, alias))
     ids = {model.id.lower() for model in models}
-    for retired in head.get("withdrawn", []):
-        for name in retired["models"]:
+    for end in head.get("withdrawn", []):
+        for name in end["models"]:
             if name.lower() not in ids:
                 raise ValueError(f"heads.toml: {provider} has no model {name!r} to withdraw")
-            put(f"[[rate]]\nmodel = {quoted(name)}\neffective = {moment(str(retired['on']))}\nwithdrawn = true")
-            put(f'source = {quoted(retired["source"])}\nconfidence = "official"\n')
+            put(f"[[rate]]\nmodel = {quoted(name)}\neffective = {moment(str(end['on']))}\nwithdrawn = true")
+            put(f'source = {quoted(end["source"])}\nconfidence = "official"\n')
     for name, target in head.get("aliases", {}).items():
         if target.lower() not in ids:
             raise ValueError(f"heads.toml: {provider} has no model {target!r} for the alias {name!r}")
-        named.setdefault(name, (target, Alias(name, None, None)))
+        named[name] = (target, Alias(name, None, None))
     for name, (target, alias) in sorted(named.items()):
         if name.lower() not in ids or alias.until:
             put(f"[[alias]]\nmodel = {quoted(name)}\nof = {quoted(target)}")

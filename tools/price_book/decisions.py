@@ -6,7 +6,8 @@
 `where` compares fields of a fact with a value or a list of values (`first`, `effective` and `until` also as
 "< 2025-01-01"); `then` may `drop` facts, `keep` them against a majority, take them as `official`, rename the `model`,
 set `effective`, `until`, `first`, the conditions (`when`), the `component`, the `tier` or its `edge`, make the edge
-`inclusive`, `multiply` the price, or give the same price to other models `also`.
+`inclusive`, `multiply` the price, or give the same price to other models `also`. `surcharge` multiplies a price only
+where it is that of the model without the surcharge, `over` (`global.{model}`): a catalog that copied the plain price.
 
 `decided` is the day on which the decisions of a file were made, or one of them: what they say of dates holds for facts
 that were read by then, so that a later reading speaks for its own days.
@@ -15,14 +16,15 @@ that were read by then, so that a later reading speaks for its own days.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from tools.price_book.facts import Fact
-from tools.price_book.model_groups import key_of
+from tools.price_book.facts import GEOGRAPHY, Fact, Slot
+from tools.price_book.model_keys import key_of
 
 FOLDER: Final = Path(__file__).parent / "decisions"
 
@@ -77,10 +79,10 @@ class Decision:
                 fact.slots = tuple(replace(slot, component=value) for slot in fact.slots)
             elif name == "aliases":
                 fact.aliases = tuple(value)
-            elif name == "multiply":
+            elif name in ("multiply", "surcharge"):
                 fact.price *= Decimal(value)
-            elif name == "also":
-                pass  # the fact holds for other models too: `decide` makes the copies
+            elif name in ("also", "over"):
+                pass  # the fact holds for other models too, or is compared with them: `decide` does it
             else:
                 raise ValueError(f"decisions/{self.provider}.toml: {name!r} is not something a decision can do")
 
@@ -103,6 +105,8 @@ def _matches(fact: Fact, name: str, want: Any) -> bool:
         return want not in fact.condition
     if name == "model_has":
         return want in key_of(fact.model, fact.provider)
+    if name == "model_lacks":
+        return not any(part in fact.model for part in want)
     if name == "not_model":
         return key_of(fact.model, fact.provider) not in {key_of(w, fact.provider) for w in want}
     value: Any = getattr(fact, name)
@@ -136,6 +140,8 @@ def decide(facts: list[Fact], decisions: Mapping[str, Iterable[Decision]]) -> li
     for provider, entries in decisions.items():
         for decision in entries:
             matched = [f for f in by_provider.get(provider, ()) if f.left_out is None and decision.covers(f)]
+            if "surcharge" in decision.then:
+                matched = list(_without_surcharge(matched, by_provider[provider], decision.then))
             for fact in matched:
                 decision.apply(fact)
                 for name in decision.then.get("also", ()):
@@ -145,3 +151,28 @@ def decide(facts: list[Fact], decisions: Mapping[str, Iterable[Decision]]) -> li
             if not matched:
                 problems.append(f"decisions/{provider}.toml: no fact matches {decision.question!r}")
     return problems
+
+
+def _without_surcharge(facts: Iterable[Fact], others: Iterable[Fact], then: Mapping[str, Any]) -> Iterator[Fact]:
+    """Those of the facts that show the price of the plain model.
+
+    A price that no source has for the plain model goes with the others of its own source and model.
+    """
+    plain: dict[tuple[str, Slot], set[Decimal]] = defaultdict(set)
+    for fact in others:
+        for slot in fact.slots if fact.left_out is None else ():
+            plain[key_of(fact.model, fact.provider), slot].add(fact.price)
+    verdicts: dict[tuple[str, str], list[tuple[Fact, bool | None]]] = defaultdict(list)
+    for fact in facts:
+        named = then["over"].format(model=fact.model.removeprefix(_geography(fact.model)))
+        if key_of(named, fact.provider) != key_of(fact.model, fact.provider):
+            known = {price for slot in fact.slots for price in plain[key_of(named, fact.provider), slot]}
+            raised = fact.price / Decimal(then["surcharge"]) in known
+            verdicts[fact.source, fact.model].append((fact, None if not known else fact.price in known and not raised))
+    for its in verdicts.values():
+        whole = any(verdict for _, verdict in its)
+        yield from (fact for fact, verdict in its if verdict or (verdict is None and whole))
+
+
+def _geography(model: str) -> str:
+    return next((prefix for prefix in GEOGRAPHY if model.startswith(prefix)), "")

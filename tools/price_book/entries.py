@@ -41,7 +41,7 @@ def merge(rates: Iterable[Entry]) -> list[Entry]:
     outputs: set[Decimal] = set()
     sound = []
     for rate in rates:
-        outputs |= {price for slot, price in rate.prices.items() if slot.component == "output"}
+        outputs |= {price for slot, price in rate.prices.items() if slot.component == "output" and is_main(slot)}
         _vouch(rate)
         _plain_thoughts(rate, outputs)
         _true_discounts(rate)

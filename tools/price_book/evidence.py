@@ -17,9 +17,10 @@ from tools.price_book.ages import last_seen, read_days
 from tools.price_book.build_book import compile_book
 from tools.price_book.decisions import decide, load
 from tools.price_book.entries import Entry
-from tools.price_book.fact_files import FOLDER, read_rows, reads_of
+from tools.price_book.fact_files import FOLDER, dropped_of, read_rows, reads_of
 from tools.price_book.facts import Fact, Slot, read_facts
-from tools.price_book.model_groups import Model, bare, key_of
+from tools.price_book.model_groups import Model
+from tools.price_book.model_keys import bare, key_of
 from tools.price_book.toml_text import plain
 
 #: The columns of a fact: `source` is a number in the table of sources, `gives` and `agrees` are numbers of the model's
@@ -105,7 +106,7 @@ def compiled(facts: list[Fact]) -> dict[str, Any]:
 
 def write_evidence(target: Path) -> list[Path]:
     """Write the checkout's evidence packed under `target/evidence`; returns what was written."""
-    facts = read_facts(read_rows(FOLDER), reads_of(FOLDER))
+    facts = read_facts(read_rows(FOLDER), reads_of(FOLDER), dropped_of(FOLDER))
     decide(facts, load())
     folder = target / "evidence"
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,8 @@ FOLDER: Final = Path(__file__).parent / "facts"
 SUFFIX: Final = ".facts"
 #: The last day on which each downloaded source was read, beside the fact files: also where it had nothing new.
 READS: Final = "reads.tsv"
+#: The models that a downloaded source no longer lists, with the last day on which it is known to have listed them.
+DROPPED: Final = "dropped.tsv"
 
 SOURCE_KEYS: Final[Mapping[str, str]] = {
     "read": "the day the source was read: 2026-11-30; needed, `none` only where nobody knows",
@@ -53,6 +55,7 @@ _OPERATORS: Final[Mapping[str, str]] = {">": "gt", ">=": "ge", "<=": "le", "<": 
 _SIGNS: Final[Mapping[str, str]] = {name: sign for sign, name in _OPERATORS.items()}
 
 Row = Mapping[str, Any]
+Dropped = tuple[str, str, str]
 
 
 class FactError(ValueError):
@@ -78,6 +81,23 @@ def reads_of(folder: Path = FOLDER) -> dict[str, str]:
         source, _, at = line.partition("\t")
         reads[source] = _day(at, f"{READS}: {source}") or ""
     return reads
+
+
+def dropped_of(folder: Path = FOLDER) -> dict[Dropped, str]:
+    """The last day on which each source listed a model that it lists no more, by source, vendor and the model's key."""
+    file = folder / DROPPED
+    dropped: dict[Dropped, str] = {}
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        source, vendor, model, at = line.split("\t")
+        dropped[source, vendor, model] = _day(at, f"{DROPPED}: {vendor}/{model}") or ""
+    return dropped
+
+
+def write_dropped(dropped: Mapping[Dropped, str], folder: Path = FOLDER) -> None:
+    """Write which models sources no longer list."""
+    text = "".join("\t".join((*what, at)) + "\n" for what, at in sorted(dropped.items()))
+    if text or (folder / DROPPED).exists():
+        (folder / DROPPED).write_text(text, encoding="utf-8")
 
 
 def write_reads(reads: Mapping[str, str], folder: Path = FOLDER) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from tools.price_book.vocabulary import NOT_A_RATE, components_of, conditions_of, family_of, rank_of
+from tools.price_book.model_keys import key_of
+from tools.price_book.vocabulary import NOT_A_RATE, NOT_AN_ID, ROUTES, components_of, conditions_of, family_of, rank_of
 
 PRIMARY: Final = ("vendor_doc", "press", "news_seed")
 _COMMIT_TIME: Final = re.compile(r"T\d\d:\d\d:(?!00)\d\d|T\d\d:(?!00|30)\d\d")
@@ -36,8 +37,8 @@ class Fact:
     """One line of the fact base.
 
     `left_out` is the reason it is in no rate, `decided` the decisions that changed it; `used` is true once a rate
-    carries it; `as_of` is the last day on which any source of the base was read, `reread` the last day of
-    its own source, where that is noted.
+    carries it; `as_of` is the last day on which any source of the base was read, `reread` the last day of its own
+    source, where that is noted, `delisted` the last day on which its source listed the model, where it does no more.
     """
 
     line: int
@@ -66,6 +67,7 @@ class Fact:
     page: bool = False
     decided: tuple[str, ...] = ()
     reread: str | None = None
+    delisted: str | None = None
 
     @property
     def start(self) -> str | None:
@@ -97,6 +99,9 @@ def _reason(raw: Mapping[str, Any]) -> str | None:
         return reason
     if raw["model"].startswith("coding-plan"):
         return "a subscription, not a rate of calls"
+    for pattern, reason in NOT_AN_ID.get(raw["vendor"], {}).items():
+        if pattern.search(raw["model"]):
+            return reason
     return None
 
 
@@ -148,24 +153,30 @@ def _unlabel(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**raw, "model": re.sub(r"-\d+k$", "", raw["model"]), "tier": edge, "aliases": None}
 
 
-_GEO: Final = ("us.", "eu.", "au.", "jp.", "apac.", "ca.", "us-gov.")
+#: How Bedrock's ids begin that are served in the regions of a geography.
+GEOGRAPHY: Final = ("us.", "eu.", "au.", "jp.", "apac.", "ca.", "us-gov.")
 
 
 def _apart(raw: Mapping[str, Any], geo_sold: frozenset[str]) -> list[Mapping[str, Any]]:
     """One row that prices several ids differently, as a row for each.
 
-    A tuned OpenAI id is its base model, tuned. On Bedrock a catalog lists the regional ids as aliases of one row with
-    a regional price beside the global one: each regional id gets the regional price, the others the global.
+    A tuned OpenAI id is its base model, tuned. A region or kind of deployment before a cloud's id is a condition. On
+    Bedrock a catalog lists the regional ids as aliases of one row with a regional price beside the global one: each
+    regional id gets the regional price, the others the global.
     """
     if raw["vendor"] == "openai" and raw["model"].startswith("ft:"):
         return [{**raw, "model": raw["model"][3:].rstrip(":-"), "aliases": None, "condition": _and(raw, "tuned=true")}]
+    if route := next((m for pattern in ROUTES.get(raw["vendor"], ()) if (m := pattern.match(raw["model"]))), None):
+        said = ";".join(f"{name}={value}" for name, value in route.groupdict().items() if value)
+        raw = {**raw, "model": raw["model"][route.end() :], "aliases": None}
+        raw = {**raw, "condition": _and(raw, said)} if said else raw
     if raw["vendor"] != "aws-bedrock" or raw["model"] not in geo_sold:
         return [raw]
     names = raw.get("aliases") or []
     if "channel=geo" not in (raw["condition"] or ""):
-        return [{**raw, "aliases": [a for a in names if not a.removeprefix("bedrock/").startswith(_GEO)]}]
+        return [{**raw, "aliases": [a for a in names if not a.removeprefix("bedrock/").startswith(GEOGRAPHY)]}]
     rest = ";".join(p for p in raw["condition"].split(";") if p != "channel=geo") or None
-    regional = [a for a in names if a.startswith(_GEO)]
+    regional = [a for a in names if a.startswith(GEOGRAPHY)]
     return [{**raw, "model": name, "aliases": None, "condition": rest} for name in regional] or [raw]
 
 
@@ -217,8 +228,16 @@ def read_fact(line: int, raw: Mapping[str, Any], as_of: str) -> Fact:
     )
 
 
-def read_facts(rows: Iterable[Mapping[str, Any]], reads: Mapping[str, str] | None = None) -> list[Fact]:
-    """Every fact of the base, in order; `reads` are the last days of sources, by how their names begin."""
+def read_facts(
+    rows: Iterable[Mapping[str, Any]],
+    reads: Mapping[str, str] | None = None,
+    dropped: Mapping[tuple[str, str, str], str] | None = None,
+) -> list[Fact]:
+    """Every fact of the base, in order.
+
+    `reads` are the last days of sources, by how their names begin; `dropped` those on which a source listed a model
+    last, by source, vendor and the model's key.
+    """
     reads = reads or {}
     numbered = list(enumerate(rows, 1))
     as_of = max((raw["source_date"] for _, raw in numbered if raw["source_date"]), default="")
@@ -229,4 +248,6 @@ def read_facts(rows: Iterable[Mapping[str, Any]], reads: Mapping[str, str] | Non
         for fact in facts:
             if fact.source.startswith(source):
                 fact.reread = at
+                key = source, fact.provider, key_of(fact.raw["model"], fact.provider)
+                fact.delisted = dropped.get(key) if dropped else None
     return facts

@@ -25,7 +25,8 @@ from typing import Any
 from tools.price_book.decisions import FOLDER, Decision
 from tools.price_book.entries import Entry
 from tools.price_book.facts import Conditions, Fact, Slot, Tier
-from tools.price_book.model_groups import Model, key_of
+from tools.price_book.model_groups import Model
+from tools.price_book.model_keys import key_of
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from tools.price_book.entries import Entry, is_main, merge
 from tools.price_book.facts import Fact, Slot
 from tools.price_book.model_groups import Model
 from tools.price_book.rate_cards import RateCard, SourceRun, day, within
+from tools.price_book.slips import leave_slips
 from tools.price_book.source_history import ReconciledHistory
 
 
@@ -30,6 +31,7 @@ def entries_of(model: Model, completes: Completes) -> list[Entry]:
     for fact in model.facts:
         if fact.price == 0 and not fact.vouched:
             fact.left_out = "a zero nobody calls free: a catalog's placeholder"
+    leave_slips(model.facts)
     open_days = leave_forecasts([fact for fact in model.facts if fact.left_out is None])
     model.facts = [fact for fact in model.facts if fact.left_out is None]
     date_pages(model)

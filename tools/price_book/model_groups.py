@@ -15,56 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tools.price_book.facts import Fact
+from tools.price_book.model_keys import bare, key_of
 
-_ROUTERS: Final = (
-    "openai/", "anthropic/", "gemini/", "google/", "vertex_ai/", "xai/", "x-ai/", "mistral/", "mistralai/", "deepseek/",
-    "deepseek/deepseek/", "azure/", "bedrock/", "dashscope/", "minimax/", "moonshot/", "zai/", "z-ai/", "cohere/",
-    "groq/", "perplexity/", "fireworks_ai/", "tencent/", "ai21/", "cerebras/", "voyage/", "jina_ai/", "meta_llama/",
-    "bedrock_mantle/", "volcengine/",
-)  # fmt: skip
-#: Sites where the owner's prefix is part of the id that is billed.
-_OWNED: Final = frozenset(
-    {
-        "siliconflow",
-        "groq",
-        "fireworks",
-        "infiniai",
-        "ppio",
-        "qiniu",
-        "huaweicloud",
-        "jdcloud",
-        "moorethreads",
-        "cerebras",
-        "openrouter",
-        "together",
-        "deepinfra",
-        "novita",
-        "nebius",
-        "sambanova",
-        "baseten",
-        "vercel",
-        "cloudflare",
-        "watsonx",
-        "venice",
-    }
-)
 _LABEL: Final = re.compile(r"[\s≤≥<>()（）]|新品")
-
-
-def bare(name: str, provider: str) -> str:
-    """The name without a router's prefix."""
-    if provider in _OWNED:
-        return name
-    lower = name.lower()
-    for prefix in sorted(_ROUTERS, key=len, reverse=True):
-        if lower.startswith(prefix):
-            return name[len(prefix) :]
-    return name
-
-
-def key_of(name: str, provider: str) -> str:
-    """What two spellings of one model share."""
-    return re.sub(r"[._\s]+", "-", bare(name, provider).lower()).strip("-")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ that gave each price and all that agree. `compare` classifies a run against the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -107,8 +107,13 @@ def runs_of(facts: Iterable[Fact], wanted: Callable[[Slot], bool]) -> list[Sourc
             for start, end, slot, fact in claims:
                 if start and start <= at and (slot not in newest or newest[slot][0] <= start):
                     newest[slot] = (start, end, fact)
-            # What a source stopped showing does not bring back what it showed before.
-            shown = {slot: fact for slot, (_, end, fact) in newest.items() if end is None or end > at}
+            # What a source stopped showing does not bring back what it showed before, nor does a flat price it shows
+            # since stand beside the tiers that it showed before.
+            shown = {
+                slot: fact
+                for slot, (start, end, fact) in newest.items()
+                if (end is None or end > at) and not _recut(slot, start, newest)
+            }
             if not shown:
                 continue
             run = SourceRun(family, at, after, shown)
@@ -120,6 +125,32 @@ def runs_of(facts: Iterable[Fact], wanted: Callable[[Slot], bool]) -> list[Sourc
             runs.append(run)
             before = run
     return sorted(runs, key=lambda r: (r.start is not None, day(r.start or r.end or ""), -r.rank, r.start or ""))
+
+
+Newest = Mapping[Slot, tuple[str, str | None, Fact]]
+
+
+def _recut(slot: Slot, start: str, newest: Newest) -> bool:
+    """Whether the family has since shown a price flat that it showed in tiers, or in tiers that it showed flat.
+
+    A tier of longer calls alone does not speak of the price of shorter ones, nor does another catalog of the family
+    that shows the lowest tier's price as flat end the tiers above it.
+    """
+    its = [(s, *claim) for s, claim in newest.items() if s.component == slot.component and s.when == slot.when]
+    lowest = next((fact for s, _, _, fact in its if s.tier and from_zero(s)), None)
+    for other, since, _, fact in its:
+        if day(since) <= day(start):
+            continue
+        if not slot.tier and other.tier and from_zero(other):
+            return True
+        if slot.tier and not other.tier:
+            return lowest is None or lowest.price != fact.price or _catalog(lowest) == _catalog(fact)
+    return False
+
+
+def _catalog(fact: Fact) -> str:
+    """The catalog that a fact was read in, whatever its version."""
+    return fact.source.partition("==")[0].partition("@")[0]
 
 
 def prices_of(run: SourceRun) -> Prices:

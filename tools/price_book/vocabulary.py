@@ -60,6 +60,24 @@ NOT_A_RATE: Final[Mapping[str, str]] = {
     "account_multiplier": "a discount of one kind of account: an overlay's business, not the list's",
 }
 
+#: What catalogs write before a cloud's id -> the condition it is, by the name of its group.
+ROUTES: Final[Mapping[str, tuple[re.Pattern[str], ...]]] = {
+    "aws-bedrock": (
+        re.compile(r"(?P<region>(?:us|eu|ap|sa|ca|me|af|il|mx|us-gov)-[a-z]+-\d)/(?!\d+-month)"),
+        re.compile(r"invoke/"),
+        re.compile(r"regional\."),  # a catalog's name for the price in one region, which the bare id has
+    ),
+    "fireworks": (re.compile(r"accounts/fireworks/models/(?=.)"),),
+    "azure-openai": (re.compile(r"(?P<deployment>eu|us)/"), re.compile(r"global(-standard)?/")),
+}
+#: What catalogs list under a cloud and is billed otherwise -> why it is no rate of calls.
+NOT_AN_ID: Final[Mapping[str, Mapping[re.Pattern[str], str]]] = {
+    "aws-bedrock": {
+        re.compile(r"/\d+-month-commitment/"): "provisioned throughput, not a rate of calls",
+        re.compile(r"^claude_platform/"): "a catalog's name for Anthropic's own platform: no id of Bedrock",
+    },
+}
+
 _KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "embedding_input": ("input",),
     "rerank_input": ("input",),
@@ -172,7 +190,7 @@ def _one_condition(part: str, answer: dict[str, str], raw: Mapping[str, Any]) ->
         answer["region"] = value.partition(" ")[0]
     elif name == "deployment":
         if value != "global":  # the base list
-            answer["deployment"] = value
+            answer["deployment"] = "data_zone" if value in ("eu", "us") else value
     elif name == "channel":
         answer["channel"] = value
     elif part == "context=long":

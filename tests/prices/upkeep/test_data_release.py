@@ -5,22 +5,20 @@ The index is a real HTTP server, pip the real one, and what is installed goes in
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
 import subprocess
 import sys
-import threading
 import venv
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.rigs.package_index import PUBLISHER, PackageIndex, serving
 from tokenmeter._support.data_files import CATALOG
 from tokenmeter.errors import CatalogError
 from tokenmeter.prices.edition import edition_of
@@ -29,7 +27,6 @@ from tokenmeter.prices.upkeep.data_release import book_of_wheel
 
 ROOT = Path(__file__).parents[3]
 OWN = edition_of(CATALOG)
-PUBLISHER = "example/tokenmeter"
 
 
 @pytest.fixture(scope="module")
@@ -66,66 +63,10 @@ def wheel_of(compiled: Path, folder: Path, serial: int, more: Mapping[str, str] 
     return wheel
 
 
-class Index:
-    """A simple index (PEP 691, PEP 740) of the wheels in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.publisher, self.asked = folder, PUBLISHER, list[str]()
-        self.attested: str | None = None
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.asked.append(self.path)
-                kind, body = outer.answer(self.path)
-                self.send_response(200 if body else 404)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/simple/"
-
-    def answer(self, path: str) -> tuple[str, bytes]:
-        name = path.rpartition("/")[2]
-        if path == "/simple/tokenmeter-prices/":
-            files = [self.listed(wheel) for wheel in sorted(self.folder.glob("*.whl"))]
-            page = {"meta": {"api-version": "1.1"}, "name": "tokenmeter-prices", "files": files}
-            return "application/vnd.pypi.simple.v1+json", json.dumps(page).encode()
-        if path.startswith("/integrity/"):
-            return "application/json", json.dumps(self.provenance(self.folder / name)).encode()
-        wheel = self.folder / name
-        return "application/octet-stream", wheel.read_bytes() if wheel.suffix == ".whl" and wheel.exists() else b""
-
-    def listed(self, wheel: Path) -> dict[str, Any]:
-        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-        file = {"filename": wheel.name, "url": f"/files/{wheel.name}", "hashes": {"sha256": digest}}
-        return {**file, "provenance": f"/integrity/{wheel.name}"} if self.publisher else file
-
-    def provenance(self, wheel: Path) -> dict[str, Any]:
-        digest = self.attested or hashlib.sha256(wheel.read_bytes()).hexdigest()
-        statement = {"subject": [{"name": wheel.name, "digest": {"sha256": digest}}]}
-        envelope = {"statement": base64.b64encode(json.dumps(statement).encode()).decode(), "signature": ""}
-        bundle = {
-            "publisher": {"kind": "GitHub", "repository": self.publisher},
-            "attestations": [{"envelope": envelope}],
-        }
-        return {"version": 1, "attestation_bundles": [bundle]}
-
-
 @pytest.fixture
-def index(tmp_path: Path) -> Iterator[Index]:
-    (tmp_path / "wheels").mkdir()
-    made = Index(tmp_path / "wheels")
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+def index(tmp_path: Path) -> Iterator[PackageIndex]:
+    with serving(tmp_path / "wheels", "tokenmeter-prices") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +78,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def update(python: Path, index: Index) -> Iterator[Callable[..., tuple[int, Any]]]:
+def update(python: Path, index: PackageIndex) -> Iterator[Callable[..., tuple[int, Any]]]:
     """Runs `tokenmeter prices update` there; gives the status, and the JSON or the error."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "TOKENMETER_"))}
     environment = {
@@ -158,7 +99,7 @@ def sha256(wheel: Path) -> str:
     return hashlib.sha256(wheel.read_bytes()).hexdigest()
 
 
-def test_the_newest_wheel_is_installed_and_used(index: Index, compiled: Path, update: Any) -> None:
+def test_the_newest_wheel_is_installed_and_used(index: PackageIndex, compiled: Path, update: Any) -> None:
     wheel_of(compiled, index.folder, OWN.serial + 1)
     newest = wheel_of(compiled, index.folder, OWN.serial + 2)
     status, done = update("--sha256", sha256(newest), "--publisher", PUBLISHER)
@@ -168,7 +109,9 @@ def test_the_newest_wheel_is_installed_and_used(index: Index, compiled: Path, up
     assert (again["before"], again["installed"]) == (done["found"], False)  # the installed one is in use
 
 
-def test_a_list_of_digests_pins_every_wheel_in_it(index: Index, compiled: Path, update: Any, tmp_path: Path) -> None:
+def test_a_list_of_digests_pins_every_wheel_in_it(
+    index: PackageIndex, compiled: Path, update: Any, tmp_path: Path
+) -> None:
     wheel = wheel_of(compiled, index.folder, OWN.serial + 1)
     sums = tmp_path / "SHA256SUMS"
     sums.write_text(f"{'0' * 64}  other.whl\n{sha256(wheel)}  {wheel.name}\n")
@@ -179,7 +122,7 @@ def test_a_list_of_digests_pins_every_wheel_in_it(index: Index, compiled: Path, 
     assert "is not in the list of digests" in update("--sums", str(sums))[1]
 
 
-def test_a_wheel_that_is_not_what_was_pinned_is_not_installed(index: Index, compiled: Path, update: Any) -> None:
+def test_a_wheel_that_is_not_what_was_pinned_is_not_installed(index: PackageIndex, compiled: Path, update: Any) -> None:
     wheel_of(compiled, index.folder, OWN.serial + 1)
     refused = {
         "say what you trust": update(),
@@ -196,7 +139,7 @@ def test_a_wheel_that_is_not_what_was_pinned_is_not_installed(index: Index, comp
     assert update("--sha256", "0" * 64)[0] == 2
 
 
-def test_a_book_that_is_no_newer_is_left_where_it_is(index: Index, compiled: Path, update: Any) -> None:
+def test_a_book_that_is_no_newer_is_left_where_it_is(index: PackageIndex, compiled: Path, update: Any) -> None:
     status, done = update("--sha256", sha256(wheel_of(compiled, index.folder, OWN.serial)))
     assert (status, done["installed"]) == (0, False), done
 

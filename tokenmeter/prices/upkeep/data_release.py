@@ -26,7 +26,7 @@ from tokenmeter.errors import CatalogError, ConfigurationError
 from tokenmeter.prices.book import Book
 from tokenmeter.prices.edition import BESIDE, Edition, edition_of, newest_root
 
-__all__ = ["PROJECT", "Pin", "Update", "book_of_wheel", "update"]
+__all__ = ["PROJECT", "Pin", "Update", "book_of_wheel", "files_of_index", "update"]
 
 PROJECT: Final = "tokenmeter-prices"
 _PYPI: Final = "https://pypi.org/simple"
@@ -178,10 +178,20 @@ def _index() -> str:
     return next((settings[key].strip("'\"") for key in keys if key in settings), _PYPI)
 
 
+def _page_of(project: str) -> str:
+    return _index().rstrip("/") + f"/{project}/"
+
+
+def files_of_index(project: str) -> Sequence[Mapping[str, Any]]:
+    """Every file of a project as the index that pip uses lists it (PEP 691). Raises CatalogError where it does not."""
+    files: Sequence[Mapping[str, Any]] = _get(_page_of(project), _SIMPLE_JSON).get("files", ())
+    return files
+
+
 def _publishers(name: str, digest: str) -> Sequence[str]:
     """Who published a file, as its index says: `OWNER/REPOSITORY` of each attestation that names its digest."""
-    index = _index().rstrip("/") + f"/{PROJECT}/"
-    listed = next((file for file in _get(index, _SIMPLE_JSON).get("files", ()) if file.get("filename") == name), None)
+    index = _page_of(PROJECT)
+    listed = next((file for file in files_of_index(PROJECT) if file.get("filename") == name), None)
     if listed is None or listed.get("hashes", {}).get("sha256") != digest:
         raise CatalogError([f"{name}: {index} does not list this file with the digest {digest}"])
     if not listed.get("provenance"):

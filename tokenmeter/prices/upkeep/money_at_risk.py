@@ -7,7 +7,7 @@ without one at its own (what was it billed wrongly?).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
@@ -16,10 +16,12 @@ from tokenmeter.money import EXACT
 from tokenmeter.prices.book import Book
 from tokenmeter.usage import Usage
 
-__all__ = ["TYPICAL", "BillableCall", "Difference", "by_calls", "by_typical_use", "totals"]
+__all__ = ["CALLS", "TYPICAL", "BillableCall", "Difference", "by_calls", "by_typical_use", "totals"]
 
-TYPICAL: Final = Usage(input_tokens=800_000, output_tokens=200_000)
-"""A million tokens of use, four fifths of them input: an assumption, for comparing models of which nothing is known."""
+TYPICAL: Final = Usage(input_tokens=8_000, output_tokens=2_000)
+"""A typical call, four fifths of it input: an assumption, for comparing models of which nothing is known."""
+CALLS: Final = 100
+"""How many of them make a million tokens; one call of a million would cost what only long ones cost."""
 Side = tuple[Book, "str | None"]
 
 
@@ -77,19 +79,32 @@ class Difference:
             moved = EXACT.subtract(new.amount or Decimal(0), old.amount or Decimal(0))
             self.at_risk = EXACT.add(self.at_risk, EXACT.abs(moved))
 
+    def times(self, calls: int) -> Difference:
+        """The same for so many calls like those counted."""
+        before, after = (None if one is None else EXACT.multiply(one, calls) for one in (self.before, self.after))
+        return replace(
+            self,
+            calls=self.calls * calls,
+            before=before,
+            after=after,
+            unpriced_before=self.unpriced_before * calls,
+            unpriced_after=self.unpriced_after * calls,
+            at_risk=EXACT.multiply(self.at_risk, calls),
+        )
+
 
 def _plus(one: Decimal | None, other: Decimal | None) -> Decimal | None:
     return other if one is None else one if other is None else EXACT.add(one, other)
 
 
 def by_typical_use(models: Iterable[tuple[str, str, str]], old: Side, new: Side) -> list[Difference]:
-    """`TYPICAL` by both books, for each (provider, model, list)."""
+    """`CALLS` times `TYPICAL` by both books, for each (provider, model, list)."""
     found = []
     for provider, model, currency in models:
         difference = Difference(provider, model, currency)
         asked: dict[str, Any] = {"provider": provider, "model": model, "params": {"currency": currency}}
         difference.add(*(book.price(TYPICAL, at=at, **asked) for book, at in (old, new)))
-        found.append(difference)
+        found.append(difference.times(CALLS))
     return found
 
 

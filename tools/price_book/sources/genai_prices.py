@@ -1,9 +1,10 @@
-"""Reads genai-prices' `data.py` as text: the newest unconditional prices of each model. Nothing of it is run."""
+"""Reads genai-prices' `data.py` as text: the prices of each model that apply today. Nothing of it is run."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ _OTHER: Final = frozenset(
         "audio_hours", "input_audio_hours", "input_document_kpages", "input_annotated_document_kpages",
     }
 )  # fmt: skip
+_CONSTRAINTS: Final = frozenset({"StartDateConstraint", "TimeOfDateConstraint"})
 
 
 def read(path: Path) -> Found:
@@ -51,10 +53,9 @@ def read(path: Path) -> Found:
 
 
 def _prices(vendor: str, model: str, prices: ast.expr | None) -> Iterator[Reading]:
-    # A list has conditional prices: only those without a condition are the list's own.
+    since = None
     if isinstance(prices, ast.List):
-        plain = [_keyword(one, "prices") for one in prices.elts if isinstance(one, ast.Call) and not _condition(one)]
-        prices = plain[-1] if plain else None
+        since, prices = _in_force([one for one in prices.elts if isinstance(one, ast.Call)], model)
     if not isinstance(prices, ast.Call):
         return
     columns = {word.arg: word.value for word in prices.keywords if word.arg}
@@ -64,7 +65,7 @@ def _prices(vendor: str, model: str, prices: ast.expr | None) -> Iterator[Readin
             continue
         life = written(model, "1h" if "1h" in name else None) if kind == "cache_write" else None
         for price, tier in _tiers(columns[name], f"{name} of {model}"):
-            yield Reading(vendor, model, kind, price, tier, life)
+            yield Reading(vendor, model, kind, price, tier, life, since=since)
 
 
 def _tiers(value: ast.expr, what: str) -> Iterator[tuple[Decimal, tuple[tuple[str, int], ...]]]:
@@ -86,9 +87,29 @@ def _amount(value: ast.expr | None, what: str) -> Decimal:
     raise SourceError(f"{what} is no number")
 
 
-def _condition(one: ast.Call) -> bool:
-    found = _keyword(one, "constraint")
-    return found is not None and not (isinstance(found, ast.Constant) and found.value is None)
+def _in_force(periods: Iterable[ast.Call], model: str) -> tuple[str | None, ast.expr | None]:
+    """Of prices that start on different days the one in force, with its day; none of a model priced by the hour."""
+    today = datetime.now(UTC).date().isoformat()
+    best: tuple[str, ast.expr | None] | None = None
+    for period in periods:
+        start = _start(_keyword(period, "constraint"), model)
+        if start is None:
+            return None, None
+        if start <= today and (best is None or start >= best[0]):
+            best = start, _keyword(period, "prices")
+    return (None, None) if best is None else (best[0] or None, best[1])
+
+
+def _start(constraint: ast.expr | None, model: str) -> str | None:
+    """The day from which a period's prices hold: empty without one, None where they hold for hours of the day."""
+    if constraint is None or (isinstance(constraint, ast.Constant) and constraint.value is None):
+        return ""
+    if not isinstance(constraint, ast.Call) or _name(constraint) not in _CONSTRAINTS:
+        raise SourceError(f"{model} has a new kind of condition")
+    day = _keyword(constraint, "start_date")
+    if not isinstance(day, ast.Call):
+        return None
+    return date(*(int(_amount(part, f"the start of {model}")) for part in day.args)).isoformat()
 
 
 def _calls(tree: ast.AST | None, name: str) -> Iterator[ast.Call]:

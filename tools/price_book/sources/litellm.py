@@ -38,7 +38,9 @@ _OTHER: Final = re.compile(
 )
 _PREFIX: Final = re.compile(
     r"^(openai|anthropic|gemini|vertex_ai|azure|azure_ai|bedrock|bedrock_mantle|deepseek|dashscope|moonshot|minimax|zai|"
-    r"xai|mistral|codestral|cohere|groq|cerebras|fireworks_ai|perplexity|voyage|jina_ai|ai21|meta_llama)/"
+    r"xai|mistral|codestral|cohere|groq|cerebras|fireworks_ai|perplexity|voyage|jina_ai|ai21|meta_llama|openrouter|together_ai|deepinfra|novita|nebius|sambanova|"
+    r"baseten|databricks|github_copilot|vercel_ai_gateway|cloudflare|watsonx|streamlake|tencent|amazon_nova|meta|"
+    r"text-completion-codestral)/"
 )
 
 

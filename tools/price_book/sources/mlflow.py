@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from tools.price_book.sources.reading import (
     Found,
     Reading,
     SourceError,
+    day_of,
     edges,
     joined,
     known_columns,
@@ -47,7 +49,8 @@ def read(path: Path) -> Found:
             elsewhere[file.stem] = len(models)
             continue
         for name, row in models.items():
-            readings += _prices(vendor, name, row.get("pricing") or {})
+            since = day_of(row.get("last_updated_at"))
+            readings += (replace(one, since=since) for one in _prices(vendor, name, row.get("pricing") or {}))
     return Found(tuple(readings), elsewhere)
 
 

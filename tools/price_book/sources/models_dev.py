@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +12,7 @@ from tools.price_book.sources.reading import (
     Found,
     Reading,
     SourceError,
+    day_of,
     edges,
     joined,
     known_columns,
@@ -61,7 +64,9 @@ def read_history(path: Path) -> Found:
                 rates = periods[-1]["rates"] if periods else None
                 if rates:
                     known_columns(rates, _RATES, f"the rates of {model}")
-                    readings += _card(vendor, model, rates, _MODES[mode], "above")
+                    since = day_of(rates.get("valid_from"))
+                    card = _card(vendor, model, rates, _MODES[mode], "above")
+                    readings += (replace(one, since=since) for one in card)
     return Found(tuple(readings), elsewhere)
 
 
@@ -70,7 +75,7 @@ def read_catalog(path: Path) -> Found:
 
     Raises SourceError. A cost of 0 is a catalog's placeholder, and no price.
     """
-    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    files = sorted(path.glob("[!.]*.json")) if path.is_dir() else [path]
     if not files:
         raise SourceError(f"{path.name} has no catalog files: the source has moved")
     elsewhere: dict[str, int] = {}
@@ -84,6 +89,9 @@ def read_catalog(path: Path) -> Found:
             for model in models:
                 cost = table_of(model.get("cost"), f"the cost of {model.get('id')}")
                 known_columns(cost, _COST, f"the cost of {model['id']}")
+                if any(isinstance(price, int | Decimal) and price < 0 for price in cost.values()):
+                    elsewhere["priced by what answers"] = elsewhere.get("priced by what answers", 0) + 1
+                    continue  # a router's own name, such as openrouter/auto
                 if "timeBased" in cost:  # its base is one of two windows, and nothing says which
                     elsewhere["priced by the hour"] = elsewhere.get("priced by the hour", 0) + 1
                     continue

@@ -7,13 +7,13 @@ Nothing is dropped: what a source no longer lists, and who else has another pric
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
 from tools.price_book.fact_files import Row
-from tools.price_book.model_groups import key_of
+from tools.price_book.model_keys import key_of
 from tools.price_book.sources.reading import Found, Reading, SourceError
 from tools.price_book.sources.table import Source
 from tools.price_book.vocabulary import family_of
@@ -33,11 +33,23 @@ class News:
     new: list[str] = field(default_factory=list)
     disputed: list[str] = field(default_factory=list)
     same: int = 0
-    gone: list[str] = field(default_factory=list)
+    gone: dict[tuple[str, str], str] = field(default_factory=dict)
+    models: set[tuple[str, str]] = field(default_factory=set)
+    copied: int = 0
 
 
-def news(source: Source, found: Found, version: str, day: str, facts: Sequence[Row]) -> News:
-    """What is new in a source. Raises SourceError if its prices are of another unit than before."""
+def news(
+    source: Source,
+    found: Found,
+    version: str,
+    day: str,
+    facts: Sequence[Row],
+    better: Collection[tuple[str, str]] = frozenset(),
+) -> News:
+    """What is new in a source of that day. Raises SourceError if its prices are of another unit than before.
+
+    `better` are the models, by vendor and key, of which a better source of its family speaks.
+    """
     name = source.cite(version)
     stem = name.partition("==")[0]
     own = _last(row for row in facts if row["source"].startswith(f"{stem}=="))
@@ -46,10 +58,13 @@ def news(source: Source, found: Found, version: str, day: str, facts: Sequence[R
         others[key].append(row)
     _same_unit(found.readings, own, others)
     answer = News()
-    models: set[tuple[str, str]] = set()
+    copied: set[tuple[str, str]] = set()
     for reading in _unique(found.readings):
         key = _key(reading.vendor, reading.model, _row(reading, name, source.license, day))
-        models.add(key[:2])
+        answer.models.add(key[:2])
+        if key[:2] in better:
+            copied.add(key[:2])
+            continue
         before = own.get(key)
         if before is not None and Decimal(before["price"]) == reading.price:
             answer.same += 1
@@ -64,8 +79,11 @@ def news(source: Source, found: Found, version: str, day: str, facts: Sequence[R
         if against:
             names = ", ".join(f"{row['price']} in {family_of(row['source'])}" for row in against)
             answer.disputed.append(f"{shown}: {reading.price:f} against {names}")
-    listed = {key[:2] for key in own if key[2] in {reading.kind for reading in found.readings}}
-    answer.gone = sorted(f"{vendor}/{model}" for vendor, model in listed - models)
+    kinds = {reading.kind for reading in found.readings}
+    for key, row in own.items():
+        if key[2] in kinds and key[:2] not in answer.models:
+            answer.gone[key[:2]] = max(answer.gone.get(key[:2], ""), min(day, _day(row)))
+    answer.copied = len(copied)
     return answer
 
 
@@ -154,7 +172,7 @@ def _row(reading: Reading, source: str, licence: str, day: str) -> Row:
         "condition": reading.condition,
         "effective_from": None,
         "effective_to": None,
-        "observed_from": day,
+        "observed_from": min(day, reading.since or day),
         "source": source,
         "source_date": day,
         "source_kind": "catalog",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +27,10 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A price per million tokens of one model, under one condition, inside one tier."""
+    """A price per million tokens of one model, under one condition, inside one tier.
+
+    `since` is the day of which the source says it, where it keeps a day for each model.
+    """
 
     vendor: str
     model: str
@@ -35,6 +39,7 @@ class Reading:
     tier: tuple[tuple[str, int], ...] = ()
     condition: str | None = None
     currency: str = "USD"
+    since: str | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -78,6 +83,14 @@ def number(value: Any, what: str) -> Decimal:
     if not price.is_finite() or price < 0:
         raise SourceError(f"{what} is {value}, no price")
     return _DIGITS.plus(price).normalize()
+
+
+def day_of(value: Any) -> str | None:
+    """The day of a date or an instant that a source states; None for anything else."""
+    try:
+        return date.fromisoformat(str(value)[:10]).isoformat()
+    except ValueError:
+        return None
 
 
 def known_columns(names: Iterable[str], known: frozenset[str], what: str) -> None:

@@ -14,18 +14,25 @@ LITELLM: Final[Mapping[str, str]] = {
     "mistral": "mistral", "codestral": "mistral", "cohere": "cohere", "cohere_chat": "cohere", "groq": "groq",
     "cerebras": "cerebras", "fireworks_ai": "fireworks", "perplexity": "perplexity", "voyage": "voyage",
     "jina_ai": "jina", "ai21": "ai21", "meta_llama": "meta", "vertex_ai": "google-vertex",
+    "text-completion-codestral": "mistral", "fireworks_ai-embedding-models": "fireworks", "together_ai": "together",
+    "deepinfra": "deepinfra", "novita": "novita", "nebius": "nebius", "sambanova": "sambanova", "baseten": "baseten",
+    "databricks": "databricks", "github_copilot": "github-copilot", "vercel_ai_gateway": "vercel",
+    "cloudflare": "cloudflare", "watsonx": "watsonx", "streamlake": "kuaishou-streamlake", "tencent": "tencent-intl",
+    "amazon_nova": "amazon-nova", "meta": "meta", "openrouter": "openrouter",
 }  # fmt: skip
 MLFLOW: Final[Mapping[str, str]] = LITELLM
 GENAI_PRICES: Final[Mapping[str, str]] = {
     "anthropic": "anthropic", "aws": "aws-bedrock", "azure": "azure-openai", "cerebras": "cerebras",
     "cohere": "cohere", "deepseek": "deepseek", "fireworks": "fireworks", "google": "google", "groq": "groq",
     "minimax": "minimax-intl", "mistral": "mistral", "moonshotai": "moonshot-intl", "openai": "openai",
-    "perplexity": "perplexity", "voyageai": "voyage", "x-ai": "xai", "zai": "zai",
+    "perplexity": "perplexity", "voyageai": "voyage", "x-ai": "xai", "zai": "zai", "openrouter": "openrouter",
+    "novita": "novita", "together": "together", "cloudflare": "cloudflare", "github-copilot": "github-copilot",
+    "baseten": "baseten", "databricks": "databricks", "meta": "meta",
 }  # fmt: skip
 COST_CALCULATOR: Final[Mapping[str, str]] = {
     "gemini": "google", "vertex": "google-vertex", "bedrock": "aws-bedrock", "anthropic": "anthropic",
     "mistral": "mistral", "deepseek": "deepseek", "groq": "groq", "azure": "azure-openai", "openai": "openai",
-    "fireworks": "fireworks",
+    "fireworks": "fireworks", "openrouter": "openrouter", "deepinfra": "deepinfra", "together": "together",
 }  # fmt: skip
 #: models.dev's names, which the packages made from it keep.
 MODELS_DEV: Final[Mapping[str, str]] = {
@@ -34,7 +41,10 @@ MODELS_DEV: Final[Mapping[str, str]] = {
     "minimax": "minimax-intl", "zai": "zai", "groq": "groq", "cerebras": "cerebras", "cohere": "cohere",
     "perplexity": "perplexity", "ai21": "ai21", "meta": "meta", "upstage": "upstage", "stepfun-ai": "stepfun-intl",
     "fireworks-ai": "fireworks", "fireworks": "fireworks", "amazon-bedrock": "aws-bedrock", "azure": "azure-openai",
-    "longcat": "meituan-longcat", "byteplus": "byteplus",
+    "longcat": "meituan-longcat", "byteplus": "byteplus", "xiaomi": "xiaomi", "ant-ling": "antgroup",
+    "openrouter": "openrouter", "together": "together", "deepinfra": "deepinfra", "novita": "novita",
+    "baseten": "baseten", "venice": "venice", "github-copilot": "github-copilot", "vercel-ai-gateway": "vercel",
+    "cloudflare-workers-ai": "cloudflare", "nova": "amazon-nova", "moonshot": "moonshot-intl",
 }  # fmt: skip
 PHOENIX: Final[Mapping[str, str]] = {
     "cerebras": "cerebras", "groq": "groq", "meta": "meta", "minimax": "minimax-intl", "mistralai": "mistral",
