@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 FIND := for one in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; exit; }; done
 
-.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer focus span-trees differential soak kill attacks budgets check format bench docs prices prices-read prices-wheel clean
+.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer focus span-trees differential soak kill ledger-crash attacks budgets check format bench docs prices prices-read prices-wheel clean
 
 $(READY): pyproject.toml
 	@found=$$($(FIND)); test -n "$$found" || { echo "tokenmeter needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }; \
@@ -107,6 +107,10 @@ soak: $(READY)
 # Two hundred rounds of processes that are killed while they write one ledger.
 kill: $(READY)
 	$(PY) -m tests.real.kill $(ARGS)
+
+# Two hundred rounds of writers of one ledger, killed, forked, or with the file moved away under them.
+ledger-crash: $(READY)
+	$(PY) -m tests.real.ledger_crash $(ARGS)
 
 # One row for each hostile setting: what was lost, doubled, changed or kept.
 attacks: $(READY)

@@ -16,7 +16,7 @@ from tokenmeter._support.guard import guard
 from tokenmeter.ledger.file import LedgerFile
 from tokenmeter.ledger.first_records import FirstRecords
 from tokenmeter.ledger.losses import Losses
-from tokenmeter.ledger.rows import CallRow, row
+from tokenmeter.ledger.rows import StoredRow, row
 from tokenmeter.ledger.wakeups import FlushMark, answer
 from tokenmeter.record import Record
 
@@ -46,8 +46,8 @@ class Batch:
         """How long the last commit took."""
         self.losses = Losses()
         self._first = FirstRecords(book_loaded, self.pricing)
-        self._rows: list[CallRow] = []
-        self._unpriced: list[CallRow] = []  # rows of the first records, until they are priced
+        self._rows: list[StoredRow] = []
+        self._unpriced: list[StoredRow] = []  # rows of the first records, until they are priced
         self._marks: list[FlushMark] = []  # flushes that wait for those rows
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from tokenmeter._support.guard import guard
 from tokenmeter.ledger import schema
 from tokenmeter.ledger.row_writer import RowWriter
-from tokenmeter.ledger.rows import CallRow
+from tokenmeter.ledger.rows import StoredRow
 
 if TYPE_CHECKING:
     import sqlite3
@@ -47,7 +47,7 @@ class LedgerFile:
         self._failures = 0
 
     def write(
-        self, calls: Sequence[CallRow], losses: Sequence[Loss] = (), *, unpriced: Sequence[CallRow] = ()
+        self, calls: Sequence[StoredRow], losses: Sequence[Loss] = (), *, unpriced: Sequence[StoredRow] = ()
     ) -> int | None:
         """Commit calls and losses together; how many calls could not be stored, or None to try it all again later.
 

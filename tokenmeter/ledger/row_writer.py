@@ -19,7 +19,7 @@ from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import guard
 from tokenmeter.ledger.amounts import NO_AMOUNT
 from tokenmeter.ledger.report.periods import Zone
-from tokenmeter.ledger.rows import CallRow
+from tokenmeter.ledger.rows import StoredRow
 from tokenmeter.ledger.shapes import encode
 from tokenmeter.ledger.tables import DIMS, ROW
 from tokenmeter.usage import TOKEN_FIELDS
@@ -107,7 +107,7 @@ class RowWriter:
                 self._values.setdefault(name, set()).add(value)
         self._on_rows = {name for (name,) in self._connection.execute("SELECT name FROM row_tags")}
 
-    def insert(self, calls: Sequence[CallRow]) -> int:
+    def insert(self, calls: Sequence[StoredRow]) -> int:
         """Insert calls; how many SQLite cannot hold. One such call does not take the others with it."""
         import sqlite3
 
@@ -148,7 +148,7 @@ class RowWriter:
             self._connection.execute(statement, tuple(chain.from_iterable(rows[at : at + size])))
             at += size
 
-    def _row(self, call: CallRow, firsts: _Recorders) -> tuple[Any, ...]:
+    def _row(self, call: StoredRow, firsts: _Recorders) -> tuple[Any, ...]:
         """The values of `ROW`."""
         duplicate_of = _recorded_by(call, firsts) if firsts else None
         if duplicate_of is not None:
@@ -251,7 +251,7 @@ class RowWriter:
 
     # Responses that two calls recorded ------------------------------------------------------------------------
 
-    def _first_calls(self, calls: Iterable[CallRow]) -> _Recorders:
+    def _first_calls(self, calls: Iterable[StoredRow]) -> _Recorders:
         """The calls that recorded each response, the first one first, where more than one did."""
         found: _Recorders = {}
         mine = [call for call in calls if call.response_key is not None]
@@ -278,7 +278,7 @@ def renew_keys(connection: sqlite3.Connection) -> None:
 _END: Final = DIMS.index("end_state")
 
 
-def _recorded_by(call: CallRow, firsts: _Recorders) -> bytes | str | None:
+def _recorded_by(call: StoredRow, firsts: _Recorders) -> bytes | str | None:
     """The id of the call that was written first of those that recorded the response at the same time; else None."""
     if call.response_key is None or call.dims[_END] == "delegated":
         return None
@@ -290,7 +290,7 @@ def _recorded_by(call: CallRow, firsts: _Recorders) -> bytes | str | None:
     return None
 
 
-def _delegated(call: CallRow) -> CallRow:
+def _delegated(call: StoredRow) -> StoredRow:
     dims = tuple([_DUPLICATE.get(name, value) for name, value in zip(DIMS, call.dims, strict=True)])
     return call._replace(
         dims=dims, tokens=(None,) * len(TOKEN_FIELDS), amount=NO_AMOUNT, list_amount=None, vendor=NO_AMOUNT,

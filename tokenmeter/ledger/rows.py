@@ -26,7 +26,7 @@ from tokenmeter.money import plain
 from tokenmeter.record import VENDOR_GAP, Attempt, Record
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
-__all__ = ["NOT_YET_PRICED", "CallRow", "Sent", "binary", "instant_us", "is_key", "response_key", "row"]
+__all__ = ["NOT_YET_PRICED", "StoredRow", "Sent", "binary", "instant_us", "is_key", "response_key", "row"]
 
 NOT_YET_PRICED: Final = "the process ended before the price book was loaded"
 
@@ -43,7 +43,7 @@ Sent = tuple[str | None, int | None, int | None, str | None]
 """The only request of a call: shape, microseconds before the end, nanoseconds it took, id."""
 
 
-class CallRow(NamedTuple):
+class StoredRow(NamedTuple):
     """One call, ready for the file: texts are interned there (`id_writer.py`), and keys put for them.
 
     `dims` are the values of `DIMS`, `texts` those of the columns that are keys into `texts`, in the order of `TEXTS`.
@@ -296,7 +296,7 @@ def _priced(record: Record) -> Cost | None:
     return None
 
 
-def row(record: Record, *, priced: bool = True) -> CallRow:
+def row(record: Record, *, priced: bool = True) -> StoredRow:
     """What is stored of one record; without `priced`, that of an unpriced one, for lack of time."""
     cost = _priced(record) if priced else None  # first: `record.model` is the priced one afterwards
     usage = record.usage
@@ -324,7 +324,7 @@ def row(record: Record, *, priced: bool = True) -> CallRow:
     for bit, at in _ROLLED_AT:
         if tokens[at] is not None:
             known |= bit
-    return CallRow(
+    return StoredRow(
         binary(record.id) or "", response_key(record.provider, record.response_id),
         ended_us, ended_us - record.started_ns // 1000, record.ended_ns - record.started_ns, record.time_to_first_chunk,
         remembered.dims(record, cost, known, priced=priced), _tags(tags), tokens, amount, listed,

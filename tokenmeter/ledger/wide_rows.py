@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tokenmeter.ledger.amounts import split_amount
 from tokenmeter.ledger.calls_view import MARKS
-from tokenmeter.ledger.rows import NOT_YET_PRICED, CallRow, Sent, binary, instant_us, response_key
+from tokenmeter.ledger.rows import NOT_YET_PRICED, StoredRow, Sent, binary, instant_us, response_key
 from tokenmeter.ledger.shapes import CHARGES, NUMBERS, divided, encode
 from tokenmeter.ledger.tables import DIMS, ROLLED
 from tokenmeter.usage import TOKEN_FIELDS
@@ -28,7 +28,7 @@ _ONE_REQUEST: Final = re.compile(
 )
 
 
-def stored_of_wide(row: Mapping[str, Any]) -> CallRow:
+def stored_of_wide(row: Mapping[str, Any]) -> StoredRow:
     """One wide row, with all columns of `COLUMNS`; the text of its JSON and money is kept as it is."""
     more = {name: row[name] for name in _MORE if row[name] is not None}
     ended_us = row["ended_us"]
@@ -38,7 +38,7 @@ def stored_of_wide(row: Mapping[str, Any]) -> CallRow:
     priced_us = _priced_us(row["priced_at"])
     if row["priced_at"] is not None and priced_us is None:
         more["priced_at"] = encode(row["priced_at"])
-    return CallRow(
+    return StoredRow(
         binary(row["id"]) or "", response_key(row["provider"], row["response_id"]), ended_us,
         ended_us - row["started_us"], round(row["duration"] * 1e9), row["time_to_first_chunk"], _dims(row), _tags(row),
         tuple([row[name] for name in TOKEN_FIELDS]), split_amount(row["amount"]), row["list_amount"],
