@@ -178,7 +178,6 @@ def _prepare(connection: sqlite3.Connection) -> None:
     """Define the functions of our queries, and a view `calls` of this connection that restores texts in Python."""
     register_sums(connection)
     connection.create_function("restored", 2, restored, deterministic=True)
-    connection.execute("PRAGMA temp_store = MEMORY")
     if narrow := _columns(connection, "call_rows"):
         wide, missing = _columns(connection, "wide_calls"), {*TOKEN_FIELDS} - narrow
         query = view(wide=wide, missing=missing, restore=_in_python)

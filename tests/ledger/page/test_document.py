@@ -18,8 +18,9 @@ from tests.rigs import spend_story
 from tests.rigs.made_records import NOON, priced, record, unpriced
 from tests.rigs.page_tables import Page
 from tokenmeter.cli import main
-from tokenmeter.cost import Cost, Offer
+from tokenmeter.cost import Cost
 from tokenmeter.ledger.page.document import POLICY
+from tokenmeter.offers import Offer
 from tokenmeter.usage import Source, Usage
 
 HOSTILE = (

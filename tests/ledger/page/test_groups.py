@@ -15,6 +15,7 @@ from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.page.groups import MOST_SHOWN, MOST_VALUES
 from tokenmeter.ledger.page.series import OTHERS
 from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.ledger.report.selection import snapshot
 from tokenmeter.ledger.report.where import parse
 
 MANY = MOST_VALUES + 100
@@ -86,3 +87,9 @@ def test_a_key_without_a_place_on_the_page(key: str, month: str) -> None:
 def test_an_unknown_key(month: str) -> None:
     with pytest.raises(ConfigurationError, match="--by taem: no call has this tag; did you mean 'team'"):
         figures(month, keys=("taem",))
+
+
+def test_what_is_sorted_goes_to_disk(month: str) -> None:
+    with snapshot(month) as held:
+        (store,) = held.connection.execute("PRAGMA temp_store").fetchone()
+    assert store != 2, "a question about millions of calls would be sorted in memory"

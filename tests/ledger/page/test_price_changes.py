@@ -9,8 +9,9 @@ from typing import Any
 
 from tests.ledger.page.conftest import figures
 from tests.rigs.made_records import record
-from tokenmeter.cost import Cost, Offer, Price
+from tokenmeter.cost import Cost
 from tokenmeter.ledger.page.price_changes import PriceStep
+from tokenmeter.offers import Offer, Price
 from tokenmeter.record import Record
 
 CHANGE = datetime(2026, 8, 17, tzinfo=UTC)

@@ -1,7 +1,12 @@
-"""What was paid for: the charges of all calls by component, and what no charge says."""
+"""What was paid for: the charges of all calls by component, and what no charge says.
+
+The charges are added up row by row, in one aggregate over all calls: grouping them in SQL would sort every charge of
+every call.
+"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -9,6 +14,7 @@ from typing import Final
 from tokenmeter.components import COMPONENTS
 from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.selection import Snapshot, select
+from tokenmeter.money import EXACT
 
 __all__ = ["ChargedComponent", "charged_components"]
 
@@ -25,21 +31,38 @@ class ChargedComponent:
     calls: int
 
 
+class _ChargeSums:
+    """SQL aggregate over charges, currency and amount of a call: JSON of each component's sum and number."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str | None, str], tuple[Decimal, int]] = {}
+
+    def step(self, charges: str | None, currency: str, amount: str) -> None:
+        if charges is None:
+            self._add(None, currency, amount)
+            return
+        for line in json.loads(charges):
+            self._add(line["component"], currency, line["amount"])
+
+    def _add(self, component: str | None, currency: str, amount: str) -> None:
+        cost, calls = self._sums.get((component, currency), (Decimal(0), 0))
+        self._sums[component, currency] = EXACT.add(cost, Decimal(amount)), calls + 1
+
+    def finalize(self) -> str:
+        return json.dumps([(*name, str(cost), calls) for name, (cost, calls) in self._sums.items()])
+
+
 def charged_components(snapshot: Snapshot, question: Question) -> list[ChargedComponent]:
     """The components of each currency; together they are its total."""
     with select(snapshot, question) as (connection, where, values):
-        known = f"{where} AND amount IS NOT NULL AND currency IS NOT NULL"
-        charges = (
-            "SELECT json_extract(charge.value, '$.component'), currency, "  # noqa: S608
-            "exact_sum(json_extract(charge.value, '$.amount')), count(*) FROM "
-            f"(SELECT charges, currency FROM calls WHERE {known} AND charges IS NOT NULL) AS call, "
-            "json_each(call.charges) AS charge GROUP BY 1, 2"
+        connection.create_aggregate("charge_sums", 3, _ChargeSums)  # type: ignore[arg-type]
+        query = (
+            f"SELECT charge_sums(charges, currency, amount) FROM calls WHERE {where} "  # noqa: S608
+            "AND amount IS NOT NULL AND currency IS NOT NULL"
         )
-        sums = (
-            f"SELECT NULL, currency, exact_sum(amount), count(*) FROM calls WHERE {known} AND charges IS NULL "  # noqa: S608
-            "GROUP BY currency HAVING max(amount <> '0')"
-        )
-        rows = [*connection.execute(charges, values), *connection.execute(sums, values)]
-    found = [ChargedComponent(row[0], row[1], Decimal(row[2]), row[3]) for row in rows]
+        (sums,) = connection.execute(query, values).fetchone()
+    rows = json.loads(sums or "[]")  # the aggregate of no rows is NULL
+    found = [ChargedComponent(name, currency, Decimal(cost), calls) for name, currency, cost, calls in rows]
+    found = [one for one in found if one.component is not None or one.cost]
     found.sort(key=lambda one: (one.currency, one.component is None, _ORDER.get(one.component or "", len(_ORDER))))
     return found
