@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenmeter.usage import TOKEN_FIELDS, Usage, usage_of
+from tokenmeter.wire.answer_facts import Facts
 from tokenmeter.wire.extract import reader_for
 from tokenmeter.wire.extracted import Extracted, raw_usage
 from tokenmeter.wire.usage_frames import UsageFrames
-from tokenmeter.wire.usage_reader import Facts, UsageReader
+from tokenmeter.wire.usage_reader import UsageReader
 
 FACTS = Facts("m", "id", None, ("stop",), None)
 PLAIN = {"prompt_tokens": 20, "completion_tokens": 12, "total_tokens": 32}

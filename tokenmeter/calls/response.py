@@ -22,7 +22,7 @@ from tokenmeter.wire.request_body import exceeds
 if TYPE_CHECKING:
     from tokenmeter.token_count import TokenCount
     from tokenmeter.tokens import OutputCounter
-    from tokenmeter.wire.usage_reader import Facts
+    from tokenmeter.wire.answer_facts import Facts
 
 __all__ = ["FOLD_BYTES", "BodyReading", "ObjectReading", "Reading", "TextReading", "as_plain", "counter_for"]
 

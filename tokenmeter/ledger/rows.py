@@ -26,7 +26,7 @@ from tokenmeter.money import plain
 from tokenmeter.record import VENDOR_GAP, Attempt, Record
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
-__all__ = ["NOT_YET_PRICED", "StoredRow", "Sent", "binary", "instant_us", "is_key", "response_key", "row"]
+__all__ = ["NOT_YET_PRICED", "Sent", "StoredRow", "binary", "instant_us", "is_key", "response_key", "row"]
 
 NOT_YET_PRICED: Final = "the process ended before the price book was loaded"
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tokenmeter.ledger.amounts import split_amount
 from tokenmeter.ledger.calls_view import MARKS
-from tokenmeter.ledger.rows import NOT_YET_PRICED, StoredRow, Sent, binary, instant_us, response_key
+from tokenmeter.ledger.rows import NOT_YET_PRICED, Sent, StoredRow, binary, instant_us, response_key
 from tokenmeter.ledger.shapes import CHARGES, NUMBERS, divided, encode
 from tokenmeter.ledger.tables import DIMS, ROLLED
 from tokenmeter.usage import TOKEN_FIELDS

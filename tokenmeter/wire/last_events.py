@@ -12,9 +12,10 @@ import functools
 import json
 from typing import Any, Final
 
+from tokenmeter.wire.answer_facts import Facts
 from tokenmeter.wire.element_counts import ElementCounts
 from tokenmeter.wire.extracted import RUNNING, Extracted
-from tokenmeter.wire.usage_reader import Facts, UsageReader
+from tokenmeter.wire.usage_reader import UsageReader
 
 __all__ = ["LastEvents", "last_events"]
 

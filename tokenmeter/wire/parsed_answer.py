@@ -18,10 +18,11 @@ from json.scanner import make_scanner
 from typing import Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
+from tokenmeter.wire.answer_facts import Facts
 from tokenmeter.wire.element_counts import ElementCounts
 from tokenmeter.wire.extract import reader_for
 from tokenmeter.wire.extracted import Extracted
-from tokenmeter.wire.usage_reader import Facts, UsageReader
+from tokenmeter.wire.usage_reader import UsageReader
 
 __all__ = ["ParsedAnswers", "parsed_answers"]
 

@@ -18,12 +18,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tokenmeter.usage import Source
+from tokenmeter.wire.answer_facts import Facts
 from tokenmeter.wire.element_counts import Gathered
 from tokenmeter.wire.extract import Extracted, as_dict, reader_for
 from tokenmeter.wire.extracted import RUNNING, added_up
 from tokenmeter.wire.growing_usage import GrowingUsage
 from tokenmeter.wire.telling_words import TellingWords
-from tokenmeter.wire.usage_reader import Facts, UsageReader
+from tokenmeter.wire.usage_reader import UsageReader
 from tokenmeter.wire.vendor_errors import refusal
 
 __all__ = ["StreamReader"]

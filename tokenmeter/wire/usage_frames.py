@@ -24,8 +24,8 @@ from tokenmeter.wire.extracted import EMPTY, Extracted, UsageText
 from tokenmeter.wire.usage_values import WITHIN
 
 if TYPE_CHECKING:
+    from tokenmeter.wire.answer_facts import Facts
     from tokenmeter.wire.usage_fields import Fields
-    from tokenmeter.wire.usage_reader import Facts
 
 __all__ = ["UsageFrames"]
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tokenmeter._support.bounded import NAME_MOST
 from tokenmeter.usage import Source, checked_usage
+from tokenmeter.wire.answer_facts import Facts
 from tokenmeter.wire.answer_places import direct, first_key, first_object, first_text, places_beside
 from tokenmeter.wire.element_counts import ElementCounts, elements_of_model
 from tokenmeter.wire.extracted import EMPTY, Extracted
@@ -29,7 +30,7 @@ from tokenmeter.wire.usage_frames import UsageFrames
 from tokenmeter.wire.usage_values import PARTIAL_OUTPUT, make_usage, read_odd, shown, suspicious, with_upstream
 from tokenmeter.wire.vendor_errors import error_code, refusal
 
-__all__ = ["Facts", "UsageReader"]
+__all__ = ["UsageReader"]
 
 # Looking a member up on an enum class costs as much as reading a field of the answer.
 _REPORTED: Final = Source.REPORTED
@@ -37,16 +38,6 @@ _PARTIAL: Final = Source.PARTIAL
 _FLAGS_MOST: Final = 20
 _MODELS_MOST: Final = 1000
 _NOTHING: Final[dict[str, Any]] = {}
-
-
-class Facts(NamedTuple):
-    """What an answer says beside its usage."""
-
-    model: str | None
-    id: str | None
-    tier: str | None
-    finish: tuple[str, ...]
-    error: str | None
 
 
 class UsageReader:
