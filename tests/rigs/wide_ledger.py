@@ -34,15 +34,15 @@ _REST = (
 )
 
 
-def made_wide(source: Path, target: Path, *, without: tuple[str, ...] = ()) -> None:
-    """Write the calls of a ledger as the first schema had them, `without` columns that came to it later."""
+def made_wide(source: Path, target: Path, *, without: tuple[str, ...] = (), most: int = -1) -> None:
+    """Write the first `most` calls of a ledger as the first schema had them, `without` columns that came later."""
     with closing(sqlite3.connect(target)) as wide:
         wide.execute("PRAGMA journal_mode = WAL")
         for statement in (_TABLE, *_REST):
             wide.execute(statement)
         names = ", ".join(row[1] for row in wide.execute("PRAGMA table_info(calls)") if row[1] != "seq")
         wide.execute("ATTACH ? AS narrow", (str(source),))
-        wide.execute(f"INSERT INTO calls ({names}) SELECT {names} FROM narrow.calls ORDER BY seq")  # noqa: S608
+        wide.execute(f"INSERT INTO calls ({names}) SELECT {names} FROM narrow.calls ORDER BY seq LIMIT {most}")  # noqa: S608
         wide.execute("INSERT INTO losses SELECT * FROM narrow.losses")
         for name in without:
             wide.execute(f"ALTER TABLE calls DROP COLUMN {name}")

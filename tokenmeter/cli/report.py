@@ -21,7 +21,8 @@ _EXCHANGE = "TOKENMETER_EXCHANGE"
 _EPILOG = """\
 group by provider, model, request_model, response_model, api, operation, host, region, service_tier, status,
  source, end, currency, scope, list, rate_id, book, dating, confidence, cost_source, covered_by, error_type,
- response_id, trace, reason, stream, hour, day, week, month, or any tag by its name (tag:NAME for one named like these).
+ response_id, trace, reason, stream, charge.component, hour, day, week, month, or any tag by its name (tag:NAME for one
+ named like these).
 --where takes comparisons (= != < <= > >=, in (…), like, is null) of these names and of cost, vendor_cost, list_cost,
  duration, time_to_first_chunk, attempts, status_code and tokens, joined by and, or, not: 'cost > 0.05 and team = ads'.
 --stat takes sum, min, median, max and p0 to p100 of the cost of a call, or of another number: p95:duration,

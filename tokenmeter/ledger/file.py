@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,9 @@ _logger: Final = logging.getLogger("tokenmeter.ledger")
 
 # Other processes' commits hold the file for milliseconds: only a lock that outlasts this many attempts is news.
 _PATIENT_ATTEMPTS: Final = 3
+# Short, because the writer tries again by itself and a fork waits for the attempt in hand.
+_WAIT: Final = 0.25
+_LOOK: Final = 0.001
 
 _LOSS: Final = "INSERT INTO losses (first_us, last_us, calls, reason) VALUES (?, ?, ?, ?)"
 
@@ -40,6 +44,8 @@ class LedgerFile:
         self.path = path
         self.problem: str | None = None
         """What keeps the file from being written, with the remedy; None while all is well."""
+        self.locked = False
+        """Whether that is another process that writes it, which will end."""
         self._connection: sqlite3.Connection | None = None
         self._writer: RowWriter | None = None
         self._identity: tuple[int, int] | None = None
@@ -57,7 +63,7 @@ class LedgerFile:
 
         try:
             connection = self._open()
-            connection.execute("BEGIN IMMEDIATE")
+            _begin(connection)
             writer = self._writer = self._writer or RowWriter(connection)
             writer.insert(unpriced)
             refused = writer.insert(calls)
@@ -96,13 +102,15 @@ class LedgerFile:
                 self.let_go()  # which copies it into the file: this process has it open yet
         if self._connection is None:
             self._connection = schema.open_for_writing(self.path)
+            self._connection.execute("PRAGMA busy_timeout = 0")  # `_begin` waits
             self._identity, self._log_identity = _identity(self.path), None
         return self._connection
 
     def _failed(self, error: Exception) -> None:
         self.let_go()  # which rolls back
         self._failures += 1
-        if "locked" in str(error) and self._failures < _PATIENT_ATTEMPTS:
+        self.locked = "locked" in str(error)
+        if self.locked and self._failures < _PATIENT_ATTEMPTS:
             return
         problem = schema.remedy(self.path, error)
         if problem != self.problem:
@@ -110,6 +118,26 @@ class LedgerFile:
                 "the ledger is not written: %s. Calls wait in memory and are written when it works", problem
             )
         self.problem = problem
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Begin to write as soon as no other process does; raises OperationalError if one does for `_WAIT` seconds.
+
+    SQLite's own waiting looks less and less often, up to every 100 ms. Between the commits of a busy writer there are a
+    few milliseconds, which it would miss again and again.
+    """
+    import sqlite3
+
+    until = time.monotonic() + _WAIT
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(_LOOK)
+        else:
+            return
 
 
 def _identity(path: str) -> tuple[int, int] | None:

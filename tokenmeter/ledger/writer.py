@@ -44,6 +44,7 @@ QUEUE_SIZE: Final = 10_000
 
 _logger: Final = logging.getLogger("tokenmeter.ledger")
 _PATIENCE: Final = 2.0  # seconds that `write` waits for room: longer than the attempts that show a file to be locked
+_TURN: Final = 0.002  # seconds between two commits without a pause, in which another process gets its turn
 _NAP: Final = 0.001  # seconds between two looks for room
 _RETRY: Final = (0.1, 30.0)  # seconds until the first and between the last attempts to write again
 _EXIT: Final = 5.0  # seconds that the end of the process waits for the last commit
@@ -246,7 +247,9 @@ class Ledger:
                 self._stalled, delay = False, _RETRY[0]
                 if not everything and len(self._queue) < COMMIT_RECORDS:
                     return
-            elif not patient or (self._closing and batch.file.problem is not None):
+                if self._queue:
+                    time.sleep(_TURN)
+            elif not patient or (self._closing and batch.file.problem is not None and not batch.file.locked):
                 return
             else:
                 self._again.wait(delay)

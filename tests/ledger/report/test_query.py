@@ -21,9 +21,11 @@ from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.query import LedgerReport, Question, ReportRow, ask
 from tokenmeter.ledger.report.render import as_json
 from tokenmeter.ledger.report.screen import as_text
+from tokenmeter.ledger.report.stats import parse_stats
 from tokenmeter.ledger.schema import LedgerError
 from tokenmeter.ledger.writer import Ledger
 from tokenmeter.money import plain
+from tokenmeter.prices.book import load_book
 from tokenmeter.record import Attempt, End
 from tokenmeter.usage import Source, Usage
 
@@ -303,3 +305,25 @@ def test_the_cost_by_stale_and_by_single_source_prices_is_summed(held: Callable[
     )
     (note,) = [line for line in as_text(report).splitlines() if line.startswith("of the cost")]
     assert note.startswith("of the cost in CNY, 50.0% by stale prices and 25.0% by single source prices")
+
+
+def test_components_are_charged_apart_and_a_call_counts_once_in_the_totals(held: Callable[..., Asker]) -> None:
+    usage = Usage(input_tokens=1000, cache_read_input_tokens=400, output_tokens=100)
+    book = load_book()
+    cost = book.price(usage, provider="deepseek", model="deepseek-chat", at=NOON)
+    asked = held(record(cost, usage=usage), record(cost, usage=usage), record(unpriced()), record(priced("0")))
+    report = asked("charge.component")
+    charges = {charge.component: charge for charge in cost.charges}
+    assert {row.group[0]: (row.cost, row.calls) for row in report.rows if row.group[0]} == {
+        name: (charge.amount * 2, 2) for name, charge in charges.items()
+    }
+    assert {row.group[0]: row.tokens for row in report.rows}["input"]["input_tokens"] == 2 * 600
+    assert [(row.group[0], row.currency, row.calls) for row in report.rows if not row.group[0]] == [
+        (None, "CNY", 1), (None, None, 1),
+    ]  # fmt: skip
+    assert [(row.currency, row.cost, row.calls) for row in report.totals] == [
+        ("CNY", cost.amount * 2, 3),
+        (None, None, 1),
+    ]
+    with pytest.raises(ConfigurationError, match="--stat"):
+        asked("charge.component", stats=parse_stats("p95"))

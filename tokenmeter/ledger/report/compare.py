@@ -15,6 +15,7 @@ from tokenmeter.ledger.report.causes import Comparison, Spent, decompose
 from tokenmeter.ledger.report.periods import PERIODS, Zone, parse_instant
 from tokenmeter.ledger.report.query import LedgerReport, Question, ReportRow, ask
 from tokenmeter.ledger.report.selection import Snapshot, select
+from tokenmeter.ledger.report.sum_sources import COMPONENT
 
 __all__ = ["compare", "earlier"]
 
@@ -60,6 +61,8 @@ def compare(report: LedgerReport, since: datetime, until: datetime, ledger: Snap
     periods, LedgerError for a file that cannot be read.
     """
     question = report.question
+    if COMPONENT in question.by:
+        raise ConfigurationError(f"--compare: it is of calls, which {COMPONENT} divides; leave it out of --by")
     if periods := [key for key in question.by if key in PERIODS]:
         raise ConfigurationError(f"--compare: a group by {periods[0]} has no earlier period; leave it out of --by")
     then = replace(question, since=since, until=until)

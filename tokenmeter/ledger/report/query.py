@@ -12,6 +12,7 @@ Where the question names a currency and the user's own rates, each sum stands be
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,7 +30,7 @@ from tokenmeter.ledger.report.selection import (
     unpriced_reasons,
 )
 from tokenmeter.ledger.report.stats import measured
-from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, source_of
+from tokenmeter.ledger.report.sum_sources import CHARGES, ROWS, SumSource, source_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -48,7 +49,7 @@ def ask(ledger: str | Snapshot, question: Question) -> LedgerReport:
         source = source_of(connection, question)
         where, values = conditions(question, source)
         rows = _rows(connection, question, source)
-        totals = totals_of(rows)
+        totals = totals_of(rows if source is not CHARGES else _undivided(connection, question))
         if question.stats:
             _add_stats(connection, question, rows, totals)
         held = [connection.execute(query).fetchone()[0] for query in _HELD]
@@ -106,6 +107,12 @@ def _rows(connection: sqlite3.Connection, question: Question, source: SumSource)
         row = found.setdefault((group, currency), ReportRow(group, currency))
         row.add(usage_source, part)
     return completed(list(found.values()))
+
+
+def _undivided(connection: sqlite3.Connection, question: Question) -> list[ReportRow]:
+    """The sums of whole calls: a call of several components is one call in the totals."""
+    whole = replace(question, by=())
+    return _rows(connection, whole, source_of(connection, whole))
 
 
 def _add_stats(

@@ -12,16 +12,19 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tokenmeter.components import FIELDS
+from tokenmeter.errors import ConfigurationError
+from tokenmeter.ledger.calls_view import MARKS
 from tokenmeter.ledger.report.columns import KEYS
 from tokenmeter.ledger.report.periods import PERIODS, Zone
-from tokenmeter.ledger.tables import DIMS, ROLLED
+from tokenmeter.ledger.tables import COLUMNS, DIMS, ROLLED
 
 if TYPE_CHECKING:
     import sqlite3
 
     from tokenmeter.ledger.report.question import Question
 
-__all__ = ["ROWS", "SumSource", "day_number", "register_days", "source_of"]
+__all__ = ["CHARGES", "COMPONENT", "ROWS", "SumSource", "day_number", "register_days", "source_of"]
 
 
 class SumSource(NamedTuple):
@@ -35,6 +38,30 @@ class SumSource(NamedTuple):
 
 
 ROWS: Final = SumSource("rows", "calls", KEYS, "ended_us")
+
+COMPONENT: Final = "charge.component"
+"""The key of a report by the components that were charged."""
+
+
+def _charges() -> SumSource:
+    """One row for each charge of a call: its amount, and what was billed as the tokens of its component.
+
+    A call without charges (free, unpriced, or of a cost that the vendor stated) is one row without a component.
+    """
+    charge = "json_extract(charge.value, '$.{}')".format
+    kept = {name: f"c.{name}" for name in (*COLUMNS, "seq", "calls", *MARKS)}
+    amount = f"coalesce({charge('amount')}, c.amount)"
+    kept |= {"amount": amount, "amount_whole": "NULL", "amount_pico": "NULL", "amount_text": amount}
+    kept |= {f"vendor_{part}": "NULL" for part in ("amount", "whole", "pico", "text")}
+    billed = f"CASE {charge('component')} WHEN '{{}}' THEN {charge('quantity')} END".format
+    kept |= {part.usage: billed(part.name) for part in FIELDS}
+    kept["component"] = charge("component")
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in kept.items())
+    table = f"(SELECT {selected} FROM calls AS c LEFT JOIN json_each(c.charges) AS charge) AS calls"
+    return SumSource("charges", table, KEYS | {COMPONENT: "component"}, "ended_us")
+
+
+CHARGES: Final = _charges()
 
 _FINER: Final = frozenset({"hour", "scope", "trace", "response_id"})
 _EPOCH: Final = date(1970, 1, 1)
@@ -63,7 +90,14 @@ _ROLLUP: Final = _rollup()
 
 
 def source_of(connection: sqlite3.Connection, question: Question) -> SumSource:
-    """The roll-up if it answers the question to the last digit, else the rows."""
+    """The roll-up if it answers the question to the last digit, else the rows, or their charges for components.
+
+    Raises ConfigurationError where statistics of calls are asked for by component.
+    """
+    if COMPONENT in question.by:
+        if question.stats:
+            raise ConfigurationError(f"--stat: it is of calls, which {COMPONENT} divides; leave one of them out")
+        return CHARGES
     if question.stats or question.conversion is not None or not _has_rollup(connection):
         return ROWS
     if any(at is not None and at != _midnight(at, question.zone) for at in (question.since, question.until)):
