@@ -167,6 +167,11 @@ class Record:
         return cost
 
     @property
+    def scope_run(self) -> str | None:
+        """The id of the run of the outermost scope that the call ran in."""
+        return getattr(self.scope, "run", None)
+
+    @property
     def duration(self) -> float:
         """Seconds from the call's start to its end."""
         return (self.ended_ns - self.started_ns) / 1e9

@@ -37,7 +37,7 @@ INSTANTS = [
 ]  # fmt: skip
 OF_ONE_RUN = ("id", "trace_id", "span_id", "attempts", "pricer", "_cost", "_form")
 """Fields that two runs of one call do not share."""
-OF_ONE_ROW = ("id", "trace_id", "span_id", "attempts", "parent_id")
+OF_ONE_ROW = ("id", "trace_id", "span_id", "attempts", "parent_id", "scope_run")
 
 
 class WatchingProcessor(SimpleSpanProcessor):

@@ -12,6 +12,7 @@ import pytest
 from tests.rigs.ledger_rows import rows
 from tests.rigs.made_records import NOON, nanoseconds, priced, record, unpriced
 from tokenmeter.ledger.writer import Ledger
+from tokenmeter.meter import Tokenmeter
 from tokenmeter.money import Money
 from tokenmeter.record import Attempt
 from tokenmeter.usage import Source, Usage
@@ -145,6 +146,23 @@ def test_a_row_says_everything_of_a_call(ledger: Ledger, path: Path) -> None:
         "params": {"service_tier": "priority", "batch": False},
         "flags": '["total_mismatch"]',
     }
+
+
+def test_calls_of_one_run_of_a_scope_are_told_from_those_of_another(tmp_path: Path) -> None:
+    meter = Tokenmeter(ledger=tmp_path / "spend.db", spans="none")
+    runs = []
+    for _ in range(2):
+        with meter.scope("nightly") as nightly:
+            with meter.scope("answer"), meter.call("deepseek", "deepseek-chat"):
+                pass
+            with meter.call("deepseek", "deepseek-chat"):
+                pass
+        runs += [nightly.run] * 2
+    with meter.call("deepseek", "deepseek-chat"):
+        pass
+    meter.shutdown()
+    assert [row["scope_run"] for row in rows(tmp_path / "spend.db")] == [*runs, None]
+    assert len({*runs}) == 2
 
 
 def test_what_is_not_known_is_null(ledger: Ledger, path: Path) -> None:

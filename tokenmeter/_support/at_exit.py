@@ -8,6 +8,7 @@ import weakref
 from typing import Final, Protocol
 
 from tokenmeter._support.guard import guard
+from tokenmeter._support.interrupted_exit import keep_interrupt
 from tokenmeter._support.worker import worker
 
 __all__ = ["Closable", "register"]
@@ -51,3 +52,4 @@ def _at_exit() -> None:
     worker.end()
     for meter in list(_alive):
         meter.shutdown(_SECONDS) if meter.is_default else meter.flush(_SECONDS)
+    keep_interrupt()

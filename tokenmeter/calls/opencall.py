@@ -104,8 +104,11 @@ class AsksBudgets(Protocol):
 class ScopeNode(Protocol):
     """The scope that a call runs in, as far as the call uses it."""
 
-    path: tuple[str, ...]
     budgets: tuple[tuple[Any, str], ...]
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The names of the scope and of those around it, outermost first."""
 
     def opened(self) -> None: ...
     def settled(self, record: Record) -> None: ...

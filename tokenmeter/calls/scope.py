@@ -50,6 +50,19 @@ class ScopeSpan(Protocol):
     def finish(self, scope: Scope, ended_ns: int) -> None: ...
 
 
+class ScopePath(tuple[str, ...]):
+    """The names of a scope and of those around it, outermost first, and the id of the outermost one's run."""
+
+    run: str
+
+    @classmethod
+    def of(cls, names: tuple[str, ...], run: str) -> ScopePath:
+        """A path within a run."""
+        path = cls(names)
+        path.run = run
+        return path
+
+
 class Scope:
     """Sums of the calls of one unit of work. Read it at any time; it is thread-safe.
 
@@ -61,7 +74,9 @@ class Scope:
         self.name = name
         self.tags = tags
         self.parent = parent
-        self.path: tuple[str, ...] = (*parent.path, name) if parent is not None else (name,)
+        self.path: ScopePath = (
+            ScopePath.of((name,), new_id()) if parent is None else ScopePath.of((*parent.path, name), parent.path.run)
+        )
         self.budgets: tuple[tuple[Budget, str], ...] = parent.budgets if parent is not None else ()
         """The budgets of this run and of those around it, each with the id of its run."""
         self.started_ns = lifecycle.clock()
@@ -103,6 +118,11 @@ class Scope:
             self._finish_span()
         if self.parent is not None:
             self.parent.settled(record)
+
+    @property
+    def run(self) -> str:
+        """The id of this run of the outermost scope: 32 hex digits, on the ledger's rows as `scope_run`."""
+        return self.path.run
 
     # Read by the user ----------------------------------------------------------------------------------------
 

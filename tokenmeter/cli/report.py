@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _EXCHANGE = "TOKENMETER_EXCHANGE"
 _EPILOG = """\
 group by provider, model, request_model, response_model, api, operation, host, region, service_tier, status,
- source, end, currency, scope, list, rate_id, book, dating, confidence, cost_source, covered_by, error_type,
+ source, end, currency, scope, scope_run, list, rate_id, book, dating, confidence, cost_source, covered_by, error_type,
  response_id, trace, reason, stream, charge.component, hour, day, week, month, or any tag by its name (tag:NAME for one
  named like these).
 --where takes comparisons (= != < <= > >=, in (…), like, is null) of these names and of cost, vendor_cost, list_cost,

@@ -64,7 +64,7 @@ def _shown(restore: Restore) -> dict[str, str]:
     return {
         **{name: f"c.{name}" for name in (*TOKEN_FIELDS, "ended_us", "time_to_first_chunk", "response_id")},
         **{name: f"d.{name}" for name in DIMS if name in COLUMNS},
-        **{name: _hex(name) for name in ("id", "parent_id", "trace_id", "span_id")},
+        **{name: _hex(name) for name in ("id", "parent_id", "trace_id", "span_id", "scope_run")},
         **{name: _text_of(name) for name in texts},
         **{name: _more(name) for name in ("usage", "usage_ranges")},
         "started_us": "c.ended_us - c.span_us",

@@ -17,6 +17,7 @@ import weakref
 from typing import Final, Protocol
 
 from tokenmeter._support.guard import guard
+from tokenmeter._support.interrupted_exit import keep_interrupt
 
 __all__ = ["add", "end_with_child"]
 
@@ -55,6 +56,7 @@ def _end_all() -> None:
     for resident in list(_residents):
         with guard("closing the ledger at exit"):
             resident.end()
+    keep_interrupt()
 
 
 def _before_fork() -> None:

@@ -160,8 +160,9 @@ class RowWriter:
             self.day_of(call.ended_us), self._dims.get(call.dims) or self._dims_of(call.dims), tags,
             row_tags, *call.tokens, *call.amount, call.list_amount, *call.vendor, call.priced_us,
             text(call.charges[0]), call.charges[1], text(call.raw[0]), call.raw[1], text(call.sent[0]), *call.sent[1:],
-            call.response_id, call.parent_id, call.trace_id, call.span_id, *[text(one) for one in call.texts],
-            call.more, duplicate_of, 1 if call.provisional and duplicate_of is None else None,
+            call.response_id, call.parent_id, call.trace_id, call.span_id, call.scope_run,
+            *[text(one) for one in call.texts], call.more, duplicate_of,
+            1 if call.provisional and duplicate_of is None else None,
         )  # fmt: skip
 
     # Keys into the small tables -------------------------------------------------------------------------------

@@ -69,6 +69,7 @@ class StoredRow(NamedTuple):
     parent_id: bytes | str | None
     trace_id: bytes | str | None
     span_id: bytes | str | None
+    scope_run: bytes | str | None
     texts: tuple[str | None, ...]
     more: str | None
     provisional: bool
@@ -331,6 +332,7 @@ def row(record: Record, *, priced: bool = True) -> StoredRow:
         NO_AMOUNT if vendor is None else split_amount(plain(vendor.amount)),
         priced_us, charges, remembered.raw(record.usage_raw), remembered.sent(attempts, ended_us),
         _text(record.response_id), binary(record.parent_id), binary(record.trace_id), binary(record.span_id),
+        binary(record.scope_run),
         (
             remembered.names(record.scope), remembered.names(flags), remembered.bare(params) if params else None,
             remembered.names(record.flags), _text(record.reason), remembered.names(record.unknown_fields, _key_names),

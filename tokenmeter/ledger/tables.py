@@ -36,8 +36,8 @@ ROW: Final = (
     *TOKEN_FIELDS,
     "amount_whole", "amount_pico", "amount_text", "list_amount", "vendor_whole", "vendor_pico", "vendor_text",
     "priced_us", "charge_shape", "charge_values", "raw_shape", "raw_values", "sent_shape", "sent_us", "sent_ns",
-    "request_id", "response_id", "parent_id", "trace_id", "span_id", "scope", "cost_flags", "params", "flags", "reason",
-    "unknown_fields", "budget_window", "more", "duplicate_of", "provisional",
+    "request_id", "response_id", "parent_id", "trace_id", "span_id", "scope_run", "scope", "cost_flags", "params",
+    "flags", "reason", "unknown_fields", "budget_window", "more", "duplicate_of", "provisional",
 )  # fmt: skip
 """The columns of `call_rows` after `seq`, in the order in which rows are written.
 
@@ -46,7 +46,7 @@ after the end. `response_key` is a hash by which a response that two calls recor
 row that will come again with its cost.
 """
 
-_BINARY: Final = frozenset({"id", "parent_id", "trace_id", "span_id", "duplicate_of"})
+_BINARY: Final = frozenset({"id", "parent_id", "trace_id", "span_id", "scope_run", "duplicate_of"})
 _TEXT: Final = frozenset(
     {
         "tags", "amount_text", "list_amount", "vendor_text", "charge_values", "raw_values", "request_id", "response_id",
@@ -66,6 +66,7 @@ COLUMNS: Final = (
     "currency", "list_amount", "charges", "rate_id", "effective_from", "dating", "confidence", "list", "book",
     "covered_by", "priced_at", "cost_flags", "cost_reason", "cost_source", "vendor_amount", "vendor_currency",
     "attempt_count", "attempts", "tags", "scope", "trace_id", "span_id", "params", "flags", "reason", "budget_window",
+    "scope_run",
 )  # fmt: skip
 """The columns of a wide row, beside `seq`."""
 

@@ -45,6 +45,7 @@ def stored_of_wide(row: Mapping[str, Any]) -> StoredRow:
         split_amount(row["vendor_amount"]), None if priced_us is None else priced_us - ended_us,
         _divided(row["charges"], CHARGES), _divided(row["usage_raw"], NUMBERS), sent or (None, None, None, None),
         row["response_id"], binary(row["parent_id"]), binary(row["trace_id"]), binary(row["span_id"]),
+        binary(row["scope_run"]),
         tuple([row[name] for name in _TEXTS]),
         "{" + ",".join(f'"{name}":{text}' for name, text in more.items()) + "}" if more else None,
         row["cost_reason"] == NOT_YET_PRICED,

@@ -28,7 +28,8 @@ KEYS: Final[dict[str, str]] = {
     **{
         name: name
         for name in (
-            "list", "rate_id", "book", "dating", "confidence", "cost_source", "covered_by", "error_type", "response_id",
+            "scope_run", "list", "rate_id", "book", "dating", "confidence", "cost_source", "covered_by", "error_type",
+            "response_id",
         )
     },
     "trace": "trace_id",

@@ -63,7 +63,7 @@ def _charges() -> SumSource:
 
 CHARGES: Final = _charges()
 
-_FINER: Final = frozenset({"hour", "scope", "trace", "response_id"})
+_FINER: Final = frozenset({"hour", "scope", "scope_run", "trace", "response_id"})
 _EPOCH: Final = date(1970, 1, 1)
 
 
