@@ -15,7 +15,7 @@ from tokenmeter.ledger.valuation.linear_prices import Tokens, linear_tokens
 from tokenmeter.prices.book import Book
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
-__all__ = ["CallRow", "Form", "StoredCall", "stored_rows"]
+__all__ = ["CallRow", "Form", "StoredCall", "params_of", "stored_rows"]
 
 _PAGE: Final = 5_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
