@@ -113,6 +113,15 @@ class Quote:
             resolved = self._resolved[state] = self._decide(state)
         return resolved if isinstance(resolved, str) else resolved[0].table(usage)
 
+    def only_table(self) -> Table | None:
+        """What bills every usage at every instant this quote is good for; None where that depends on one of them."""
+        if self._windows:
+            return None
+        resolved = self._resolved.get(())
+        if resolved is None:
+            resolved = self._resolved[()] = self._decide(())
+        return None if isinstance(resolved, str) else resolved[0].only_table
+
     def _oldest(self, lines: tuple[Line, ...], instant: float, flags: tuple[str, ...]) -> tuple[Offer, tuple[str, ...]]:
         """The offer and flags of charges of which some were last seen before the rate was."""
         oldest = min((price.seen for price, _, _ in lines if price.seen is not None), default=None)

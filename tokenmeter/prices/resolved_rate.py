@@ -73,6 +73,11 @@ class ResolvedRate:
         self.flags = self._facts.flags
         self.edges = tuple(_ambiguous_edges(ranges, prices.k))
 
+    @property
+    def only_table(self) -> Table | None:
+        """The table that bills every usage; None where that depends on the usage, or there is none."""
+        return self._only if isinstance(self._only, Table) else None
+
     def table(self, usage: Usage) -> Table | str:
         """The table that bills this usage, or why there is none."""
         if self._only is not None:

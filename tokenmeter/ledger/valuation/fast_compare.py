@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 from tokenmeter.ledger.valuation.candidate import Candidate
-from tokenmeter.ledger.valuation.linear_prices import FormPrices, LinearPrices, amount_of
+from tokenmeter.ledger.valuation.linear_prices import FormPrices, LinearPrices, amount_of, linear_tokens
 from tokenmeter.ledger.valuation.stored_calls import CallRow, Form, params_of
 from tokenmeter.ledger.valuation.token_ratios import TokenRatio
 from tokenmeter.money import EXACT
@@ -60,15 +60,14 @@ class FastCandidate:
 
     def add(self, row: CallRow, spent: Decimal | None) -> bool:
         """Add a call to the candidate's sums; False leaves it to the general way."""
-        if self._never or row.linear() is None:
+        usual = None if self._never else row.usual()
+        if usual is None or linear_tokens(*usual) is None:
             return False
         form = row.form
         way = self._ways[form] if form in self._ways else self._open(form)
         if way is None or self._used_tools(row.finish_reasons):
             return False
         instant = row.instant() if self._instant is None else self._instant
-        whole_in, whole_out, read, written, thought = row.usual()
-        usual = (whole_in or 0, whole_out or 0, read or 0, written or 0, thought or 0)
         found = self._price(way, instant, usual, row.currency)
         if found is None:
             return False

@@ -46,13 +46,8 @@ class LinearPrices(NamedTuple):
         return total
 
 
-def linear_tokens(
-    whole_in: int | None, whole_out: int | None, read: int | None, written: int | None, thought: int | None
-) -> Tokens | None:
-    """The tokens of a usage that has nothing but these; None where a total is not known or parts contradict it."""
-    if whole_in is None or whole_out is None:
-        return None
-    read, written, thought = read or 0, written or 0, thought or 0
+def linear_tokens(whole_in: int, whole_out: int, read: int, written: int, thought: int) -> Tokens | None:
+    """The tokens of a usage that has nothing but these; None where parts contradict their total."""
     fresh, said = whole_in - read - written, whole_out - thought
     if fresh < 0 or said < 0 or read < 0 or written < 0 or thought < 0:
         return None
@@ -88,23 +83,39 @@ class FormPrices:
         self, book: Book, provider: str, model: str, response_model: str | None, params: Mapping[str, Any]
     ) -> None:
         self._book, self._asked = book, (provider, model, response_model, params)
+        self._since = self._until = 0.0
         self._quote: Quote | None = None
+        self._only: LinearPrices | None = None
         self._known: dict[Table, LinearPrices | None] = {}
         self._sample: Any = _Sample()
 
     def at(self, instant: float, whole_in: int, whole_out: int, tokens: Tokens) -> LinearPrices | None:
         """The prices in force for a usage at an instant (seconds since 1970); None for the general way."""
+        if not self._since <= instant < self._until:
+            self._open(instant)
+        if self._only is not None:
+            return self._only
         quote = self._quote
-        if quote is None or not quote.since <= instant < quote.until:
-            quote = self._quote = self._book.quote(*self._asked, instant)
-            if quote is None:
-                return None
+        if quote is None:
+            return None
         sample = self._sample
         sample.input_tokens, sample.output_tokens = whole_in, whole_out
         _, sample.cache_read_input_tokens, sample.cache_write_input_tokens, _, sample.reasoning_output_tokens = tokens
         table = quote.table(sample, instant)
-        if isinstance(table, str):
-            return None
+        return None if isinstance(table, str) else self._linear(table, quote)
+
+    def _open(self, instant: float) -> None:
+        quote = self._quote = self._book.quote(*self._asked, instant)
+        self._only = None
+        if quote is None:
+            self._since, self._until = instant, instant
+            return
+        self._since, self._until = quote.since, quote.until
+        table = quote.only_table()
+        if table is not None:
+            self._only = self._linear(table, quote)
+
+    def _linear(self, table: Table, quote: Quote) -> LinearPrices | None:
         try:
             return self._known[table]
         except KeyError:

@@ -56,7 +56,7 @@ class Valuation:
     def add(self, row: CallRow, prices: BookForms) -> tuple[Any, ...]:
         """Price a call and add it up; returns its row."""
         spent, currency = row.spent, row.currency or ""
-        fast = prices.linear(row, self.at)
+        fast = prices.linear(row, None if self.at is None else self.at.timestamp())
         if fast is None:
             return self._add(row.call(), prices.book)
         total, found = fast
