@@ -216,7 +216,8 @@ class _Work:
                 return prices.hint(key[1], component, key[0])
 
             residues[key] = residue_of(key, by_key.get(key, []), spend, hint, self.form.decimals)
-        attribution = Attribution(residues, spend, prices, self._calls_of(currency), self.zone)
+        own = BookPrices(self.book, self.provider, self.zone, currency)
+        attribution = Attribution(residues, spend, prices, own, self._calls_of(currency), self.zone)
         found = names.found + attribution.run(self.first, self.last)
         has_cost = any(line.amount is not None for line in lines if line.component is not None)
         if not has_cost:
