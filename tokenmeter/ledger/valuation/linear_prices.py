@@ -16,9 +16,10 @@ from tokenmeter.money import EXACT
 from tokenmeter.prices.book import Book
 from tokenmeter.prices.charges import Table
 from tokenmeter.prices.quote import Quote
+from tokenmeter.prices.resolved_rate import ResolvedRate
 from tokenmeter.usage import TOKEN_FIELDS
 
-__all__ = ["DIGITS", "FormPrices", "LinearPrices", "Tokens", "amount_of", "amount_text", "linear_tokens"]
+__all__ = ["DIGITS", "FormPrices", "LinearPrices", "RateOf", "Tokens", "amount_of", "amount_text", "linear_tokens"]
 
 DIGITS: Final = 18
 """Decimals of the integers that amounts are summed in."""
@@ -44,6 +45,13 @@ class LinearPrices(NamedTuple):
                     return None
                 total += unit * number
         return total
+
+
+class RateOf(NamedTuple):
+    """A rate, and the quote that it is of."""
+
+    rate: ResolvedRate
+    quote: Quote
 
 
 def linear_tokens(whole_in: int, whole_out: int, read: int, written: int, thought: int) -> Tokens | None:
@@ -103,6 +111,23 @@ class FormPrices:
         _, sample.cache_read_input_tokens, sample.cache_write_input_tokens, _, sample.reasoning_output_tokens = tokens
         table = quote.table(sample, instant)
         return None if isinstance(table, str) else self._linear(table, quote)
+
+    def rate_between(self, since: float, until: float) -> RateOf | None:
+        """The rate in force all the time between two instants; None where it changes meanwhile, or there is none."""
+        if not self._since <= since < self._until:
+            self._open(since)
+        rate = None if self._quote is None else self._quote.rate_between(since, until)
+        return None if rate is None or self._quote is None else RateOf(rate, self._quote)
+
+    def of_rate(
+        self, found: RateOf, whole_in: int, whole_out: int, read: int, written: int, thought: int
+    ) -> LinearPrices | None:
+        """The prices of a rate for a usage; None for the general way."""
+        sample = self._sample
+        sample.input_tokens, sample.output_tokens, sample.reasoning_output_tokens = whole_in, whole_out, thought
+        sample.cache_read_input_tokens, sample.cache_write_input_tokens = read, written
+        table = found.rate.table(sample)
+        return None if isinstance(table, str) else self._linear(table, found.quote)
 
     def _open(self, instant: float) -> None:
         quote = self._quote = self._book.quote(*self._asked, instant)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,9 +14,10 @@ from tokenmeter.cost import Cost
 from tokenmeter.prices.book import Book
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
-__all__ = ["CallRow", "Form", "StoredCall", "params_of", "stored_rows"]
+__all__ = ["CallRow", "Form", "StoredCall", "params_of", "rows_at", "stored_rows"]
 
 _PAGE: Final = 5_000
+_SOME: Final = 500
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Form = tuple[str | None, ...]
 """What calls have in common that are priced alike: provider, models, parameters, tier, region and price list."""
@@ -172,3 +173,11 @@ def stored_rows(
     while rows := connection.execute(query, (last, *(at for _, at in given))).fetchall():
         last = rows[-1][-1]
         yield list(map(CallRow, rows))
+
+
+def rows_at(connection: sqlite3.Connection, places: Sequence[int]) -> Iterator[list[CallRow]]:
+    """The calls at some places (`seq`), in pages."""
+    for first in range(0, len(places), _SOME):
+        some = places[first : first + _SOME]
+        query = f"SELECT {', '.join(_COLUMNS)}, seq FROM calls WHERE seq IN ({', '.join('?' * len(some))})"  # noqa: S608
+        yield list(map(CallRow, connection.execute(query, some)))
