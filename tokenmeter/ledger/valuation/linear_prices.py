@@ -19,10 +19,23 @@ from tokenmeter.prices.quote import Quote
 from tokenmeter.prices.resolved_rate import ResolvedRate
 from tokenmeter.usage import TOKEN_FIELDS
 
-__all__ = ["DIGITS", "FormPrices", "LinearPrices", "RateOf", "Tokens", "amount_of", "amount_text", "linear_tokens"]
+__all__ = [
+    "DIGITS",
+    "QUARTER",
+    "FormPrices",
+    "LinearPrices",
+    "RateOf",
+    "Tokens",
+    "amount_of",
+    "amount_text",
+    "linear_tokens",
+]
 
 DIGITS: Final = 18
 """Decimals of the integers that amounts are summed in."""
+QUARTER: Final = 900
+"""Seconds of a quarter of an hour: what changes inside of one is priced call by call."""
+_MOST_QUARTERS: Final = 100_000
 _ONE: Final = 10**DIGITS
 _UNIT: Final = Decimal(_ONE)
 Tokens = tuple[int, int, int, int, int]
@@ -95,6 +108,7 @@ class FormPrices:
         self._quote: Quote | None = None
         self._only: LinearPrices | None = None
         self._known: dict[Table, LinearPrices | None] = {}
+        self._quarters: dict[int, RateOf | None] = {}
         self._sample: Any = _Sample()
 
     def at(self, instant: float, whole_in: int, whole_out: int, tokens: Tokens) -> LinearPrices | None:
@@ -112,8 +126,21 @@ class FormPrices:
         table = quote.table(sample, instant)
         return None if isinstance(table, str) else self._linear(table, quote)
 
-    def rate_between(self, since: float, until: float) -> RateOf | None:
-        """The rate in force all the time between two instants; None where it changes meanwhile, or there is none."""
+    def rate_at(self, instant: float) -> RateOf | None:
+        """The rate in force at an instant; None where there is none."""
+        return self._between(instant, instant)
+
+    def rate_in(self, quarter: int) -> RateOf | None:
+        """The rate in force all through a quarter of an hour since 1970; None where it changes, or there is none."""
+        try:
+            return self._quarters[quarter]
+        except KeyError:
+            if len(self._quarters) >= _MOST_QUARTERS:
+                self._quarters.clear()
+            found = self._quarters[quarter] = self._between(quarter * QUARTER, (quarter + 1) * QUARTER)
+            return found
+
+    def _between(self, since: float, until: float) -> RateOf | None:
         if not self._since <= since < self._until:
             self._open(since)
         rate = None if self._quote is None else self._quote.rate_between(since, until)

@@ -11,19 +11,17 @@ from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tokenmeter.ledger.valuation.columns import USUAL, Group
 from tokenmeter.ledger.valuation.fast_compare import FastCandidate
-from tokenmeter.ledger.valuation.linear_prices import FormPrices, LinearPrices, RateOf
+from tokenmeter.ledger.valuation.linear_prices import QUARTER, FormPrices, LinearPrices, RateOf
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["GroupSums", "sums_of"]
 
-_QUARTER: Final = 900
-"""Seconds: prices that change inside a quarter of an hour go another way."""
 Columns = tuple[Any, ...]
 """Arrays of input, output, cache read, cache write and reasoning."""
 
@@ -76,14 +74,14 @@ def _pieces(prices: FormPrices, group: Group, instant: float | None) -> list[tup
     import pyarrow.compute as pc
 
     if instant is not None:
-        rate = prices.rate_between(instant, instant)
+        rate = prices.rate_at(instant)
         return None if rate is None else [(rate, None)]
-    quarters = pc.divide(group.instants, _QUARTER * 1_000_000)
+    quarters = pc.divide(group.instants, QUARTER * 1_000_000)
     coded = pc.dictionary_encode(quarters)
     rates: dict[int, tuple[int, RateOf]] = {}
     numbered = []
     for quarter in coded.dictionary.to_pylist():
-        rate = prices.rate_between(quarter * _QUARTER, (quarter + 1) * _QUARTER)
+        rate = prices.rate_in(quarter)
         if rate is None:
             return None
         numbered.append(rates.setdefault(id(rate.rate), (len(rates), rate))[0])
