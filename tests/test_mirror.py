@@ -55,6 +55,7 @@ ELSEWHERE = {
     "ledger/bills/volumes": "ledger/bills/test_reconcile",
     "ledger/schema": "ledger/test_rows",
     "ledger/valuation/stored_calls": "cli/test_reprice",
+    "ledger/valuation/vector_compare": "ledger/valuation/test_fast_compare",
     "otel/attributes": "otel/test_spans",
     "otel/call_span": "otel/test_spans",
     "otel/external/batches": "collector/test_price_spans",

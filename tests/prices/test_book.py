@@ -58,3 +58,21 @@ def test_the_environment_names_an_overlay(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv(book_module.ENVIRONMENT, str(tmp_path / "missing.toml"))
     with pytest.raises(ConfigurationError, match="does not exist"):
         load_book()
+
+
+def test_at_list_has_no_contracts_and_discounts_and_keeps_other_files() -> None:
+    rate = {"effective": "2024-01-01", "input": 1, "output": 1, "source": "s", "confidence": "official"}
+    contract = {"provider": "deepseek", "contract": True, "rate": [{"model": "deepseek-chat", **rate}]}
+    discount = {
+        "provider": "zhipu", "discount": [{"models": ["*"], "multiply": Decimal("0.5"), "note": "n"}],
+        "rate": [{"model": "house", **rate}],
+    }  # fmt: skip
+    book = load_book()
+    paying = book.with_overlay(contract, discount)
+    listed = paying.at_list()
+    usage = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
+    for provider, model in (("deepseek", "deepseek-chat"), ("zhipu", "glm-4.6")):
+        cost = [one.price(usage, provider=provider, model=model, at="2026-06-01") for one in (paying, listed, book)]
+        assert cost[0].amount != cost[1].amount == cost[2].amount
+        assert cost[1].list_total is None
+    assert listed.price(usage, provider="zhipu", model="house", at="2026-06-01").amount == 2

@@ -121,6 +121,10 @@ def _text(answer: ModelComparison) -> str:
             notes.append(f"{name}: {_drivers(one)}")
         if one["recounted"]:
             notes.append(f"{name}: {one['recounted']} calls were counted anew from their requests")
+        if one["unpriced"]:
+            notes.append(
+                f"{name}: the ledger does not know the cost of {one['unpriced']} calls that are in its figures"
+            )
         if one["cache_rate"] is not None:
             notes.append(f"{name}: its own calls read {_percent(one['cache_rate'])} of input from the cache")
         if one["break_even_cache_rate"] is not None:

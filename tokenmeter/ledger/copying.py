@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter.ledger.bills.saved import BILL, DIFFERENCE
 from tokenmeter.ledger.rollup import drop_triggers, make_triggers, rebuild
 from tokenmeter.ledger.row_writer import RowWriter
 from tokenmeter.ledger.schema import LedgerError, make_indexes, open_for_reading, open_for_writing, remedy
@@ -129,6 +130,8 @@ _BESIDE: Final = {
     "losses": ("first_us", "last_us", "calls", "reason"),
     "valuations": ("name", "made_us", "book", "at", "complete"),
     "valued_calls": ("valuation", "call_id", "status", "amount", "currency", "rate_id", "reason"),
+    "reconciled_bills": BILL,
+    "reconciled_differences": DIFFERENCE,
 }
 """Tables of a ledger that are copied as they are, rows that are there already left out."""
 

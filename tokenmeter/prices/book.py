@@ -95,6 +95,15 @@ class Book:
             own[provider] = {**overlay, "provider": provider, "rate": [*before["rate"], *overlay["rate"]]}
         return Book(self._root, overlays=self._overlays, lists=self._lists, own=own)
 
+    def at_list(self) -> Book:
+        """A book of what providers list, without contracts and discounts of the account."""
+        overlays = tuple(
+            {key: value for key, value in overlay.items() if key != "discount"}
+            for overlay in self._overlays
+            if not overlay.get("contract")
+        )
+        return Book(self._root, overlays=overlays, lists=self._lists, own=self._own)
+
     def with_models(self, models: Mapping[str, Mapping[str, str]]) -> Book:
         """A book that knows your own names: `{"volcengine": {"ep-2024…": "doubao-pro-32k"}}`."""
         return self.with_overlay(

@@ -113,6 +113,33 @@ class Quote:
             resolved = self._resolved[state] = self._decide(state)
         return resolved if isinstance(resolved, str) else resolved[0].table(usage)
 
+    def only_table(self) -> Table | None:
+        """What bills every usage at every instant this quote is good for; None where that depends on one of them."""
+        if self._windows:
+            return None
+        resolved = self._resolved.get(())
+        if resolved is None:
+            resolved = self._resolved[()] = self._decide(())
+        return None if isinstance(resolved, str) else resolved[0].only_table
+
+    def rate_between(self, since: float, until: float) -> ResolvedRate | None:
+        """The rate in force all the time between two instants; None where it changes meanwhile, or there is none.
+
+        Windows begin and end at whole minutes.
+        """
+        if not (self.since <= since and until <= self.until):
+            return None
+        state = tuple([window.state(since) for window in self._windows])
+        minutes = range(int(since // 60 + 1) * 60, int(until), 60)
+        if any(
+            window.state(minute) != one for window, one in zip(self._windows, state, strict=True) for minute in minutes
+        ):
+            return None
+        resolved = self._resolved.get(state)
+        if resolved is None:
+            resolved = self._resolved[state] = self._decide(state)
+        return None if isinstance(resolved, str) else resolved[0]
+
     def _oldest(self, lines: tuple[Line, ...], instant: float, flags: tuple[str, ...]) -> tuple[Offer, tuple[str, ...]]:
         """The offer and flags of charges of which some were last seen before the rate was."""
         oldest = min((price.seen for price, _, _ in lines if price.seen is not None), default=None)

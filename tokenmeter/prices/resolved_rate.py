@@ -73,6 +73,16 @@ class ResolvedRate:
         self.flags = self._facts.flags
         self.edges = tuple(_ambiguous_edges(ranges, prices.k))
 
+    @property
+    def only_table(self) -> Table | None:
+        """The table that bills every usage; None where that depends on the usage, or there is none."""
+        return self._only if isinstance(self._only, Table) else None
+
+    @property
+    def tiers(self) -> tuple[tuple[str, list[Edge]], ...]:
+        """The quantities that the price depends on, each with the edges at which it changes."""
+        return self._cells.edges
+
     def table(self, usage: Usage) -> Table | str:
         """The table that bills this usage, or why there is none."""
         if self._only is not None:
@@ -102,12 +112,12 @@ class Cells:
         edges: dict[str, set[Edge]] = {}
         for one in ranges:
             edges.setdefault(one.quantity, set()).update(edge for edge in (one.low, one.high) if edge is not None)
-        self._edges = tuple((name, sorted(found)) for name, found in edges.items())
+        self.edges = tuple((name, sorted(found)) for name, found in edges.items())
 
     def find(self, usage: Usage) -> tuple[int, ...] | str:
         """The cell a usage falls into, or why that is not known."""
         cell = []
-        for name, edges in self._edges:
+        for name, edges in self.edges:
             value = getattr(usage, name) if name in TOKEN_FIELDS else usage.quantities.get(name)
             if value is None:
                 if name in _TOTALS:
@@ -120,7 +130,7 @@ class Cells:
         """A value of each quantity inside a cell; it stands for all of them."""
         return {
             name: edges[index - 1] if index else edges[0] - 1
-            for (name, edges), index in zip(self._edges, cell, strict=True)
+            for (name, edges), index in zip(self.edges, cell, strict=True)
         }
 
 

@@ -196,3 +196,18 @@ def test_prices_that_are_no_share_of_the_list_are_proposed_as_a_rate(tmp_path: P
     book = load_book().with_overlay(overlay)
     cost = book.price(usage, provider="deepseek", model="deepseek-chat", at=DEEPSEEK.at(5, 12))
     assert {one.component: one.rate for one in cost.charges} == {"input": 2, "output": Decimal("1.87351")}
+
+
+def test_a_contract_that_the_price_file_has_is_not_proposed_again(tmp_path: Path) -> None:
+    bill = Bill(DEEPSEEK)
+    bill.change(5, "output", lambda line: line.priced(line.price * Decimal("0.8")))
+    proposal = DEEPSEEK.reconciled(tmp_path, bill.records, bill.lines).proposal
+    assert proposal is not None
+    (tmp_path / "contract.toml").write_text(proposal)
+    book = load_book().with_overlay(tmp_path / "contract.toml")
+    files = [str(tmp_path / "bill.zip")]
+    (again,) = reconcile(str(tmp_path / "spend.db"), files, load_format("deepseek"), provider="deepseek", book=book)
+    (found,) = again.differences
+    assert found.cause == "promotion or contract"
+    assert found.evidence.endswith("(0.8 of it), as your price file has it")
+    assert again.proposal is None

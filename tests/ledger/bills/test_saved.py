@@ -14,6 +14,7 @@ from tests.rigs.planted_bills import ALIYUN, PLANTS, Bill
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.bills.reconcile import Reconciliation
 from tokenmeter.ledger.bills.saved import SavedBill, save_bills, saved_bills
+from tokenmeter.ledger.copying import migrate
 from tokenmeter.ledger.schema import LedgerError
 
 
@@ -61,3 +62,9 @@ def test_a_bill_without_amounts_and_a_ledger_that_is_not_there(answer: Reconcili
     with pytest.raises(LedgerError, match="there is no ledger"):
         save_bills(str(tmp_path / "none.db"), [answer])
     assert not (tmp_path / "none.db").exists()
+
+
+def test_bills_go_along_when_a_ledger_is_migrated(answer: Reconciliation, tmp_path: Path) -> None:
+    save_bills(str(tmp_path / "spend.db"), [answer], invoice="INV-7")
+    migrate(str(tmp_path / "spend.db"), str(tmp_path / "new.db"))
+    assert read(tmp_path / "new.db") == read(tmp_path / "spend.db")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -135,38 +136,40 @@ provider = "alibaba"
 contract = true
 [[discount]]
 models = ["qwen-vl-max"]
-multiply = { input = 0.8, cache_read = 0.8, output = 0.8 }
+multiply = {FACTORS}
 from = 2025-08-01
 note = "contract"
 """
 
 
-def test_a_contract_that_the_bill_keeps_is_no_difference(tmp_path: Path) -> None:
-    """The account pays 0.8 of the list, says so in a price file, and the bill has the list and the discount."""
-    (tmp_path / "contract.toml").write_text(CONTRACT)
+@pytest.mark.parametrize("share", [{"input": "0.8", "cache_read": "0.8", "output": "0.8"}, {"output": "0.7"}])
+def test_a_contract_that_the_bill_keeps_is_no_difference(share: dict[str, str], tmp_path: Path) -> None:
+    """The account pays a share of the list, says so in a price file, and the bill has the list and the discount."""
+    factors = ", ".join(f"{name} = {factor}" for name, factor in share.items())
+    (tmp_path / "contract.toml").write_text(CONTRACT.replace("FACTORS", f" {factors} "))
     book = load_book().with_overlay(tmp_path / "contract.toml")
     at = ALIYUN.at(3, 9)
     used = Usage(input_tokens=12_000, cache_read_input_tokens=4_000, output_tokens=900)
     listed = ALIYUN.call(ALIYUN.model, at, used)
-    paying = listed._replace(
-        pricer=lambda one: book.price(one.usage, provider="alibaba", model=ALIYUN.model, at=at)
-    )  # fmt: skip
+    paying = ALIYUN.call(
+        ALIYUN.model, at, used, pricer=lambda one: book.price(one.usage, provider="alibaba", model=ALIYUN.model, at=at)
+    )
     path = ledger_of(tmp_path / "spend.db", [paying])
-    fifth = Decimal("0.2")
     lines = [
-        one.__class__(**{**vars(one), "discount": one.amount * fifth, "paid": one.amount * (1 - fifth)})
+        replace(one, discount=one.amount * (1 - factor), paid=one.amount * factor)
         for one in lines_of([listed], ALIYUN.zone)
+        for factor in [Decimal(share.get(one.component, "1"))]
     ]
     bill = bills.aliyun(tmp_path / "bill", lines)
     (answer,) = reconcile(path, [str(bill)], load_format("aliyun"), provider="alibaba", book=book)
-    assert listed.cost.amount is not None
     assert set(answer.causes()) == {"promotion or contract"}
+    assert {one.component for one in answer.differences} == set(share)
     assert answer.metered == answer.cost == listed.cost.amount
     save_bills(path, [answer], invoice="INV-7")
     found = export(path, ALL)
     assert {row["ChargeCategory"] for row in found} == {"Usage"}
     assert total(found, "ListCost") == listed.cost.amount
-    assert total(found, "ContractedCost") == total(found, "BilledCost") == listed.cost.amount * Decimal("0.8")
+    assert total(found, "ContractedCost") == total(found, "BilledCost") == paying.cost.amount == answer.paid
 
 
 def test_calls_of_a_plan_are_used_and_not_billed(tmp_path: Path) -> None:

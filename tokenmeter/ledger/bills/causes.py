@@ -32,9 +32,16 @@ class Attribution:
     """Works through residues by key and gathers differences."""
 
     def __init__(
-        self, residues: dict[Key, Residue], spend: MeteredSpend, prices: BookPrices, calls_of: CallsOf, zone: tzinfo
+        self,
+        residues: dict[Key, Residue],
+        spend: MeteredSpend,
+        prices: BookPrices,
+        own: BookPrices,
+        calls_of: CallsOf,
+        zone: tzinfo,
     ) -> None:
-        self._residues, self._spend, self._prices, self._zone = residues, spend, prices, zone
+        """`prices` are what the provider lists, `own` what the account pays by its price files."""
+        self._residues, self._spend, self._prices, self._own, self._zone = residues, spend, prices, own, zone
         self._calls_of = calls_of
         self._models = {model for _, model, _ in spend.parts}
         self.overlay = OverlayRates()
@@ -90,8 +97,16 @@ class Attribution:
         seen = self._prices.around(model, lot.component, day).get(theirs)
         if seen is not None:
             return "price change", f"billed at {_each(theirs)}, which the book has on {seen}, not at {_each(ours)}"
-        self.overlay.add(key[1], lot.component, day, theirs, ours)
-        return "promotion or contract", f"billed at {_each(theirs)} instead of {_each(ours)}{_ratio(theirs, ours)}"
+        known = self._contract(model, lot.component, day, theirs, ours)
+        words = f"billed at {_each(theirs)} instead of {_each(ours)}{_ratio(theirs, ours)}{known}"
+        return "promotion or contract", words
+
+    def _contract(self, model: str, component: str, day: str, billed: Decimal, listed: Decimal) -> str:
+        """Note a price of a contract for the proposal, unless the account's price files have it: then say so."""
+        if self._own.hint(model, component, day) == billed:
+            return ", as your price file has it"
+        self.overlay.add(model, component, day, billed, listed)
+        return ""
 
     def _same_family(self, key: Key, residue: Residue) -> None:
         for lot in residue.billed:
@@ -186,11 +201,12 @@ class Attribution:
                         return cause, f"billed at {_each(price)}, which the book has {words} {name}"
         share = share_of(rest.expected, rest.gap, rest.tolerance)
         if share is not None:
+            known = ""
             if rest.component is not None:
                 hint = self._prices.hint(model, rest.component, day)
                 if hint is not None:
-                    self.overlay.add(model, rest.component, day, EXACT.multiply(hint, share), hint)
-            return "promotion or contract", f"billed at {plain(share)} of the price of the ledger"
+                    known = self._contract(model, rest.component, day, EXACT.multiply(hint, share), hint)
+            return "promotion or contract", f"billed at {plain(share)} of the price of the ledger{known}"
         return "unexplained", f"{plain(rest.expected)} expected, {plain(charged)} billed"
 
 

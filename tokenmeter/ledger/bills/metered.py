@@ -16,8 +16,11 @@ from decimal import Decimal
 from typing import Any, Final
 
 from tokenmeter.components import component_of
+from tokenmeter.cost import Cost
 from tokenmeter.ledger.list_price import list_prices
+from tokenmeter.ledger.valuation.stored_calls import params_of
 from tokenmeter.money import EXACT
+from tokenmeter.prices.book import Book
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
 __all__ = ["Key", "LedgerCall", "MeteredPart", "MeteredSpend", "day_start_us", "metered_calls", "metered_spend"]
@@ -26,10 +29,12 @@ Key = tuple[str, str, str]
 """Day on the bill's clock, model, and the vendor's id of the call where the bill has ids (else empty)."""
 
 _FAILED: Final = frozenset({"closed_early", "cancelled", "error", "dropped"})
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FORM: Final = ("provider", "request_model", "response_model", "params", "service_tier", "region", "currency")
 _COLUMNS: Final = (
     "id", "response_id", "started_us", "ended_us", "model", "request_model", "response_model", "end_state",
     "status_code", "status", "amount", "list_amount", "currency", "charges", "usage", "attempt_count", "cost_reason",
-    "covered_by", *TOKEN_FIELDS,
+    "covered_by", "params", "service_tier", "region", "priced_at", "provider", *TOKEN_FIELDS,
 )  # fmt: skip
 
 
@@ -84,13 +89,17 @@ class MeteredSpend:
 def day_start_us(day: str, zone: tzinfo) -> int:
     """The first microsecond of a day on a clock, since the epoch."""
     at = datetime.fromisoformat(day).replace(tzinfo=zone)
-    return int((at - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
+    return int((at - _EPOCH) / timedelta(microseconds=1))
 
 
 def metered_calls(
-    connection: sqlite3.Connection, provider: str, since_us: int, until_us: int, known: frozenset[str]
+    connection: sqlite3.Connection, provider: str, since_us: int, until_us: int, known: frozenset[str], listed: Book
 ) -> Iterator[LedgerCall]:
-    """The calls of a provider that ended in a span of time, in order. `known` are the components the bill tells."""
+    """The calls of a provider that ended in a span of time, in order.
+
+    `known` are the components the bill tells; `listed` is a book of list prices, for calls that the account paid at
+    others.
+    """
     columns = ", ".join(_COLUMNS)
     cursor = connection.execute(
         f"SELECT {columns} FROM calls WHERE ended_us >= ? AND ended_us < ? AND provider = ?"  # noqa: S608
@@ -98,12 +107,12 @@ def metered_calls(
         (since_us, until_us, provider),
     )
     for values in cursor:
-        yield _call(dict(zip(_COLUMNS, values, strict=True)), known)
+        yield _call(dict(zip(_COLUMNS, values, strict=True)), known, listed)
 
 
-def _call(row: dict[str, Any], known: frozenset[str]) -> LedgerCall:
+def _call(row: dict[str, Any], known: frozenset[str], book: Book) -> LedgerCall:
     charges = json.loads(row["charges"]) if row["charges"] else []
-    parts = tuple(_charged(charges, row, known)) if charges else tuple(_counted(row, known))
+    parts = tuple(_charged(charges, row, known, book)) if charges else tuple(_counted(row, known))
     named = [row[name] for name in ("model", "response_model", "request_model") if row[name]]
     money = row["list_amount"] or row["amount"]
     status = row["status_code"]
@@ -127,30 +136,49 @@ def _call(row: dict[str, Any], known: frozenset[str]) -> LedgerCall:
     )
 
 
-def _charged(charges: list[dict[str, Any]], row: dict[str, Any], known: frozenset[str]) -> Iterator[MeteredPart]:
-    """The charges at list price: where the account pays another, the price of each follows from the list price of all.
+def _charged(
+    charges: list[dict[str, Any]], row: dict[str, Any], known: frozenset[str], book: Book
+) -> Iterator[MeteredPart]:
+    """The charges at list price. Where the account pays another, the book says it; else it follows from the sum.
 
-    A part has no price where that price is no finite decimal.
+    A part has no price where that is no finite decimal.
     """
+    listed = None if row["list_amount"] is None else Decimal(row["list_amount"])
+    if listed is not None and row["list_amount"] != row["amount"]:
+        cost = _list_cost(row, book)
+        if cost.amount == listed and cost.charges:
+            charges = [one.to_dict() for one in cost.charges]
+            listed = None
     lines = [
         (Decimal(str(one["quantity"])), EXACT.divide(Decimal(one["rate"]), Decimal(one["per"])), Decimal(one["amount"]))
         for one in charges
     ]
-    listed = None if row["list_amount"] is None else Decimal(row["list_amount"])
     prices = list_prices(lines, Decimal(row["amount"] or 0), listed)
     for charge, (quantity, _, _), price in zip(charges, lines, prices, strict=True):
         component = str(charge["component"])
         yield MeteredPart(_folded(component, known), quantity, price.unit, component)
 
 
+def _list_cost(row: dict[str, Any], book: Book) -> Cost:
+    form = (*(row[name] for name in _FORM),)
+    at = row["priced_at"]
+    return book.price(
+        _usage(row), provider=row["provider"], model=row["request_model"] or row["response_model"] or "",
+        response_model=row["response_model"], params=params_of(form),
+        at=datetime.fromisoformat(at) if at else _EPOCH + timedelta(microseconds=row["ended_us"]),
+    )  # fmt: skip
+
+
+def _usage(row: dict[str, Any]) -> Usage:
+    if row["usage"]:
+        return Usage.from_dict(json.loads(row["usage"]))
+    return Usage(**{name: row[name] for name in TOKEN_FIELDS})
+
+
 def _counted(row: dict[str, Any], known: frozenset[str]) -> Iterator[MeteredPart]:
     """The tokens of a call without charges: free, unpriced, or priced by the vendor."""
-    if row["usage"]:
-        usage = Usage.from_dict(json.loads(row["usage"]))
-    else:
-        usage = Usage(**{name: row[name] for name in TOKEN_FIELDS})
     price = Decimal(0) if row["status"] == "free" else None
-    for component, tokens in usage.disjoint().items():
+    for component, tokens in _usage(row).disjoint().items():
         if tokens:
             yield MeteredPart(_folded(component, known), Decimal(tokens), price, component)
 

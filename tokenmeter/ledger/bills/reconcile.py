@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
@@ -159,6 +159,7 @@ class _Work:
         self.connection, self.form, self.provider, self.book = connection, form, provider, book
         self.zone, self.first, self.last = zone, first, last
         self.known = form.known_components()
+        self.listed = book.at_list()
 
     def by_currency(self, lines: Iterable[BillLine], problems: list[BillProblem]) -> dict[str, list[BillLine]]:
         """The lines of each currency. A line without one has that of its day and model, else the ledger's only one."""
@@ -191,7 +192,7 @@ class _Work:
         return {row[0] for row in rows}
 
     def compare(self, currency: str, lines: list[BillLine]) -> Reconciliation:
-        prices = BookPrices(self.book, self.provider, self.zone, currency)
+        prices = BookPrices(self.listed, self.provider, self.zone, currency)
         ids = {line.id: line.day for line in lines if line.id}
         since, until = day_start_us(self.first, self.zone), day_start_us(next_day(self.last), self.zone)
         days = self._days()
@@ -201,7 +202,7 @@ class _Work:
             known = call.response_id if call.response_id in ids else ""
             return (ids[known] if known else day_of(call.ended_us), call.model, known or "")
 
-        spend = metered_spend(metered_calls(self.connection, self.provider, since, until, self.known), key_of, currency)
+        spend = metered_spend(self._metered(since, until), key_of, currency)
         names = BillNames(spend, prices)
         lines = _with_list_cost(names.apply(lines))
         by_key: dict[Key, list[BillLine]] = defaultdict(list)
@@ -215,7 +216,8 @@ class _Work:
                 return prices.hint(key[1], component, key[0])
 
             residues[key] = residue_of(key, by_key.get(key, []), spend, hint, self.form.decimals)
-        attribution = Attribution(residues, spend, prices, self._calls_of(currency), self.zone)
+        own = BookPrices(self.book, self.provider, self.zone, currency)
+        attribution = Attribution(residues, spend, prices, own, self._calls_of(currency), self.zone)
         found = names.found + attribution.run(self.first, self.last)
         has_cost = any(line.amount is not None for line in lines if line.component is not None)
         if not has_cost:
@@ -242,6 +244,9 @@ class _Work:
             until_us=until,
         )
 
+    def _metered(self, since_us: int, until_us: int) -> Iterator[LedgerCall]:
+        return metered_calls(self.connection, self.provider, since_us, until_us, self.known, self.listed)
+
     def _days(self) -> tuple[tuple[str, int], ...]:
         days = [self.first]
         while days[-1] < self.last:
@@ -253,7 +258,7 @@ class _Work:
         def of_day(day: str) -> dict[str, list[LedgerCall]]:
             found: dict[str, list[LedgerCall]] = defaultdict(list)
             since, until = day_start_us(day, self.zone), day_start_us(next_day(day), self.zone)
-            for call in metered_calls(self.connection, self.provider, since, until, self.known):
+            for call in self._metered(since, until):
                 if call.currency in (None, currency):
                     found[call.model].append(call)
             return found

@@ -1,7 +1,7 @@
 """Reconciliations kept in the ledger's file: what a bill charged, so that exports can say what was billed.
 
 They stand in tables of their own; the rows of calls are not touched. A bill is one currency of one provider over
-whole days of the bill's clock, and two bills never overlap.
+whole days of the bill's clock, and two bills never overlap: provider, currency and first instant name it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,28 @@ from tokenmeter.ledger.bills.reconcile import Reconciliation
 from tokenmeter.ledger.schema import LedgerError, open_for_reading, open_for_writing, remedy
 from tokenmeter.money import plain
 
-__all__ = ["SavedBill", "save_bills", "saved_bills"]
+__all__ = ["BILL", "DIFFERENCE", "SavedBill", "save_bills", "saved_bills"]
 
+_NAMED: Final = ("provider", "currency", "since_us")
+BILL: Final = (
+    *_NAMED, "until_us", "made_us", "format", "zone", "days", "invoice", "metered", "cost", "paid",
+)  # fmt: skip
+"""The columns of `reconciled_bills`; `days` is JSON, each day and its first microsecond."""
+_SAID: Final = ("cause", "day", "model", "component", "quantity", "cost", "paid", "evidence")
+DIFFERENCE: Final = (*_NAMED, *_SAID)
+"""The columns of `reconciled_differences`."""
 _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS reconciled_bills (
-    seq INTEGER PRIMARY KEY, made_us INTEGER NOT NULL, provider TEXT NOT NULL, currency TEXT NOT NULL,
-    format TEXT NOT NULL, zone TEXT NOT NULL, days TEXT NOT NULL, since_us INTEGER NOT NULL,
-    until_us INTEGER NOT NULL, invoice TEXT, metered TEXT NOT NULL, cost TEXT, paid TEXT
+    provider TEXT NOT NULL, currency TEXT NOT NULL, since_us INTEGER NOT NULL, until_us INTEGER NOT NULL,
+    made_us INTEGER NOT NULL, format TEXT NOT NULL, zone TEXT NOT NULL, days TEXT NOT NULL, invoice TEXT,
+    metered TEXT NOT NULL, cost TEXT, paid TEXT
 )""",
     """CREATE TABLE IF NOT EXISTS reconciled_differences (
-    bill INTEGER NOT NULL, cause TEXT NOT NULL, day TEXT NOT NULL, model TEXT, component TEXT, quantity TEXT,
-    cost TEXT NOT NULL, paid TEXT NOT NULL, evidence TEXT NOT NULL
+    provider TEXT NOT NULL, currency TEXT NOT NULL, since_us INTEGER NOT NULL, cause TEXT NOT NULL, day TEXT NOT NULL,
+    model TEXT, component TEXT, quantity TEXT, cost TEXT NOT NULL, paid TEXT NOT NULL, evidence TEXT NOT NULL
 )""",
 )
-_BILL: Final = (
-    "made_us", "provider", "currency", "format", "zone", "days", "since_us", "until_us", "invoice", "metered", "cost",
-    "paid",
-)  # fmt: skip
-_DIFFERENCE: Final = ("cause", "day", "model", "component", "quantity", "cost", "paid", "evidence")
+_THIS: Final = " AND ".join(f"{name} = ?" for name in _NAMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,32 +96,33 @@ def save_bills(
 def _save(connection: sqlite3.Connection, answer: Reconciliation, invoice: str | None, *, replace: bool) -> None:
     since, until = answer.days[0][1], answer.until_us
     overlapping = connection.execute(
-        "SELECT seq, days FROM reconciled_bills WHERE provider = ? AND currency = ? AND since_us < ? AND until_us > ?",
+        "SELECT provider, currency, since_us, days FROM reconciled_bills WHERE provider = ? AND currency = ?"
+        " AND since_us < ? AND until_us > ?",
         (answer.provider, answer.currency, until, since),
     ).fetchall()
-    for seq, days in overlapping:
+    for *name, days in overlapping:
         if not replace:
             first, *_, last = [day for day, _ in json.loads(days)] * 2
             raise ConfigurationError(
                 f"--save: a bill of {answer.provider} in {answer.currency} for {first} to {last} is there already: "
                 "--replace it"
             )
-        connection.execute("DELETE FROM reconciled_differences WHERE bill = ?", (seq,))
-        connection.execute("DELETE FROM reconciled_bills WHERE seq = ?", (seq,))
+        connection.execute(f"DELETE FROM reconciled_differences WHERE {_THIS}", name)  # noqa: S608
+        connection.execute(f"DELETE FROM reconciled_bills WHERE {_THIS}", name)  # noqa: S608
+    named = (answer.provider, answer.currency, since)
     money = (None if sum_ is None else plain(sum_) for sum_ in (answer.cost, answer.paid))
-    seq = connection.execute(
-        f"INSERT INTO reconciled_bills ({', '.join(_BILL)}) VALUES ({', '.join('?' * len(_BILL))})",  # noqa: S608
+    connection.execute(
+        _insert("reconciled_bills", BILL),
         (
-            time.time_ns() // 1000, answer.provider, answer.currency, answer.format, answer.zone,
-            json.dumps(answer.days), since, until, invoice, plain(answer.metered), *money,
+            *named, until, time.time_ns() // 1000, answer.format, answer.zone, json.dumps(answer.days), invoice,
+            plain(answer.metered), *money,
         ),
-    ).lastrowid  # fmt: skip
+    )  # fmt: skip
     connection.executemany(
-        f"INSERT INTO reconciled_differences (bill, {', '.join(_DIFFERENCE)})"  # noqa: S608
-        f" VALUES (?, {', '.join('?' * len(_DIFFERENCE))})",
+        _insert("reconciled_differences", DIFFERENCE),
         [
             (
-                seq, one.cause, max(one.day, answer.first), one.model, one.component,  # a cut may be before the bill
+                *named, one.cause, max(one.day, answer.first), one.model, one.component,  # a cut may be before the bill
                 None if one.quantity is None else plain(one.quantity), plain(one.cost), plain(one.paid),
                 one.evidence.encode("utf-8", "replace").decode(),
             )
@@ -126,16 +131,20 @@ def _save(connection: sqlite3.Connection, answer: Reconciliation, invoice: str |
     )  # fmt: skip
 
 
+def _insert(table: str, columns: Sequence[str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+
+
 def saved_bills(connection: sqlite3.Connection) -> Iterator[SavedBill]:
     """The bills that a ledger keeps, none for a ledger that was never reconciled."""
     known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'reconciled_bills'").fetchone()
     if known is None:
         return
-    query = "SELECT seq, provider, currency, zone, invoice, days, until_us FROM reconciled_bills"
-    for seq, provider, currency, zone, invoice, days, until_us in connection.execute(query).fetchall():
+    query = "SELECT provider, currency, since_us, zone, invoice, days, until_us FROM reconciled_bills"
+    for provider, currency, since, zone, invoice, days, until_us in connection.execute(query).fetchall():
         rows = connection.execute(
-            f"SELECT {', '.join(_DIFFERENCE)} FROM reconciled_differences WHERE bill = ? ORDER BY rowid",  # noqa: S608
-            (seq,),
+            f"SELECT {', '.join(_SAID)} FROM reconciled_differences WHERE {_THIS} ORDER BY rowid",  # noqa: S608
+            (provider, currency, since),
         )
         yield SavedBill(
             provider=provider,

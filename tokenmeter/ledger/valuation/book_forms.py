@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Final
 
-from tokenmeter.ledger.valuation.linear_prices import FormPrices, LinearPrices
+from tokenmeter.ledger.valuation.linear_prices import FormPrices, LinearPrices, linear_tokens
 from tokenmeter.ledger.valuation.stored_calls import CallRow, Form, params_of
 from tokenmeter.prices.book import Book
 
@@ -40,10 +39,14 @@ class BookForms:
         self.book = book
         self._forms: dict[Form, FormPrices | None] = {}
 
-    def linear(self, row: CallRow, at: datetime | None) -> tuple[int, LinearPrices] | None:
-        """What a call costs on the price list it was billed by, and by what; None for the general way."""
-        tokens = row.linear()
-        if tokens is None:
+    def linear(self, row: CallRow, at: float | None) -> tuple[int, LinearPrices] | None:
+        """What a call costs on the price list it was billed by, and by what; None for the general way.
+
+        `at` is in seconds since 1970, None for the call's own instant.
+        """
+        usual = row.usual()
+        tokens = None if usual is None else linear_tokens(*usual)
+        if usual is None or tokens is None:
             return None
         form = row.form
         try:
@@ -52,8 +55,7 @@ class BookForms:
             prices = self._open(form)
         if prices is None:
             return None
-        whole_in, whole_out = row.usual()[:2]
-        found = prices.at(row.instant() if at is None else at.timestamp(), whole_in or 0, whole_out or 0, tokens)
+        found = prices.at(row.instant() if at is None else at, usual[0], usual[1], tokens)
         if found is None:
             return None
         total = found.amount(tokens)

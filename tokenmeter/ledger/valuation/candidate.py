@@ -100,6 +100,7 @@ class Candidate:
             "drivers": {name: _plain(amount) for name, amount in self.drivers().items()} if self.calls else None,
             "calls": self.calls,
             "recounted": self.recounted,
+            "unpriced": self.unpriced,
             "rests_on": [
                 {"currency": currency, "amount": plain(self.rests_on.get(currency, _ZERO)), "share": plain(part)}
                 for currency, part in _shares(self.rests_on, spend)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 from tokenmeter.ledger.valuation.candidate import Candidate
-from tokenmeter.ledger.valuation.linear_prices import FormPrices, LinearPrices, amount_of
+from tokenmeter.ledger.valuation.linear_prices import FormPrices, LinearPrices, amount_of, linear_tokens
 from tokenmeter.ledger.valuation.stored_calls import CallRow, Form, params_of
 from tokenmeter.ledger.valuation.token_ratios import TokenRatio
 from tokenmeter.money import EXACT
@@ -47,8 +47,8 @@ class FastCandidate:
     """One candidate, while the calls are read."""
 
     def __init__(self, candidate: Candidate, book: Book, *, cache: str, at: datetime | None, ratio_of: RatioOf) -> None:
-        self._candidate, self._book, self._ratio_of = candidate, book, ratio_of
-        self._instant = None if at is None else at.timestamp()
+        self.candidate, self._book, self._ratio_of = candidate, book, ratio_of
+        self.instant = None if at is None else at.timestamp()
         rate = Fraction(0) if cache == "none" else candidate.cache_rate
         self._rate = None if rate is None else (rate.numerator, rate.denominator)
         self._never = cache == "measured" and rate is None
@@ -60,20 +60,18 @@ class FastCandidate:
 
     def add(self, row: CallRow, spent: Decimal | None) -> bool:
         """Add a call to the candidate's sums; False leaves it to the general way."""
-        if self._never or row.linear() is None:
+        usual = row.usual()
+        if usual is None or linear_tokens(*usual) is None:
             return False
-        form = row.form
-        way = self._ways[form] if form in self._ways else self._open(form)
-        if way is None or self._used_tools(row.finish_reasons):
+        way = self.way(row.form)
+        if way is None or self.used_tools(row.finish_reasons):
             return False
-        instant = row.instant() if self._instant is None else self._instant
-        whole_in, whole_out, read, written, thought = row.usual()
-        usual = (whole_in or 0, whole_out or 0, read or 0, written or 0, thought or 0)
+        instant = row.instant() if self.instant is None else self.instant
         found = self._price(way, instant, usual, row.currency)
         if found is None:
             return False
         amounts, currency = found
-        sums, candidate = self._sums, self._candidate
+        sums, candidate = self._sums, self.candidate
         for name, amount in amounts:
             sums[name] += amount
         candidate.currency = currency
@@ -88,8 +86,26 @@ class FastCandidate:
     def close(self) -> None:
         """Put the sums of whole numbers to the candidate's."""
         for name, total in self._sums.items():
-            self._candidate.add(name, amount_of(total))
+            self.candidate.add(name, amount_of(total))
         self._sums.clear()
+
+    @property
+    def assumed_rate(self) -> tuple[int, int] | None:
+        """The share of input that is assumed to be read from the cache, as a fraction; None keeps it as it was."""
+        return None if self._keep else self._rate
+
+    def take(self, sums: Mapping[str, int], currency: str, calls: int) -> None:
+        """Add the sums of many calls, by step."""
+        for name, amount in sums.items():
+            self._sums[name] += amount
+        self.candidate.currency = currency
+        self.candidate.calls += calls
+
+    def way(self, form: Form) -> _Way | None:
+        """How calls of a form become calls of the candidate; None for the general way."""
+        if self._never:
+            return None
+        return self._ways[form] if form in self._ways else self._open(form)
 
     def _open(self, form: Form) -> _Way | None:
         if len(self._ways) >= _MOST:
@@ -111,7 +127,7 @@ class FastCandidate:
         except TypeError:  # no condition of a price is a list
             return None
         if prices is None:
-            candidate = self._candidate
+            candidate = self.candidate
             prices = self._prices[key] = FormPrices(self._book, candidate.provider, candidate.model, None, kept)
         if ratio.low == ratio.high == 1:
             return _Way(prices, ())
@@ -125,7 +141,8 @@ class FastCandidate:
             ),
         )
 
-    def _used_tools(self, reasons: str | None) -> bool:
+    def used_tools(self, reasons: str | None) -> bool:
+        """Whether the reasons to stop (JSON) tell that tools were offered."""
         if reasons is None:
             return False
         found = self._tools.get(reasons)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 from tokenmeter.cost import Cost
-from tokenmeter.ledger.valuation.linear_prices import Tokens, linear_tokens
 from tokenmeter.prices.book import Book
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
-__all__ = ["CallRow", "Form", "StoredCall", "stored_rows"]
+__all__ = ["CallRow", "Form", "StoredCall", "params_of", "rows_at", "stored_rows"]
 
 _PAGE: Final = 5_000
+_SOME: Final = 500
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Form = tuple[str | None, ...]
 """What calls have in common that are priced alike: provider, models, parameters, tier, region and price list."""
@@ -29,11 +29,11 @@ _COLUMNS: Final = (*_FORM, *_OWN)
 _PLACE: Final = {name: place for place, name in enumerate(_COLUMNS)}
 _ID, _STATUS, _AMOUNT, _ENDED, _PRICED, _FINISH, _RESPONSE, _USAGE = (_PLACE[name] for name in _OWN[:8])
 _CURRENCY: Final = _PLACE["currency"]
-_LINEAR: Final = (
+_USUAL: Final = (
     "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens",
 )  # fmt: skip
-_USUAL: Final = tuple(_PLACE[name] for name in _LINEAR)
-_REST: Final = tuple(_PLACE[name] for name in TOKEN_FIELDS if name not in _LINEAR)
+_IN, _OUT, _READ, _WRITTEN, _THOUGHT = (_PLACE[name] for name in _USUAL)
+_REST: Final = tuple(_PLACE[name] for name in TOKEN_FIELDS if name not in _USUAL)
 
 
 class CallRow(tuple[Any, ...]):
@@ -73,19 +73,17 @@ class CallRow(tuple[Any, ...]):
         at = self[_PRICED]
         return datetime.fromisoformat(at).timestamp() if at else self[_ENDED] / 1e6
 
-    def usual(self) -> tuple[int | None, ...]:
-        """Input, output, cache read, cache write and reasoning."""
-        a, b, c, d, e = _USUAL
-        return self[a], self[b], self[c], self[d], self[e]
-
-    def linear(self) -> Tokens | None:
-        """Its tokens, where it used nothing but text, caches and reasoning; else None."""
+    def usual(self) -> tuple[int, int, int, int, int] | None:
+        """Input, output, cache read, cache write and reasoning, where it used nothing else and totals are known."""
         if self[_USAGE]:
             return None
         for place in _REST:
             if self[place]:
                 return None
-        return linear_tokens(*self.usual())
+        whole_in, whole_out, read, written, thought = self[_IN], self[_OUT], self[_READ], self[_WRITTEN], self[_THOUGHT]
+        if whole_in is None or whole_out is None:
+            return None
+        return whole_in, whole_out, read or 0, written or 0, thought or 0
 
     def call(self) -> StoredCall:
         """The call with everything that pricing needs."""
@@ -175,3 +173,11 @@ def stored_rows(
     while rows := connection.execute(query, (last, *(at for _, at in given))).fetchall():
         last = rows[-1][-1]
         yield list(map(CallRow, rows))
+
+
+def rows_at(connection: sqlite3.Connection, places: Sequence[int]) -> Iterator[list[CallRow]]:
+    """The calls at some places (`seq`), in pages."""
+    for first in range(0, len(places), _SOME):
+        some = places[first : first + _SOME]
+        query = f"SELECT {', '.join(_COLUMNS)}, seq FROM calls WHERE seq IN ({', '.join('?' * len(some))})"  # noqa: S608
+        yield list(map(CallRow, connection.execute(query, some)))

@@ -35,7 +35,6 @@ _TABLES: Final = (
 ) WITHOUT ROWID""",
 )
 _BATCH: Final = 20_000
-_INSERT: Final = "INSERT INTO valued_calls VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(slots=True)
@@ -57,7 +56,7 @@ class Valuation:
     def add(self, row: CallRow, prices: BookForms) -> tuple[Any, ...]:
         """Price a call and add it up; returns its row."""
         spent, currency = row.spent, row.currency or ""
-        fast = prices.linear(row, self.at)
+        fast = prices.linear(row, None if self.at is None else self.at.timestamp())
         if fast is None:
             return self._add(row.call(), prices.book)
         total, found = fast
@@ -150,13 +149,21 @@ def _price(connection: sqlite3.Connection, answer: Valuation, forms: BookForms) 
 
 
 def _keep(connection: sqlite3.Connection) -> None:
-    """Move the rows into the ledger's file in the order of its table: at random, each would touch a page of its own."""
-    cursor = connection.execute("SELECT * FROM temp.fresh ORDER BY call_id")
-    while rows := cursor.fetchmany(_BATCH):
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(_INSERT, rows)
-        connection.execute("COMMIT")
+    """Move the rows into the ledger's file in the order of its table: at random, each would touch a page of its own.
+
+    They go batch by batch, so that no program that writes calls waits for long.
+    """
+    connection.execute("CREATE TEMP TABLE ordered AS SELECT * FROM temp.fresh ORDER BY call_id")
     connection.execute("DROP TABLE temp.fresh")
+    last = connection.execute("SELECT coalesce(max(rowid), 0) FROM temp.ordered").fetchone()[0]
+    for first in range(1, last + 1, _BATCH):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(
+            "INSERT INTO valued_calls SELECT * FROM temp.ordered WHERE rowid BETWEEN ? AND ?",
+            (first, first + _BATCH - 1),
+        )
+        connection.execute("COMMIT")
+    connection.execute("DROP TABLE temp.ordered")
 
 
 def _begin(connection: sqlite3.Connection, answer: Valuation, *, replace: bool) -> None:

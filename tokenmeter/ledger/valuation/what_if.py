@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,9 +22,10 @@ from typing import Any, Final
 from tokenmeter.cost import Cost
 from tokenmeter.ledger.schema import open_for_reading
 from tokenmeter.ledger.valuation.candidate import Candidate, Sums
+from tokenmeter.ledger.valuation.columns import batches, can_vectorise
 from tokenmeter.ledger.valuation.fast_compare import KEPT, TOOLS, FastCandidate
 from tokenmeter.ledger.valuation.recorded_requests import RecordedRequests, recount
-from tokenmeter.ledger.valuation.stored_calls import CallRow, StoredCall, stored_rows
+from tokenmeter.ledger.valuation.stored_calls import CallRow, StoredCall, rows_at, stored_rows
 from tokenmeter.ledger.valuation.token_ratios import (
     TokenRatio,
     recounted,
@@ -33,6 +34,7 @@ from tokenmeter.ledger.valuation.token_ratios import (
     with_cache_rate,
     without_cache,
 )
+from tokenmeter.ledger.valuation.vector_compare import sums_of
 from tokenmeter.money import EXACT, plain
 from tokenmeter.prices.book import Book
 from tokenmeter.tokens.families import match_model
@@ -95,12 +97,46 @@ def compare_models(
             FastCandidate(one, book, cache=cache, at=at, ratio_of=partial(_ratio, one.name, language))
             for one in answer.candidates
         ]
-        for page in stored_rows(connection, since_us, until_us):
+        whole = requests is None and can_vectorise(connection)
+        rows_of = partial(_by_columns, answer, fast) if whole else stored_rows
+        for page in rows_of(connection, since_us, until_us):
             for row in page:
                 _add(row, answer, fast, book, None if requests is None else requests.find(row.ids))
     for one in fast:
         one.close()
     return answer
+
+
+def _by_columns(
+    answer: ModelComparison,
+    fast: Sequence[FastCandidate],
+    connection: sqlite3.Connection,
+    since_us: int | None,
+    until_us: int | None,
+) -> Iterator[list[CallRow]]:
+    """Add up calls by columns, and yield those that cannot be."""
+    for batch in batches(connection, since_us, until_us):
+        others = batch.others
+        for group in batch.groups:
+            sums = [sums_of(group, quick) for quick in fast]
+            known = [one for one in sums if one is not None]
+            if len(known) < len(sums):
+                others += group.seqs.to_pylist()
+                continue
+            answer.calls += group.calls
+            currency = group.form[-1] or ""
+            if group.spent is not None:
+                whole, pico = group.spent
+                spent = EXACT.add(Decimal(whole), Decimal(pico).scaleb(-12))
+                answer.spend[currency] = EXACT.add(answer.spend[currency], spent)
+            for quick, one in zip(fast, known, strict=True):
+                quick.take(one.amounts, one.currency, group.calls)
+                if group.spent is None:
+                    quick.candidate.unpriced += group.calls
+                else:
+                    rests = quick.candidate.rests_on
+                    rests[currency] = EXACT.add(rests[currency], spent)
+        yield from rows_at(connection, others)
 
 
 def _add(
