@@ -69,8 +69,7 @@ class UsualForm:
     __slots__ = ("_billing", "by_start", "facts", "notes", "quote")
 
     def __init__(self, first: Record, billing: Billing) -> None:
-        values = first.__dict__
-        self.facts: dict[str, Any] = {name: values[name] for name in _SHARED}
+        self.facts: dict[str, Any] = {name: getattr(first, name) for name in _SHARED}
         self.facts.update(_form=self, pricer=self.price)
         self.notes: dict[str, Any] = {}
         self._billing = billing
@@ -103,6 +102,8 @@ class UsualCall:
     )  # fmt: skip
     end: Final = _COMPLETE
     error_type: Final = None
+    attempts: Final = 1
+    """HTTP requests."""
 
     def __init__(self, call: OpenCall, form: UsualForm, said: Extracted, usage: Usage) -> None:
         self.form = form
@@ -175,6 +176,16 @@ class UsualCall:
         return self.form.facts["operation"]  # type: ignore[no-any-return]
 
     @property
+    def request_model(self) -> str | None:
+        """The model that was asked for."""
+        return self.form.facts["request_model"]  # type: ignore[no-any-return]
+
+    @property
+    def response_model(self) -> str | None:
+        """The model that answered."""
+        return self.form.facts["response_model"]  # type: ignore[no-any-return]
+
+    @property
     def duration(self) -> float:
         """Seconds."""
         return (self.ended_ns - self.started_ns) / 1e9
@@ -210,7 +221,7 @@ Settled = Record | UsualCall
 
 def record_of(settled: Settled) -> Record:
     """The record of a settled call."""
-    return settled.record if type(settled) is UsualCall else settled  # type: ignore[return-value]
+    return settled.record if isinstance(settled, UsualCall) else settled
 
 
 class UsualCalls:
