@@ -71,7 +71,7 @@ class UsualForm:
     def __init__(self, first: Record, billing: Billing) -> None:
         self.facts: dict[str, Any] = {name: getattr(first, name) for name in _SHARED}
         self.facts.update(_form=self, pricer=self.price)
-        self.notes: dict[str, Any] = {}
+        self.notes: dict[Any, Any] = {}
         self._billing = billing
         self.by_start = billing.bills_by_start(first.provider)
         self.quote: Quote | None = None
@@ -97,12 +97,12 @@ class UsualCall:
     """A usual call that has settled, and what spans and sums read of it. Its record is made when first asked for."""
 
     __slots__ = (
-        "_attempt", "_bill", "_id", "_raw", "_record", "ended_ns", "form", "response_id", "scope", "span", "started_ns",
-        "tags", "telemetry", "time_to_first_chunk", "usage",
+        "_attempt", "_bill", "_raw", "_record", "ended_ns", "form", "known_id", "response_id", "scope", "span",
+        "started_ns", "tags", "telemetry", "time_to_first_chunk", "usage",
     )  # fmt: skip
     end: Final = _COMPLETE
     error_type: Final = None
-    attempts: Final = 1
+    attempts: int = 1
     """HTTP requests."""
 
     def __init__(self, call: OpenCall, form: UsualForm, said: Extracted, usage: Usage) -> None:
@@ -119,7 +119,7 @@ class UsualCall:
         self.telemetry = "own" if span is None else span.telemetry
         first = call.first_chunk_ns if call.stream else None
         self.time_to_first_chunk = None if first is None else (first - call.started_mono) / 1e9
-        self._id = call.known_id
+        self.known_id = call.known_id
         self._bill: Bill | bool | None = False
         self._record: Record | None = None
 
@@ -155,7 +155,7 @@ class UsualCall:
         record = _new(Record)
         facts = record.__dict__
         facts.update(self.form.facts)
-        facts["id"] = self._id or new_id()
+        facts["id"] = self.known_id or new_id()
         facts["started_ns"] = self.started_ns
         facts["ended_ns"] = self.ended_ns
         facts["usage"] = self.usage
