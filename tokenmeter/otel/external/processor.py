@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 from opentelemetry.context import get_current
 
-from tokenmeter._support.guard import guard
+from tokenmeter._support.guard import absorbed, guard
 from tokenmeter._support.ids import new_id
 from tokenmeter.calls.context import TAGS
 from tokenmeter.calls.scope import SCOPE
@@ -84,15 +84,21 @@ class CostSpanProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Put a step before the end of a span that may be a model call."""
-        with guard("watching a span"):
+        try:
             scope = span.instrumentation_scope
             if scope is not None and self._calls.knows(scope.name):
                 before_end(span, _BeforeEnd(self._calls, _StartContext(scope.name, parent_context)))
+        except BaseException as error:
+            if not absorbed("watching a span", error):
+                raise
 
     def on_end(self, span: ReadableSpan) -> None:
         """Count a call whose span could not be reached before its end, and note the parents of counted spans."""
-        with guard("pricing an ended span"):
+        try:
             self._calls.ended(span)
+        except BaseException as error:
+            if not absorbed("pricing an ended span", error):
+                raise
 
     def shutdown(self) -> None:
         """Count the records that were kept back for spans that never ended. The meter owns the sinks."""
