@@ -102,7 +102,7 @@ class UsualCall:
     )  # fmt: skip
     end: Final = _COMPLETE
     error_type: Final = None
-    attempts: int = 1
+    tries: int = 1
     """HTTP requests."""
 
     def __init__(self, call: OpenCall, form: UsualForm, said: Extracted, usage: Usage) -> None:
@@ -142,6 +142,11 @@ class UsualCall:
         prices = quote.steady or quote.whole(usage, instant)
         billed = None if prices is None else prices.bill(usage)
         return None if billed is None else _new_tuple(Bill, (quote, prices, *billed))
+
+    def take_id(self) -> None:
+        """Fix the id: the record may be made on several threads."""
+        if self.known_id is None:
+            self.known_id = new_id()
 
     @property
     def record(self) -> Record:

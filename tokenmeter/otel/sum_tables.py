@@ -140,8 +140,8 @@ class UsualSums:
         if not calls:
             return
         source = one.usage.source
-        if one.attempts:
-            add(tables, ("attempts",), calls * one.attempts)
+        if one.tries:
+            add(tables, ("attempts",), calls * one.tries)
         key = ("cost", currency, source)
         tables[key] = EXACT.add(tables.get(key, _ZERO), exact(self._amount))
         if self._unknown:

@@ -42,7 +42,7 @@ class UsualSpan(UsualCall):
     """A usual call that another instrumentation's span stands for."""
 
     __slots__ = ("span_id", "trace_id")
-    attempts = 0
+    tries = 0
 
     def __init__(self, form: UsualForm, span: SpanData, id: str, usage: Usage, response_id: str | None) -> None:
         self.form = form
