@@ -222,27 +222,15 @@ class Scope:
 
     # Shown to people ----------------------------------------------------------------------------------------
 
-    def _rows(self) -> list[tuple[str, str]]:
-        rows = [("cost", str(money)) for money in self.cost.values()] or [("cost", "nothing priced")]
-        rows.append(("calls", f"{self.calls}" + (f" (+{self.pending} pending)" if self.pending else "")))
-        if self.unpriced:
-            rows.append(("unpriced calls", str(self.unpriced)))
-        rows.extend((name, f"{tokens:,}") for name, tokens in self.usage.items())
-        rows.extend((f"calls {source}", str(count)) for source, count in self.sources.items() if source != "reported")
-        return rows
-
     def __repr__(self) -> str:
-        inside = ", ".join(f"{name}: {value}" for name, value in self._rows())
-        return f"<Scope {'/'.join(self.path)} {inside}>"
+        from tokenmeter.calls.scope_text import text_of
+
+        return text_of(self)
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from tokenmeter.calls.scope_text import html_of
 
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:right'>{escape(value)}</td></tr>"
-            for name, value in self._rows()
-        )
-        return f"<table><caption>{escape(' / '.join(self.path))}</caption>{rows}</table>"
+        return html_of(self)
 
 
 SCOPE: Final[ContextVar[Scope | None]] = ContextVar("tokenmeter.scope", default=None)
