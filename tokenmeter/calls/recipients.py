@@ -97,8 +97,11 @@ def hand_on(call: OpenCall, settled: Settled, *, around: OpenCall | None) -> Non
     span = call.span
     if span is not None:
         try:
-            with handing_on("span"):
+            if span.quiet:
                 span.finish(settled)
+            else:
+                with handing_on("span"):
+                    span.finish(settled)
         except BaseException as error:
             if not absorbed("ending a span", error):
                 raise

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from tokenmeter.money import Money
 
-__all__ = ["html_of", "text_of"]
+__all__ = ["html_of", "rows_of", "text_of"]
 
 
 class ShownSums(Protocol):
@@ -33,7 +33,7 @@ class ShownSums(Protocol):
 
 def text_of(scope: ShownSums) -> str:
     """The sums in one line."""
-    inside = ", ".join(f"{name}: {value}" for name, value in _rows(scope))
+    inside = ", ".join(f"{name}: {value}" for name, value in rows_of(scope))
     return f"<Scope {'/'.join(scope.path)} {inside}>"
 
 
@@ -41,12 +41,13 @@ def html_of(scope: ShownSums) -> str:
     """The sums as a table."""
     rows = "".join(
         f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:right'>{escape(value)}</td></tr>"
-        for name, value in _rows(scope)
+        for name, value in rows_of(scope)
     )
     return f"<table><caption>{escape(' / '.join(scope.path))}</caption>{rows}</table>"
 
 
-def _rows(scope: ShownSums) -> list[tuple[str, str]]:
+def rows_of(scope: ShownSums) -> list[tuple[str, str]]:
+    """The sums by name."""
     rows = [("cost", str(money)) for money in scope.cost.values()] or [("cost", "nothing priced")]
     rows.append(("calls", f"{scope.calls}" + (f" (+{scope.pending} pending)" if scope.pending else "")))
     if scope.unpriced:

@@ -66,11 +66,12 @@ class Bill(NamedTuple):
 class UsualForm:
     """What usual calls of one kind have in common, and what prices them."""
 
-    __slots__ = ("_billing", "by_start", "facts", "notes", "quote")
+    __slots__ = ("_billing", "by_start", "facts", "notes", "operation", "quote")
 
     def __init__(self, first: Record, billing: Billing) -> None:
         self.facts: dict[str, Any] = {name: getattr(first, name) for name in _SHARED}
         self.facts.update(_form=self, pricer=self.price)
+        self.operation = first.operation
         self.notes: dict[Any, Any] = {}
         self._billing = billing
         self.by_start = billing.bills_by_start(first.provider)
@@ -97,8 +98,8 @@ class UsualCall:
     """A usual call that has settled, and what spans and sums read of it. Its record is made when first asked for."""
 
     __slots__ = (
-        "_attempt", "_bill", "_raw", "_record", "ended_ns", "form", "known_id", "response_id", "scope", "span",
-        "started_ns", "tags", "telemetry", "time_to_first_chunk", "usage",
+        "_attempt", "_bill", "_raw", "_record", "ended_ns", "form", "known_id", "operation", "response_id", "scope",
+        "span", "started_ns", "tags", "telemetry", "time_to_first_chunk", "usage",
     )  # fmt: skip
     end: Final = _COMPLETE
     error_type: Final = None
@@ -107,6 +108,7 @@ class UsualCall:
 
     def __init__(self, call: OpenCall, form: UsualForm, said: Extracted, usage: Usage) -> None:
         self.form = form
+        self.operation = form.operation
         self.usage = usage
         self.response_id = said.response_id
         self._raw = said.raw
@@ -174,11 +176,6 @@ class UsualCall:
         if span is not None:
             facts["trace_id"], facts["span_id"], facts["telemetry"] = span.trace_id, span.span_id, span.telemetry
         return record
-
-    @property
-    def operation(self) -> str:
-        """The operation, by the conventions' name."""
-        return self.form.facts["operation"]  # type: ignore[no-any-return]
 
     @property
     def request_model(self) -> str | None:

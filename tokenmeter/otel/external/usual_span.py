@@ -46,6 +46,7 @@ class UsualSpan(UsualCall):
 
     def __init__(self, form: UsualForm, span: SpanData, id: str, usage: Usage, response_id: str | None) -> None:
         self.form = form
+        self.operation = form.operation
         self.usage = usage
         self.response_id = response_id
         self.started_ns, self.ended_ns = span.started_ns, span.ended_ns
