@@ -139,7 +139,7 @@ class SettledForm:
             answer[semconv.COST_CACHE_SAVINGS] = prices.plain(bill.saved)
         else:
             answer.pop(semconv.COST_CACHE_SAVINGS, None)
-        if self._whole is None and started is not None:
+        if started is not None and (self._whole is None or self._whole[0] is not started):
             self._whole = (started, answer.copy())
         if usual.time_to_first_chunk is not None:
             answer[semconv.TIME_TO_FIRST_CHUNK] = usual.time_to_first_chunk
