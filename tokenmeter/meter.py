@@ -24,7 +24,7 @@ from tokenmeter.calls.budget_gate import BudgetGate
 from tokenmeter.calls.context import HAND, SCOPE, TAGS, handing_on
 from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
 from tokenmeter.calls.routing import Routing
-from tokenmeter.calls.usual_call import UsualCalls
+from tokenmeter.calls.usual_call import UsualCalls, UsualForm
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.record import Record, Sink
 from tokenmeter.settings import Settings
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tokenmeter.calls.by_hand import CallBlock
     from tokenmeter.calls.opencall import ScopeNode
     from tokenmeter.calls.scope import Scope, ScopeBlock, TagsBlock
+    from tokenmeter.calls.usual_call import Settled
     from tokenmeter.clients import Adapter
     from tokenmeter.cost import Cost
     from tokenmeter.estimates import Estimate
@@ -305,7 +306,11 @@ class Tokenmeter:
         """What a record costs, by this meter's price book. Never raises on data."""
         return self._billing.price(record)
 
-    def take(self, record: Record, *, scope: ScopeNode | None = None) -> None:
+    def form_of(self, record: Record) -> UsualForm:
+        """What usual calls such as this one have in common."""
+        return UsualForm(record, self._billing)
+
+    def take(self, record: Settled, *, scope: ScopeNode | None = None) -> None:
         """Hand on a record that was made elsewhere; see `Lifecycle.take`."""
         self._lifecycle.take(record, scope=scope)
 

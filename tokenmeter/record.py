@@ -200,7 +200,7 @@ class Record:
 class Form(Protocol):
     """What usual calls of one kind have in common; `notes` holds what each reader of records made of it."""
 
-    notes: dict[str, Any]
+    notes: dict[Any, Any]
 
 
 class Sink(Protocol):

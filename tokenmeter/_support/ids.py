@@ -29,4 +29,4 @@ def new_id() -> str:
     bits = _random.getrandbits(74)
     high = (milliseconds << 16) | 0x7000 | (bits >> 62)
     low = 0x8000_0000_0000_0000 | (bits & 0x3FFF_FFFF_FFFF_FFFF)
-    return f"{high:016x}{low:016x}"
+    return (high << 64 | low).to_bytes(16, "big").hex()

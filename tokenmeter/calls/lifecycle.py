@@ -36,7 +36,7 @@ from tokenmeter.calls.response import BodyReading
 from tokenmeter.calls.settle import LongCount, make_record
 from tokenmeter.calls.sink_threads import runs_for_a_sink
 from tokenmeter.calls.stream_response import StreamReading
-from tokenmeter.calls.usual_call import Settled, UsualCall, UsualCalls, record_of
+from tokenmeter.calls.usual_call import Settled, UsualCall, UsualCalls
 from tokenmeter.record import End, Record, Sink
 from tokenmeter.wire.request_body import json_copy
 
@@ -302,7 +302,7 @@ class Lifecycle:
         if scope is not None:
             with guard("adding to a scope"):
                 scope.opened()
-                scope.settled(record_of(settled))
+                scope.settled(settled)
         latest = self if self._successor is None else self._latest()
         latest.recipients.take(settled, inner)
 

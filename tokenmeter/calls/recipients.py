@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from tokenmeter._support.guard import absorbed, guard
 from tokenmeter.calls.context import HANDING_ON, handing_on
 from tokenmeter.calls.sink_threads import code_of_sinks
-from tokenmeter.calls.usual_call import Settled, record_of
+from tokenmeter.calls.usual_call import Settled, UsualCall, record_of
 from tokenmeter.record import Sink
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ class Sums(Sink, Protocol):
     @property
     def listened_to(self) -> bool:
         """Whether the sums may be collected at any time."""
-
-    def write(self, record: Settled) -> None:
-        """Take a settled call, whether or not its record is made."""
 
 
 class Recipients:
@@ -54,6 +51,7 @@ class Recipients:
         self.sinks: tuple[Sink, ...] = tuple(sinks)
         self.calling = tuple(one for one in self.sinks if getattr(one, "makes_calls", True))
         self.quiet = tuple(one for one in self.sinks if one not in self.calling)
+        self.lazy = tuple(one for one in self.quiet if getattr(one, "takes_usual", False))
         self.code = code_of_sinks(self.calling)
 
     def add(self, sink: Sink) -> None:
@@ -70,13 +68,11 @@ class Recipients:
 
     def take(self, settled: Settled, inner: bool | None) -> None:
         """Hand a settled call to the sinks; an `inner` one was made by a sink. None: the context says so."""
-        sums = self.sums
+        if len(self.sinks) > 1 and isinstance(settled, UsualCall):
+            settled.take_id()  # each of them sees the same
         for sink in self.quiet:
             try:
-                if sink is sums:
-                    sums.write(settled)
-                else:
-                    sink.write(record_of(settled))
+                sink.write(settled if sink in self.lazy else record_of(settled))  # type: ignore[arg-type]
             except BaseException as error:
                 if not absorbed("writing to a sink", error):
                     raise
@@ -101,8 +97,11 @@ def hand_on(call: OpenCall, settled: Settled, *, around: OpenCall | None) -> Non
     span = call.span
     if span is not None:
         try:
-            with handing_on("span"):
+            if span.quiet:
                 span.finish(settled)
+            else:
+                with handing_on("span"):
+                    span.finish(settled)
         except BaseException as error:
             if not absorbed("ending a span", error):
                 raise
@@ -111,5 +110,5 @@ def hand_on(call: OpenCall, settled: Settled, *, around: OpenCall | None) -> Non
             call.budget.settle(call, record_of(settled))
     if call.scope is not None:
         with guard("adding to a scope"):
-            call.scope.settled(record_of(settled))
+            call.scope.settled(settled)
     call.lifecycle.take(settled, inner=call.inner)

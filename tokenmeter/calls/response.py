@@ -200,7 +200,9 @@ class BodyReading(Reading):
 
     @property
     def small(self) -> bool:
-        return len(self._head) + sum(map(len, self.chunks)) <= FOLD_BYTES
+        chunks = self.chunks
+        held = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
+        return len(self._head) + held <= FOLD_BYTES
 
     @property
     def short(self) -> bool:

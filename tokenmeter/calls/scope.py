@@ -10,6 +10,7 @@ folded when read: inside a block, adding a call costs an append.
 
 from __future__ import annotations
 
+import operator
 import threading
 import weakref
 from collections.abc import Mapping
@@ -24,8 +25,9 @@ from tokenmeter.calls import context, marks
 from tokenmeter.calls.block import Block
 from tokenmeter.calls.context import OPEN_SCOPES, TAGS, clean_tags, leave
 from tokenmeter.calls.hints import empty_scope
+from tokenmeter.calls.usual_call import Settled, UsualCall, record_of
 from tokenmeter.money import EXACT, Money
-from tokenmeter.record import End, Record
+from tokenmeter.record import End
 from tokenmeter.usage import TOKEN_FIELDS, Source
 
 if TYPE_CHECKING:
@@ -40,6 +42,10 @@ __all__ = ["SCOPE", "Scope", "ScopeBlock", "TagsBlock"]
 _FOLD_AT: Final = 256
 LINGER_SECONDS: Final = 60.0
 """How long a scope's span waits for calls that outlive its block."""
+
+
+_ZERO: Final = Decimal(0)
+_tokens_of: Final = operator.attrgetter(*TOKEN_FIELDS)
 
 
 class ScopeSpan(Protocol):
@@ -87,7 +93,7 @@ class Scope:
         )  # a generator that is never closed ends its block in the garbage collector, wherever that runs
         self._open = 0
         self._started = False
-        self._waiting: list[Record] = []
+        self._waiting: list[Settled] = []
         self._calls = self._attempts = self._unpriced = self._unknown = 0
         self._costs: dict[str, Decimal] = {}
         self._tokens: dict[str, int] = {}
@@ -106,18 +112,18 @@ class Scope:
         if self.parent is not None:
             self.parent.opened()
 
-    def settled(self, record: Record) -> None:
+    def settled(self, settled: Settled) -> None:
         with self._lock:
             self._open -= 1
             last = self._open == 0 and self.ended_ns is not None
-            self._waiting.append(record)
+            self._waiting.append(settled)
             full = len(self._waiting) >= _FOLD_AT
         if full:
             self._fold()
         if last:
             self._finish_span()
         if self.parent is not None:
-            self.parent.settled(record)
+            self.parent.settled(settled)
 
     @property
     def run(self) -> str:
@@ -181,27 +187,31 @@ class Scope:
         if not waiting:
             return
         # Prices are looked up outside the lock: a first look-up reads a file.
-        costs = [record.cost.total if record.end is not End.DELEGATED else None for record in waiting]
+        costs = [_cost(settled) for settled in waiting]
         with self._lock:
-            for record, cost in zip(waiting, costs, strict=True):
-                self._add(record, cost)
+            for settled, cost in zip(waiting, costs, strict=True):
+                self._add(settled, cost)
 
-    def _add(self, record: Record, cost: Money | None) -> None:
-        self._attempts += len(record.attempts)
-        if record.end is End.DELEGATED:
-            return
+    def _add(self, settled: Settled, cost: tuple[str, Decimal] | None) -> None:
+        if isinstance(settled, UsualCall):
+            self._attempts += settled.tries
+            source = settled.usage.source
+        else:
+            self._attempts += len(settled.attempts)
+            if settled.end is End.DELEGATED:
+                return
+            source = settled.usage_source
         self._calls += 1
-        source = record.usage_source
         self._sources[source] = self._sources.get(source, 0) + 1
         self._unknown += source is Source.NONE
-        for name in TOKEN_FIELDS:
-            tokens = getattr(record.usage, name)
+        for name, tokens in zip(TOKEN_FIELDS, _tokens_of(settled.usage), strict=True):
             if tokens is not None:
                 self._tokens[name] = self._tokens.get(name, 0) + tokens
         if cost is None:
             self._unpriced += 1
         else:
-            self._costs[cost.currency] = EXACT.add(self._costs.get(cost.currency, Decimal(0)), cost.amount)
+            currency, amount = cost
+            self._costs[currency] = EXACT.add(self._costs.get(currency, _ZERO), amount)
 
     # The block's end ----------------------------------------------------------------------------------------
 
@@ -232,31 +242,28 @@ class Scope:
 
     # Shown to people ----------------------------------------------------------------------------------------
 
-    def _rows(self) -> list[tuple[str, str]]:
-        rows = [("cost", str(money)) for money in self.cost.values()] or [("cost", "nothing priced")]
-        rows.append(("calls", f"{self.calls}" + (f" (+{self.pending} pending)" if self.pending else "")))
-        if self.unpriced:
-            rows.append(("unpriced calls", str(self.unpriced)))
-        rows.extend((name, f"{tokens:,}") for name, tokens in self.usage.items())
-        rows.extend((f"calls {source}", str(count)) for source, count in self.sources.items() if source != "reported")
-        return rows
-
     def __repr__(self) -> str:
-        inside = ", ".join(f"{name}: {value}" for name, value in self._rows())
-        return f"<Scope {'/'.join(self.path)} {inside}>"
+        from tokenmeter.calls.scope_text import text_of
+
+        return text_of(self)
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from tokenmeter.calls.scope_text import html_of
 
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:right'>{escape(value)}</td></tr>"
-            for name, value in self._rows()
-        )
-        return f"<table><caption>{escape(' / '.join(self.path))}</caption>{rows}</table>"
+        return html_of(self)
 
 
 SCOPE: Final = cast("ContextVar[Scope | None]", context.SCOPE)
 """The scope that is open here."""
+
+
+def _cost(settled: Settled) -> tuple[str, Decimal] | None:
+    """Currency and amount of a call; None where it is not priced, or others carry its cost."""
+    if isinstance(settled, UsualCall) and (bill := settled.bill) is not None:
+        return bill.quote.offer.list or "", bill.prices.exact(bill.amount)
+    record = record_of(settled)
+    total = record.cost.total if record.end is not End.DELEGATED else None
+    return None if total is None else (total.currency, total.amount)
 
 
 class ScopeBlock(Block[Scope]):

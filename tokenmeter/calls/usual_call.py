@@ -67,13 +67,13 @@ class Bill(NamedTuple):
 class UsualForm:
     """What usual calls of one kind have in common, and what prices them."""
 
-    __slots__ = ("_billing", "by_start", "facts", "notes", "quote")
+    __slots__ = ("_billing", "by_start", "facts", "notes", "operation", "quote")
 
     def __init__(self, first: Record, billing: Billing) -> None:
-        values = first.__dict__
-        self.facts: dict[str, Any] = {name: values[name] for name in _SHARED}
+        self.facts: dict[str, Any] = {name: getattr(first, name) for name in _SHARED}
         self.facts.update(_form=self, pricer=self.price)
-        self.notes: dict[str, Any] = {}
+        self.operation = first.operation
+        self.notes: dict[Any, Any] = {}
         self._billing = billing
         self.by_start = billing.bills_by_start(first.provider)
         self.quote: Quote | None = None
@@ -99,14 +99,17 @@ class UsualCall:
     """A usual call that has settled, and what spans and sums read of it. Its record is made when first asked for."""
 
     __slots__ = (
-        "_attempt", "_bill", "_id", "_raw", "_record", "ended_ns", "form", "response_id", "scope", "span", "started_ns",
-        "tags", "telemetry", "time_to_first_chunk", "usage",
+        "_attempt", "_bill", "_raw", "_record", "ended_ns", "form", "known_id", "operation", "response_id", "scope",
+        "span", "started_ns", "tags", "telemetry", "time_to_first_chunk", "usage",
     )  # fmt: skip
     end: Final = _COMPLETE
     error_type: Final = None
+    tries: int = 1
+    """HTTP requests."""
 
     def __init__(self, call: OpenCall, form: UsualForm, said: Extracted, usage: Usage) -> None:
         self.form = form
+        self.operation = form.operation
         self.usage = usage
         self.response_id = said.response_id
         self._raw = said.raw
@@ -119,7 +122,7 @@ class UsualCall:
         self.telemetry = "own" if span is None else span.telemetry
         first = call.first_chunk_ns if call.stream else None
         self.time_to_first_chunk = None if first is None else (first - call.started_mono) / 1e9
-        self._id = call.known_id
+        self.known_id = call.known_id
         self._bill: Bill | bool | None = False
         self._record: Record | None = None
 
@@ -143,6 +146,11 @@ class UsualCall:
         billed = None if prices is None else prices.bill(usage)
         return None if billed is None else _new_tuple(Bill, (quote, prices, *billed))
 
+    def take_id(self) -> None:
+        """Fix the id: the record may be made on several threads."""
+        if self.known_id is None:
+            self.known_id = new_id()
+
     @property
     def record(self) -> Record:
         """The record that the general way makes of the call."""
@@ -155,7 +163,7 @@ class UsualCall:
         record = _new(Record)
         facts = record.__dict__
         facts.update(self.form.facts)
-        facts["id"] = self._id or new_id()
+        facts["id"] = self.known_id or new_id()
         facts["started_ns"] = self.started_ns
         facts["ended_ns"] = self.ended_ns
         facts["usage"] = self.usage
@@ -171,9 +179,14 @@ class UsualCall:
         return record
 
     @property
-    def operation(self) -> str:
-        """The operation, by the conventions' name."""
-        return self.form.facts["operation"]  # type: ignore[no-any-return]
+    def request_model(self) -> str | None:
+        """The model that was asked for."""
+        return self.form.facts["request_model"]  # type: ignore[no-any-return]
+
+    @property
+    def response_model(self) -> str | None:
+        """The model that answered."""
+        return self.form.facts["response_model"]  # type: ignore[no-any-return]
 
     @property
     def duration(self) -> float:
@@ -211,7 +224,7 @@ Settled = Record | UsualCall
 
 def record_of(settled: Settled) -> Record:
     """The record of a settled call."""
-    return settled.record if type(settled) is UsualCall else settled  # type: ignore[return-value]
+    return settled.record if isinstance(settled, UsualCall) else settled
 
 
 class UsualCalls:

@@ -130,7 +130,9 @@ def _heading(text: str) -> None:
 
 def _show_scope(scope: Scope) -> None:
     _heading("The scope, with everything inside it")
-    for name, value in scope._rows():
+    from tokenmeter.calls.scope_text import rows_of
+
+    for name, value in rows_of(scope):
         print(f"  {name:<26} {value}")
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.usual_call import Settled, record_of
 from tokenmeter.ledger.file import LedgerFile
 from tokenmeter.ledger.first_records import FirstRecords
 from tokenmeter.ledger.losses import Losses
@@ -27,7 +28,7 @@ COMMIT_RECORDS: Final = 500
 
 _NOT_STORED: Final = "the record could not be stored; the log says why"
 
-Waiting = deque[Record | FlushMark]
+Waiting = deque[Settled | FlushMark]
 """Records, and flushes between them, in the order they came."""
 
 
@@ -73,7 +74,7 @@ class Batch:
             if isinstance(item, FlushMark):
                 self._marks.append(item)
             else:
-                records.append(item)
+                records.append(record_of(item))
         if first.book_is_loaded or self._marks or ending or len(first) + len(records) >= COMMIT_RECORDS:
             self._unpriced = []
             self._make_rows(first.take() + records)

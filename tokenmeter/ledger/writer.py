@@ -29,11 +29,11 @@ from typing import Any, Final
 from opentelemetry import context
 
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.usual_call import Settled
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger import process
 from tokenmeter.ledger.batch import COMMIT_RECORDS, Batch, Waiting
 from tokenmeter.ledger.wakeups import FlushMark, Wakeup
-from tokenmeter.record import Record
 
 __all__ = ["COMMIT_EVERY", "COMMIT_RECORDS", "QUEUE_SIZE", "Ledger"]
 
@@ -64,6 +64,8 @@ class Ledger:
 
     makes_calls: Final = False
     """It calls no model, so it also gets the records of calls that other sinks make."""
+    takes_usual: Final = True
+    """The records of usual calls are made where the rows are."""
 
     def __init__(self, path: str | os.PathLike[str], *, queue_size: int = QUEUE_SIZE, sync: bool = False) -> None:
         name = os.fspath(path)
@@ -93,7 +95,7 @@ class Ledger:
         self._closing = False
         self._ended = False
 
-    def write(self, record: Record) -> None:
+    def write(self, record: Settled) -> None:
         """Take one record, in a few microseconds; at most 2 s when the queue is full, see the module."""
         if self._ended:
             self._write_now(record)
@@ -172,7 +174,7 @@ class Ledger:
     def _is_full(self) -> bool:
         return len(self._queue) + len(self._batch) >= self._queue_size
 
-    def _room(self, record: Record) -> bool:
+    def _room(self, record: Settled) -> bool:
         """Wait for room in a full queue; where none comes, count the record as lost."""
         if threading.current_thread() is self._thread:
             return True  # the garbage collector, inside the writer, which makes room when it goes on
@@ -259,7 +261,7 @@ class Ledger:
         with self._batch.io:
             self._batch.file.let_go()
 
-    def _write_now(self, record: Record) -> None:
+    def _write_now(self, record: Settled) -> None:
         """Write on the caller's thread: the process is ending and there is no other."""
         self._queue.append(record)
         if not self._starting.acquire(blocking=False):

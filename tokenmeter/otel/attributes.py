@@ -92,7 +92,7 @@ def settled_attributes(answer: Attributes, record: Record, *, names: Mapping[str
 class SettledForm:
     """The attributes that settled calls of one form share (`calls/usual_call.py`), learnt from the first of them."""
 
-    __slots__ = ("_absent", "_after", "_covered_by", "_names", "_nothing", "_offer", "_shared", "_tokens")
+    __slots__ = ("_absent", "_covered_by", "_names", "_nothing", "_offer", "_shared", "_tokens", "_whole")
 
     def __init__(
         self, first: Record, attributes: Attributes, names: Mapping[str, str], *, export_estimates: bool
@@ -107,7 +107,7 @@ class SettledForm:
         self._absent = operator.attrgetter(*absent)
         self._nothing = (None,) * len(absent)
         self._offer, self._covered_by = first.cost.offer, first.cost.covered_by
-        self._after: tuple[Mapping[str, Any], Attributes] | None = None
+        self._whole: tuple[Mapping[str, Any], Attributes] | None = None
 
     def fits(self, bill: Bill, usage: Usage) -> bool:
         """Whether the cost and the usage of a call say of themselves what those of the first call said."""
@@ -122,19 +122,15 @@ class SettledForm:
         assert bill is not None
         if started is None:
             answer = self._shared.copy()
-        elif self._after is None or self._after[0] is not started:
+        elif self._whole is None or self._whole[0] is not started:
             answer = {**started, **self._shared}
-            if self._after is None:
-                self._after = (started, answer.copy())
         else:
-            answer = self._after[1].copy()
-        response_id, first_chunk, scope = usual.response_id, usual.time_to_first_chunk, usual.scope
+            answer = self._whole[1].copy()  # with values of another call, each of which is replaced
+        response_id = usual.response_id
         if response_id is not None:
             answer[semconv.RESPONSE_ID] = text(response_id)
-        if first_chunk is not None:
-            answer[semconv.TIME_TO_FIRST_CHUNK] = first_chunk
-        if scope:
-            _add_scope(answer, scope)
+        else:
+            answer.pop(semconv.RESPONSE_ID, None)
         for name, tokens in zip(self._names, self._tokens(usual.usage), strict=False):
             answer[name] = tokens if -_INT64 <= tokens < _INT64 else str(tokens)
         prices = bill.prices
@@ -142,6 +138,14 @@ class SettledForm:
         answer[semconv.COST_AMOUNT] = prices.plain(bill.amount)
         if bill.saved:
             answer[semconv.COST_CACHE_SAVINGS] = prices.plain(bill.saved)
+        else:
+            answer.pop(semconv.COST_CACHE_SAVINGS, None)
+        if started is not None and (self._whole is None or self._whole[0] is not started):
+            self._whole = (started, answer.copy())
+        if usual.time_to_first_chunk is not None:
+            answer[semconv.TIME_TO_FIRST_CHUNK] = usual.time_to_first_chunk
+        if usual.scope:
+            _add_scope(answer, usual.scope)
         return answer
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._support.guard import guard
+from tokenmeter._support.guard import absorbed
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Span
@@ -41,8 +41,11 @@ class _Cover:
             if end_time is None:
                 end_time = time.time_ns()  # what we do takes no part in its duration
             for step in (*self._steps, *self._last):
-                with guard("completing a span"):
+                try:
                     step(span, end_time)
+                except BaseException as error:
+                    if not absorbed("completing a span", error):
+                        raise
         span.end(end_time)
 
 

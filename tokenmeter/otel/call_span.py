@@ -50,6 +50,7 @@ class CallSpan(Attachable):
     """The open span of one call. `trace_id` and `span_id` are hex, None where nothing is recorded."""
 
     __slots__ = ("span_id", "telemetry", "trace_id")
+    quiet: Final = False
 
     def __init__(self, span: Span | None, before: Context, telemetry: str) -> None:
         super().__init__(span, before)
@@ -110,6 +111,11 @@ class LateSpan(Attachable):
         self._handover = handover
         self._identity: Identity | None = None
         self._where: SpanContext | bool | None = False
+
+    @property
+    def quiet(self) -> bool:
+        """Whether `finish` runs no code of others: a finished span is put into a queue."""
+        return self._span is None and self._handover.possible and self._handover.quiet
 
     @property
     def trace_id(self) -> str | None:

@@ -22,7 +22,6 @@ from opentelemetry.context import Context
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.usual_call import Settled, UsualCall
 from tokenmeter.otel import semconv
 from tokenmeter.record import End
 from tokenmeter.usage import Source
@@ -30,12 +29,15 @@ from tokenmeter.usage import Source
 if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram, Meter
 
+    from tokenmeter.calls.usual_call import Settled
     from tokenmeter.otel.sums import Folded
 
 __all__ = ["Batches", "Histograms"]
 
 Values = Sequence["tuple[float, Settled]"]
 _SETS_MOST: Final = 1000
+_DELEGATED: Final = End.DELEGATED
+_ERROR: Final = End.ERROR
 _NOWHERE: Final = Context()
 _SAMPLED: Final = trace.TraceFlags(trace.TraceFlags.SAMPLED)
 _NO_STATE: Final = trace.TraceState()
@@ -56,14 +58,13 @@ class Histograms:
         """Record a batch of calls, each with the attributes under which it was summed."""
         groups: dict[int, tuple[Mapping[str, Any], list[Settled]]] = {}
         for settled, attributes in folded:
-            if type(settled) is not UsualCall:
-                if settled.telemetry != "own" or settled.end is End.DELEGATED:
-                    continue
-                if settled.end is End.ERROR:
-                    with guard("recording a histogram"):
-                        kind = self._bounded(semconv.ERROR_TYPE, settled.error_type or "_OTHER")
-                        self._record_all([settled], {**attributes, semconv.ERROR_TYPE: kind})
-                    continue
+            if settled.telemetry != "own" or settled.end is _DELEGATED:
+                continue
+            if settled.end is _ERROR:
+                with guard("recording a histogram"):
+                    kind = self._bounded(semconv.ERROR_TYPE, settled.error_type or "_OTHER")
+                    self._record_all([settled], {**attributes, semconv.ERROR_TYPE: kind})
+                continue
             group = groups.get(id(attributes))
             if group is None:
                 group = groups[id(attributes)] = (attributes, [])

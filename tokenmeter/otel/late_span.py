@@ -51,9 +51,13 @@ class SpanHandover:
         from opentelemetry.attributes import BoundedAttributes
         from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+        from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
         self._make, self._bound = ReadableSpan, BoundedAttributes
         self._idle_at_start = (BatchSpanProcessor, SimpleSpanProcessor)
+        self._queueing, self._plain_ids = BatchSpanProcessor, RandomIdGenerator
+        self.quiet = False
+        """Whether sampler, ids and processors run no code of others on the caller's thread; see `possible`."""
         self._tracer = tracer
         self._processor = provider._active_span_processor
         self._processors: object = None
@@ -92,6 +96,8 @@ class SpanHandover:
             if any(type(one) not in self._idle_at_start for one in processors):
                 return False
             self._processors = processors
+            plain = self._takes_all and type(self._ids) is self._plain_ids
+            self.quiet = plain and all(type(one) is self._queueing for one in processors)
         return bool(self._enabled())
 
     def identity(self, name: str, before: Context, attributes: Attributes) -> Identity:

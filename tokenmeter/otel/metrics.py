@@ -48,6 +48,8 @@ class Metrics:
 
     makes_calls: Final = False
     """It calls no model, so it also gets the records of calls that other sinks make."""
+    takes_usual: Final = True
+    """It reads no record of a usual call."""
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.trace import NoOpTracer, ProxyTracer, SpanKind, Tracer, TracerProvider
 
+from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import absorbed, guard
 from tokenmeter.calls.usual_call import Settled, UsualCall
 from tokenmeter.otel import semconv
@@ -113,6 +114,7 @@ class CallSpans:
         self._tracer: Tracer | None = None
         self._handover: SpanHandover | None = None
         self._starts: dict[tuple[Any, ...], tuple[str, Attributes]] = {}
+        self._tagged: BoundedDict[tuple[Any, ...], tuple[Attributes, Attributes]] = BoundedDict(_CACHED_MOST)
         self.dialects: Sequence[BackendDialect] = ()
         self.names: Mapping[str, str] = semconv.USAGE
         if dialects is None or (dialects := tuple(dialects)):
@@ -155,12 +157,22 @@ class CallSpans:
             return None
         name, attributes = self._start_of(call)
         if call.tags:
-            attributes = attributes.copy()
-            add_tags(attributes, call.tags)
+            attributes = self._with_tags(attributes, call.tags)
         began: Began = _new(Began, (tracer, name, attributes, call.started_ns))
         if self._handover is not None and self._handover.possible:
             return LateSpan(self, began, current, self._handover)
         return LiveSpan(self, began.span(current), current)
+
+    def _with_tags(self, attributes: Attributes, tags: Mapping[str, str]) -> Attributes:
+        """The attributes with those of the tags: one object for calls that have the same of both."""
+        key = (id(attributes), *tags.items())
+        known = self._tagged.get(key)
+        if known is not None and known[0] is attributes:
+            return known[1]
+        tagged = attributes.copy()
+        add_tags(tagged, tags)
+        self._tagged.put(key, (attributes, tagged))
+        return tagged
 
     def enriching(self, record: Record) -> Attributes:
         """The attributes added to a call's span that another instrumentation made."""

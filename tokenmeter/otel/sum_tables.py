@@ -134,13 +134,14 @@ class UsualSums:
         sums[4] += usage.reasoning_output_tokens or 0
         return True
 
-    def add_to(self, tables: Tables, one: UsualCall, bill: Bill) -> None:
-        """Add the sums to their tables; `one` is any of the calls, and `bill` its bill."""
+    def add_to(self, tables: Tables, one: UsualCall, bill: Bill, *, ours: bool) -> None:
+        """Add the sums to their tables; `one` is any of the calls, and `bill` its bill. `ours` is that of `tally`."""
         calls, currency, exact = self._calls, bill.quote.offer.list, bill.prices.exact
         if not calls:
             return
         source = one.usage.source
-        add(tables, ("attempts",), calls)
+        if one.tries:
+            add(tables, ("attempts",), calls * one.tries)
         key = ("cost", currency, source)
         tables[key] = EXACT.add(tables.get(key, _ZERO), exact(self._amount))
         if self._unknown:
@@ -150,7 +151,7 @@ class UsualSums:
         if self._added:
             _add_saved(tables, exact(-self._added), currency)
         add(tables, ("calls", one.end, "priced", source), calls)
-        _add_tokens(tables, self._tokens, source, standard=one.operation in semconv.INFERENCE)
+        _add_tokens(tables, self._tokens, source, standard=ours and one.operation in semconv.INFERENCE)
 
 
 def _tally_usual(tables: Tables, usage: Usage, standard: bool) -> bool:

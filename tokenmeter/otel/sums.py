@@ -113,26 +113,32 @@ class Accumulator:
             while len(self._pending) > leave:
                 settled, ours = self._pending.popleft()
                 try:
-                    if type(settled) is not UsualCall or not ours or not self._fold_usual(settled, usual, folded):
+                    if not isinstance(settled, UsualCall) or not self._fold_usual(settled, ours, usual, folded):
                         self._fold_one(record_of(settled), ours, folded)
                 except BaseException as error:
                     if not absorbed("summing a call", error):
                         raise
                     add(self._overflowing().tables, ("failures",), 1)
         finally:  # also where an exception of the program's passes
-            for series, sums, one, bill in usual.values():
-                sums.add_to(series.tables, one, bill)
+            for key, (series, sums, one, bill) in usual.items():
+                sums.add_to(series.tables, one, bill, ours=key[0])
         return folded
 
     def _fold_usual(
-        self, one: UsualCall, usual: dict[Any, tuple[_Series, UsualSums, UsualCall, Bill]], folded: list[Folded]
+        self,
+        one: UsualCall,
+        ours: bool,
+        usual: dict[Any, tuple[_Series, UsualSums, UsualCall, Bill]],
+        folded: list[Folded],
     ) -> bool:
         """Take a usual call into the sums of its form and price; false where it is to be tallied by itself."""
         bill = one.bill
         if bill is None:
             return False
         tags = one.tags
-        key = (one.form, bill.quote, bill.prices, *tags.items()) if tags else (one.form, bill.quote, bill.prices)
+        key: tuple[Any, ...] = (ours, one.form, bill.quote, bill.prices)
+        if tags:
+            key = (*key, *tags.items())
         known = usual.get(key)
         if known is None:
             known = usual[key] = (self._of(one.record), UsualSums(), one, bill)

@@ -32,10 +32,10 @@ from tokenmeter.otel.external.cost_attributes import CostAttributes
 from tokenmeter.otel.external.model_calls import is_priced
 from tokenmeter.otel.external.records import Recorder, call_id
 from tokenmeter.otel.external.same_call import remember
-from tokenmeter.record import Record
 from tokenmeter.usage import Source
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.usual_call import Settled
     from tokenmeter.otel.external.receiver import Receiver
     from tokenmeter.otel.external.span_data import SpanData, SpanKey
 
@@ -72,7 +72,7 @@ class EndedCalls:
         self._around: OrderedDict[SpanKey, None] = OrderedDict()  # ancestors of counted spans
         self._blank: OrderedDict[SpanKey, None] = OrderedDict()  # counted without usage: a call inside still counts
         self._inside: OrderedDict[SpanKey, None] = OrderedDict()  # spans of calls that another span has counted
-        self._waiting: list[tuple[float, SpanKey, SpanData, Record]] = []  # until, next ancestor, span, record
+        self._waiting: list[tuple[float, SpanKey, SpanData, Settled]] = []  # until, next ancestor, span, record
 
     def batch(
         self, parents: Mapping[SpanKey, SpanKey | None], spans: Sequence[SpanData]
@@ -83,7 +83,7 @@ class EndedCalls:
         """
         self._follow(parents)
         paths = [self._path(span, parents) for span in spans]
-        without: list[tuple[int, Record]] = []
+        without: list[tuple[int, Settled]] = []
         # What is deeper is nearer to the vendor; of two side by side, the one that ended first.
         for position in sorted(range(len(spans)), key=lambda one: (-len(paths[one]), spans[one].ended_ns)):
             span, path = spans[position], paths[position]
@@ -153,14 +153,14 @@ class EndedCalls:
             if key not in self._around:
                 remember(self._around, key, None, REMEMBERED)
 
-    def _count(self, span: SpanData, record: Record) -> CostAttributes:
+    def _count(self, span: SpanData, record: Settled) -> CostAttributes:
         remember(self._counted, span.key, None, REMEMBERED)
         return self._recorder.count(record, span, to_sinks=self._to_sinks)
 
     # Spans without usage ------------------------------------------------------------------------------------
 
     def _without_usage(
-        self, span: SpanData, path: list[SpanKey], record: Record, parents: Mapping[SpanKey, SpanKey | None]
+        self, span: SpanData, path: list[SpanKey], record: Settled, parents: Mapping[SpanKey, SpanKey | None]
     ) -> CostAttributes | None:
         """Decide on a span without usage, once those with usage are decided."""
         if span.key in self._blank:
@@ -191,7 +191,7 @@ class EndedCalls:
             elif span.key not in self._blank:
                 self._blank_call(span, record)
 
-    def _is_another(self, span: SpanData, path: list[SpanKey], record: Record) -> bool:
+    def _is_another(self, span: SpanData, path: list[SpanKey], record: Settled) -> bool:
         """Whether another span has counted the call of a span without usage."""
         return (
             span.key in self._around
@@ -199,6 +199,6 @@ class EndedCalls:
             or self._recorder.is_counted(span, record)
         )
 
-    def _blank_call(self, span: SpanData, record: Record) -> CostAttributes:
+    def _blank_call(self, span: SpanData, record: Settled) -> CostAttributes:
         remember(self._blank, span.key, None, REMEMBERED)
         return self._recorder.count(record, span, to_sinks=self._to_sinks)

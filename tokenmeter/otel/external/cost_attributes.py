@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.empty import EMPTY
+from tokenmeter.calls.usual_call import record_of
 from tokenmeter.money import plain
 from tokenmeter.otel import semconv
 from tokenmeter.otel.attributes import number
+from tokenmeter.otel.external.usual_span import UsualSpan
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.usual_call import Settled
     from tokenmeter.offers import Offer
     from tokenmeter.otel.external.receiver import Receiver
-    from tokenmeter.record import Record
 
 __all__ = ["CostAttributes", "SharedAttributes", "describe"]
 
@@ -54,11 +56,18 @@ class SharedAttributes:
 
 
 _NONE: Final = SharedAttributes(EMPTY, None)
+_NOTE: Final = "cost"
+_NOTES_MOST: Final = 100
 _kept: Final[BoundedDict[tuple[Any, ...], SharedAttributes]] = BoundedDict(1000)
 
 
-def describe(meter: Receiver, record: Record) -> CostAttributes:
+def describe(meter: Receiver, settled: Settled) -> CostAttributes:
     """The attributes of `CallSpans.enriching`, and the call's id."""
+    if isinstance(settled, UsualSpan):
+        known = _described(meter, settled)
+        if known is not None:
+            return known
+    record = record_of(settled)
     spans = meter.spans
     cost = record.cost
     if (
@@ -70,10 +79,10 @@ def describe(meter: Receiver, record: Record) -> CostAttributes:
     ):
         return CostAttributes(_NONE, {**spans.enriching(record), semconv.CALL_ID: record.id})
     offer, usage = cost.offer, record.usage
-    known = usage.input_tokens is not None and usage.output_tokens is not None and not usage.sources
+    plain_counts = usage.input_tokens is not None and usage.output_tokens is not None and not usage.sources
     key = (
         id(offer), cost.status, cost.covered_by, cost.reason, record.provider, record.end,
-        usage.source if known else record.usage_source,
+        usage.source if plain_counts else record.usage_source,
         record.service_tier, record.flags, record.reason, *record.tags.items(),
     )  # fmt: skip
     shared = _kept.get(key)
@@ -91,4 +100,29 @@ def describe(meter: Receiver, record: Record) -> CostAttributes:
         saved = cost.cache_saved
         if saved:
             own[semconv.COST_CACHE_SAVINGS] = plain(saved)
+    return CostAttributes(shared, own)
+
+
+def _described(meter: Receiver, usual: UsualSpan) -> CostAttributes | None:
+    """The same of a usual call, whose record is not needed; None where there is none like it yet."""
+    bill = usual.bill
+    if bill is None or meter.spans.dialects or meter.settings.exchange is not None:
+        return None
+    notes = usual.form.notes
+    key: object = (_NOTE, *usual.tags.items()) if usual.tags else _NOTE
+    shared: SharedAttributes | None = notes.get(key)
+    if shared is None or shared.offer is not bill.quote.offer:
+        shared = describe(meter, usual.record).shared
+        if shared.offer is not bill.quote.offer:
+            return None
+        if len(notes) < _NOTES_MOST:
+            notes[key] = shared
+    prices = bill.prices
+    own: dict[str, Any] = {
+        semconv.CALL_ID: usual.known_id,
+        semconv.COST: prices.number(bill.amount),
+        semconv.COST_AMOUNT: prices.plain(bill.amount),
+    }
+    if bill.saved:
+        own[semconv.COST_CACHE_SAVINGS] = prices.plain(bill.saved)
     return CostAttributes(shared, own)

@@ -32,10 +32,11 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 from opentelemetry.context import get_current
 
-from tokenmeter._support.guard import guard
+from tokenmeter._support.guard import absorbed, guard
 from tokenmeter._support.ids import new_id
 from tokenmeter.calls.context import TAGS
 from tokenmeter.calls.scope import SCOPE
+from tokenmeter.calls.usual_call import record_of
 from tokenmeter.errors import MissingExtra
 from tokenmeter.otel import semconv
 from tokenmeter.otel.before_end import before_end, covered
@@ -43,7 +44,6 @@ from tokenmeter.otel.external.model_calls import is_priced, operation_of
 from tokenmeter.otel.external.records import Recorder
 from tokenmeter.otel.external.same_call import remember
 from tokenmeter.otel.external.span_data import SpanData, SpanKey, attributes_at_once, key_of
-from tokenmeter.record import Record
 from tokenmeter.usage import Source
 
 try:
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from tokenmeter.calls.scope import Scope
+    from tokenmeter.calls.usual_call import Settled
     from tokenmeter.otel.external.receiver import Receiver
 
 __all__ = ["CostSpanProcessor"]
@@ -84,15 +85,21 @@ class CostSpanProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Put a step before the end of a span that may be a model call."""
-        with guard("watching a span"):
+        try:
             scope = span.instrumentation_scope
             if scope is not None and self._calls.knows(scope.name):
                 before_end(span, _BeforeEnd(self._calls, _StartContext(scope.name, parent_context)))
+        except BaseException as error:
+            if not absorbed("watching a span", error):
+                raise
 
     def on_end(self, span: ReadableSpan) -> None:
         """Count a call whose span could not be reached before its end, and note the parents of counted spans."""
-        with guard("pricing an ended span"):
+        try:
             self._calls.ended(span)
+        except BaseException as error:
+            if not absorbed("pricing an ended span", error):
+                raise
 
     def shutdown(self) -> None:
         """Count the records that were kept back for spans that never ended. The meter owns the sinks."""
@@ -141,7 +148,7 @@ class _LiveCalls:
         self._recorder = recorder
         self.knows = recorder.knows
         self._around: OrderedDict[SpanKey, None] = OrderedDict()  # open spans with a counted call inside
-        self._kept_back: OrderedDict[SpanKey, list[Record]] = OrderedDict()  # by the span that may own them
+        self._kept_back: OrderedDict[SpanKey, list[Settled]] = OrderedDict()  # by the span that may own them
         self._decided: OrderedDict[SpanKey, None] = OrderedDict()  # ending spans that `ended` need not look at
 
     def ending(self, span: Span, started_in: _StartContext, ended_ns: int) -> Mapping[str, Any] | None:
@@ -161,7 +168,7 @@ class _LiveCalls:
             if record is None:
                 self.release(inner)
             elif record.usage.source is Source.NONE:
-                record = inner.pop()._replace(trace_id=record.trace_id, span_id=record.span_id)
+                record = record_of(inner.pop())._replace(trace_id=record.trace_id, span_id=record.span_id)
                 self.release(inner)
         remember(self._decided, key, None, _REMEMBERED_MOST)
         if record is None or self._recorder.is_counted(data, record):
@@ -199,7 +206,7 @@ class _LiveCalls:
             self._note_parent(span)
         self._recorder.count(record, data)
 
-    def release(self, records: Iterable[Record] | None = None) -> None:
+    def release(self, records: Iterable[Settled] | None = None) -> None:
         """Count records that were kept back for a span that is another call; None means all there are."""
         if records is None:
             every, self._kept_back = self._kept_back, OrderedDict()
@@ -212,7 +219,7 @@ class _LiveCalls:
         if parent is not None and not parent.is_remote:
             remember(self._around, key_of(parent), None, _REMEMBERED_MOST)
 
-    def _keep_back(self, owner: SpanKey, record: Record) -> None:
+    def _keep_back(self, owner: SpanKey, record: Settled) -> None:
         kept = self._kept_back.get(owner)
         if kept is not None:
             kept.append(record)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from tokenmeter.calls.opencall import ScopeNode
+    from tokenmeter.calls.usual_call import Settled, UsualForm
     from tokenmeter.cost import Cost
     from tokenmeter.otel.spans import CallSpans
     from tokenmeter.providers.registry import Providers
@@ -35,5 +36,8 @@ class Receiver(Protocol):
     def price_record(self, record: Record) -> Cost:
         """What a record costs."""
 
-    def take(self, record: Record, *, scope: ScopeNode | None = None) -> None:
+    def form_of(self, record: Record) -> UsualForm:
+        """What usual calls such as this one have in common."""
+
+    def take(self, record: Settled, *, scope: ScopeNode | None = None) -> None:
         """Hand a record to the scope and to the sinks."""

@@ -15,19 +15,22 @@ from typing import TYPE_CHECKING, cast
 from tokenmeter._support.empty import EMPTY
 from tokenmeter._support.guard import guard
 from tokenmeter.calls import marks
+from tokenmeter.calls.usual_call import record_of
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.otel.external.billing_provider import billing_provider
 from tokenmeter.otel.external.cost_attributes import CostAttributes, describe
 from tokenmeter.otel.external.model_calls import is_genai_scope
 from tokenmeter.otel.external.same_call import CountedCalls
 from tokenmeter.otel.external.span_data import layout_of, text
-from tokenmeter.otel.external.usage import is_stated_elsewhere, usage_of
+from tokenmeter.otel.external.usage import is_cache_beside, is_stated_elsewhere, usage_of
+from tokenmeter.otel.external.usual_span import UsualSpan, UsualSpans
 from tokenmeter.providers.registry import load_providers
 from tokenmeter.record import End, Record
 from tokenmeter.usage import Source
 
 if TYPE_CHECKING:
     from tokenmeter.calls.scope import Scope
+    from tokenmeter.calls.usual_call import Settled
     from tokenmeter.otel.external.receiver import Receiver
     from tokenmeter.otel.external.span_data import SpanData
 
@@ -52,6 +55,7 @@ class Recorder:
             if known is not None and known.get(provider) is None:
                 raise ConfigurationError(f"providers: there is no provider {provider!r}; give an id such as 'deepseek'")
         self._scopes = frozenset(scopes)
+        self._usual = UsualSpans()
         self._counted = CountedCalls()
         self.is_counted = self._counted.include
 
@@ -65,11 +69,14 @@ class Recorder:
             return self._meter.latest()
         return cast("Receiver", marks.default_meter())
 
-    def record(self, span: SpanData, id: str) -> Record | None:
-        """The record of a span; None if it is no model call, is priced already, or its usage comes on another span."""
+    def record(self, span: SpanData, id: str) -> Settled | None:
+        """The call of a span; None if it is no model call, is priced already, or its usage comes on another span."""
         meter = self.meter()
         attributes = span.attributes
         layout = layout_of(attributes)
+        usual = self._usual.read(meter, layout, span, id)
+        if usual is not None:
+            return usual
         operation = layout.operation(attributes)
         if operation is None:
             return None
@@ -82,7 +89,7 @@ class Recorder:
         if usage.source is Source.NONE and not failed and is_stated_elsewhere(span.scope):
             return None
         provider, region = billing.provider, billing.region
-        return Record._make(
+        record = Record._make(
             {
                 "id": id,
                 "provider": provider.id if provider is not None else None,
@@ -116,9 +123,11 @@ class Recorder:
                 "pricer": meter.price_record,
             }
         )
+        self._usual.learn(meter, layout, span, record, beside=is_cache_beside(span, billing.named))
+        return record
 
     def count(
-        self, record: Record, span: SpanData | None = None, scope: Scope | None = None, *, to_sinks: bool = True
+        self, record: Settled, span: SpanData | None = None, scope: Scope | None = None, *, to_sinks: bool = True
     ) -> CostAttributes:
         """Hand a record to the scope and the sinks. Returns the attributes for its span.
 
@@ -127,7 +136,10 @@ class Recorder:
         if span is not None:
             self._counted.add(span, record)
         if scope is not None:
-            record = record._replace(scope=scope.path)
+            if isinstance(record, UsualSpan):
+                record.scope = scope.path
+            else:
+                record = record_of(record)._replace(scope=scope.path)
         meter = self.meter()
         if to_sinks:
             meter.take(record, scope=scope)

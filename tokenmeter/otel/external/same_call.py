@@ -14,8 +14,8 @@ from tokenmeter.otel.external.usage import is_stated_elsewhere
 from tokenmeter.usage import Source
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.usual_call import Settled
     from tokenmeter.otel.external.span_data import SpanData
-    from tokenmeter.record import Record
 
 __all__ = ["CountedCalls", "remember"]
 
@@ -34,14 +34,16 @@ class CountedCalls:
         self._by_response: OrderedDict[str, tuple[str, int, int]] = OrderedDict()  # scope, start and end
         self._similar: OrderedDict[tuple[Any, ...], list[_CountedCall]] = OrderedDict()
         self._recent: deque[_CountedCall] = deque(maxlen=_RECENT_MOST)
+        self._scopes: set[str] = set()  # of all counted calls: of one alone, no span is another's call
 
-    def add(self, span: SpanData, record: Record) -> None:
+    def add(self, span: SpanData, record: Settled) -> None:
         """Remember a counted call. One without usage is not: another span may state the usage of the same call."""
         if record.usage.source is Source.NONE:
             return
         if record.response_id is not None:
             stated = (span.scope, record.started_ns, record.ended_ns)
             remember(self._by_response, record.response_id, stated, _REMEMBERED_MOST)
+        self._scopes.add(span.scope)
         key, call = _similarity(span, record), _CountedCall(span, record)
         self._recent.append(call)
         similar = self._similar.get(key)
@@ -51,7 +53,7 @@ class CountedCalls:
             similar.append(call)
             del similar[:-_SIMILAR_MOST]
 
-    def include(self, span: SpanData, record: Record) -> bool:
+    def include(self, span: SpanData, record: Settled) -> bool:
         """Whether the call of this span is among them. If so, the span is assigned to it."""
         id = record.response_id
         before = self._by_response.get(id) if id is not None else None
@@ -63,6 +65,8 @@ class CountedCalls:
             return False
         if record.started_ns == record.ended_ns and is_stated_elsewhere(span.scope):
             return any(call.is_reported_by(span, record) for call in self._recent)
+        if self._scopes <= {span.scope}:
+            return False
         return any(call.is_same_as(span, record) for call in self._similar.get(_similarity(span, record), ()))
 
 
@@ -76,14 +80,14 @@ class _CountedCall:
 
     __slots__ = ("ended_ns", "home", "models", "response_id", "scopes", "started_ns", "tokens")
 
-    def __init__(self, span: SpanData, record: Record) -> None:
+    def __init__(self, span: SpanData, record: Settled) -> None:
         self.scopes = {span.scope}
         self.started_ns, self.ended_ns = record.started_ns, record.ended_ns
         self.response_id = record.response_id
         self.home, self.tokens = span.home, _tokens(record)
         self.models = {record.request_model, record.response_model} - {None}
 
-    def is_same_as(self, span: SpanData, record: Record) -> bool:
+    def is_same_as(self, span: SpanData, record: Settled) -> bool:
         """Whether a span is of this call; then no further span of its instrumentation is."""
         inside = self.started_ns <= record.started_ns and record.ended_ns <= self.ended_ns
         around = record.started_ns <= self.started_ns and self.ended_ns <= record.ended_ns
@@ -93,7 +97,7 @@ class _CountedCall:
             return False
         return self._assign(span, record)
 
-    def is_reported_by(self, span: SpanData, record: Record) -> bool:
+    def is_reported_by(self, span: SpanData, record: Settled) -> bool:
         """Whether a span without duration after this call reports it, as Logfire's does at the end of a stream."""
         if span.scope in self.scopes or span.home != self.home or self.tokens != _tokens(record):
             return False
@@ -101,19 +105,19 @@ class _CountedCall:
             return False
         return self._assign(span, record)
 
-    def _assign(self, span: SpanData, record: Record) -> bool:
+    def _assign(self, span: SpanData, record: Settled) -> bool:
         if not self.models & {record.request_model, record.response_model}:
             return False
         self.scopes.add(span.scope)
         return True
 
 
-def _tokens(record: Record) -> tuple[int | None, ...]:
+def _tokens(record: Settled) -> tuple[int | None, ...]:
     usage = record.usage
     return usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens
 
 
-def _similarity(span: SpanData, record: Record) -> tuple[Any, ...]:
+def _similarity(span: SpanData, record: Settled) -> tuple[Any, ...]:
     return span.home if span.parent is None else span.parent, _tokens(record)
 
 

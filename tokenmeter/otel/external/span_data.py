@@ -141,10 +141,10 @@ class Layout:
     has the attributes that hold an object as text, with what to read in it (`names.WITHIN`).
     """
 
-    __slots__ = ("facts", "kind", "priced", "tokens", "within")
+    __slots__ = ("facts", "kind", "names", "priced", "tokens", "within")
 
     def __init__(self, names: Iterable[str]) -> None:
-        names = frozenset(names)
+        self.names = names = frozenset(names)
         by_fact: dict[str, list[tuple[int, str]]] = {}
         for name in names:
             if name in _PLACES:

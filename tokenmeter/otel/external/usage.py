@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tokenmeter.otel.external.span_data import SpanData
     from tokenmeter.providers.registry import Provider
 
-__all__ = ["StatedUsage", "is_stated_elsewhere", "usage_of"]
+__all__ = ["StatedUsage", "is_cache_beside", "is_stated_elsewhere", "usage_of"]
 
 _TEXT_MOST: Final = 20_000
 _LIFETIMES: Final = {"cache_writes.5m": "5m", "cache_writes.1h": "1h"}
@@ -148,13 +148,7 @@ def _make_inclusive(
     cached = tokens.get("cache_read_input_tokens", 0) + tokens.get("cache_write_input_tokens", 0)
     reasoning = tokens.get("reasoning_output_tokens", 0)
     flags: list[str] = []
-    by_table = any(
-        rule.scope == _root(span.scope)
-        and named is not None
-        and named.id in rule.providers
-        and (rule.unless is None or rule.unless not in span.attributes)
-        for rule in CACHE_BESIDE
-    )
+    by_table = is_cache_beside(span, named)
     gap = None if total is None or have_in is None or have_out is None else total - have_in - have_out
     if have_in is not None and cached:
         by_total = bool(gap) and gap in (cached, cached + reasoning)
@@ -167,6 +161,17 @@ def _make_inclusive(
         tokens["output_tokens"] = have_out + reasoning
         flags.append(f"reasoning_beside_output: {have_out} + {reasoning}")
     return tuple(flags)
+
+
+def is_cache_beside(span: SpanData, named: Provider | None) -> bool:
+    """Whether this instrumentation states cached tokens beside the input."""
+    return any(
+        rule.scope == _root(span.scope)
+        and named is not None
+        and named.id in rule.providers
+        and (rule.unless is None or rule.unless not in span.attributes)
+        for rule in CACHE_BESIDE
+    )
 
 
 def _reach(tokens: dict[str, int], total: int) -> tuple[str, ...]:
