@@ -103,27 +103,40 @@ def hide_usage(stream: Any, *, nulls: bool) -> None:
     stream._iterator = _AsyncHiddenUsage(inner, nulls) if hasattr(inner, "__anext__") else _HiddenUsage(inner, nulls)
 
 
-class _OnlyUsage:
-    """Tells the chunks that are only there because usage was asked for. Called for every chunk, in order."""
+def _is_only_usage(*, nulls: bool) -> Callable[[Any], bool]:
+    """What tells the chunks that are only there because usage was asked for. Called for every chunk, in order.
 
-    __slots__ = ("_last",)
+    With `nulls` it takes the null usage out of the others that it is asked about.
+    """
+    last: Any = None
 
-    def __init__(self) -> None:
-        self._last: Any = None
-
-    def __call__(self, chunk: Any) -> bool:
+    def only_usage(chunk: Any) -> bool:
+        nonlocal last
+        try:  # of pydantic 2, with text: nearly every chunk
+            if chunk.choices:
+                last = chunk
+                if nulls and chunk.usage is None:
+                    chunk.__pydantic_fields_set__.discard("usage")
+                return False
+        except AttributeError:
+            pass
         choices = getattr(chunk, "choices", None)
+        hidden = False
         if choices:
-            self._last = chunk
-            return False
-        if choices is None:
-            return False
-        if getattr(chunk, "usage", None) is not None:
-            return True
-        # After the finish, some gateways send it as null.
-        said = _fields_set(chunk)
-        null = "usage" in said and said <= _HEAD and not getattr(chunk, "model_extra", None)
-        return null and _finishes(self._last)
+            last = chunk
+        elif choices is not None:
+            hidden = getattr(chunk, "usage", None) is not None or _is_null_usage(chunk, last)
+        if nulls and not hidden and getattr(chunk, "usage", None) is None:
+            _fields_set(chunk).discard("usage")
+        return hidden
+
+    return only_usage
+
+
+def _is_null_usage(chunk: Any, last: Any) -> bool:
+    """Whether a chunk without choices or usage is the usage chunk: after the finish, some gateways send it as null."""
+    said = _fields_set(chunk)
+    return "usage" in said and said <= _HEAD and not getattr(chunk, "model_extra", None) and _finishes(last)
 
 
 def _finishes(chunk: Any) -> bool:
@@ -136,12 +149,6 @@ def _fields_set(chunk: Any) -> set[str]:
     return fields if isinstance(fields, set) else set()
 
 
-def _unsay(chunk: Any) -> Any:
-    if getattr(chunk, "usage", None) is None:
-        _fields_set(chunk).discard("usage")
-    return chunk
-
-
 class _HiddenUsage:
     """The SDK's own iterator, without what only we asked for."""
 
@@ -150,8 +157,7 @@ class _HiddenUsage:
 
     def __init__(self, inner: Any, nulls: bool) -> None:
         self._inner = inner
-        shown: Iterator[Any] = filterfalse(_OnlyUsage(), inner)
-        self._shown = map(_unsay, shown) if nulls else shown
+        self._shown: Iterator[Any] = filterfalse(_is_only_usage(nulls=nulls), inner)
 
     def __iter__(self) -> Iterator[Any]:
         return self._shown  # a `for` loop then runs one function of ours per chunk
@@ -166,12 +172,11 @@ class _HiddenUsage:
 class _AsyncHiddenUsage:
     """The same for an async stream."""
 
-    __slots__ = ("_inner", "_nulls", "_only_usage")
+    __slots__ = ("_inner", "_only_usage")
 
     def __init__(self, inner: Any, nulls: bool) -> None:
         self._inner = inner
-        self._nulls = nulls
-        self._only_usage = _OnlyUsage()
+        self._only_usage = _is_only_usage(nulls=nulls)
 
     def __aiter__(self) -> _AsyncHiddenUsage:
         return self
@@ -180,7 +185,7 @@ class _AsyncHiddenUsage:
         chunk = await self._inner.__anext__()
         while self._only_usage(chunk):
             chunk = await self._inner.__anext__()
-        return _unsay(chunk) if self._nulls else chunk
+        return chunk
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
