@@ -1,4 +1,4 @@
-"""Hides the usage chunk that we requested from callers who did not request it.
+"""Requests the usage of streams, and hides its chunk from callers who did not request it.
 
 A provider that is asked for stream usage sends one chunk more, and some put `usage: null` into every other chunk. The
 first is passed over; the second is unsaid, since an SDK's model remembers which fields were set and would write it
@@ -10,7 +10,8 @@ raw responses for their headers alone and reads all its streams by `parse()`: th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from itertools import filterfalse
 from typing import Any, Final
@@ -18,10 +19,11 @@ from typing import Any, Final
 from tokenmeter._support.guard import guard
 from tokenmeter.clients.support import hooks
 
-__all__ = ["hide_usage", "install", "raw_is_parsed"]
+__all__ = ["ask_usage", "can_hide", "hide_usage", "install"]
 
 _PARSES: Final[ContextVar[bool]] = ContextVar("tokenmeter.parses", default=False)
 _HIDES: Final = "_tokenmeter_hides"
+_RAW_HEADER: Final = "X-Stainless-Raw-Response"
 _HEAD: Final = {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
 """Fields that every chunk has, and usage."""
 _raw_classes: Final[set[type]] = set()
@@ -37,7 +39,7 @@ def install() -> None:
     hooks.on_import("litellm.llms.openai.openai", _hook_litellm)
 
 
-def raw_is_parsed() -> bool:
+def _raw_is_parsed() -> bool:
     """Whether a raw response that is asked for here will be read by `parse()` only, where usage can be hidden."""
     return _PARSES.get() and bool(_raw_classes)
 
@@ -92,6 +94,29 @@ def _async_parsing(method: Callable[..., Any]) -> Callable[..., Any]:
             _PARSES.set(before)
 
     return parsing
+
+
+def can_hide(options: Any, kwargs: Mapping[str, Any], streams: tuple[type, ...]) -> bool:
+    """Whether the answer to a request will be one of these classes of streams, in which a chunk can be hidden."""
+    headers = options.headers
+    raw = isinstance(headers, Mapping) and any(name.lower() == _RAW_HEADER.lower() for name in headers)
+    if raw and not _raw_is_parsed():
+        return False
+    made = kwargs.get("stream_cls")
+    origin = getattr(made, "__origin__", made)
+    return isinstance(origin, type) and issubclass(origin, streams)
+
+
+def ask_usage(options: Any, name: str, body: object, extra: object) -> tuple[Any, bool]:
+    """A copy of the options that asks for usage, unless the caller already said something about it."""
+    if not isinstance(body, dict) or (isinstance(extra, dict) and "stream_options" in extra):
+        return options, False
+    said = body.get("stream_options")
+    if said is not None and (not isinstance(said, Mapping) or "include_usage" in said):
+        return options, False
+    asked = copy.copy(options)
+    setattr(asked, name, {**body, "stream_options": {**(said or {}), "include_usage": True}})
+    return asked, True
 
 
 def hide_usage(stream: Any, *, nulls: bool) -> None:
