@@ -22,12 +22,12 @@ _LEVEL: Final = 1
 
 
 class KeptStream:
-    """The chunks of one stream. `decoder` undoes a content encoding piece by piece."""
+    """The chunks of one stream, to which its tee may be adding. `decoder` undoes a content encoding piece by piece."""
 
     __slots__ = ("_decode", "_first", "_packed", "_rest", "_size", "chunks")
 
-    def __init__(self, decoder: Callable[[bytes], bytes] | None = None) -> None:
-        self.chunks: list[bytes] = []
+    def __init__(self, chunks: list[bytes], decoder: Callable[[bytes], bytes] | None = None) -> None:
+        self.chunks = chunks
         self._decode = decoder
         self._packed: list[bytes] | None = None
         self._size = 0

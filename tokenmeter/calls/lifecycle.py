@@ -35,7 +35,6 @@ from tokenmeter.calls.recipients import Recipients, Sums, hand_on
 from tokenmeter.calls.response import BodyReading
 from tokenmeter.calls.settle import LongCount, make_record
 from tokenmeter.calls.sink_threads import runs_for_a_sink
-from tokenmeter.calls.stream_response import StreamReading
 from tokenmeter.calls.usual_call import Settled, UsualCall, UsualCalls
 from tokenmeter.record import End, Record, Sink
 from tokenmeter.wire.request_body import json_copy
@@ -82,12 +81,12 @@ class Lifecycle:
         self._deferred = deferred if deferred is not None else DeferredCalls()
         self._usual = usual
         self._successor: Lifecycle | None = None
-        self._reading: dict[int, OpenCall] = {}  # calls whose body the caller is reading
+        self._reading: dict[OpenCall, None] = {}  # calls whose body the caller is reading
         on_fork(self)
 
     def forked(self) -> None:
         """In a child process: streams that the parent reads are the parent's, and would be counted twice."""
-        for call in self._reading.values():
+        for call in self._reading:
             call.claim()
         self._reading = {}
         self.recipients.forked()
@@ -175,12 +174,13 @@ class Lifecycle:
     def body_opened(self, call: OpenCall) -> None:
         """Note that the caller reads a call's body from now on."""
         call.streaming = True
-        self._reading[id(call)] = call
+        self._reading[call] = None
         if not worker.running and not worker.start():
             self.drain()  # no thread takes the streams that were collected
 
     def body_grew(self, call: OpenCall) -> None:
         """Pack what has come of a long body; a stream too long for that is read, in the background."""
+        from tokenmeter.calls.stream_response import StreamReading
 
         reading = call.reading
         if isinstance(reading, StreamReading):
@@ -194,7 +194,7 @@ class Lifecycle:
     def body_closed(self, call: OpenCall) -> None:
         """Note that the caller reads no more of it. Safe inside a finalizer."""
         call.streaming = False
-        self._reading.pop(id(call), None)
+        self._reading.pop(call, None)
 
     # Settling -----------------------------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ class Lifecycle:
     def abandon(self) -> None:
         """Settle the streams that will not be read on, since the process ends."""
         while self._reading:  # a background answer whose stream is dropped waits first
-            for call in list(self._reading.values()):
+            for call in list(self._reading):
                 self.end_later(call, End.DROPPED)
             self._reading.clear()
             self.drain()

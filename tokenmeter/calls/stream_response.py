@@ -32,6 +32,9 @@ __all__ = ["StreamReading"]
 class StreamReading(Reading):
     """A streamed body, fed by a tee through `chunks`, or event by event."""
 
+    # An open stream is to hold little: what most never need, and what is needed when it has ended, is made then.
+    _decoder: Callable[[bytes], bytes] | None = None
+    _kept_stream: KeptStream | None = None
     _reader: StreamReader | None = None
     _splitter: EventSplitter | None = None
     _hand_fed = False
@@ -52,9 +55,19 @@ class StreamReading(Reading):
         self._api = api
         self._model = model
         self._content_type = content_type
-        self._server_sent = content_type.startswith("text/event-stream")
-        self._kept = KeptStream(decoder)
-        self.chunks = self._kept.chunks
+        self.chunks: list[bytes] = []
+        if decoder is not None:
+            self._decoder = decoder
+
+    @property
+    def _kept(self) -> KeptStream:
+        if self._kept_stream is None:
+            self._kept_stream = KeptStream(self.chunks, self._decoder)
+        return self._kept_stream
+
+    @property
+    def _server_sent(self) -> bool:
+        return self._content_type.startswith("text/event-stream")
 
     @property
     def small(self) -> bool:

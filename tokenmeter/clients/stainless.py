@@ -15,20 +15,18 @@ built otherwise the HTTP client is marked instead: its requests are metered one 
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import absorbed, guard
 from tokenmeter.calls.budget_gate import admit, admit_async
 from tokenmeter.calls.context import CALL
 from tokenmeter.calls.marks import instrumented
 from tokenmeter.calls.response import BodyReading, ObjectReading
 from tokenmeter.clients.support import hide_usage, hooks
+from tokenmeter.clients.support.base_urls import address_of
 from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.support.stream_errors import watching
 from tokenmeter.clients.table import SDKS, Stainless
@@ -38,16 +36,13 @@ from tokenmeter.record import End
 from tokenmeter.wire.request_body import model_of
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.opencall import OpenCall, Route
-    from tokenmeter.calls.protocols import Meter
+    from tokenmeter.calls.opencall import OpenCall
 
 __all__ = ["install", "mark"]
 
 
 _SDKS: Final = {root: sdk.shape for root, sdk in SDKS.items() if isinstance(sdk.shape, Stainless)}
 _OF_CLIENTS: Final = ("with_options", "base_url", "_base_url")
-_URL_MOST: Final = 1024
-_RAW_HEADER: Final = "X-Stainless-Raw-Response"
 
 
 class _Loaded(NamedTuple):
@@ -217,7 +212,7 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     sdk = loaded.sdk
     try:
         method, url, body = options.method, options.url, getattr(options, sdk.body)
-        address = _address(client, sdk.address)
+        address = address_of(client, sdk.address)
     except AttributeError as missing:
         hooks.unknown_version(loaded.package, missing.name or "request options")
         _by_attempts(client)
@@ -246,88 +241,9 @@ def _open(client: Any, options: Any, kwargs: Mapping[str, Any], loaded: _Loaded)
     call.sender = id(getattr(client, "_client", None))
     if stream and route.asks:
         with guard("asking for stream usage"):
-            if _can_hide(options, kwargs, loaded.streams):
-                return call, *_ask_usage(options, sdk.body, body, extra)
+            if hide_usage.can_hide(options, kwargs, loaded.streams):
+                return call, *hide_usage.ask_usage(options, sdk.body, body, extra)
     return call, options, False
-
-
-class _Address:
-    """The base URL of clients, and the routes of what was posted below it. The URL object is kept, so its id stays."""
-
-    __slots__ = ("_base", "_routes", "host", "port", "url")
-
-    def __init__(self, url: Any) -> None:
-        self.url = url
-        self.host, self.port, self._base = url.host, url.port, url.path.rstrip("/")
-        self._routes: BoundedDict[str, tuple[weakref.ref[Meter], str | None, str | None, Route | None]]
-        self._routes = BoundedDict(256)
-
-    def route(self, meter: Meter, mark: hooks.Mark | None, url: str, every_query: object) -> Route | None:
-        """The route of what a client posts to `url`; `every_query` is what it puts into the query of each request."""
-        provider, region = (mark.provider, mark.region) if mark is not None else (None, None)
-        known = self._routes.get(url) if not every_query else None
-        if known is not None and known[0]() is meter and known[1] == provider and known[2] == region:
-            return known[3]
-        path, _, query = url.partition("?")
-        version = _version(every_query, query)
-        route = meter.route(self.host, self.port, self._base, path, mark, query=version, any_host=True)
-        if not every_query and len(url) <= _URL_MOST:
-            self._routes.put(url, (weakref.ref(meter), provider, region, route))  # a meter may be forgotten
-        return route
-
-
-_addresses: BoundedDict[int, _Address] = BoundedDict(256)
-
-
-def _address(client: Any, name: str) -> _Address:
-    """The address of a client's base URL, remembered by the URL object."""
-    plain = _plain.get(type(client))
-    if plain is None:
-        plain = _plain.put(type(client), _is_plain(client, name))
-    url = client._base_url if plain else getattr(client, name)
-    found = _addresses.get(id(url))
-    if found is None or found.url is not url:
-        found = _addresses.put(id(url), _Address(url))
-    return found
-
-
-_plain: Final[BoundedDict[type, bool]] = BoundedDict(256)
-"""Whether the base URL of a class of clients is its attribute: the property of newer versions imports at each read."""
-
-
-def _is_plain(client: Any, name: str) -> bool:
-    owner = next((one for one in type(client).__mro__ if name in vars(one)), type(client))
-    ours = owner.__module__.partition(".")[0] in _SDKS  # no subclass of the program's own
-    return ours and getattr(client, name) is getattr(client, "_base_url", None)
-
-
-def _version(every_query: object, query: str) -> str:
-    """The API version that a client puts into a query, since what may be asked for depends on it."""
-    version = every_query.get("api-version") if isinstance(every_query, Mapping) else None
-    return f"?api-version={version}" if isinstance(version, str) else f"?{query}" if "api-version=" in query else ""
-
-
-def _can_hide(options: Any, kwargs: Mapping[str, Any], streams: tuple[type, ...]) -> bool:
-    # A raw or streaming response gives the caller the bytes: an extra chunk in them could not be taken out.
-    headers = options.headers
-    raw = isinstance(headers, Mapping) and any(name.lower() == _RAW_HEADER.lower() for name in headers)
-    if raw and not hide_usage.raw_is_parsed():
-        return False
-    made = kwargs.get("stream_cls")
-    origin = getattr(made, "__origin__", made)
-    return isinstance(origin, type) and issubclass(origin, streams)
-
-
-def _ask_usage(options: Any, name: str, body: object, extra: object) -> tuple[Any, bool]:
-    """A copy of the options that asks for usage, unless the caller already said something about it."""
-    if not isinstance(body, dict) or (isinstance(extra, dict) and "stream_options" in extra):
-        return options, False
-    said = body.get("stream_options")
-    if said is not None and (not isinstance(said, Mapping) or "include_usage" in said):
-        return options, False
-    asked = copy.copy(options)
-    setattr(asked, name, {**body, "stream_options": {**(said or {}), "include_usage": True}})
-    return asked, True
 
 
 def _answered(call: OpenCall, result: Any, hidden: bool | None) -> None:

@@ -1,9 +1,10 @@
 """Reads one vendor's dialect of one wire format: an answer in, `Extracted` out.
 
-The usage object is read in one pass (`json_paths.Fields`); then `totals` brings totals to one meaning. Numbers written
-as strings or as `12.0` are read; a figure that is no number is left out and named in `reason`; figures that contradict
-one another are flagged. What is not reported stays None: the only zeros are the vendor's and those the wire format
-implies (`fixed`, `zero_if_absent`). Pieces that no field counts (searches, images) come from `element_counts`.
+The usage object is read in one pass (`usage_fields.Fields`), what stands beside it by `answer_facts`; then `totals`
+brings totals to one meaning. Numbers written as strings or as `12.0` are read; a figure that is no number is left out
+and named in `reason`; figures that contradict one another are flagged. What is not reported stays None: the only zeros
+are the vendor's and those the wire format implies (`fixed`, `zero_if_absent`). Pieces that no field counts (searches,
+images) come from `element_counts`.
 
 `UsageReader.read` is on the path of every metered call, which is why its steps are spelled out rather than looped over.
 """
@@ -17,18 +18,17 @@ from typing import Any, Final
 
 from tokenmeter._support.bounded import NAME_MOST
 from tokenmeter.usage import Source, checked_usage
-from tokenmeter.wire.answer_facts import Facts
-from tokenmeter.wire.answer_places import direct, first_key, first_object, first_text, places_beside
+from tokenmeter.wire.answer_facts import Facts, FactsReader
+from tokenmeter.wire.answer_places import direct, first_object, places_beside
 from tokenmeter.wire.element_counts import ElementCounts, elements_of_model
 from tokenmeter.wire.extracted import EMPTY, Extracted
-from tokenmeter.wire.formats import Api, load_apis, sign
-from tokenmeter.wire.json_paths import collector, getter
+from tokenmeter.wire.formats import Api, sign
+from tokenmeter.wire.json_paths import getter
 from tokenmeter.wire.telling_words import TellingWords
 from tokenmeter.wire.totals import Totals
 from tokenmeter.wire.usage_fields import Fields, Found
 from tokenmeter.wire.usage_frames import UsageFrames
 from tokenmeter.wire.usage_values import PARTIAL_OUTPUT, make_usage, read_odd, shown, suspicious, with_upstream
-from tokenmeter.wire.vendor_errors import error_code, refusal
 
 __all__ = ["UsageReader"]
 
@@ -56,16 +56,9 @@ class UsageReader:
         self._usage = direct(places)
         self._spare = direct(api.spare)
         self._beside = places_beside(api.beside)
-        self._model_key, self._model = first_key(api.model)
-        self._id_key, self._id = first_key(api.response_id)
-        self._tier_key, self._tier = first_key(api.tier)
-        # An error object without a code is called by its place: Bedrock's `throttlingException`.
-        self._error = tuple(zip((path.split(".")[-1] for path in api.error), direct(api.error), strict=True))
-        self._error_key, more = first_key(api.error)
-        self._more_errors = bool(more)
+        facts = FactsReader(api)
+        self.facts, self.error, self.refusal = facts.read, facts.error, facts.refusal
         self._tiers = api.known.get("tier")
-        self._success = load_apis().success | frozenset(word.lower() for word in api.success)
-        self._finish = tuple(collector(path) for path in api.finish)
         self._elements = ElementCounts(api.elements)
         self._instead = ElementCounts(api.instead, first=True)
         self._of_models: dict[str | None, tuple[ElementCounts, dict[str, int]]] = {}
@@ -79,7 +72,6 @@ class UsageReader:
         self._tier_counts = sorted({name for name in api.counts.values() if name.startswith("tier.")})
         self._upstream = sorted({name for name in api.counts.values() if name.startswith("upstream_cost.")})
         self.counted = frozenset(re.sub(r"\[[^\]]*\]", "[]", path) for path in api.counts)
-        self.answer_heads = _answer_heads(api)
         self.words = TellingWords(api)
 
     def by_frame(self, text: bytes, facts: Facts) -> Extracted | None:
@@ -121,44 +113,6 @@ class UsageReader:
         if answer.usage is None and answer.error is None and (code := self.refusal(body)) is not None:
             return self.nothing(facts._replace(error=code), self._why_not(root, code), raw)
         return answer
-
-    def facts(self, root: dict[str, Any]) -> Facts:
-        """What stands beside the usage. The first place of each is the usual one and tried without a call."""
-        get = root.get
-        model, name, tier = get(self._model_key), get(self._id_key), get(self._tier_key)
-        if type(model) is not str:
-            model = first_text(self._model, root) if self._model else None
-        if type(name) is not str:
-            name = first_text(self._id, root) if self._id else None
-        if type(tier) is not str:
-            tier = first_text(self._tier, root) if self._tier else None
-        error = self.error(root) if self._more_errors or get(self._error_key) is not None else None
-        return Facts(model, name, tier, self._finished(root), error)
-
-    def _finished(self, root: dict[str, Any]) -> tuple[str, ...]:
-        for collect in self._finish:
-            if reasons := collect(root):
-                if len(reasons) == 1:
-                    return (reasons[0],) if type(reasons[0]) is str else ()
-                return tuple([reason for reason in reasons if type(reason) is str])
-        return ()
-
-    def error(self, root: dict[str, Any]) -> str | None:
-        """The type or code of an error an answer carries; never its message, which may quote the prompt."""
-        for name, get in self._error:
-            error = root.get(get) if type(get) is str else get(root)  # type: ignore[operator]
-            if error is not None and (code := error_code(error, self._success)) is not None:
-                return code if code != "error" else name
-        return None
-
-    def refusal(self, body: dict[str, Any]) -> str | None:
-        """The error code of a body or event that is no answer: by the conventions all formats share."""
-        kind = body.get("type")
-        if (kind is not None and kind != "error" and body.get("object") != "error") or not self.answer_heads.isdisjoint(
-            name for name, value in body.items() if value is not None and value != [] and value != {}
-        ):
-            return None
-        return refusal(body)
 
     def elements(self, model: str | None) -> tuple[ElementCounts, dict[str, int]]:
         """What is counted in the answers of a model, and what each answer of it is one of."""
@@ -343,10 +297,3 @@ class UsageReader:
             return f"the answer is an error ({error}) without usage"
         usage = root.get("usage")
         return f"usage is {shown(usage)}, which says nothing" if usage is not None else "the answer has no usage"
-
-
-def _answer_heads(api: Api) -> frozenset[str]:
-    """Top-level names that an answer or an event of this format has, and a refusal has not."""
-    places = (*api.usage, *api.finish, *api.text_places)
-    heads = {place.split(".")[0].split("[")[0] for place in places}
-    return frozenset(heads - {"", "type", "status", "message", "error", "code"})

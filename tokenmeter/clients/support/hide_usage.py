@@ -1,4 +1,4 @@
-"""Hides the usage chunk that we requested from callers who did not request it.
+"""Requests the usage of streams, and hides its chunk from callers who did not request it.
 
 A provider that is asked for stream usage sends one chunk more, and some put `usage: null` into every other chunk. The
 first is passed over; the second is unsaid, since an SDK's model remembers which fields were set and would write it
@@ -10,7 +10,8 @@ raw responses for their headers alone and reads all its streams by `parse()`: th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from itertools import filterfalse
 from typing import Any, Final
@@ -18,10 +19,11 @@ from typing import Any, Final
 from tokenmeter._support.guard import guard
 from tokenmeter.clients.support import hooks
 
-__all__ = ["hide_usage", "install", "raw_is_parsed"]
+__all__ = ["ask_usage", "can_hide", "hide_usage", "install"]
 
 _PARSES: Final[ContextVar[bool]] = ContextVar("tokenmeter.parses", default=False)
 _HIDES: Final = "_tokenmeter_hides"
+_RAW_HEADER: Final = "X-Stainless-Raw-Response"
 _HEAD: Final = {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
 """Fields that every chunk has, and usage."""
 _raw_classes: Final[set[type]] = set()
@@ -37,7 +39,7 @@ def install() -> None:
     hooks.on_import("litellm.llms.openai.openai", _hook_litellm)
 
 
-def raw_is_parsed() -> bool:
+def _raw_is_parsed() -> bool:
     """Whether a raw response that is asked for here will be read by `parse()` only, where usage can be hidden."""
     return _PARSES.get() and bool(_raw_classes)
 
@@ -94,6 +96,29 @@ def _async_parsing(method: Callable[..., Any]) -> Callable[..., Any]:
     return parsing
 
 
+def can_hide(options: Any, kwargs: Mapping[str, Any], streams: tuple[type, ...]) -> bool:
+    """Whether the answer to a request will be one of these classes of streams, in which a chunk can be hidden."""
+    headers = options.headers
+    raw = isinstance(headers, Mapping) and any(name.lower() == _RAW_HEADER.lower() for name in headers)
+    if raw and not _raw_is_parsed():
+        return False
+    made = kwargs.get("stream_cls")
+    origin = getattr(made, "__origin__", made)
+    return isinstance(origin, type) and issubclass(origin, streams)
+
+
+def ask_usage(options: Any, name: str, body: object, extra: object) -> tuple[Any, bool]:
+    """A copy of the options that asks for usage, unless the caller already said something about it."""
+    if not isinstance(body, dict) or (isinstance(extra, dict) and "stream_options" in extra):
+        return options, False
+    said = body.get("stream_options")
+    if said is not None and (not isinstance(said, Mapping) or "include_usage" in said):
+        return options, False
+    asked = copy.copy(options)
+    setattr(asked, name, {**body, "stream_options": {**(said or {}), "include_usage": True}})
+    return asked, True
+
+
 def hide_usage(stream: Any, *, nulls: bool) -> None:
     """Hide the usage that this SDK stream was asked for; `nulls`: also what asking put into the other chunks."""
     if type(stream) in _raw_classes:
@@ -103,27 +128,40 @@ def hide_usage(stream: Any, *, nulls: bool) -> None:
     stream._iterator = _AsyncHiddenUsage(inner, nulls) if hasattr(inner, "__anext__") else _HiddenUsage(inner, nulls)
 
 
-class _OnlyUsage:
-    """Tells the chunks that are only there because usage was asked for. Called for every chunk, in order."""
+def _is_only_usage(*, nulls: bool) -> Callable[[Any], bool]:
+    """What tells the chunks that are only there because usage was asked for. Called for every chunk, in order.
 
-    __slots__ = ("_last",)
+    With `nulls` it takes the null usage out of the others that it is asked about.
+    """
+    last: Any = None
 
-    def __init__(self) -> None:
-        self._last: Any = None
-
-    def __call__(self, chunk: Any) -> bool:
+    def only_usage(chunk: Any) -> bool:
+        nonlocal last
+        try:  # of pydantic 2, with text: nearly every chunk
+            if chunk.choices:
+                last = chunk
+                if nulls and chunk.usage is None:
+                    chunk.__pydantic_fields_set__.discard("usage")
+                return False
+        except AttributeError:
+            pass
         choices = getattr(chunk, "choices", None)
+        hidden = False
         if choices:
-            self._last = chunk
-            return False
-        if choices is None:
-            return False
-        if getattr(chunk, "usage", None) is not None:
-            return True
-        # After the finish, some gateways send it as null.
-        said = _fields_set(chunk)
-        null = "usage" in said and said <= _HEAD and not getattr(chunk, "model_extra", None)
-        return null and _finishes(self._last)
+            last = chunk
+        elif choices is not None:
+            hidden = getattr(chunk, "usage", None) is not None or _is_null_usage(chunk, last)
+        if nulls and not hidden and getattr(chunk, "usage", None) is None:
+            _fields_set(chunk).discard("usage")
+        return hidden
+
+    return only_usage
+
+
+def _is_null_usage(chunk: Any, last: Any) -> bool:
+    """Whether a chunk without choices or usage is the usage chunk: after the finish, some gateways send it as null."""
+    said = _fields_set(chunk)
+    return "usage" in said and said <= _HEAD and not getattr(chunk, "model_extra", None) and _finishes(last)
 
 
 def _finishes(chunk: Any) -> bool:
@@ -136,12 +174,6 @@ def _fields_set(chunk: Any) -> set[str]:
     return fields if isinstance(fields, set) else set()
 
 
-def _unsay(chunk: Any) -> Any:
-    if getattr(chunk, "usage", None) is None:
-        _fields_set(chunk).discard("usage")
-    return chunk
-
-
 class _HiddenUsage:
     """The SDK's own iterator, without what only we asked for."""
 
@@ -150,8 +182,7 @@ class _HiddenUsage:
 
     def __init__(self, inner: Any, nulls: bool) -> None:
         self._inner = inner
-        shown: Iterator[Any] = filterfalse(_OnlyUsage(), inner)
-        self._shown = map(_unsay, shown) if nulls else shown
+        self._shown: Iterator[Any] = filterfalse(_is_only_usage(nulls=nulls), inner)
 
     def __iter__(self) -> Iterator[Any]:
         return self._shown  # a `for` loop then runs one function of ours per chunk
@@ -166,12 +197,11 @@ class _HiddenUsage:
 class _AsyncHiddenUsage:
     """The same for an async stream."""
 
-    __slots__ = ("_inner", "_nulls", "_only_usage")
+    __slots__ = ("_inner", "_only_usage")
 
     def __init__(self, inner: Any, nulls: bool) -> None:
         self._inner = inner
-        self._nulls = nulls
-        self._only_usage = _OnlyUsage()
+        self._only_usage = _is_only_usage(nulls=nulls)
 
     def __aiter__(self) -> _AsyncHiddenUsage:
         return self
@@ -180,7 +210,7 @@ class _AsyncHiddenUsage:
         chunk = await self._inner.__anext__()
         while self._only_usage(chunk):
             chunk = await self._inner.__anext__()
-        return _unsay(chunk) if self._nulls else chunk
+        return chunk
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

@@ -9,6 +9,7 @@ The two libraries are the same code under two names, and may both be loaded; nei
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import intern
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import absorbed
@@ -121,7 +122,7 @@ def _said(headers: Any) -> tuple[str, str, str | None]:
 def _listen(response: Any, content_type: str, encoding: str, call: OpenCall, tee: type[BodyTee]) -> None:
     decoder = _decoder(response, encoding) if encoding else None
     listener = tee()
-    listener.listen(response.stream, call, reading_of(call, content_type, decoder))
+    listener.listen(response.stream, call, reading_of(call, intern(content_type), decoder))  # each open stream holds it
     response.stream = listener
 
 
