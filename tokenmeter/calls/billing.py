@@ -17,7 +17,7 @@ from tokenmeter.components import BESIDE
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import EXACT, plain
 from tokenmeter.record import VENDOR_GAP, End, Record
-from tokenmeter.usage import Usage
+from tokenmeter.usage import checked_usage
 
 if TYPE_CHECKING:
     from tokenmeter.calls.routing import Routing
@@ -195,7 +195,7 @@ def _unpriced(record: Record, reason: str) -> Cost:
     return Cost(offer, "unpriced", None, (), record.ended_at, reason=reason)
 
 
-_NOTHING: Final = Usage(input_tokens=0, output_tokens=0)
+_NOTHING: Final = checked_usage({"input_tokens": 0, "output_tokens": 0})
 """The usage of a call that a budget refused: it costs nothing in the currency in which it would be billed."""
 _GAP: Final = Decimal("0.01")
 
