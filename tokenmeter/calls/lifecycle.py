@@ -35,7 +35,6 @@ from tokenmeter.calls.recipients import Recipients, Sums, hand_on
 from tokenmeter.calls.response import BodyReading
 from tokenmeter.calls.settle import LongCount, make_record
 from tokenmeter.calls.sink_threads import runs_for_a_sink
-from tokenmeter.calls.stream_response import StreamReading
 from tokenmeter.calls.usual_call import Settled, UsualCall, UsualCalls, record_of
 from tokenmeter.record import End, Record, Sink
 from tokenmeter.wire.request_body import json_copy
@@ -181,6 +180,8 @@ class Lifecycle:
 
     def body_grew(self, call: OpenCall) -> None:
         """Pack what has come of a long body; a stream too long for that is read, in the background."""
+
+        from tokenmeter.calls.stream_response import StreamReading
 
         reading = call.reading
         if isinstance(reading, StreamReading):
