@@ -76,7 +76,6 @@ class Billing:
         if self._book is None:
             with self._lock:
                 if self._book is None:
-                    from tokenmeter.prices.arguments import check_models, known_lists
                     from tokenmeter.prices.book import load_book
 
                     book = load_book()
@@ -85,10 +84,14 @@ class Billing:
                             raise ConfigurationError(f"prices={self._prices!r}: there is no such file or folder")
                         book = book.with_overlay(self._prices)
                     if self._price_lists:
+                        from tokenmeter.prices.arguments import known_lists
+
                         book = book.with_lists(known_lists(self._price_lists, book))
                     if self._rates is not None:
                         book = book.with_rates(self._rates)
                     if self._models:
+                        from tokenmeter.prices.arguments import check_models
+
                         check_models(self._models, book)
                     self._book = book
         return self._book
