@@ -31,7 +31,7 @@ def interleaved(variants: Variants, rounds: int, settle: Callable[[], Any]) -> d
     clock = time.thread_time_ns
     times: dict[str, list[int]] = {name: [] for name in variants}
     names = list(variants)
-    for name in names * 20:
+    for name in names * min(20, max(2, rounds // 5)):
         variants[name]()
     gc.collect()
     gc.disable()
@@ -90,8 +90,8 @@ def measured(rounds: int) -> dict[str, dict[str, tuple[float, float]]]:
 
         found = {
             "a call": interleaved(variants(calls.call), rounds, settle),
-            "a stream of 50 chunks": interleaved(variants(calls.stream), max(20, rounds // 5), settle),
-            "a stream of 1,000 chunks": interleaved(variants(calls.stream, 1000), max(40, rounds // 10), settle),
+            "a stream of 50 chunks": interleaved(variants(calls.stream), max(2, rounds // 5), settle),
+            "a stream of 1,000 chunks": interleaved(variants(calls.stream, 1000), max(2, rounds // 10), settle),
         }
         for meter in meters.values():
             meter.shutdown()

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from tokenmeter.calls.opencall import ScopeNode
     from tokenmeter.calls.scope import Scope, ScopeBlock, TagsBlock
     from tokenmeter.calls.usual_call import Settled
-    from tokenmeter.clients import Adapter
     from tokenmeter.cost import Cost
     from tokenmeter.estimates import Estimate
     from tokenmeter.money import Money
@@ -220,24 +219,16 @@ class Tokenmeter:
 
     def instrument(self) -> None:
         """Meter every supported SDK and HTTP library in this process, loaded now or later. Idempotent."""
-        self._install()
+        from tokenmeter.clients import install_all
+
+        _ = self.providers  # what is wrong with the catalog is said here, and never in the middle of a request
+        install_all()
         marks.set_instrumented(self)
 
     def uninstrument(self) -> None:
         """Stop what `instrument` began. Clients given to `wrap` stay metered."""
         if marks.instrumented() is self:
             marks.set_instrumented(None)
-
-    def _install(self, adapter: Adapter | None = None) -> None:
-        """Install every adapter, or that of one client and the HTTP libraries it may send by."""
-        from tokenmeter.clients import install_all, install_http
-
-        _ = self.providers  # what is wrong with the catalog is said here, and never in the middle of a request
-        if adapter is None:
-            install_all()
-            return
-        install_http()
-        adapter.install()
 
     def wrap(self, client: _Client, *, provider: str | None = None, region: str | None = None) -> _Client:
         """Meter one client and return the same object.
@@ -260,22 +251,11 @@ class Tokenmeter:
             )
         if not hasattr(client, "__dict__") or isinstance(client, type):
             raise ConfigurationError(f"wrap takes a client object, not {client!r}")
-        adapter = self._adapter_of(client)
-        self._install(adapter)
-        adapter.mark(client, marks.Mark(None if self.is_default else self, provider, region))
+        from tokenmeter.clients import adapter_for
+
+        _ = self.providers
+        adapter_for(client).mark(client, marks.Mark(None if self.is_default else self, provider, region))
         return client
-
-    @staticmethod
-    def _adapter_of(client: object) -> Adapter:
-        from tokenmeter.clients import adapter_of, known_roots
-
-        adapter = adapter_of(client)
-        if adapter is None:
-            raise ConfigurationError(
-                f"wrap does not know {type(client).__module__}.{type(client).__qualname__}; it knows clients of "
-                f"{', '.join(known_roots())}. For anything else: tokenmeter.call(provider=..., model=...)"
-            )
-        return adapter
 
     def scope(self, name: str, *, budget: str | Money | Budget | None = None, **tags: Any) -> ScopeBlock:
         """A named unit of work that sums the calls inside it: a context manager and a decorator.

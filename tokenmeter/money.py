@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from tokenmeter._support.late_dataclass import late_dataclass
 from tokenmeter.errors import CurrencyMismatch
 
 __all__ = ["EXACT", "Money", "exact_decimal", "plain", "sum_money"]
@@ -62,7 +62,7 @@ def plain(number: Decimal | int) -> str:
     return "0" if text in ("-0", "") else text
 
 
-@dataclass(frozen=True, slots=True)
+@late_dataclass(frozen=True, slots=True)
 class Money:
     """An exact amount in one currency (ISO 4217 code).
 

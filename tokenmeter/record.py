@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from tokenmeter._support.empty import EMPTY
+from tokenmeter._support.late_dataclass import late_dataclass
 from tokenmeter.cost import instant_of
-from tokenmeter.usage import Source, Usage
+from tokenmeter.usage import Source, Usage, checked_usage
 
 if TYPE_CHECKING:
     from tokenmeter.cost import Cost
@@ -26,7 +27,7 @@ __all__ = ["Attempt", "End", "Record", "Sink", "end_of"]
 
 VENDOR_GAP: Final = "vendor_cost_gap="
 """How the flag of a cost begins whose vendor reported another, more than 1% off: the vendor's less the book's."""
-NOT_REPORTED: Final = Usage(source=Source.NONE)
+NOT_REPORTED: Final = checked_usage({}, source=Source.NONE)
 """The usage of a call of which no usage is known."""
 
 
@@ -88,7 +89,7 @@ class Attempt(NamedTuple):
         return self.duration_ns / 1e9
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@late_dataclass(frozen=True, kw_only=True, eq=False)
 class Record:
     """One settled call. Instants carry a zone (UTC); durations are seconds; unknown is None.
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter._support.late_dataclass import late_dataclass
 from tokenmeter.components import COMPONENTS, FIELDS, PIECES, TOTALS, component_of, parts_of, piece_name
 from tokenmeter.errors import UsageError
 from tokenmeter.money import exact_decimal, plain
@@ -38,7 +39,7 @@ _CACHED: Final = {part.usage: part.modality for part in COMPONENTS if part.insid
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@late_dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Quantities of one call. Subsets are inside their totals: cached input is part of input.
 
@@ -265,6 +266,7 @@ def checked_usage(
     cached_media: Mapping[str, int] = _EMPTY,
     quantities: Mapping[str, int | Decimal] = _EMPTY,
     sources: Mapping[str, Source] = _EMPTY,
+    source: Source = _REPORTED,
 ) -> Usage:
     """A reported `Usage` from numbers whose types the caller has checked already.
 
@@ -286,7 +288,7 @@ def checked_usage(
     usage.cache_writes = cache_writes
     usage.cached_media = cached_media
     usage.quantities = quantities
-    usage.source = _REPORTED
+    usage.source = source
     usage.sources = sources
     usage.ranges = _EMPTY
     usage.__class__ = Usage

@@ -13,7 +13,7 @@ import pytest
 
 from tests.rigs.matrix import MESSAGES
 from tokenmeter import ConfigurationError, End, Tokenmeter
-from tokenmeter.clients import adapter_of, by_wire, known_roots
+from tokenmeter.clients import by_wire, install_all, known_roots
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.group import async_grouped, grouped
 from tokenmeter.testing import ProviderServer, Records
@@ -74,7 +74,7 @@ def hooked() -> Iterator[None]:
 
 
 def wrapped(meter: Tokenmeter, client: Any) -> Any:
-    meter._install()
+    install_all()
     hooks.mark(client, hooks.Mark(meter, "deepseek"))
     return client
 
@@ -156,7 +156,6 @@ def test_what_is_no_client_is_said_with_the_way_out(meter: Tokenmeter) -> None:
     class Client:
         pass
 
-    assert adapter_of(Client()) is None
     with pytest.raises(ConfigurationError, match=r"tokenmeter\.call") as raised:
         meter.wrap(Client())
     assert all(root in str(raised.value) for root in known_roots())

@@ -11,7 +11,7 @@ import pytest
 
 from tests.rigs.matrix import MESSAGES
 from tokenmeter import Tokenmeter
-from tokenmeter.clients import stainless
+from tokenmeter.clients import install_all, stainless
 from tokenmeter.clients.support import hooks
 from tokenmeter.testing import ProviderServer, capture
 
@@ -19,7 +19,7 @@ HTTP: Any = pytest.importorskip("httpx2" if importlib.util.find_spec("httpx2") e
 
 
 def wrapped(meter: Tokenmeter, client: Any) -> Any:
-    meter._install()
+    install_all()
     hooks.mark(client, hooks.Mark(meter, "deepseek"))
     return client
 

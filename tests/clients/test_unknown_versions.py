@@ -52,7 +52,8 @@ except ImportError:
 MESSAGES = [{"role": "user", "content": "hi"}]
 # RENAME
 meter = Tokenmeter(spans="none", hosts={origin.partition("//")[2]: provider})
-meter._install()
+from tokenmeter.clients import install_all
+install_all()
 hooked = []  # calls that only `instrument` meters: no client below them can be wrapped
 # SDK
 answers, found = [], []

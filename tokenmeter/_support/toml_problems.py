@@ -10,8 +10,9 @@ import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from tokenmeter._support.value import Value
 from tokenmeter.errors import CatalogError
 
 __all__ = ["CATALOG", "Folder", "Problems", "read_folder"]
@@ -59,7 +60,7 @@ class Problems:
         return len(self.lines) == before
 
 
-class Folder(NamedTuple):
+class Folder(Value):
     """The files of a folder by place (`providers/deepseek.toml`), in the order of their names.
 
     `checked`: their tables were checked when they were compiled, and hold no problem.

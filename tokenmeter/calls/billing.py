@@ -17,7 +17,7 @@ from tokenmeter.components import BESIDE
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import EXACT, plain
 from tokenmeter.record import VENDOR_GAP, End, Record
-from tokenmeter.usage import Usage
+from tokenmeter.usage import checked_usage
 
 if TYPE_CHECKING:
     from tokenmeter.calls.routing import Routing
@@ -76,7 +76,6 @@ class Billing:
         if self._book is None:
             with self._lock:
                 if self._book is None:
-                    from tokenmeter.prices.arguments import check_models, known_lists
                     from tokenmeter.prices.book import load_book
 
                     book = load_book()
@@ -85,10 +84,14 @@ class Billing:
                             raise ConfigurationError(f"prices={self._prices!r}: there is no such file or folder")
                         book = book.with_overlay(self._prices)
                     if self._price_lists:
+                        from tokenmeter.prices.arguments import known_lists
+
                         book = book.with_lists(known_lists(self._price_lists, book))
                     if self._rates is not None:
                         book = book.with_rates(self._rates)
                     if self._models:
+                        from tokenmeter.prices.arguments import check_models
+
                         check_models(self._models, book)
                     self._book = book
         return self._book
@@ -195,7 +198,7 @@ def _unpriced(record: Record, reason: str) -> Cost:
     return Cost(offer, "unpriced", None, (), record.ended_at, reason=reason)
 
 
-_NOTHING: Final = Usage(input_tokens=0, output_tokens=0)
+_NOTHING: Final = checked_usage({"input_tokens": 0, "output_tokens": 0})
 """The usage of a call that a budget refused: it costs nothing in the currency in which it would be billed."""
 _GAP: Final = Decimal("0.01")
 

@@ -1,6 +1,6 @@
 """Hooks for the vendors' SDKs and for HTTP libraries: they open a call, follow its requests and settle it.
 
-`Tokenmeter.instrument` calls `install_all`, `wrap` calls `adapter_of` and `install_http`. Read `table.py` first: it
+`Tokenmeter.instrument` calls `install_all`, `wrap` calls `adapter_for`. Read `table.py` first: it
 has a row for each SDK. Then the adapter of a row (`stainless.py`, `by_wire.py`, one module for each other shape),
 `transport/`, which sees every request and its body, and `support/`, which the adapters share. No SDK is imported
 before the program does, and no adapter before its SDK.
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.table import SDKS, SupportedSdk
+from tokenmeter.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from tokenmeter.calls.marks import Mark
 
-__all__ = ["ADAPTERS", "SDKS", "Adapter", "SupportedSdk", "adapter_of", "install_all", "install_http", "known_roots"]
+__all__ = ["ADAPTERS", "SDKS", "Adapter", "SupportedSdk", "adapter_for", "install_all", "known_roots"]
 
 ADAPTERS: Final = tuple(dict.fromkeys(sdk.adapter for sdk in SDKS.values()))
 """The modules of this package that meter SDKs; HTTP libraries come first."""
@@ -45,9 +46,30 @@ def install_all() -> None:
     _install(ADAPTERS)
 
 
-def install_http() -> None:
-    """As `install_all`, for HTTP libraries alone: what a single client needs beside its own adapter."""
-    _install(name for name in ADAPTERS if name.startswith("transport."))
+def adapter_for(client: object) -> Adapter:
+    """The adapter of a client, installed, and with it those of the HTTP libraries that the client may send by.
+
+    Raises ConfigurationError for an object that is no client we know.
+    """
+    sdk = _sdk_of(client)
+    if sdk is None:
+        raise ConfigurationError(
+            f"wrap does not know {type(client).__module__}.{type(client).__qualname__}; it knows clients of "
+            f"{', '.join(known_roots())}. For anything else: tokenmeter.call(provider=..., model=...)"
+        )
+    _install(sdk.sends_by or (name for name in ADAPTERS if name.startswith("transport.")))
+    adapter = _load(sdk.adapter)
+    adapter.install()
+    return adapter
+
+
+def _sdk_of(client: object) -> SupportedSdk | None:
+    homes = [owner.__module__ + "." for owner in type(client).__mro__]
+    for root, sdk in SDKS.items():
+        # A class of the user's own that extends an SDK's counts as the SDK's.
+        if any(home.startswith(f"{root}.") for home in homes):
+            return sdk
+    return None
 
 
 def _install(adapters: Iterable[str]) -> None:
@@ -61,16 +83,6 @@ def _install(adapters: Iterable[str]) -> None:
 
 def _installer(name: str) -> Callable[[Any], None]:
     return lambda _: _load(name).install()
-
-
-def adapter_of(client: object) -> Adapter | None:
-    """The adapter that meters objects like this one; None for none."""
-    homes = [owner.__module__ + "." for owner in type(client).__mro__]
-    for root, sdk in SDKS.items():
-        # A class of the user's own that extends an SDK's counts as the SDK's.
-        if any(home.startswith(f"{root}.") for home in homes):
-            return _load(sdk.adapter)
-    return None
 
 
 def known_roots() -> list[str]:

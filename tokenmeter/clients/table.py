@@ -82,6 +82,11 @@ class SupportedSdk(Value):
         return self.homes or (root,)
 
     @property
+    def sends_by(self) -> tuple[str, ...]:
+        """The adapters of the only HTTP libraries that it sends by; () where it may be any."""
+        return ("transport.httpx",) if isinstance(self.shape, Stainless) else ()
+
+    @property
     def hooked(self) -> bool:
         """Whether classes of its own carry hooks; the HTTP library's hooks see all of the others."""
         return not isinstance(self.shape, WireOnly) or bool(self.shape.methods)
