@@ -168,7 +168,8 @@ class ProviderPrices:
             for file in files:
                 timeline = file.timeline(match.model, name.upper())
                 rate = None if timeline is None else timeline.in_force(instant, validity)
-                if rate is not None:
+                # Another list's price without a beginning says nothing of the days before the default list has one.
+                if rate is not None and (name == names[0] or rate.starts_at is not None):
                     return (None if rate.withdrawn else rate), name
         return None, names[0]
 
