@@ -17,6 +17,8 @@ from tokenmeter.cli import main
 from tokenmeter.ledger.writer import Ledger
 from tokenmeter.prices.book import Book
 from tokenmeter.prices.upkeep.compile import compile_book
+from tokenmeter.prices.upkeep.money_at_risk import CALLS, TYPICAL
+from tokenmeter.prices.upkeep.price_history import in_force
 from tokenmeter.usage import Usage
 
 MILLION = Usage(input_tokens=10**6, output_tokens=10**6)
@@ -74,7 +76,24 @@ def test_typical_use_stands_beside_a_change(capsys: pytest.CaptureFixture[str]) 
     (row,) = [row for row in rows if row["model"] == "qwen-long"]
     assert (row["typical"]["before"], row["typical"]["after"]) == ("20", "0.8")
     assert main(["prices", "diff", "2024-05-01", "2024-06-01", "--provider", "alibaba"]) == 0
-    assert "a typical million tokens: 100 calls of 8,000 in and 2,000 out" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "a typical million tokens: 100 calls of 8,000 in and 2,000 out" in shown
+
+
+def test_the_share_of_spend_at_risk_needs_no_ledger(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("2024-05-01", "2024-06-01", "--provider", "alibaba", "--currency", "CNY")
+    rows = {row["model"]: row for row in ask(capsys, *arguments)}
+    book, noon = Book(), datetime(2024, 5, 1, tzinfo=UTC).timestamp()
+    sold = {rate.model for rate in in_force(book, "alibaba", noon) if rate.list == "CNY"}
+    costs = {model: book.price(TYPICAL, provider="alibaba", model=model, at="2024-05-01").amount for model in sold}
+    whole = sum(amount * CALLS for amount in costs.values() if amount is not None)
+    fell = Decimal("19.2")  # of qwen-long, from 20 to 0.8
+    assert abs(Decimal(rows["qwen-long"]["typical"]["share"]) - fell / whole) < Decimal("0.000001")
+    shares = [Decimal(row["typical"]["share"]) for row in rows.values() if row["typical"]["difference"] is not None]
+    assert main(["prices", "diff", *arguments]) == 0
+    said = "at risk if every model were used alike: "
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(said)]
+    assert line == f"{said}{float(sum(shares)):.2%} of spend in CNY"
 
 
 def test_what_is_neither_time_nor_book_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

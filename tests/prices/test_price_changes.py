@@ -162,6 +162,19 @@ ALIBABA = [
 ]
 
 OTHERS = [
+    # xAI bills who still sends a retired name at Grok 4.3's price, since noon in California.
+    row("xai", "grok-4-fast-reasoning", "2026-05-15", "0.2", "0.05", "0.5"),
+    row("xai", "grok-4-fast-reasoning", "2026-05-16", "1.25", "0.2", "2.5"),
+    row("xai", "grok-3", "2026-11-30", "1.25", "0.2", "2.5"),
+    row("xai", "grok-3-mini", "2026-11-30", "0.3", "0.075", "0.5"),
+    row("tencent", "hy4", "2026-11-10", "6", "0.3", "18"),
+    # On Bedrock an id of one region costs 10% more than global., whatever a catalog copied.
+    row("aws-bedrock", "global.openai.gpt-6-luna", "2026-12-01", "0.1", None, "0.5"),
+    row("aws-bedrock", "us.openai.gpt-6-luna", "2026-12-01", "0.11", None, "0.55"),
+    row("aws-bedrock", "mistral.mistral-large-2402-v1:0", "2026-12-01", "4", None, "12"),
+    row("azure-openai", "eu/gpt-4o", "2026-12-01", "2.75", None, "11"),
+    row("fireworks", "accounts/fireworks/models/deepseek-v4-pro", "2026-12-01", "1.2", None, "1.2"),
+    row("google", "gemini-flash-latest", "2026-12-01", "0.75", None, "3.75"),
     row("volcengine", "Doubao-pro-32k", "2024-05-14", None, None, None),
     row("volcengine", "Doubao-pro-32k", "2024-05-15", "0.8", None, "2"),
     row("volcengine", "doubao-pro-32k", "2024-06-01", "0.8", None, "2"),

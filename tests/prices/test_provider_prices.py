@@ -58,3 +58,15 @@ def test_a_list_is_chosen_for_a_provider_and_nothing_is_converted() -> None:
     cost = BOOK.with_lists({"deepseek": "USD"}).price(CALL, provider="deepseek", model="deepseek-chat", at="2026-01-01")
 
     assert str(cost.total) == "0.28 USD"
+
+
+def test_another_list_prices_a_model_until_the_default_one_does(tmp_path: Path) -> None:
+    """A price in the provider's own currency that is read later changes no cost of the days before it."""
+    rate = '[[rate]]\nmodel = "m"\neffective = {}\ncurrency = "{}"\ninput = {}\noutput = 9\n'
+    text = 'provider = "zhipu"\n' + rate.format("2026-01-01", "USD", 1) + rate.format("2026-06-01", "CNY", 7)
+    book = overlay(tmp_path, text)
+    days = {"2026-03-01": (1, "USD"), "2026-06-02": (7, "CNY")}
+    found = {day: book.price(CALL, provider="zhipu", model="m", at=day) for day in days}
+    assert {day: (cost.amount, cost.currency) for day, cost in found.items()} == days
+    asked = book.price(CALL, provider="zhipu", model="m", at="2026-03-01", params={"currency": "CNY"})
+    assert asked.amount is None

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tools.price_book.build_book import compile_book
+from tools.price_book.build_book import OUT, compile_book
 from tools.price_book.decisions import Decision, decide
-from tools.price_book.fact_files import read_file
+from tools.price_book.fact_files import read_file, read_rows
 from tools.price_book.facts import read_facts
 
 
@@ -234,3 +234,26 @@ def test_a_surcharged_id_listed_at_the_plain_price_is_raised(tmp_path: Path) -> 
         ("eu.m", "cache_write"): "3",
         ("us.other", "input"): "7",
     }
+
+
+def test_a_name_that_two_lists_give_a_model_is_in_force_since_the_earlier_says_so(tmp_path: Path) -> None:
+    text = (
+        "source litellm==1 read=2026-01-07 by=catalog license=MIT\nmodel m also=m-1\ninput 1 USD\n"
+        "source litellm==2 read=2026-01-09 by=catalog license=MIT\nmodel m also=m-1\ninput 1 CNY from=2026-01-08\n"
+    )
+    (alias,) = compiled(tmp_path, text)["alias"]
+    assert alias == {"model": "m-1", "of": "m"}
+
+
+def test_the_first_list_of_a_provider_stays_its_default(tmp_path: Path) -> None:
+    first = card(LITELLM, "2026-01-07", "input 1 USD")
+    more = card(LITELLM, "2026-02-07", "input 7 CNY", "output 9 CNY", "cache_read 1 CNY")
+    assert compiled(tmp_path, first + more)["currency"] == "USD"
+
+
+def test_a_catalog_that_still_lists_a_retired_model_does_not_bring_it_back() -> None:
+    book = tomllib.loads((OUT / "xai.toml").read_text(encoding="utf-8"))
+    *_, last = [rate for rate in book["rate"] if rate["model"] == "grok-build-0.1"]
+    assert last["withdrawn"]
+    listed = [f for f in read_facts(read_rows()) if f.model == "grok-build-0.1" and (f.first or "") >= "2026-11-19"]
+    assert listed, "no catalog lists it: the case is gone"

@@ -175,10 +175,13 @@ DAYS = st.integers(0, 600).map(lambda n: date(2025, 1, 1) + timedelta(days=n))
 
 @st.composite
 def few_facts(draw: st.DrawFn) -> list[Row]:
-    """A base of some facts about two models, and one that speaks of a day after all of theirs."""
+    """A base of some facts about two models, and one that is read after them, of a later day or of an earlier."""
     count = draw(st.integers(1, 9))
     days = sorted(draw(st.lists(DAYS, min_size=count + 1, max_size=count + 1, unique=True)))
-    return [made(draw, day) for day in days]
+    rows = [made(draw, day) for day in days]
+    rows.append(rows.pop(draw(st.sampled_from([-1, -1, draw(st.integers(0, count))]))))
+    rows[-1]["source_date"] = str(max(days[-1], date.fromisoformat(rows[-1]["observed_from"])) + timedelta(days=1))
+    return rows
 
 
 def made(draw: st.DrawFn, day: date) -> Row:
@@ -188,7 +191,7 @@ def made(draw: st.DrawFn, day: date) -> Row:
         "vendor": "example",
         "model": draw(st.sampled_from(["m", "m", "m-2025-01-01"])),
         **({"aliases": ["m-2025-01-01"]} if draw(st.booleans()) else {}),
-        "currency": "USD",
+        "currency": draw(st.sampled_from(["USD", "USD", "CNY"])),
         "unit": "per_1m_tokens",
         "kind": draw(st.sampled_from(["input", "input", "output", "output", "cache_read", "reasoning_output"])),
         "price": draw(st.sampled_from(["1", "2", "3", "10"])),

@@ -13,7 +13,7 @@ from tokenmeter.money import plain
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from decimal import Decimal
 
     from tokenmeter.prices.book import Book
@@ -44,14 +44,15 @@ class Side:
 def run(args: argparse.Namespace) -> int:
     """Print the changes. Raises ConfigurationError for what is neither time nor book, CatalogError for a bad one."""
     from tokenmeter.cli._rate_rows import wanted
-    from tokenmeter.prices.upkeep.money_at_risk import by_calls, by_typical_use
-    from tokenmeter.prices.upkeep.price_history import changes
+    from tokenmeter.prices.upkeep.money_at_risk import by_calls, by_typical_use, typical_spend
+    from tokenmeter.prices.upkeep.price_history import changes, in_force
 
     with contextlib.ExitStack() as unpacked:
         old, new = (_side(text, args.at, unpacked) for text in (args.first, args.last))
+        providers = _providers(args, old.book, new.book)
         found = [
             change
-            for provider in _providers(args, old.book, new.book)
+            for provider in providers
             for change in changes(
                 provider,
                 (old.book, old.instant(provider, "OLD")),
@@ -62,6 +63,14 @@ def run(args: argparse.Namespace) -> int:
         typical = by_typical_use(
             ((one.provider, one.model, one.list) for one in found), (old.book, old.at), (new.book, new.at)
         )
+        sold = (
+            (provider, rate.model, rate.list)
+            for provider in providers
+            if found and provider in old.book.providers
+            for rate in in_force(old.book, provider, old.instant(provider, "OLD"))
+            if wanted(args, rate.list)
+        )
+        whole = typical_spend(sold, (old.book, old.at))
         spent = None
         if args.ledger:
             from tokenmeter.ledger.report.priced_calls import priced_calls
@@ -72,9 +81,9 @@ def run(args: argparse.Namespace) -> int:
                 if args.provider in (None, one.provider) and wanted(args, one.currency or "")
             ]
         if args.json:
-            print_rows(_rows(found, typical, spent))
+            print_rows(_rows(found, typical, whole, spent))
         else:
-            _print(args, found, typical, spent)
+            _print(args, found, typical, whole, spent)
     return 0
 
 
@@ -117,7 +126,10 @@ def _providers(args: argparse.Namespace, *books: Book) -> Sequence[str]:
 
 
 def _rows(
-    found: list[PriceChange], typical: list[Difference], spent: list[Difference] | None
+    found: list[PriceChange],
+    typical: list[Difference],
+    whole: Mapping[str, Decimal],
+    spent: list[Difference] | None,
 ) -> Iterator[dict[str, Any]]:
     from tokenmeter.prices.upkeep.price_history import percent
 
@@ -134,7 +146,7 @@ def _rows(
                 {"component": name, "before": before, "after": after, "percent": percent(before, after) or None}
                 for name, before, after in change.prices
             ],
-            "typical": _money(usual),
+            "typical": {**_money(usual), "share": _share(usual, whole)},
             **({} if spent is None else {"ledger": None if money is None else _money(money)}),
         }
     # Calls of other days, on which the books differ too.
@@ -155,12 +167,22 @@ def _money(one: Difference) -> dict[str, Any]:
     }
 
 
+def _share(one: Difference, whole: Mapping[str, Decimal]) -> str | None:
+    """What differs, as a share of what typical use of all models on its list costs."""
+    spent = whole.get(one.currency or "")
+    return None if not spent else f"{one.at_risk / spent:.6f}"
+
+
 def _exact(amount: Decimal | None) -> str | None:
     return None if amount is None else plain(amount)
 
 
 def _print(
-    args: argparse.Namespace, found: list[PriceChange], typical: list[Difference], spent: list[Difference] | None
+    args: argparse.Namespace,
+    found: list[PriceChange],
+    typical: list[Difference],
+    whole: Mapping[str, Decimal],
+    spent: list[Difference] | None,
 ) -> None:
     from tokenmeter.prices.upkeep.money_at_risk import CALLS, TYPICAL, totals
     from tokenmeter.prices.upkeep.price_history import percent
@@ -177,6 +199,9 @@ def _print(
     if found:
         shape = f"{CALLS} calls of {TYPICAL.input_tokens:,} in and {TYPICAL.output_tokens:,} out"
         print(f"a typical million tokens: {shape}, nothing cached")
+        for total in totals(one for one in typical if one.before is not None and one.after is not None):
+            if share := _share(total, whole):
+                print(f"at risk if every model were used alike: {float(share):.2%} of spend in {total.currency}")
     for one in spent or ():
         if one.differs:
             print(

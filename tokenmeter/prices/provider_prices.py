@@ -7,7 +7,7 @@ per time-of-day window the rate depends on.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
@@ -162,18 +162,27 @@ class ProviderPrices:
     ) -> tuple[Rate | None, str]:
         """The rate in force, from the topmost file that has one (beneath `below`), and the list asked."""
         files = self.files if below is None else self.files[self.files.index(below) + 1 :]
-        name = params.get("currency")
-        if not isinstance(name, str):
-            name = self.default_list
-            lists = dict.fromkeys(one for file in files for one in file.lists(match.model))
-            if name not in lists and len(lists) == 1:
-                name = next(iter(lists))  # the only list that has this model: never a conversion
-        for file in files:
-            timeline = file.timeline(match.model, name.upper())
-            rate = None if timeline is None else timeline.in_force(instant, validity)
-            if rate is not None:
-                return (None if rate.withdrawn else rate), name
-        return None, name
+        asked = params.get("currency")
+        names = (asked,) if isinstance(asked, str) else self._lists_of(match.model, files)
+        for name in names:
+            for file in files:
+                timeline = file.timeline(match.model, name.upper())
+                rate = None if timeline is None else timeline.in_force(instant, validity)
+                # Another list's price without a beginning says nothing of the days before the default list has one.
+                if rate is not None and (name == names[0] or rate.starts_at is not None):
+                    return (None if rate.withdrawn else rate), name
+        return None, names[0]
+
+    def _lists_of(self, model: str, files: Sequence[PriceFile]) -> tuple[str, ...]:
+        """The default list, and the only other that has this model, which prices it until the default one does.
+
+        Never a conversion: a price is of the list that has it.
+        """
+        lists = dict.fromkeys(one for file in files for one in file.lists(model))
+        others = tuple(one for one in lists if one != self.default_list)
+        if len(others) != 1:
+            return (self.default_list,)
+        return (self.default_list, *others) if self.default_list in lists else others
 
     def _quote(
         self,

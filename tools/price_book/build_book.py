@@ -8,7 +8,7 @@ decision.
 from __future__ import annotations
 
 import tomllib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -104,10 +104,10 @@ def provider_file(
     listener: Listener | None = None,
 ) -> str:
     """One provider's file, or nothing if no rate survives."""
-    currencies = Counter(fact.currency for fact in facts if not fact.raw.get("converted"))
-    if not currencies:
+    listed = [(fact.start or fact.as_of, fact.currency) for fact in facts if not fact.raw.get("converted")]
+    if not listed:
         return ""
-    currency = head.get("currency") or currencies.most_common(1)[0][0]
+    currency = head.get("currency") or min(listed)[1]
     zone = head.get("timezone") or ("Asia/Shanghai" if currency == "CNY" else "UTC")
     as_of = facts[0].as_of
     writer = Writer(currency, read, as_of)
@@ -140,7 +140,8 @@ def provider_file(
         if rates:
             for alias in model.aliases:
                 if alias.name.lower() != model.id.lower():
-                    named.setdefault(alias.name, (model.id, alias))
+                    target, known = named.get(alias.name, (model.id, alias))
+                    named[alias.name] = (target, alias.joined(known) if target == model.id else known)
     ids = {model.id.lower() for model in models}
     for end in head.get("withdrawn", []):
         for name in end["models"]:

@@ -29,6 +29,12 @@ class Alias:
     until: str | None
     seen: str = ""
 
+    def joined(self, other: Alias) -> Alias:
+        """The same name of the same model in two lists: in force where it is in one of them."""
+        start = min(self.start, other.start) if self.start and other.start else None
+        until = max(self.until, other.until) if self.until and other.until else None
+        return Alias(self.name, start, until, min(self.seen, other.seen))
+
 
 class Model:
     """The facts of one model on one list."""

@@ -16,7 +16,7 @@ from tokenmeter.money import EXACT
 from tokenmeter.prices.book import Book
 from tokenmeter.usage import Usage
 
-__all__ = ["CALLS", "TYPICAL", "BillableCall", "Difference", "by_calls", "by_typical_use", "totals"]
+__all__ = ["CALLS", "TYPICAL", "BillableCall", "Difference", "by_calls", "by_typical_use", "totals", "typical_spend"]
 
 TYPICAL: Final = Usage(input_tokens=8_000, output_tokens=2_000)
 """A typical call, four fifths of it input: an assumption, for comparing models of which nothing is known."""
@@ -106,6 +106,17 @@ def by_typical_use(models: Iterable[tuple[str, str, str]], old: Side, new: Side)
         difference.add(*(book.price(TYPICAL, at=at, **asked) for book, at in (old, new)))
         found.append(difference.times(CALLS))
     return found
+
+
+def typical_spend(models: Iterable[tuple[str, str, str]], side: Side) -> dict[str, Decimal]:
+    """What typical use of each (provider, model, list) comes to by one book, by currency."""
+    book, at = side
+    spent: dict[str, Decimal] = {}
+    for provider, model, currency in models:
+        cost = book.price(TYPICAL, provider=provider, model=model, at=at, params={"currency": currency})
+        if cost.amount is not None:
+            spent[currency] = EXACT.add(spent.get(currency, Decimal(0)), EXACT.multiply(cost.amount, CALLS))
+    return spent
 
 
 def by_calls(calls: Iterable[BillableCall], old: Side, new: Side) -> list[Difference]:
