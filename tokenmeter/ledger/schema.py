@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VERSION", "LedgerError", "has_narrow_rows", "has_wide_rows", "make_indexes", "open_for_reading",
-    "open_for_writing", "remedy",
+    "open_for_writing", "prepare", "remedy",
 ]  # fmt: skip
 
 APPLICATION_ID: Final = 0x746B6D72
@@ -149,12 +149,16 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
 
 
 def open_for_reading(path: str) -> sqlite3.Connection:
-    """Open an existing ledger read-only; reading while others write is fine.
+    """Open an existing ledger read-only; reading while others write is fine. Sealed months are opened as a copy.
 
     Raises LedgerError naming the remedy when it is missing, foreign, newer, empty or damaged.
     """
     import sqlite3
 
+    if path.endswith(".parquet") or Path(path).is_dir():
+        from tokenmeter.ledger.sealed.in_sqlite import open_sealed
+
+        return open_sealed(path)
     file = Path(path)
     if not file.is_file():
         raise LedgerError(
@@ -167,14 +171,14 @@ def open_for_reading(path: str) -> sqlite3.Connection:
             if not _version(connection, path):
                 raise LedgerError(f"{path} is empty: no call has been written to it yet")
             connection.execute("SELECT 1 FROM calls LIMIT 1").close()
-            _prepare(connection)
+            prepare(connection)
             unready.pop_all()
         return connection
     except sqlite3.Error as error:
         raise LedgerError(remedy(path, error)) from error
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def prepare(connection: sqlite3.Connection) -> None:
     """Define the functions of our queries, and a view `calls` of this connection that restores texts in Python."""
     register_sums(connection)
     connection.create_function("restored", 2, restored, deterministic=True)

@@ -31,6 +31,7 @@ from tokenmeter.ledger.report.selection import (
 )
 from tokenmeter.ledger.report.stats import measured
 from tokenmeter.ledger.report.sum_sources import CHARGES, ROWS, SumSource, source_of
+from tokenmeter.ledger.sealed.manifest import is_sealed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -41,10 +42,16 @@ __all__ = ["KEYS", "TOKENS", "LedgerReport", "Question", "ReportRow", "Tally", "
 def ask(ledger: str | Snapshot, question: Question) -> LedgerReport:
     """Answer a question from a ledger, as of one instant, also while it is being written.
 
-    `ledger` is a file, or a snapshot for several questions about one instant.
+    `ledger` is a file, a folder of sealed months or one of them, or a snapshot for several questions about one instant.
 
     Raises ConfigurationError for an unknown key, LedgerError for a file that cannot be read.
     """
+    sealed = isinstance(ledger, str) and is_sealed(ledger)
+    if isinstance(ledger, str) and sealed:
+        from tokenmeter.ledger.sealed.in_duckdb import ask_duckdb
+
+        if (answer := ask_duckdb(ledger, question)) is not None:
+            return answer
     with select(ledger, question) as (connection, _, _):
         source = source_of(connection, question)
         where, values = conditions(question, source)
@@ -60,7 +67,7 @@ def ask(ledger: str | Snapshot, question: Question) -> LedgerReport:
             totals=totals,
             lost=count_lost(connection, question),
             reasons=tuple(unpriced_reasons(connection, where, values, source)),
-            source=source.name,
+            source="sealed" if sealed else source.name,
             held=held[0],
             first=_shown(held[1], question.zone),
             last=_shown(held[2], question.zone),
