@@ -169,26 +169,3 @@ def test_tiers_aliases_and_hours_are_rows() -> None:
         ("02 22", "03 00", Decimal("0.000001")),
     ]
     assert list(rate_rows(book, ["acme"], until=until, models=["s"])) == []
-
-
-def test_csv_is_exact_text(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prices", "export", "--provider", "openai", "--model", "gpt-4o"]) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
-    assert head.startswith("provider,model,valid_from,valid_until,input_tokens_from")
-    assert lines
-    assert all(line.startswith("openai,gpt-4o,20") and "E-" not in line for line in lines)
-    assert any(",0.0000025," in line for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--param", "batch"], "is not KEY=VALUE"),
-        (["--param", "bach=true"], "did you mean batch"),
-        (["--until", "soon"], "'soon' is not a time"),
-        (["--output", "/nowhere/at/all.csv"], "No such file"),
-    ],
-)
-def test_flags_without_meaning_are_refused(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prices", "export", "--provider", "openai", *flags]) == 2
-    assert message in capsys.readouterr().err

@@ -13,7 +13,7 @@ from tokenmeter.errors import ConfigurationError, UsageError
 from tokenmeter.prices.components import known_params
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
-__all__ = ["BY_CALL", "OF_LEDGER", "CallColumns", "CallInBatch", "Layout", "Params", "RowProblem", "call_columns"]
+__all__ = ["BY_CALL", "OF_LEDGER", "CallColumns", "CallInBatch", "CallLayout", "Params", "RowProblem", "call_columns"]
 
 Params = tuple[tuple[str, Any], ...]
 _TEXTS: Final = frozenset({"text", "null"})
@@ -26,7 +26,7 @@ class RowProblem(ValueError):
     """What is wrong with a row; the message names the column."""
 
 
-class Layout(NamedTuple):
+class CallLayout(NamedTuple):
     """The names of columns: of several the first that has a value counts."""
 
     model: tuple[str, ...]
@@ -35,8 +35,8 @@ class Layout(NamedTuple):
     """Columns of one parameter each, beside the JSON in `params`."""
 
 
-BY_CALL: Final = Layout(("model",), ("at",), tuple(sorted(known_params())))
-OF_LEDGER: Final = Layout(
+BY_CALL: Final = CallLayout(("model",), ("at",), tuple(sorted(known_params())))
+OF_LEDGER: Final = CallLayout(
     ("request_model", "response_model"), ("priced_at", "ended_at"), ("service_tier", "region", "currency")
 )
 """The columns of the view `calls` and of sealed months."""
@@ -56,7 +56,7 @@ class CallInBatch(NamedTuple):
 class CallColumns:
     """The columns of a schema that say what calls were."""
 
-    def __init__(self, pa: Any, schema: Any, layout: Layout) -> None:
+    def __init__(self, pa: Any, schema: Any, layout: CallLayout) -> None:
         """Raises ConfigurationError for a column of a type that cannot hold it."""
         self._layout = layout
         self.kinds = {field.name: kind_of(pa, field.type) for field in schema}
@@ -175,7 +175,7 @@ def _whole(name: str, value: Any) -> int | None:
     raise RowProblem(f"column {name}: {value!r} is no whole number")
 
 
-def call_columns(pa: Any, schema: Any, layout: Layout, given: Mapping[str, Any]) -> CallColumns:
+def call_columns(pa: Any, schema: Any, layout: CallLayout, given: Mapping[str, Any]) -> CallColumns:
     """The columns of a schema; `given` holds what is the same in all rows. Raises ConfigurationError where neither
     says who bills and which model was called."""
     columns = CallColumns(pa, schema, layout)

@@ -19,7 +19,7 @@ from tokenmeter.batch.call_columns import (
     OF_LEDGER,
     CallColumns,
     CallInBatch,
-    Layout,
+    CallLayout,
     Params,
     RowProblem,
     call_columns,
@@ -72,7 +72,7 @@ def repriced(batches: Any, *, at: At, book: Book | None) -> Any:
     return _widened(batches, "repriced", OF_LEDGER, {"params": (), "forced_at": at}, None, book)
 
 
-def _widened(batches: Any, name: str, layout: Layout, given: Mapping[str, Any], at: At, book: Book | None) -> Any:
+def _widened(batches: Any, name: str, layout: CallLayout, given: Mapping[str, Any], at: At, book: Book | None) -> Any:
     pa = arrow()
     types = [(f"{name}{end}", pa.string()) for end in _RESULTS]
     types[0] = (name, pa.decimal128(38, 12))

@@ -149,16 +149,12 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
 
 
 def open_for_reading(path: str) -> sqlite3.Connection:
-    """Open an existing ledger read-only; reading while others write is fine. Sealed months are opened as a copy.
+    """Open an existing ledger read-only; reading while others write is fine.
 
     Raises LedgerError naming the remedy when it is missing, foreign, newer, empty or damaged.
     """
     import sqlite3
 
-    if path.endswith(".parquet") or Path(path).is_dir():
-        from tokenmeter.ledger.sealed.in_sqlite import open_sealed
-
-        return open_sealed(path)
     file = Path(path)
     if not file.is_file():
         raise LedgerError(

@@ -12,10 +12,10 @@ import pytest
 
 from tests.rigs.random_ledger import random_ledger
 from tokenmeter.exchange import ExchangeRates
+from tokenmeter.ledger.opening import open_calls
 from tokenmeter.ledger.report.conversion import Conversion
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.query import Question, ask
-from tokenmeter.ledger.schema import open_for_reading
 from tokenmeter.ledger.sealed.seal import close
 from tokenmeter.ledger.tables import COLUMNS
 
@@ -29,7 +29,7 @@ def test_every_column_of_the_view_comes_back_as_it_was(tmp_path: Path) -> None:
     for month in ("2026-09", "2026-10", "2026-11", "2026-12"):
         close(str(path), month, SHANGHAI, str(tmp_path / "months"), now=LATER)
     wide = ", ".join(COLUMNS)
-    with closing(open_for_reading(str(path))) as one, closing(open_for_reading(str(tmp_path / "months"))) as other:
+    with closing(open_calls(str(path))) as one, closing(open_calls(str(tmp_path / "months"))) as other:
         query = f"SELECT {wide} FROM calls ORDER BY id"  # noqa: S608
         expected, found = one.execute(query).fetchall(), other.execute(query).fetchall()
     assert len(expected) == 300

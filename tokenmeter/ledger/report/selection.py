@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.ledger.opening import open_calls
 from tokenmeter.ledger.report.columns import KEYS, NUMBERS, TAG, register
 from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, day_number, register_days
 from tokenmeter.ledger.report.where import compare_exactly
-from tokenmeter.ledger.schema import open_for_reading
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,7 +37,7 @@ def snapshot(path: str) -> Iterator[Snapshot]:
     """Open a ledger for questions about one instant. Raises LedgerError for a file that cannot be read."""
     import sqlite3
 
-    with closing(open_for_reading(path)) as connection:
+    with closing(open_calls(path)) as connection:
         connection.row_factory = sqlite3.Row
         connection.execute("BEGIN")
         connection.execute("SELECT 1 FROM calls LIMIT 1").fetchone()  # the instant is that of the first read
