@@ -17,7 +17,7 @@ from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.schema import open_for_reading
 from tokenmeter.ledger.sealed.seal import close
-from tokenmeter.ledger.valuation.stored_calls import stored_calls
+from tokenmeter.ledger.valuation.stored_calls import CallRow, stored_rows
 from tokenmeter.prices.book import Book, load_book
 from tokenmeter.usage import Usage
 
@@ -200,7 +200,7 @@ def test_sealed_months_are_priced_again_as_a_valuation_of_the_ledger_does(tmp_pa
     book = Book.of(*({"provider": name, **heads, "rate": rates} for name in ("deepseek", "openai")))
     found = {row["id"]: row for row in tokenmeter.batch.reprice(table, at=at, book=book).read_all().to_pylist()}
     connection = open_for_reading(str(path))
-    expected = {call.id: call.price(book, at) for page in stored_calls(connection) for call in page}
+    expected = {call.id: call.price(book, at) for page in stored_rows(connection) for call in map(CallRow.call, page)}
     connection.close()
     assert len(expected) > 200
     for name, cost in expected.items():

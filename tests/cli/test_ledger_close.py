@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,14 @@ from typing import Any
 import pytest
 
 from tests.rigs.made_records import priced, record, unpriced
-from tokenmeter.cli import ledger_close
+from tokenmeter.cli import main
 from tokenmeter.ledger.writer import Ledger
 
 pytest.importorskip("pyarrow")
 
 
 def run(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    ledger_close.add_action(parser.add_subparsers())
-    return ledger_close.run(parser.parse_args(["close", *words]))
+    return main(["ledger", "close", *words])
 
 
 def test_a_month_is_sealed_checked_and_late_calls_are_shown(tmp_path: Path, capsys: Any) -> None:

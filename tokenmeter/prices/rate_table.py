@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from tokenmeter.cost import Offer
 from tokenmeter.money import EXACT
+from tokenmeter.offers import Offer
 from tokenmeter.prices.book import Book
 from tokenmeter.prices.components import check_params
 from tokenmeter.prices.price_file import EVER

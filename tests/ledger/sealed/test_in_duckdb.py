@@ -125,6 +125,21 @@ def test_amounts_of_twelve_decimals_are_compared_and_ranked_by_duckdb(tmp_path: 
     assert found.first == SHANGHAI.local(NOON).isoformat()
 
 
+def test_components_are_summed_over_sealed_months_too(tmp_path: Path) -> None:
+    from tests.rigs.made_records import priced, record
+    from tokenmeter.ledger.writer import Ledger
+
+    ledger = Ledger(tmp_path / "spend.db")
+    for amount in ("3", "5", "0"):
+        ledger.write(record(priced(amount)))
+    ledger.close(30)
+    close(str(tmp_path / "spend.db"), "2026-11", SHANGHAI, str(tmp_path / "months"), now=LATER)
+    question = Question(by=("charge.component",), zone=SHANGHAI)
+    found = ask(str(tmp_path / "months"), question)
+    assert (found.source, found.rows[0].cost) == ("sealed", 8)
+    assert comparable(found) == comparable(ask(str(tmp_path / "spend.db"), question))
+
+
 def test_one_month_is_a_ledger_of_its_own(sealed: tuple[Path, Path]) -> None:
     ledger, months = sealed
     since, until = bounds("2026-10", SHANGHAI)

@@ -46,11 +46,12 @@ def ask(ledger: str | Snapshot, question: Question) -> LedgerReport:
 
     Raises ConfigurationError for an unknown key, LedgerError for a file that cannot be read.
     """
-    sealed = isinstance(ledger, str) and is_sealed(ledger)
-    if isinstance(ledger, str) and sealed:
+    path = ledger if isinstance(ledger, str) else ledger.path
+    sealed = is_sealed(path)
+    if sealed and path is ledger:
         from tokenmeter.ledger.sealed.in_duckdb import ask_duckdb
 
-        if (answer := ask_duckdb(ledger, question)) is not None:
+        if (answer := ask_duckdb(path, question)) is not None:
             return answer
     with select(ledger, question) as (connection, _, _):
         source = source_of(connection, question)
@@ -61,7 +62,7 @@ def ask(ledger: str | Snapshot, question: Question) -> LedgerReport:
             _add_stats(connection, question, rows, totals)
         held = [connection.execute(query).fetchone()[0] for query in _HELD]
         return LedgerReport(
-            path=ledger if isinstance(ledger, str) else ledger.path,
+            path=path,
             question=question,
             rows=in_order(rows, question),
             totals=totals,

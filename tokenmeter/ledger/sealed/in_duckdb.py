@@ -20,6 +20,7 @@ from tokenmeter.ledger.report.periods import PERIODS, Zone
 from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.selection import microseconds, refuse_tag
 from tokenmeter.ledger.report.stats import Stat, Value
+from tokenmeter.ledger.report.sum_sources import COMPONENT
 from tokenmeter.ledger.schema import LedgerError
 from tokenmeter.ledger.sealed.columns import SEALED
 from tokenmeter.ledger.sealed.in_sqlite import losses_of
@@ -77,6 +78,8 @@ def _answers(question: Question, months: Sequence[SealedMonth]) -> bool:
     if question.conversion is not None or any(_WILD & {*str(month.path)} for month in months):
         return False
     where = question.where
+    if COMPONENT in question.by:
+        return False
     inexact = any(month.inexact for month in months)
     if where is not None and (" LIKE " in where.sql or (inexact and _MONEY & {*where.names})):
         return False

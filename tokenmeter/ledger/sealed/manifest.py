@@ -195,8 +195,8 @@ def sealed_months(path: str) -> tuple[SealedMonth, ...]:
     else:
         manifest = where.with_suffix(".json")
         if not where.is_file() or not manifest.is_file():
-            what = "manifest" if where.is_file() else "file"
-            raise LedgerError(f"{path} is not a sealed month: there is no {what} {manifest if where.is_file() else ''}")
+            missing = manifest if where.is_file() else where
+            raise LedgerError(f"{path} is no sealed month: {missing} does not exist")
         found = [SealedMonth.read(manifest)]
     found.sort(key=lambda one: one.since)
     for one in found:
