@@ -139,7 +139,7 @@ _HOMES = {
 
 
 # Modules that the documentation names, as attributes: `help(tokenmeter.settings)`.
-_MODULES = ("settings", "testing", "tokens")
+_MODULES = ("batch", "settings", "testing", "tokens")
 _PRICE_VARIABLES = ("TOKENMETER_PRICE_LISTS", "TOKENMETER_MODELS")
 
 

@@ -1,4 +1,4 @@
-"""`tokenmeter prices`: list and show prices; `_prices_upkeep`, `_prices_diff` and `_prices_why` have the rest."""
+"""`tokenmeter prices`: list and show prices; the modules `_prices_…` have the other subcommands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tokenmeter.cli import COMMANDS
+from tokenmeter.cli import COMMANDS, _prices_export
 from tokenmeter.cli._output import print_rows
 from tokenmeter.cli._providers import providers_asked
 from tokenmeter.cli._rate_rows import row_of, wanted
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tokenmeter.prices.book import Book
     from tokenmeter.prices.price_file import Rate
+
+_EXPORT = "the book as a table of dated rates that SQL joins to calls: CSV or Parquet"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -61,6 +63,8 @@ def add_parser(subparsers: Any) -> None:
     check.add_argument("--provider", metavar="ID", help="only this provider")
     check.add_argument("--notices", action="store_true", help="show what may well be true but should be looked at")
     check.add_argument("--coverage", metavar="FACTS", help="which facts of this JSON Lines file the book reproduces")
+    export = commands.add_parser("export", help=_EXPORT, description=_EXPORT)
+    _prices_export.add_arguments(export)
     stale = command("stale", "prices in force that no source has shown for long, oldest first")
     narrow(stale)
     stale.add_argument(
@@ -98,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
 
         return _prices_diff.run(args)
     book = load_book()
+    if args.what == "export":
+        return _prices_export.run(args, book)
     if args.what == "why":
         from tokenmeter.cli import _prices_why
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VERSION", "LedgerError", "has_narrow_rows", "has_wide_rows", "make_indexes", "open_for_reading",
-    "open_for_writing", "remedy",
+    "open_for_writing", "prepare", "remedy",
 ]  # fmt: skip
 
 APPLICATION_ID: Final = 0x746B6D72
@@ -167,14 +167,14 @@ def open_for_reading(path: str) -> sqlite3.Connection:
             if not _version(connection, path):
                 raise LedgerError(f"{path} is empty: no call has been written to it yet")
             connection.execute("SELECT 1 FROM calls LIMIT 1").close()
-            _prepare(connection)
+            prepare(connection)
             unready.pop_all()
         return connection
     except sqlite3.Error as error:
         raise LedgerError(remedy(path, error)) from error
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def prepare(connection: sqlite3.Connection) -> None:
     """Define the functions of our queries, and a view `calls` of this connection that restores texts in Python."""
     register_sums(connection)
     connection.create_function("restored", 2, restored, deterministic=True)

@@ -104,6 +104,14 @@ class Table:
         except decimal.DecimalException:  # more digits than any bill has, or a quantity that is not a number
             return None, (), (), "a quantity is beyond what can be billed"
 
+    def each(self) -> tuple[Decimal | None, ...] | None:
+        """The price of one token of input, cache reads, cache writes, output and reasoning; None of what has none.
+
+        None where one of them is billed in steps or from a least quantity.
+        """
+        usual = (self._input, self._read, self._write, self._output, self._reasoning)
+        return tuple(None if price is None else price.unit for price in usual) if self._simple else None
+
     def cache_savings(self, usage: Usage) -> Decimal | None:
         """What the same input would cost if none of it had gone through the cache, less what it costs.
 

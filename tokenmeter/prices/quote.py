@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import date, datetime
+from heapq import merge
 
 from tokenmeter.cost import STALE, Cost
 from tokenmeter.offers import Line, Offer
 from tokenmeter.prices.charges import Table
 from tokenmeter.prices.price_file import Validity
-from tokenmeter.prices.resolved_rate import ResolvedRate
+from tokenmeter.prices.resolved_rate import ResolvedRate, TokenRange
 from tokenmeter.prices.time_windows import INSIDE, UNKNOWN, Window
 from tokenmeter.prices.whole_prices import WholePrices
 from tokenmeter.usage import Usage
@@ -139,6 +140,35 @@ class Quote:
         if resolved is None:
             resolved = self._resolved[state] = self._decide(state)
         return None if isinstance(resolved, str) else resolved[0]
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether the price depends on the hour of the day."""
+        return bool(self._windows)
+
+    def spans(self, since: float, until: float) -> Iterator[tuple[float, float]]:
+        """The time from `since` until `until` in spans over which every window is either inside or outside."""
+        if not self._windows or since >= until:
+            yield since, until
+            return
+        start, state = since, self._state(since)
+        for edge in merge(*(window.edges(since, until) for window in self._windows)):
+            if since < edge < until and (found := self._state(edge)) != state:
+                yield start, edge
+                start, state = edge, found
+        yield start, until
+
+    def cells(self, instant: float) -> Iterator[tuple[dict[str, TokenRange], Table]]:
+        """The tables that bill at an instant, each with the ranges of tokens that it is for; none where unpriced."""
+        state = self._state(instant)
+        resolved = self._resolved.get(state)
+        if resolved is None:
+            resolved = self._resolved[state] = self._decide(state)
+        if not isinstance(resolved, str):
+            yield from resolved[0].cells()
+
+    def _state(self, instant: float) -> tuple[int, ...]:
+        return tuple([window.state(instant) for window in self._windows])
 
     def _oldest(self, lines: tuple[Line, ...], instant: float, flags: tuple[str, ...]) -> tuple[Offer, tuple[str, ...]]:
         """The offer and flags of charges of which some were last seen before the rate was."""

@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, Final, NamedTuple
 
 from tokenmeter.money import EXACT, plain
@@ -25,11 +25,12 @@ from tokenmeter.prices.components import YES_NO, PriceSchema
 from tokenmeter.prices.conditions import Case, Edge, Prices, Range
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
-__all__ = ["ResolvedRate"]
+__all__ = ["ResolvedRate", "TokenRange"]
 
 _ONE: Final = Decimal(1)
 _TOTALS: Final = ("input_tokens", "output_tokens")
 Discount = Mapping[str, Decimal] | Decimal | None
+TokenRange = tuple[int | None, int | None]  # from the first number, below the second
 AmbiguousEdge = tuple[int, int, str]  # above the first number and up to the second: this flag
 
 
@@ -95,6 +96,13 @@ class ResolvedRate:
             found = self._tables[cell] = self._make(cell)
         return found
 
+    def cells(self) -> Iterator[tuple[dict[str, TokenRange], Table]]:
+        """Every table with the ranges of tokens that it is for; other quantities are taken to be absent."""
+        for cell, ranges in self._cells.all():
+            table = self._make(cell)
+            if isinstance(table, Table):
+                yield ranges, table
+
     def _make(self, cell: tuple[int, ...]) -> Table | str:
         values = self._cells.sample(cell)
         cases = [case for case, ranges in self._cases if all(one.contains(values[one.quantity]) for one in ranges)]
@@ -125,6 +133,21 @@ class Cells:
                 value = 0
             cell.append(bisect_right(edges, value))
         return tuple(cell)
+
+    def all(self) -> Iterator[tuple[tuple[int, ...], dict[str, TokenRange]]]:
+        """Every cell with its ranges of tokens, of those in which quantities other than tokens are 0."""
+        choices = [
+            range(len(edges) + 1) if name in TOKEN_FIELDS else (bisect_right(edges, 0),) for name, edges in self._edges
+        ]
+        for cell in product(*choices):
+            yield (
+                cell,
+                {
+                    name: (int(edges[index - 1]) if index else None, int(edges[index]) if index < len(edges) else None)
+                    for (name, edges), index in zip(self._edges, cell, strict=True)
+                    if name in TOKEN_FIELDS
+                },
+            )
 
     def sample(self, cell: tuple[int, ...]) -> Mapping[str, Edge]:
         """A value of each quantity inside a cell; it stands for all of them."""

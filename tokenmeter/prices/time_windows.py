@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any, Final
 
@@ -167,6 +167,11 @@ class Window:
             found = self._days_seen[day] = self._edges(day)
         edges, states = found
         return states[bisect_right(edges, instant) - 1]
+
+    def edges(self, since: float, until: float) -> Iterator[float]:
+        """The instants of some days of UTC at which the state can change, in order."""
+        for day in range(int(since // _DAY_SECONDS), int(until // _DAY_SECONDS) + 1):
+            yield from self._edges(day)[0]
 
     def _edges(self, day: int) -> tuple[list[float], list[int]]:
         """Where the state can change during one day of UTC, and the state from each of these instants on."""

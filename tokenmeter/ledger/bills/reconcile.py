@@ -37,8 +37,8 @@ from tokenmeter.ledger.bills.payable import payable_differences
 from tokenmeter.ledger.bills.residue import residue_of
 from tokenmeter.ledger.bills.values import exact_sum
 from tokenmeter.ledger.bills.volumes import next_day
+from tokenmeter.ledger.opening import open_calls
 from tokenmeter.ledger.report.periods import Zone
-from tokenmeter.ledger.schema import open_for_reading
 from tokenmeter.money import EXACT, plain
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def reconcile(
     if not reading.lines:
         raise ConfigurationError(f"no line of the bill can be read: {problems[0] if problems else 'it has none'}")
     days = [line.day for line in reading.lines]
-    with closing(open_for_reading(ledger)) as connection:
+    with closing(open_calls(ledger)) as connection:
         work = _Work(connection, form, provider, book, reading.zone, min(days), max(days))
         by_currency = work.by_currency(reading.lines, problems)
         answers = [work.compare(currency, lines) for currency, lines in sorted(by_currency.items())]

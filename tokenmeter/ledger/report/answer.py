@@ -110,7 +110,7 @@ class LedgerReport:
     reasons: tuple[tuple[str | None, int], ...] = ()
     """Why calls are unpriced and how many for each reason, the most frequent first."""
     source: str = "rows"
-    """What answered: the `rows` of calls, or the `rollup` by day."""
+    """What answered: the `rows` of calls, the `rollup` by day, or sealed months: `duckdb` or a copy (`sealed`)."""
     comparison: Comparison | None = None
     left_out: int = 0
     """How many rows were left out because fewer were asked for; the totals have them."""

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tokenmeter.ledger.schema import open_for_reading
+from tokenmeter.ledger.opening import open_calls
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
 __all__ = ["PricedCall", "priced_calls"]
@@ -38,7 +38,7 @@ def priced_calls(path: str) -> Iterator[PricedCall]:
     """The calls of a ledger that name a provider and a model. Raises LedgerError for a file that cannot be read."""
     import sqlite3
 
-    with closing(open_for_reading(path)) as connection:
+    with closing(open_calls(path)) as connection:
         connection.row_factory = sqlite3.Row
         known = {row[1] for row in connection.execute("PRAGMA table_info(calls)")}
         columns = ", ".join([*_COLUMNS, *(name for name in TOKEN_FIELDS if name in known)])

@@ -31,6 +31,7 @@ from tokenmeter.ledger.report.selection import (
 )
 from tokenmeter.ledger.report.stats import measured
 from tokenmeter.ledger.report.sum_sources import CHARGES, ROWS, SumSource, source_of
+from tokenmeter.ledger.sealed.manifest import is_sealed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -41,10 +42,17 @@ __all__ = ["KEYS", "TOKENS", "LedgerReport", "Question", "ReportRow", "Tally", "
 def ask(ledger: str | Snapshot, question: Question) -> LedgerReport:
     """Answer a question from a ledger, as of one instant, also while it is being written.
 
-    `ledger` is a file, or a snapshot for several questions about one instant.
+    `ledger` is a file, a folder of sealed months or one of them, or a snapshot for several questions about one instant.
 
     Raises ConfigurationError for an unknown key, LedgerError for a file that cannot be read.
     """
+    path = ledger if isinstance(ledger, str) else ledger.path
+    sealed = is_sealed(path)
+    if sealed and path is ledger:
+        from tokenmeter.ledger.sealed.in_duckdb import ask_duckdb
+
+        if (answer := ask_duckdb(path, question)) is not None:
+            return answer
     with select(ledger, question) as (connection, _, _):
         source = source_of(connection, question)
         where, values = conditions(question, source)
@@ -54,13 +62,13 @@ def ask(ledger: str | Snapshot, question: Question) -> LedgerReport:
             _add_stats(connection, question, rows, totals)
         held = [connection.execute(query).fetchone()[0] for query in _HELD]
         return LedgerReport(
-            path=ledger if isinstance(ledger, str) else ledger.path,
+            path=path,
             question=question,
             rows=in_order(rows, question),
             totals=totals,
             lost=count_lost(connection, question),
             reasons=tuple(unpriced_reasons(connection, where, values, source)),
-            source=source.name,
+            source="sealed" if sealed else source.name,
             held=held[0],
             first=_shown(held[1], question.zone),
             last=_shown(held[2], question.zone),

@@ -6,19 +6,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.ledger.opening import open_calls
 from tokenmeter.ledger.report.columns import KEYS, NUMBERS, TAG, register
 from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, day_number, register_days
 from tokenmeter.ledger.report.where import compare_exactly
-from tokenmeter.ledger.schema import open_for_reading
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Snapshot", "conditions", "count_lost", "known_tag", "select", "snapshot", "unpriced_reasons"]
+__all__ = [
+    "Snapshot", "conditions", "count_lost", "known_tag", "microseconds", "refuse_tag", "select", "snapshot",
+    "unpriced_reasons",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ def snapshot(path: str) -> Iterator[Snapshot]:
     """Open a ledger for questions about one instant. Raises LedgerError for a file that cannot be read."""
     import sqlite3
 
-    with closing(open_for_reading(path)) as connection:
+    with closing(open_calls(path)) as connection:
         connection.row_factory = sqlite3.Row
         connection.execute("BEGIN")
         connection.execute("SELECT 1 FROM calls LIMIT 1").fetchone()  # the instant is that of the first read
@@ -81,7 +84,7 @@ def conditions(question: Question, source: SumSource = ROWS) -> tuple[str, list[
     for at, compare in ((question.since, ">="), (question.until, "<")):
         if at is not None:
             conditions.append(f"{source.instant} {compare} ?")
-            values.append(_microseconds(at) if source is ROWS else day_number(at, question.zone))
+            values.append(microseconds(at) if source is ROWS else day_number(at, question.zone))
     for names, column in ((question.providers, "provider"), (question.models, "model")):
         if names:
             conditions.append(f"{column} IN ({', '.join('?' * len(names))})")
@@ -95,14 +98,15 @@ def conditions(question: Question, source: SumSource = ROWS) -> tuple[str, list[
     return " AND ".join(conditions), values
 
 
-def _microseconds(at: datetime) -> int:
+def microseconds(at: datetime) -> int:
+    """Microseconds since the epoch of an instant."""
     return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def count_lost(connection: sqlite3.Connection, question: Question) -> int:
     """How many calls of the question's period could not be written."""
-    since = -(2**63) if question.since is None else _microseconds(question.since)
-    until = 2**63 - 1 if question.until is None else _microseconds(question.until)
+    since = -(2**63) if question.since is None else microseconds(question.since)
+    until = 2**63 - 1 if question.until is None else microseconds(question.until)
     found = connection.execute(
         "SELECT coalesce(sum(calls), 0) FROM losses WHERE last_us >= ? AND first_us < ?", [since, until]
     )
@@ -116,9 +120,14 @@ def known_tag(connection: sqlite3.Connection, tag: str, flag: str, names: Iterab
         return
     if not connection.execute("SELECT 1 FROM calls LIMIT 1").fetchone():
         return  # nothing to group yet
+    tags = [row[0] for row in connection.execute("SELECT DISTINCT key FROM calls, json_each(calls.tags) ORDER BY 1")]
+    refuse_tag(tag, flag, tags, names)
+
+
+def refuse_tag(tag: str, flag: str, tags: Sequence[str], names: Iterable[str] = KEYS) -> NoReturn:
+    """Raise ConfigurationError for a tag that no call has, with near names; `tags` are those that calls have."""
     import difflib
 
-    tags = [row[0] for row in connection.execute("SELECT DISTINCT key FROM calls, json_each(calls.tags) ORDER BY 1")]
     near = difflib.get_close_matches(tag, [*names, *tags], n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     known = ", ".join(tags[:50]) if tags else "none"

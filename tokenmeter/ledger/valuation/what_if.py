@@ -20,7 +20,7 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from tokenmeter.cost import Cost
-from tokenmeter.ledger.schema import open_for_reading
+from tokenmeter.ledger.opening import open_calls
 from tokenmeter.ledger.valuation.candidate import Candidate, Sums
 from tokenmeter.ledger.valuation.columns import batches, can_vectorise
 from tokenmeter.ledger.valuation.fast_compare import KEPT, TOOLS, FastCandidate
@@ -89,7 +89,7 @@ def compare_models(
     in the ledger read). Calls whose `requests` are there are counted anew. Raises LedgerError.
     """
     answer = ModelComparison([Candidate(*one) for one in models], cache, language, at)
-    with closing(open_for_reading(path)) as connection:
+    with closing(open_calls(path)) as connection:
         if cache == "measured":
             for candidate in answer.candidates:
                 candidate.cache_rate = _cache_rate(connection, candidate)
