@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -13,18 +12,9 @@ import pytest
 
 from tests.rigs.fleet import file_calls, fleet_calls, some_calls, written
 from tests.rigs.made_records import record
-from tests.rigs.postgres_server import PostgresServer, postgres_server
+from tests.rigs.postgres_server import PASSWORD, PostgresServer, postgres_server
 from tests.rigs.services import until
-from tokenmeter.cli import ledger_ship
-from tokenmeter.errors import ConfigurationError
-
-_PROGRAM = """
-import argparse, sys
-from tokenmeter.cli import ledger_ship
-parser = argparse.ArgumentParser()
-ledger_ship.add_action(parser.add_subparsers())
-sys.exit(ledger_ship.run(parser.parse_args(["ship", *sys.argv[1:]])))
-"""
+from tokenmeter.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +23,12 @@ def server() -> Iterator[PostgresServer]:
         yield started
 
 
-def ship(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    ledger_ship.add_action(parser.add_subparsers())
-    return ledger_ship.run(parser.parse_args(["ship", *words]))
-
-
 def test_ships_what_is_there(server: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, url = written(tmp_path / "spend.db", some_calls(30)), server.database("once")
-    assert ship(str(path), url) == 0
+    assert main(["ledger", "ship", str(path), url]) == 0
     assert capsys.readouterr().out == f"postgresql://postgres@127.0.0.1:{server.port}/once: 30 new calls of 30 read\n"
     written(path, [record(id="bad", request_model="a\0b")])
-    assert ship(str(path), url, "--json") == 1
+    assert main(["ledger", "ship", str(path), url, "--json"]) == 1
     printed = capsys.readouterr()
     answer = json.loads(printed.out)
     assert (answer["read"], answer["new"], [call["id"] for call in answer["refused"]]) == (1, 0, ["bad"])
@@ -53,7 +37,7 @@ def test_ships_what_is_there(server: PostgresServer, tmp_path: Path, capsys: pyt
 
 def test_follows_a_file_through_a_crash_of_the_server(server: PostgresServer, tmp_path: Path) -> None:
     path, url = written(tmp_path / "spend.db", some_calls(30)), server.database("follow")
-    command = [sys.executable, "-c", _PROGRAM, str(path), url, "--follow"]
+    command = [sys.executable, "-m", "tokenmeter", "ledger", "ship", str(path), url, "--follow"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             until(lambda: server.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'tokenmeter'", url))
@@ -70,6 +54,13 @@ def test_follows_a_file_through_a_crash_of_the_server(server: PostgresServer, tm
     assert fleet_calls(url) == file_calls(path)
 
 
-def test_a_place_that_is_no_database_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"other\.db is not a database"):
-        ship(str(tmp_path / "spend.db"), "other.db")
+def test_a_place_that_is_no_database_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ledger", "ship", str(tmp_path / "spend.db"), "other.db"]) == 2
+    assert "other.db is not a database" in capsys.readouterr().err
+
+
+def test_a_database_is_no_file(server: PostgresServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ledger", "info", server.url]) == 2
+    printed = capsys.readouterr().err
+    assert "only a ledger file can be read here, not the database of a fleet" in printed
+    assert PASSWORD not in printed

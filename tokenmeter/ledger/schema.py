@@ -156,6 +156,10 @@ def open_for_reading(path: str) -> sqlite3.Connection:
     import sqlite3
 
     file = Path(path)
+    if "://" in path:
+        scheme, _, rest = path.partition("://")
+        place = rest.rpartition("@")[2].partition("?")[0]
+        raise LedgerError(f"{scheme}://{place}: only a ledger file can be read here, not the database of a fleet")
     if not file.is_file():
         raise LedgerError(
             f"there is no ledger at {path}: tokenmeter.configure(ledger={path!r}) or TOKENMETER_LEDGER makes one"

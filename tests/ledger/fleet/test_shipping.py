@@ -21,9 +21,11 @@ from tests.rigs.postgres_server import PostgresServer
 from tests.rigs.services import until
 from tokenmeter.ledger.file import LedgerFile
 from tokenmeter.ledger.fleet.database import FleetError
+from tokenmeter.ledger.fleet.shipping import Shipper
 from tokenmeter.ledger.losses import Loss
 from tokenmeter.ledger.rows import row
 from tokenmeter.ledger.schema import LedgerError
+from tokenmeter.ledger.upkeep import forget_tag
 from tokenmeter.ledger.writer import Ledger
 
 
@@ -273,3 +275,17 @@ def test_the_writer_goes_on_while_its_file_is_shipped(url: str, path: Path) -> N
     ledger.close(30)
     ship(path, url)
     assert fleet_calls(url) == file_calls(path)
+
+
+def test_tags_that_were_forgotten_do_not_come_back(url: str, path: Path) -> None:
+    written(path, some_calls(20))
+    shipper = Shipper(str(path), url, batch=10)
+    shipper.step()
+    forget_tag(str(path), "team", "ads", "forgotten")
+    written(path, [record(tags={"team": "late"}, id="late")])
+    shipper.ship()
+    shipper.close()
+    there, here = fleet_calls(url), file_calls(path)
+    later = [f"call-{number}" for number in range(10, 20)]
+    assert {name: there[name] for name in [*later, "late"]} == {name: here[name] for name in [*later, "late"]}
+    assert wrong_days(url) == 0

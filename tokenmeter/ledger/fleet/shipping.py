@@ -92,8 +92,7 @@ class Shipper:
         except BaseException:
             self._file.close()
             raise
-        self._keys = Keys(self._file, self._database)
-        self._recount_days(zone)
+        self._settings: dict[str, str] = {}
         self._place: _Place | None = None
 
     def close(self) -> None:
@@ -131,6 +130,7 @@ class Shipper:
     # One batch ------------------------------------------------------------------------------------------------
 
     def _step(self) -> bool:
+        self._read_settings()
         place = self._place = self._place or self._checked_place()
         rows = self._file.execute(
             f"{staging.READ} WHERE seq > ? ORDER BY seq LIMIT ?", (place.seq, self._batch)
@@ -260,7 +260,15 @@ class Shipper:
 
     # What stands beside the calls -------------------------------------------------------------------------------
 
-    def _recount_days(self, zone: str) -> None:
+    def _read_settings(self) -> None:
+        """Learn keys and clock anew where another program changed those of the file."""
+        settings = dict(self._file.execute("SELECT name, value FROM settings WHERE name IN ('zone', 'keys')"))
+        if settings != self._settings:
+            self._settings = settings
+            self._keys = Keys(self._file, self._database)
+            self._count_days(settings["zone"])
+
+    def _count_days(self, zone: str) -> None:
         """Take the file's days where its clock is the database's, else count them by that."""
         found = self._database.execute("SELECT value FROM tokenmeter.settings WHERE name = 'zone'").fetchone()
         home = zone if found is None else found[0]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.ledger.report.columns import KEYS, NUMBERS, TAG, register
+from tokenmeter.ledger.report.columns import KEYS, NUMBERS, register
+from tokenmeter.ledger.report.dialect import SQLITE, Dialect
 from tokenmeter.ledger.report.question import Question
-from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, day_number, register_days
+from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, microseconds, register_days
 from tokenmeter.ledger.report.where import compare_exactly
 from tokenmeter.ledger.schema import open_for_reading
 
@@ -69,9 +69,10 @@ def unpriced_reasons(
     """Why calls are unpriced and how many for each reason, most frequent first. `where` is SQL of this module."""
     query = (
         f"SELECT cost_reason, sum(calls) FROM {source.table} WHERE {where} AND status = 'unpriced' "  # noqa: S608
-        "GROUP BY 1 ORDER BY 2 DESC, 1"
+        "GROUP BY 1"
     )
-    return [(row[0], row[1]) for row in connection.execute(query, list(values))]
+    found = [(row[0], row[1]) for row in connection.execute(query, list(values))]
+    return sorted(found, key=lambda one: (-one[1], one[0] is not None, one[0] or ""))
 
 
 def conditions(question: Question, source: SumSource = ROWS) -> tuple[str, list[Any]]:
@@ -81,13 +82,13 @@ def conditions(question: Question, source: SumSource = ROWS) -> tuple[str, list[
     for at, compare in ((question.since, ">="), (question.until, "<")):
         if at is not None:
             conditions.append(f"{source.instant} {compare} ?")
-            values.append(_microseconds(at) if source is ROWS else day_number(at, question.zone))
+            values.append(source.bound(at, question.zone))
     for names, column in ((question.providers, "provider"), (question.models, "model")):
         if names:
             conditions.append(f"{column} IN ({', '.join('?' * len(names))})")
             values += names
     for key, value in question.tags:
-        conditions.append(f"{TAG} = ?")
+        conditions.append(f"{source.dialect.tag} = ?")
         values += [key, value]
     if question.where is not None:
         conditions.append(f"({question.where.sql})")
@@ -95,14 +96,10 @@ def conditions(question: Question, source: SumSource = ROWS) -> tuple[str, list[
     return " AND ".join(conditions), values
 
 
-def _microseconds(at: datetime) -> int:
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
 def count_lost(connection: sqlite3.Connection, question: Question) -> int:
     """How many calls of the question's period could not be written."""
-    since = -(2**63) if question.since is None else _microseconds(question.since)
-    until = 2**63 - 1 if question.until is None else _microseconds(question.until)
+    since = -(2**63) if question.since is None else microseconds(question.since)
+    until = 2**63 - 1 if question.until is None else microseconds(question.until)
     found = connection.execute(
         "SELECT coalesce(sum(calls), 0) FROM losses WHERE last_us >= ? AND first_us < ?", [since, until]
     )
@@ -110,15 +107,17 @@ def count_lost(connection: sqlite3.Connection, question: Question) -> int:
     return lost
 
 
-def known_tag(connection: sqlite3.Connection, tag: str, flag: str, names: Iterable[str] = KEYS) -> None:
+def known_tag(
+    connection: sqlite3.Connection, tag: str, flag: str, names: Iterable[str] = KEYS, dialect: Dialect = SQLITE
+) -> None:
     """Raise ConfigurationError with near names for a tag that no call has; an empty ledger knows none."""
-    if connection.execute("SELECT 1 FROM calls, json_each(calls.tags) WHERE key = ? LIMIT 1", [tag]).fetchone():
+    if connection.execute(dialect.has_tag, [tag]).fetchone():
         return
     if not connection.execute("SELECT 1 FROM calls LIMIT 1").fetchone():
         return  # nothing to group yet
     import difflib
 
-    tags = [row[0] for row in connection.execute("SELECT DISTINCT key FROM calls, json_each(calls.tags) ORDER BY 1")]
+    tags = [row[0] for row in connection.execute(dialect.tags)]
     near = difflib.get_close_matches(tag, [*names, *tags], n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     known = ", ".join(tags[:50]) if tags else "none"
