@@ -45,6 +45,7 @@ ELSEWHERE = {
     "ledger/page/over_time": "ledger/page/test_document",
     "ledger/page/sections": "ledger/page/test_document",
     "ledger/fleet/keys": "ledger/fleet/test_shipping",
+    "ledger/fleet/source_file": "ledger/fleet/test_shipping",
     "ledger/report/answer": "ledger/report/test_query",
     "ledger/report/notes": "ledger/report/test_screen",
     "ledger/report/selection": "ledger/report/test_query",

@@ -67,6 +67,7 @@ def _follow(args: argparse.Namespace) -> int:
     """Ship until interrupted."""
     from tokenmeter.ledger.fleet.database import FleetError
     from tokenmeter.ledger.fleet.shipping import Shipper
+    from tokenmeter.ledger.fleet.source_file import FileReplacedError
 
     shipper: Shipper | None = None
     delay, said = _RETRY[0], ""
@@ -81,12 +82,10 @@ def _follow(args: argparse.Namespace) -> int:
                 print(f"refused: call {call.id}: {call.why}", file=sys.stderr)
             shipper.done.refused.clear()
             if not busy:
-                if shipper.is_replaced:
-                    shipper.close()
-                    shipper = None
                 time.sleep(_PAUSE)
-        except FleetError as error:
-            if not error.away:
+                shipper.file.check()
+        except (FleetError, FileReplacedError) as error:
+            if isinstance(error, FleetError) and not error.away:
                 raise
             if shipper is not None:
                 shipper.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.errors import ConfigurationError
@@ -20,7 +21,17 @@ from tokenmeter.usage import TOKEN_FIELDS
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["REFUSALS", "FleetError", "connect", "is_url", "open_for_reading", "open_for_shipping", "remedy", "shown"]
+__all__ = [
+    "REFUSALS",
+    "FleetError",
+    "check_driver",
+    "connect",
+    "is_url",
+    "open_for_reading",
+    "open_for_shipping",
+    "remedy",
+    "shown",
+]
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
 _OTHERS: Final = ("clickhouse://", "mysql://", "mariadb://", "sqlite://", "redis://", "http://", "https://")
@@ -82,13 +93,22 @@ def connect(url: str) -> psycopg.Connection[Any]:
     return connection
 
 
-def _driver() -> Any:
+def check_driver() -> None:
+    """Raise ConfigurationError where psycopg is not installed."""
     try:
-        import psycopg
-    except ImportError:
+        there = find_spec("psycopg") is not None
+    except ValueError:  # it is being imported, or was taken away
+        there = False
+    if not there:
         raise ConfigurationError(
             "a ledger in PostgreSQL needs psycopg: pip install 'tokenmeter-sdk[fleet]' or 'psycopg[binary]'"
-        ) from None
+        )
+
+
+def _driver() -> Any:
+    check_driver()
+    import psycopg
+
     return psycopg
 
 

@@ -15,9 +15,9 @@ from tokenmeter.ledger.shapes import encode
 from tokenmeter.ledger.tables import DIMS
 
 if TYPE_CHECKING:
-    import sqlite3
-
     import psycopg
+
+    from tokenmeter.ledger.fleet.source_file import SourceFile
 
 __all__ = ["Keys", "is_refusal"]
 
@@ -30,7 +30,7 @@ _REMEMBERED: Final = 100_000
 class Keys:
     """The keys of one file, looked up once and remembered."""
 
-    def __init__(self, file: sqlite3.Connection, database: psycopg.Connection[Any]) -> None:
+    def __init__(self, file: SourceFile, database: psycopg.Connection[Any]) -> None:
         self._file = file
         self._database = database
         self.of: Final[dict[str, dict[int | None, int | None]]] = {table: {None: None} for table in _COLUMNS}
@@ -52,7 +52,7 @@ class Keys:
         columns = _COLUMNS[table]
         marks = ", ".join("?" * len(numbers))
         query = f"SELECT id, {', '.join(columns)} FROM {table} WHERE id IN ({marks})"
-        found = {_digest(values): (number, values) for number, *values in self._file.execute(query, numbers)}
+        found = {_digest(values): (number, values) for number, *values in self._file.read(query, numbers)}
         there = self._there(table, found)
         insert = (
             f"INSERT INTO tokenmeter.{table} (digest, {', '.join(columns)}) "

@@ -8,45 +8,41 @@ is named and counted as lost; the others go in.
 
 from __future__ import annotations
 
-import os
-import socket
-import uuid
+import threading
 from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tokenmeter.ledger.fleet import staging
 from tokenmeter.ledger.fleet.database import FleetError, open_for_shipping, remedy, shown
 from tokenmeter.ledger.fleet.keys import Keys, is_refusal
+from tokenmeter.ledger.fleet.place import Place, checked_place, locked_place, save_place
+from tokenmeter.ledger.fleet.source_file import SourceFile
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.sum_sources import day_number
-from tokenmeter.ledger.schema import LedgerError, open_for_reading, open_for_writing
-from tokenmeter.ledger.schema import remedy as file_remedy
 
-if TYPE_CHECKING:
-    import sqlite3
-
-
-__all__ = ["BATCH", "Refused", "Shipped", "Shipper"]
+__all__ = ["BATCH", "RefusedCall", "Shipped", "Shipper"]
 
 BATCH: Final = 5_000
 """Calls that are shipped in one transaction."""
 
 _PROVISIONAL_MOST: Final = 10_000
 _REFUSED_MOST: Final = 20  # a database that refuses more, and most of a batch, is not to be filled by calls
+_FORGET_AT_ONCE: Final = 1_000
 _LAST_US: Final = 253_402_300_800_000_000  # the end of the year 9999
 _QUARTER_US: Final = 900_000_000
 _AT: Final = {name: 1 + place for place, name in enumerate(staging.STAGED)}
 _KEYED: Final = tuple((table, tuple(_AT[name] for name in names)) for table, names in staging.KEYED.items())
+_LOSSES: Final = "SELECT seq, first_us, last_us, calls, reason FROM losses"
 _LOSS: Final = (
     "INSERT INTO tokenmeter.losses (file, seq, first_us, last_us, calls, reason) VALUES (%s, %s, %s, %s, %s, %s) "
     "ON CONFLICT DO NOTHING"
 )
 
 
-class Refused(NamedTuple):
+class RefusedCall(NamedTuple):
     """A call that the database does not take."""
 
     seq: int
@@ -64,51 +60,40 @@ class Shipped:
     priced: int = 0
     """Calls that were there without their cost."""
     losses: int = 0
-    refused: list[Refused] = field(default_factory=list)
-
-
-class _Place(NamedTuple):
-    seq: int
-    last_id: str | None
-    losses_seq: int
-    provisional: tuple[int, ...]
+    refused: list[RefusedCall] = field(default_factory=list)
 
 
 class Shipper:
     """Ships one file into one database. Opens both; raises LedgerError or FleetError with the remedy."""
 
-    def __init__(self, path: str, url: str, *, batch: int = BATCH) -> None:
-        self.path = path
-        self._batch = batch
+    def __init__(self, path: str, url: str, *, batch: int = BATCH, io: threading.Lock | None = None) -> None:
         self.url = url
         self.done = Shipped()
+        self.file = SourceFile(path, io)
+        self._batch = batch
         self._made: set[tuple[int, int]] = set()
-        self._name, zone = _identify(path)
-        self._file = open_for_reading(path)
-        try:
-            _refuse_wide_rows(self._file, path)
-            self._identity = _inode(path)
-            self._database = open_for_shipping(url, zone)
-        except BaseException:
-            self._file.close()
-            raise
         self._settings: dict[str, str] = {}
-        self._place: _Place | None = None
+        self._place: Place | None = None
+        self._forgotten = 0
+        try:
+            self.database = open_for_shipping(url, self.file.zone)
+        except BaseException:
+            self.file.close()
+            raise
 
     def close(self) -> None:
         """Close file and database."""
-        self._file.close()
+        self.file.close()
         with suppress(Exception):
-            self._database.close()
+            self.database.close()
 
-    def abandon(self) -> object:
-        """What must not be finalised in a forked child, whose parent goes on using it."""
-        return self._file, self._database
-
-    @property
-    def is_replaced(self) -> bool:
-        """Whether another file bears the name now."""
-        return self._identity != _inode(self.path)
+    def forget_shipped(self, spared: int) -> None:
+        """Delete the calls that are shipped from the file, but for the last ones and those yet to be priced."""
+        place = self._place
+        if place is not None and place.seq - spared > self._forgotten + _FORGET_AT_ONCE:
+            while self.file.delete(place.seq - spared, place.provisional):
+                pass
+            self._forgotten = place.seq - spared
 
     def step(self) -> bool:
         """Ship a batch; False if there was nothing to ship. Raises FleetError where the database does not take it."""
@@ -131,44 +116,41 @@ class Shipper:
 
     def _step(self) -> bool:
         self._read_settings()
-        place = self._place = self._place or self._checked_place()
-        rows = self._file.execute(
-            f"{staging.READ} WHERE seq > ? ORDER BY seq LIMIT ?", (place.seq, self._batch)
-        ).fetchall()
+        place = self._place = self._place or checked_place(self.database, self.file)
+        read = self.file.read
+        rows = read(f"{staging.READ} WHERE seq > ? ORDER BY seq LIMIT ?", (place.seq, self._batch))
         priced = self._priced_since(place.provisional)
-        losses = self._file.execute(
-            "SELECT seq, first_us, last_us, calls, reason FROM losses WHERE seq > ? ORDER BY seq", (place.losses_seq,)
-        ).fetchall()
+        losses = read(f"{_LOSSES} WHERE seq > ? ORDER BY seq", (place.losses_seq,))
         if not (rows or priced or losses):
             return False
         self._ship_row_tags()
-        refused: list[Refused] = []
+        refused: list[RefusedCall] = []
         calls = self._with_keys([*priced, *rows], refused)
         self._make_months(calls)
         provisional = {*place.provisional} - {row[0] for row in priced}
         provisional |= {row[0] for row in rows if row[_AT["provisional"]]}
-        reached = _Place(
+        reached = Place(
             rows[-1][0] if rows else place.seq,
             rows[-1][_AT["id"]] if rows else place.last_id,
             losses[-1][0] if losses else place.losses_seq,
             tuple(sorted(provisional)[-_PROVISIONAL_MOST:]),
         )
-        with self._database.transaction():
-            now = self._locked_place()
+        with self.database.transaction():
+            now = locked_place(self.database, self.file.name)
             if now != place:  # another shipper of this file got on, or this one's last commit did after all
                 self._place = None
                 return True
-            self._database.execute("SET LOCAL synchronous_commit = on")  # what is acknowledged survives a crash
-            self._database.execute(staging.TABLE)
+            self.database.execute("SET LOCAL synchronous_commit = on")  # what is acknowledged survives a crash
+            self.database.execute(staging.TABLE)
             new = self._insert(calls, refused, replacing=bool(priced))
             self._refuse_too_many(refused, len(calls))
             self._write_losses([*losses, *map(_as_loss, refused)])
-            self._save(reached)
+            save_place(self.database, self.file, reached)
         self._place = reached
         self._note(len(rows), new, len(priced), sum(loss[3] for loss in losses), refused)
         return True
 
-    def _note(self, read: int, new: int, priced: int, losses: int, refused: list[Refused]) -> None:
+    def _note(self, read: int, new: int, priced: int, losses: int, refused: list[RefusedCall]) -> None:
         done = self.done
         done.read += read
         done.priced += priced
@@ -182,10 +164,10 @@ class Shipper:
         for at in range(0, len(provisional), 500):
             some = provisional[at : at + 500]
             marks = ", ".join("?" * len(some))
-            found += self._file.execute(f"{staging.READ} WHERE seq IN ({marks}) AND provisional IS NULL", some)
+            found += self.file.read(f"{staging.READ} WHERE seq IN ({marks}) AND provisional IS NULL", some)
         return found
 
-    def _with_keys(self, rows: Sequence[tuple[Any, ...]], refused: list[Refused]) -> list[list[Any]]:
+    def _with_keys(self, rows: Sequence[tuple[Any, ...]], refused: list[RefusedCall]) -> list[list[Any]]:
         """Rows with the keys of the database; what names something that it does not take is refused."""
         of = self._keys.of
         for table, places in _KEYED:
@@ -221,12 +203,12 @@ class Shipper:
                     return self._keys.why_not(table, row[at])
         return ""
 
-    def _insert(self, calls: Sequence[list[Any]], refused: list[Refused], *, replacing: bool) -> int:
+    def _insert(self, calls: Sequence[list[Any]], refused: list[RefusedCall], *, replacing: bool) -> int:
         """Insert calls, and answer how many were new. Of a part that fails, the halves are tried."""
         import psycopg
 
         try:
-            with self._database.transaction():
+            with self.database.transaction():
                 return self._insert_all(calls, replacing=replacing)
         except psycopg.Error as error:
             if not is_refusal(error) or not calls:
@@ -239,7 +221,7 @@ class Shipper:
         return sum(self._insert(part, refused, replacing=replacing) for part in (calls[:half], calls[half:]))
 
     def _insert_all(self, calls: Sequence[list[Any]], *, replacing: bool) -> int:
-        database = self._database
+        database = self.database
         database.execute("TRUNCATE pg_temp.staged")
         with database.cursor() as cursor:
             with cursor.copy(staging.COPY) as copy:
@@ -251,7 +233,7 @@ class Shipper:
             new: int = (cursor.fetchone() or (0,))[0]
             return new
 
-    def _refuse_too_many(self, refused: Sequence[Refused], calls: int) -> None:
+    def _refuse_too_many(self, refused: Sequence[RefusedCall], calls: int) -> None:
         if len(refused) > _REFUSED_MOST and len(refused) * 2 > calls:
             raise FleetError(
                 f"{shown(self.url)} refuses most calls, so none are counted as lost: see what was added to "
@@ -262,15 +244,15 @@ class Shipper:
 
     def _read_settings(self) -> None:
         """Learn keys and clock anew where another program changed those of the file."""
-        settings = dict(self._file.execute("SELECT name, value FROM settings WHERE name IN ('zone', 'keys')"))
+        settings = dict(self.file.read("SELECT name, value FROM settings WHERE name IN ('zone', 'keys')"))
         if settings != self._settings:
             self._settings = settings
-            self._keys = Keys(self._file, self._database)
+            self._keys = Keys(self.file, self.database)
             self._count_days(settings["zone"])
 
     def _count_days(self, zone: str) -> None:
         """Take the file's days where its clock is the database's, else count them by that."""
-        found = self._database.execute("SELECT value FROM tokenmeter.settings WHERE name = 'zone'").fetchone()
+        found = self.database.execute("SELECT value FROM tokenmeter.settings WHERE name = 'zone'").fetchone()
         home = zone if found is None else found[0]
         self._days = None
         if home != zone:
@@ -285,11 +267,11 @@ class Shipper:
             self._days = day
 
     def _ship_row_tags(self) -> None:
-        names = [name for (name,) in self._file.execute("SELECT name FROM row_tags ORDER BY 1")]
-        there = {name for (name,) in self._database.execute("SELECT name FROM tokenmeter.row_tags")}
+        names = [name for (name,) in self.file.read("SELECT name FROM row_tags ORDER BY 1")]
+        there = {name for (name,) in self.database.execute("SELECT name FROM tokenmeter.row_tags")}
         for name in names:
             if name not in there and "\0" not in name:
-                self._database.execute("INSERT INTO tokenmeter.row_tags VALUES (%s) ON CONFLICT DO NOTHING", (name,))
+                self.database.execute("INSERT INTO tokenmeter.row_tags VALUES (%s) ON CONFLICT DO NOTHING", (name,))
 
     def _make_months(self, calls: Iterable[Sequence[Any]]) -> None:
         at = _AT["ended_us"]
@@ -297,93 +279,19 @@ class Shipper:
             instant = datetime.fromtimestamp(day * 86_400, UTC)
             month = instant.year, instant.month
             if month not in self._made:
-                self._database.execute("SELECT tokenmeter.make_month(%s)", (instant,))
+                self.database.execute("SELECT tokenmeter.make_month(%s)", (instant,))
                 self._made.add(month)
 
     def _write_losses(self, losses: Iterable[tuple[Any, ...]]) -> None:
         for loss in losses:
-            self._database.execute(_LOSS, (self._name, *loss))
-
-    # The place that was reached ---------------------------------------------------------------------------------
-
-    def _locked_place(self) -> _Place:
-        """The place as the database has it, locked until the end of the transaction."""
-        self._database.execute(
-            "INSERT INTO tokenmeter.shipped_files (file) VALUES (%s) ON CONFLICT DO NOTHING", (self._name,)
-        )
-        found = self._database.execute(
-            "SELECT seq, last_id, losses_seq, provisional FROM tokenmeter.shipped_files WHERE file = %s FOR UPDATE",
-            (self._name,),
-        ).fetchone()
-        assert found is not None
-        return _Place(found[0], found[1], found[2], tuple(found[3]))
-
-    def _checked_place(self) -> _Place:
-        """The place, if it is one of this very file; else a copy that went its own way, which gets its own name."""
-        with self._database.transaction():
-            place = self._locked_place()
-        if self._is_ours(place):
-            return place
-        self._name, _ = _identify(self.path, anew=True)
-        with self._database.transaction():
-            return self._locked_place()
-
-    def _is_ours(self, place: _Place) -> bool:
-        if not place.seq:
-            return True
-        found = self._file.execute(f"{staging.READ} WHERE seq = ?", (place.seq,)).fetchone()
-        if found is not None:
-            return bool(found[_AT["id"]] == place.last_id)
-        given = self._file.execute("SELECT seq FROM sqlite_sequence WHERE name = 'call_rows'").fetchone()
-        return given is not None and given[0] >= place.seq  # deleted since
-
-    def _save(self, place: _Place) -> None:
-        self._database.execute(
-            "UPDATE tokenmeter.shipped_files SET seq = %s, last_id = %s, losses_seq = %s, provisional = %s, host = %s, "
-            "path = %s, shipped_at = now() WHERE file = %s",
-            (place.seq, place.last_id, place.losses_seq, list(place.provisional), socket.gethostname(), self.path,
-             self._name),
-        )  # fmt: skip
+            self.database.execute(_LOSS, (self.file.name, *loss))
 
 
-def _refused(row: Sequence[Any], why: str) -> Refused:
-    return Refused(row[0], str(row[_AT["id"]]), row[_AT["ended_us"]], why[:300])
+def _refused(row: Sequence[Any], why: str) -> RefusedCall:
+    return RefusedCall(row[0], str(row[_AT["id"]]), row[_AT["ended_us"]], why[:300])
 
 
-def _as_loss(refused: Refused) -> tuple[Any, ...]:
+def _as_loss(refused: RefusedCall) -> tuple[Any, ...]:
     reason = f"the database refused call {refused.id}: {refused.why}".replace("\0", "\\0")
     us = min(max(refused.ended_us, -(2**63)), 2**63 - 1)
     return -refused.seq, us, us, 1, reason
-
-
-def _inode(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _identify(path: str, *, anew: bool = False) -> tuple[str, str]:
-    """The name by which the database knows a file, given to it now if it has none or `anew`; and its home zone."""
-    import sqlite3
-
-    open_for_reading(path).close()  # names the remedy where there is no ledger
-    try:
-        with closing(open_for_writing(path)) as connection:
-            connection.execute("PRAGMA busy_timeout = 10000")
-            settings = dict(connection.execute("SELECT name, value FROM settings"))
-            if anew or "file_id" not in settings:
-                if anew:
-                    connection.execute("DELETE FROM settings WHERE name = 'file_id'")
-                connection.execute("INSERT OR IGNORE INTO settings VALUES ('file_id', ?)", (uuid.uuid4().hex,))
-                settings = dict(connection.execute("SELECT name, value FROM settings"))
-    except (sqlite3.Error, OSError) as error:
-        raise LedgerError(file_remedy(path, error)) from error
-    return settings["file_id"], settings["zone"]
-
-
-def _refuse_wide_rows(connection: sqlite3.Connection, path: str) -> None:
-    there = connection.execute("SELECT 1 FROM main.sqlite_master WHERE name = 'wide_calls'").fetchone()
-    if there and connection.execute("SELECT 1 FROM wide_calls LIMIT 1").fetchone():
-        raise LedgerError(f"{path} has calls of the first schema: tokenmeter ledger migrate {path} makes a new file")
