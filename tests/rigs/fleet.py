@@ -25,8 +25,8 @@ _MONEY = ("amount", "list_amount", "vendor_amount")
 _INSTANTS = ("started_at", "ended_at", "priced_at")
 
 
-def some_calls(count: int, *, first: int = 0, name: str = "call") -> list[Record]:
-    """Calls of all kinds: two currencies, fine amounts, free, unpriced, failed, of many users, over weeks."""
+def some_calls(count: int, *, first: int = 0, name: str = "call", seconds: int = 997) -> list[Record]:
+    """Calls of all kinds, one each so many seconds: two currencies, fine amounts, free, unpriced, failed."""
     costs = [
         priced("0.0012"), priced("0.25", "USD", model="gpt-4o", provider="openai"), priced("0"), unpriced(),
         priced("0.00000000000123456789"), priced("1.5", model="qwen-max", provider="alibaba"),
@@ -34,7 +34,7 @@ def some_calls(count: int, *, first: int = 0, name: str = "call") -> list[Record
     made = []
     for number in range(first, first + count):
         cost = costs[number % len(costs)]
-        ended = NOON + timedelta(seconds=number * 997, microseconds=number)
+        ended = NOON + timedelta(seconds=number * seconds, microseconds=number)
         sent = Attempt(200, None, int(ended.timestamp() - 1) * 10**9, 10**9, f"req-{number}", True, None)
         made.append(
             record(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs.fleet import ship, some_calls, written
+from tests.rigs.fleet import fleet_calls, ship, some_calls, written
+from tests.rigs.made_records import NOON, record
 from tests.rigs.postgres_server import PASSWORD, PostgresServer
 from tests.rigs.services import free_port
 from tokenmeter.errors import ConfigurationError
@@ -94,6 +95,19 @@ def test_a_user_without_rights_is_told_which(url: str, path: Path, server: Postg
     written(path, some_calls(3, first=3))
     with pytest.raises(FleetError, match=r"lacks a right.*permission denied"):
         ship(path, viewer)
+
+
+def test_a_user_who_may_change_rows_alone_begins_a_month(url: str, path: Path, server: PostgresServer) -> None:
+    ship(written(path, some_calls(3)), url)
+    server.execute("CREATE ROLE writer LOGIN PASSWORD 'w'")
+    for right in (
+        "USAGE ON SCHEMA tokenmeter",
+        "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tokenmeter",
+    ):
+        server.execute(f"GRANT {right} TO writer", url)
+    written(path, [record(ended=NOON.replace(year=2027), id="next year")])
+    assert ship(path, url.replace(f"postgres:{PASSWORD}@", "writer:w@")).new == 1
+    assert "next year" in fleet_calls(url)
 
 
 def test_other_engines_are_named() -> None:

@@ -168,8 +168,10 @@ CREATE TABLE tokenmeter.shipped_files (
     shipped_at timestamptz
 );
 
--- Make the partition of the month, by UTC, in which an instant lies, if it is not there.
-CREATE FUNCTION tokenmeter.make_month(at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+-- Make the partition of the month, by UTC, in which an instant lies, if it is not there; with the rights of the owner,
+-- so that a user who may only insert rows can begin a month.
+CREATE FUNCTION tokenmeter.make_month(at timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     first timestamptz := date_trunc('month', at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
     next timestamptz := (date_trunc('month', at AT TIME ZONE 'UTC') + interval '1 month') AT TIME ZONE 'UTC';
