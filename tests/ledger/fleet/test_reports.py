@@ -15,7 +15,7 @@ from tests.rigs.fleet import ship, some_calls, written
 from tests.rigs.made_records import NOON, priced, record, unpriced
 from tests.rigs.postgres_server import PostgresServer
 from tokenmeter.cli import main
-from tokenmeter.cost import STALE
+from tokenmeter.cost import STALE, Cost
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.file import LedgerFile
 from tokenmeter.ledger.fleet import reports
@@ -25,6 +25,7 @@ from tokenmeter.ledger.report.query import Question, ask
 from tokenmeter.ledger.report.render import as_json
 from tokenmeter.ledger.report.where import parse
 from tokenmeter.money import Money
+from tokenmeter.offers import Price
 from tokenmeter.record import Record
 
 
@@ -150,6 +151,23 @@ def test_stale_and_single_source_prices_are_summed_the_same(server: PostgresServ
     url = server.database("stale")
     ship(written(path, [record(cost), record(stale), record(priced("1"))]), url)
     same((str(path), url), "model", "UTC")
+
+
+def test_components_are_answered_the_same(server: PostgresServer, path: Path) -> None:
+    plain = priced("1").offer
+    records = [record(priced("0"), tags={"team": "ads"}), record(unpriced())]
+    for number in range(40):
+        names = [("input", 1000 + number), ("cache_read", number), ("output", 7 * number)][: 1 + number % 3]
+        lines = tuple((Price(name, Decimal("2.5"), 1_000_000), n, Decimal("2.5") * n / 1_000_000) for name, n in names)
+        cost = Cost(plain, "priced", sum((part for _, _, part in lines), Decimal(0)), lines, NOON)
+        ended = NOON + timedelta(hours=number * 5)
+        records.append(record(cost, ended=ended, tags={"team": ("ads", "search")[number % 2]}))
+    url = server.database("components")
+    ship(written(path, records), url)
+    for by in ("charge.component", "model charge.component team", "day charge.component"):
+        assert same((str(path), url), by, "UTC", where=parse("team is not null or model is not null")) == "charges"
+        same((str(path), url), by, "Asia/Shanghai")
+        same((str(path), url), by, "UTC", tags=(("team", "ads"),), since=NOON + timedelta(days=2))
 
 
 def test_an_empty_database_answers_nothing(server: PostgresServer, path: Path) -> None:

@@ -12,13 +12,15 @@ from functools import cache
 from itertools import pairwise
 from typing import Final
 
+from tokenmeter.components import FIELDS
+from tokenmeter.ledger.calls_view import MARKS
 from tokenmeter.ledger.report.columns import KEYS
 from tokenmeter.ledger.report.dialect import Dialect
 from tokenmeter.ledger.report.periods import PERIODS, Zone
-from tokenmeter.ledger.report.sum_sources import SumSource, rolled_keys
-from tokenmeter.ledger.tables import DIMS, ROLLED
+from tokenmeter.ledger.report.sum_sources import COMPONENT, SumSource, rolled_keys
+from tokenmeter.ledger.tables import COLUMNS, DIMS, ROLLED
 
-__all__ = ["days", "dialect_of", "offsets", "rows"]
+__all__ = ["charges", "days", "dialect_of", "offsets", "rows"]
 
 _QUARTER: Final = timedelta(minutes=15)
 _DAY: Final = timedelta(days=1)
@@ -54,7 +56,7 @@ def dialect_of(zone: Zone, first: datetime, last: datetime) -> Dialect:
 
 def rows(dialect: Dialect) -> SumSource:
     """The rows of calls."""
-    return SumSource("rows", "calls", dialect.keys, "ended_at", lambda at, _: at, dialect)
+    return SumSource("rows", "calls", dialect.keys, "ended_at", _at, dialect)
 
 
 def days(dialect: Dialect) -> SumSource:
@@ -62,6 +64,29 @@ def days(dialect: Dialect) -> SumSource:
     return SumSource(
         "rollup", _days(), rolled_keys(dialect.keys, lambda one: _period(one, "day")), "day", _date, dialect
     )
+
+
+def charges(dialect: Dialect) -> SumSource:
+    """One row for each charge of a call, as `sum_sources.CHARGES` has them of a file."""
+    return SumSource("charges", _charges(), dialect.keys | {COMPONENT: "component"}, "ended_at", _at, dialect)
+
+
+def _at(at: datetime, zone: Zone) -> datetime:
+    return at
+
+
+@cache
+def _charges() -> str:
+    kept = {name: f"c.{name}" for name in (*COLUMNS, "calls", *MARKS)}
+    kept |= {"amount": "coalesce((charge ->> 'amount')::numeric, c.amount)", "vendor_amount": "NULL::numeric"}
+    kept |= {
+        part.usage: f"CASE charge ->> 'component' WHEN '{part.name}' THEN (charge ->> 'quantity')::numeric END"
+        for part in FIELDS
+    }
+    kept["component"] = "(charge ->> 'component') COLLATE \"C\""
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in kept.items())
+    each = "LEFT JOIN LATERAL json_array_elements(c.charges::json) AS charge ON true"
+    return f"(SELECT {selected} FROM calls AS c {each}) AS calls"
 
 
 @cache

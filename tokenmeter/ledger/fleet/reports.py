@@ -13,9 +13,10 @@ from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.fleet import dialect as postgresql
 from tokenmeter.ledger.fleet.database import open_for_reading, remedy, shown
 from tokenmeter.ledger.report.columns import NUMBERS
+from tokenmeter.ledger.report.dialect import Dialect
 from tokenmeter.ledger.report.query import LedgerReport, Question, answered
 from tokenmeter.ledger.report.selection import known_tag
-from tokenmeter.ledger.report.sum_sources import is_of_days, microseconds
+from tokenmeter.ledger.report.sum_sources import COMPONENT, SumSource, is_of_days, microseconds
 from tokenmeter.ledger.report.where import parse
 
 if TYPE_CHECKING:
@@ -47,9 +48,17 @@ def ask(url: str, question: Question) -> LedgerReport:
             known_tag(cast("sqlite3.Connection", connection), tag, "--where", (*spoken.keys, *NUMBERS), spoken)
         home = connection.execute("SELECT value FROM settings WHERE name = 'zone'").fetchone()[0]
         on_rows = [name for (name,) in connection.execute("SELECT name FROM row_tags")]
-        source = (postgresql.days if is_of_days(question, home, on_rows) else postgresql.rows)(spoken)
+        source = _source(question, home, on_rows, spoken)
+        whole = _source(replace(question, by=()), home, on_rows, spoken) if source.name == "charges" else None
         ends = [None if at is None else microseconds(at) for at in (first, last)]
-        return answered(cast("sqlite3.Connection", connection), shown(url), question, source, (held, *ends))
+        return answered(cast("sqlite3.Connection", connection), shown(url), question, source, (held, *ends), whole)
+
+
+def _source(question: Question, home: str, on_rows: Sequence[str], dialect: Dialect) -> SumSource:
+    """The roll-up if it answers the question, else the rows, or their charges for components."""
+    if COMPONENT in question.by:
+        return postgresql.charges(dialect)
+    return (postgresql.days if is_of_days(question, home, on_rows) else postgresql.rows)(dialect)
 
 
 class _Connection:
@@ -78,10 +87,15 @@ def _rows(cursor: psycopg.Cursor[Any]) -> Any:
     made = type("_NamedRow", (_Row,), {"names": names})
 
     def row(values: Sequence[Any]) -> Any:
-        # Sums of integers are numeric there; amounts come as text.
-        return made([int(value) if type(value) is Decimal else value for value in values])
+        return made([_plain(value) if type(value) is Decimal else value for value in values])
 
     return row
+
+
+def _plain(number: Decimal) -> int | Decimal:
+    """Sums of integers are numeric there. Amounts come as text."""
+    whole = int(number)
+    return whole if whole == number else number
 
 
 @contextmanager
