@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 FIND := for one in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; exit; }; done
 
-.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer focus span-trees differential soak kill ledger-crash attacks budgets check format bench docs prices prices-read prices-wheel clean
+.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer focus span-trees differential soak kill fleet ledger-crash attacks budgets check format bench docs prices prices-read prices-wheel clean
 
 $(READY): pyproject.toml
 	@found=$$($(FIND)); test -n "$$found" || { echo "tokenmeter needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }; \
@@ -103,6 +103,10 @@ differential: $(READY)
 # Ten minutes of every library under faults; the records reconcile with the server's list. ARGS="--seconds 180" for less.
 soak: $(READY)
 	$(PY) -m tests.real.soak $(ARGS)
+
+# A million records by four programs through two files into PostgreSQL, which crashes three times. ARGS="--records 100000".
+fleet: $(READY)
+	$(PY) -m tests.real.fleet $(ARGS)
 
 # Two hundred rounds of processes that are killed while they write one ledger.
 kill: $(READY)

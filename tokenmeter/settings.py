@@ -78,6 +78,16 @@ def _file(value: Any, place: str) -> str:
     return path
 
 
+def _file_or_url(value: Any, place: str) -> str:
+    path = _path(value, place)
+    if "://" not in path:
+        return _file(path, place)
+    scheme, _, _ = path.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        raise ConfigurationError(f"{place}: {scheme}:// is no ledger; give a path, or postgresql://HOST/DATABASE")
+    return path
+
+
 def _path_or_store(value: Any, place: str) -> Any:
     if callable(getattr(value, "load", None)):
         return value
@@ -264,7 +274,10 @@ class Settings:
     Raises ConfigurationError naming the argument or variable and what it may be.
     """
 
-    ledger: str | None = _row(_file, "file to which every record is appended")
+    ledger: str | None = _row(_file_or_url, "file to which every record is appended, or postgresql://HOST/DATABASE")
+    ledger_spool: str | None = _row(
+        _file, "file in which records wait for the database of ledger (default: in the user's folder for state)"
+    )
     ledger_sync: bool = _row(
         _yes_or_no, "a call returns when its record is in the ledger (default off)", read=_switch, default=False
     )

@@ -143,10 +143,14 @@ def _ledger(settings: Settings, open_one: Sink | None) -> Sink | None:
         return None
     from tokenmeter.ledger.writer import Ledger
 
-    made = Ledger(settings.ledger, sync=settings.ledger_sync)
-    if isinstance(open_one, Ledger) and (open_one.path, open_one.sync) == (made.path, made.sync):
-        return open_one
-    return made
+    made: Ledger
+    if "://" in settings.ledger:
+        from tokenmeter.ledger.fleet.spooled import SpooledLedger
+
+        made = SpooledLedger(settings.ledger, settings.ledger_spool, sync=settings.ledger_sync)
+    else:
+        made = Ledger(settings.ledger, sync=settings.ledger_sync)
+    return open_one if isinstance(open_one, Ledger) and open_one.same_as(made) else made
 
 
 def _log(settings: Settings) -> Iterable[Sink]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -25,6 +26,7 @@ _OTEL: Final = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-distro"
 _ENDPOINTS: Final = tuple(f"OTEL_EXPORTER_OTLP_{kind}ENDPOINT" for kind in ("", "TRACES_", "METRICS_", "LOGS_"))
 
 _REASONS_MOST: Final = 5
+_PASSWORD: Final = re.compile(r"(://[^/@:\s]*:)[^/@\s]*@")
 _NAMESAKE: Final = "tokenmeter"
 """Another project's distribution on PyPI, whose package bears the name of ours."""
 
@@ -105,7 +107,8 @@ def _settings() -> Finding:
 
     wrong = unknown_variables(os.environ)
     Settings.read({})  # raises, naming the variable
-    return {name: value for name, value in sorted(os.environ.items()) if name.startswith("TOKENMETER_")}, wrong
+    given = {name: value for name, value in sorted(os.environ.items()) if name.startswith("TOKENMETER_")}
+    return {name: _PASSWORD.sub(r"\1:***@", value) for name, value in given.items()}, wrong
 
 
 def _sdks() -> Finding:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenmeter.cli import COMMANDS, _terminal, ledger_close
+from tokenmeter.cli import COMMANDS, _terminal, ledger_close, ledger_ship
 from tokenmeter.cli._flags import Paragraphs
 from tokenmeter.cli._output import print_json
 
@@ -56,13 +56,14 @@ def add_parser(subparsers: Any) -> None:
     export = action("export", "write every call as a line of JSON")
     export.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
     ledger_close.add_action(actions)
+    ledger_ship.add_action(actions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one action. Raises LedgerError and ConfigurationError with the remedy."""
     run_action: dict[str, Any] = {
         "info": _info, "verify": _verify, "vacuum": _vacuum, "migrate": _migrate, "merge": _merge, "zone": _zone,
-        "forget": _forget, "export": _export, "close": ledger_close.run,
+        "forget": _forget, "export": _export, "close": ledger_close.run, "ship": ledger_ship.run,
     }  # fmt: skip
     status: int = run_action[args.action](args)
     return status

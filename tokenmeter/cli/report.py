@@ -16,6 +16,7 @@ from tokenmeter.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from tokenmeter.ledger.report.conversion import Conversion
+    from tokenmeter.ledger.report.question import Question
 
 _EXCHANGE = "TOKENMETER_EXCHANGE"
 _EPILOG = """\
@@ -46,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         formatter_class=Paragraphs,
     )
-    parser.add_argument("ledger", nargs="?", help="the ledger file (default: $TOKENMETER_LEDGER)")
+    parser.add_argument("ledger", nargs="?", help="the ledger file, or postgresql://… (default: $TOKENMETER_LEDGER)")
     parser.add_argument("--by", metavar="KEYS", help="group keys, such as model,team,day (default: provider,model)")
     parser.add_argument("--since", metavar="TIME", help="7d, 24h, 2026-11, 2026-11-01 or RFC 3339; included")
     parser.add_argument("--until", metavar="TIME", help="the same forms; not included")
@@ -97,6 +98,7 @@ def _conversion(args: argparse.Namespace) -> Conversion | None:
 
 def run(args: argparse.Namespace) -> int:
     """Query the ledger, also while it is written. Raises ConfigurationError or LedgerError with the remedy."""
+    from tokenmeter.ledger.fleet.database import is_url
     from tokenmeter.ledger.report import order, periods, query, stats, where
 
     path = args.ledger or os.environ.get("TOKENMETER_LEDGER")
@@ -124,6 +126,8 @@ def run(args: argparse.Namespace) -> int:
         stats=stats.parse_stats(args.stat),
     )
     form = _report_forms.chosen(args)
+    if is_url(path):
+        return _fleet(args, path, question, form)
     if form == "focus":
         return _report_forms.focus(args, path, question)
     if form == "html":
@@ -134,4 +138,17 @@ def run(args: argparse.Namespace) -> int:
             from tokenmeter.ledger.report import compare
 
             answer = compare.compare(answer, *compare.earlier(args.compare, question, now))
+    return _report_forms.write(args, form, order.ordered(answer, args.sort, args.top))
+
+
+def _fleet(args: argparse.Namespace, url: str, question: Question, form: str) -> int:
+    """Answer from the database of a fleet. Raises ConfigurationError for what only a file answers."""
+    from tokenmeter.ledger.fleet import database, reports
+    from tokenmeter.ledger.report import order
+
+    for asked, what in ((args.compare, "--compare"), (form in ("focus", "html"), f"--format {form}")):
+        if asked:
+            raise ConfigurationError(f"{what}: only a ledger file answers it yet, not {database.shown(url)}")
+    with _terminal.progress(f"adding up {database.shown(url)}"):
+        answer = reports.ask(url, question)
     return _report_forms.write(args, form, order.ordered(answer, args.sort, args.top))

@@ -171,7 +171,16 @@ def started(collector: Collector) -> str:
         f"keeps {options.queue / 2**20:g} MiB while that is away",
     ]
     if options.ledger:
-        parts.append(f"ledger {options.ledger}")
+        parts.append(f"ledger {_shown(options.ledger)}")
     if options.prometheus is not None:
         parts.append(f"metrics at http://{options.host}:{options.prometheus}/metrics")
     return "; ".join(parts)
+
+
+def _shown(ledger: str) -> str:
+    """A file as it is; a database without its password."""
+    if "://" not in ledger:
+        return ledger
+    from tokenmeter.ledger.fleet.database import shown
+
+    return shown(ledger)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import sqlite3
 
 __all__ = [
-    "VERSION", "LedgerError", "has_narrow_rows", "has_wide_rows", "make_indexes", "open_for_reading",
-    "open_for_writing", "prepare", "remedy",
+    "VERSION", "EmptyLedgerError", "LedgerError", "has_narrow_rows", "has_wide_rows", "make_indexes",
+    "open_for_reading", "open_for_writing", "prepare", "remedy",
 ]  # fmt: skip
 
 APPLICATION_ID: Final = 0x746B6D72
@@ -40,6 +40,10 @@ _BUSY_MS: Final = 250
 
 class LedgerError(TokenmeterError, OSError):
     """A ledger file cannot be used; the message names it and the way out."""
+
+
+class EmptyLedgerError(LedgerError):
+    """A ledger file has no tables yet."""
 
 
 def open_for_writing(path: str) -> sqlite3.Connection:
@@ -156,6 +160,10 @@ def open_for_reading(path: str) -> sqlite3.Connection:
     import sqlite3
 
     file = Path(path)
+    if "://" in path:
+        scheme, _, rest = path.partition("://")
+        place = rest.rpartition("@")[2].partition("?")[0]
+        raise LedgerError(f"{scheme}://{place}: only a ledger file can be read here, not the database of a fleet")
     if not file.is_file():
         raise LedgerError(
             f"there is no ledger at {path}: tokenmeter.configure(ledger={path!r}) or TOKENMETER_LEDGER makes one"
@@ -165,7 +173,7 @@ def open_for_reading(path: str) -> sqlite3.Connection:
         with ExitStack() as unready:
             unready.callback(connection.close)
             if not _version(connection, path):
-                raise LedgerError(f"{path} is empty: no call has been written to it yet")
+                raise EmptyLedgerError(f"{path} is empty: no call has been written to it yet")
             connection.execute("SELECT 1 FROM calls LIMIT 1").close()
             prepare(connection)
             unready.pop_all()

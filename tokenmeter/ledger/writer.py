@@ -168,6 +168,10 @@ class Ledger:
             "problem": self._batch.file.problem,
         }
 
+    def same_as(self, other: Ledger) -> bool:
+        """Whether another ledger would write the same, so that this one can be used on."""
+        return type(self) is type(other) and (self.path, self.sync) == (other.path, other.sync)
+
     def __repr__(self) -> str:
         return f"Ledger({self.path!r})"
 

@@ -137,14 +137,14 @@ class Cells:
     def all(self) -> Iterator[tuple[tuple[int, ...], dict[str, TokenRange]]]:
         """Every cell with its ranges of tokens, of those in which quantities other than tokens are 0."""
         choices = [
-            range(len(edges) + 1) if name in TOKEN_FIELDS else (bisect_right(edges, 0),) for name, edges in self._edges
+            range(len(edges) + 1) if name in TOKEN_FIELDS else (bisect_right(edges, 0),) for name, edges in self.edges
         ]
         for cell in product(*choices):
             yield (
                 cell,
                 {
                     name: (int(edges[index - 1]) if index else None, int(edges[index]) if index < len(edges) else None)
-                    for (name, edges), index in zip(self._edges, cell, strict=True)
+                    for (name, edges), index in zip(self.edges, cell, strict=True)
                     if name in TOKEN_FIELDS
                 },
             )

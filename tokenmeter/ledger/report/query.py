@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter.ledger.amounts import sum_sql
 from tokenmeter.ledger.report.answer import LedgerReport, ReportRow, Tally, completed, in_order, totals_of
-from tokenmeter.ledger.report.columns import KEYS, TAG, TOKENS
+from tokenmeter.ledger.report.columns import KEYS, TOKENS
+from tokenmeter.ledger.report.dialect import Dialect
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.selection import (
@@ -36,7 +37,7 @@ from tokenmeter.ledger.sealed.manifest import is_sealed
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["KEYS", "TOKENS", "LedgerReport", "Question", "ReportRow", "Tally", "ask", "unpriced_reasons"]
+__all__ = ["KEYS", "TOKENS", "LedgerReport", "Question", "ReportRow", "Tally", "answered", "ask", "unpriced_reasons"]
 
 
 def ask(ledger: str | Snapshot, question: Question) -> LedgerReport:
@@ -55,48 +56,67 @@ def ask(ledger: str | Snapshot, question: Question) -> LedgerReport:
             return answer
     with select(ledger, question) as (connection, _, _):
         source = source_of(connection, question)
-        where, values = conditions(question, source)
-        rows = _rows(connection, question, source)
-        totals = totals_of(rows if source is not CHARGES else _undivided(connection, question))
-        if question.stats:
-            _add_stats(connection, question, rows, totals)
-        held = [connection.execute(query).fetchone()[0] for query in _HELD]
-        return LedgerReport(
-            path=path,
-            question=question,
-            rows=in_order(rows, question),
-            totals=totals,
-            lost=count_lost(connection, question),
-            reasons=tuple(unpriced_reasons(connection, where, values, source)),
-            source="sealed" if sealed else source.name,
-            held=held[0],
-            first=_shown(held[1], question.zone),
-            last=_shown(held[2], question.zone),
-        )
+        whole = source_of(connection, replace(question, by=())) if source is CHARGES else None
+        held = [connection.execute(one).fetchone()[0] for one in _HELD]
+        report = answered(connection, path, question, source, held, whole)
+        return replace(report, source="sealed") if sealed else report
 
 
 _HELD: Final = tuple(f"SELECT {what} FROM calls" for what in ("count(*)", "min(ended_us)", "max(ended_us)"))  # noqa: S608
+
+
+def answered(
+    connection: sqlite3.Connection, path: str, question: Question, source: SumSource, held: Sequence[Any],
+    whole: SumSource | None = None,
+) -> LedgerReport:  # fmt: skip
+    """The answer from one source; `held` is how many calls there are in all, and the first and last end in µs.
+
+    Totals are of `whole` where the source divides calls: a call of several components is one call there.
+    """
+    where, values = conditions(question, source)
+    rows = _rows(connection, question, source)
+    totals = totals_of(rows if whole is None else _rows(connection, replace(question, by=()), whole))
+    if question.stats:
+        _add_stats(connection, question, rows, totals)
+    return LedgerReport(
+        path=path,
+        question=question,
+        rows=in_order(rows, question),
+        totals=totals,
+        lost=count_lost(connection, question),
+        reasons=tuple(unpriced_reasons(connection, where, values, source)),
+        source=source.name,
+        held=held[0],
+        first=_shown(held[1], question.zone),
+        last=_shown(held[2], question.zone),
+    )
 
 
 def _shown(us: int | None, zone: Zone) -> str | None:
     return None if us is None else zone.local(datetime.fromtimestamp(us // 1_000_000, UTC)).isoformat()
 
 
+_FAILED: Final = "end_state = 'error'"
 _SINGLE: Final = "confidence = 'single-source'"
-_SUMS: Final = ", ".join(
-    (
-        "sum(calls) AS calls",
-        "sum(calls * (end_state = 'error')) AS errors",
-        "sum(calls * attempt_count) AS attempts",
-        f"{sum_sql('amount')} AS amount",
-        f"{sum_sql('vendor', 'vendor_currency = currency')} AS vendor",
-        "sum(calls * vendor_gap) AS gaps",
-        f"{sum_sql('amount', 'stale')} AS stale",
-        f"{sum_sql('amount', _SINGLE)} AS single",
-        *(f"sum({name}) AS {name}, sum(calls * ({name} IS NOT NULL)) AS {name}_known" for name in TOKENS),
+
+
+@cache
+def _sums(dialect: Dialect) -> str:
+    """The sums of a group, as SQL over a source."""
+    total, calls_if = dialect.total, "sum(CASE WHEN {} THEN calls ELSE 0 END)".format
+    return ", ".join(
+        (
+            "sum(calls) AS calls",
+            f"{calls_if(_FAILED)} AS errors",
+            "sum(calls * attempt_count) AS attempts",
+            f"{total('amount', None)} AS amount",
+            f"{total('vendor', 'vendor_currency = currency')} AS vendor",
+            "sum(calls * vendor_gap) AS gaps",
+            f"{total('amount', 'stale = 1')} AS stale",
+            f"{total('amount', _SINGLE)} AS single",
+            *(f"sum({name}) AS {name}, {calls_if(f'{name} IS NOT NULL')} AS {name}_known" for name in TOKENS),
+        )
     )
-)
-"""The sums of a group, as SQL over a source."""
 
 
 def _rows(connection: sqlite3.Connection, question: Question, source: SumSource) -> list[ReportRow]:
@@ -105,7 +125,7 @@ def _rows(connection: sqlite3.Connection, question: Question, source: SumSource)
     count = len(question.by)
     places = ", ".join(str(number + 1) for number in range(count + 2))
     converted = "NULL" if question.conversion is None else "converted_sum(amount, currency, ended_us)"
-    selected = ", ".join([*keys, "currency", "usage_source", _SUMS, f"{converted} AS converted"])
+    selected = ", ".join([*keys, "currency", "usage_source", _sums(source.dialect), f"{converted} AS converted"])
     # Expressions are this module's own; everything a user gave is bound.
     query = f"SELECT {selected} FROM {source.table} WHERE {where} GROUP BY {places}"  # noqa: S608
     found: dict[tuple[Any, ...], ReportRow] = {}
@@ -115,12 +135,6 @@ def _rows(connection: sqlite3.Connection, question: Question, source: SumSource)
         row = found.setdefault((group, currency), ReportRow(group, currency))
         row.add(usage_source, part)
     return completed(list(found.values()))
-
-
-def _undivided(connection: sqlite3.Connection, question: Question) -> list[ReportRow]:
-    """The sums of whole calls: a call of several components is one call in the totals."""
-    whole = replace(question, by=())
-    return _rows(connection, whole, source_of(connection, whole))
 
 
 def _add_stats(
@@ -145,7 +159,7 @@ def _keys(connection: sqlite3.Connection, by: Sequence[str], source: SumSource) 
             expressions.append(source.keys[name])
             continue
         tag = name.removeprefix("tag:")
-        known_tag(connection, tag, f"--by {name}")
-        expressions.append(TAG)
+        known_tag(connection, tag, f"--by {name}", dialect=source.dialect)
+        expressions.append(source.dialect.tag)
         values.append(tag)
     return expressions, values

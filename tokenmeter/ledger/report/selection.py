@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.opening import open_calls
-from tokenmeter.ledger.report.columns import KEYS, NUMBERS, TAG, register
+from tokenmeter.ledger.report.columns import KEYS, NUMBERS, register
+from tokenmeter.ledger.report.dialect import SQLITE, Dialect
 from tokenmeter.ledger.report.question import Question
-from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, day_number, register_days
+from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, microseconds, register_days
 from tokenmeter.ledger.report.where import compare_exactly
 
 if TYPE_CHECKING:
     import sqlite3
 
 __all__ = [
-    "Snapshot", "conditions", "count_lost", "known_tag", "microseconds", "refuse_tag", "select", "snapshot",
+    "Snapshot", "conditions", "count_lost", "known_tag", "refuse_tag", "select", "snapshot",
     "unpriced_reasons",
 ]  # fmt: skip
 
@@ -72,9 +72,10 @@ def unpriced_reasons(
     """Why calls are unpriced and how many for each reason, most frequent first. `where` is SQL of this module."""
     query = (
         f"SELECT cost_reason, sum(calls) FROM {source.table} WHERE {where} AND status = 'unpriced' "  # noqa: S608
-        "GROUP BY 1 ORDER BY 2 DESC, 1"
+        "GROUP BY 1"
     )
-    return [(row[0], row[1]) for row in connection.execute(query, list(values))]
+    found = [(row[0], row[1]) for row in connection.execute(query, list(values))]
+    return sorted(found, key=lambda one: (-one[1], one[0] is not None, one[0] or ""))
 
 
 def conditions(question: Question, source: SumSource = ROWS) -> tuple[str, list[Any]]:
@@ -84,23 +85,18 @@ def conditions(question: Question, source: SumSource = ROWS) -> tuple[str, list[
     for at, compare in ((question.since, ">="), (question.until, "<")):
         if at is not None:
             conditions.append(f"{source.instant} {compare} ?")
-            values.append(microseconds(at) if source is ROWS else day_number(at, question.zone))
+            values.append(source.bound(at, question.zone))
     for names, column in ((question.providers, "provider"), (question.models, "model")):
         if names:
             conditions.append(f"{column} IN ({', '.join('?' * len(names))})")
             values += names
     for key, value in question.tags:
-        conditions.append(f"{TAG} = ?")
+        conditions.append(f"{source.dialect.tag} = ?")
         values += [key, value]
     if question.where is not None:
         conditions.append(f"({question.where.sql})")
         values += question.where.values
     return " AND ".join(conditions), values
-
-
-def microseconds(at: datetime) -> int:
-    """Microseconds since the epoch of an instant."""
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def count_lost(connection: sqlite3.Connection, question: Question) -> int:
@@ -114,13 +110,15 @@ def count_lost(connection: sqlite3.Connection, question: Question) -> int:
     return lost
 
 
-def known_tag(connection: sqlite3.Connection, tag: str, flag: str, names: Iterable[str] = KEYS) -> None:
+def known_tag(
+    connection: sqlite3.Connection, tag: str, flag: str, names: Iterable[str] = KEYS, dialect: Dialect = SQLITE
+) -> None:
     """Raise ConfigurationError with near names for a tag that no call has; an empty ledger knows none."""
-    if connection.execute("SELECT 1 FROM calls, json_each(calls.tags) WHERE key = ? LIMIT 1", [tag]).fetchone():
+    if connection.execute(dialect.has_tag, [tag]).fetchone():
         return
     if not connection.execute("SELECT 1 FROM calls LIMIT 1").fetchone():
         return  # nothing to group yet
-    tags = [row[0] for row in connection.execute("SELECT DISTINCT key FROM calls, json_each(calls.tags) ORDER BY 1")]
+    tags = [row[0] for row in connection.execute(dialect.tags)]
     refuse_tag(tag, flag, tags, names)
 
 

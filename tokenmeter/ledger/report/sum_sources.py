@@ -7,15 +7,16 @@ nothing finer: whole days of the file's home zone, names that are dimensions, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter.components import FIELDS
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.calls_view import MARKS
 from tokenmeter.ledger.report.columns import KEYS
+from tokenmeter.ledger.report.dialect import SQLITE, Dialect
 from tokenmeter.ledger.report.periods import PERIODS, Zone
 from tokenmeter.ledger.tables import COLUMNS, DIMS, ROLLED
 
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
     from tokenmeter.ledger.report.question import Question
 
-__all__ = ["CHARGES", "COMPONENT", "ROWS", "SumSource", "day_number", "register_days", "source_of"]
+__all__ = [
+    "CHARGES", "COMPONENT", "ROWS", "SumSource", "day_number", "is_of_days", "microseconds", "register_days",
+    "rolled_keys", "source_of",
+]  # fmt: skip
 
 
 class SumSource(NamedTuple):
@@ -32,12 +36,23 @@ class SumSource(NamedTuple):
 
     name: str
     table: str
-    keys: dict[str, str]
+    keys: Mapping[str, str]
     instant: str
     """The column that `--since` and `--until` bound."""
+    bound: Callable[[datetime, Zone], Any]
+    """The value of that column at an instant, on the clock of the question."""
+    dialect: Dialect = SQLITE
 
 
-ROWS: Final = SumSource("rows", "calls", KEYS, "ended_us")
+def microseconds(at: datetime, zone: Zone | None = None) -> int:
+    """Microseconds since the epoch of an instant, the same on every clock."""
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def day_number(at: datetime, zone: Zone) -> int:
+    """Days since 1970 of an instant on a clock."""
+    return (zone.local(at).date() - _EPOCH).days
+
 
 COMPONENT: Final = "charge.component"
 """The key of a report by the components that were charged."""
@@ -58,13 +73,21 @@ def _charges() -> SumSource:
     kept["component"] = charge("component")
     selected = ", ".join(f"{sql} AS {name}" for name, sql in kept.items())
     table = f"(SELECT {selected} FROM calls AS c LEFT JOIN json_each(c.charges) AS charge) AS calls"
-    return SumSource("charges", table, KEYS | {COMPONENT: "component"}, "ended_us")
+    return SumSource("charges", table, KEYS | {COMPONENT: "component"}, "ended_us", microseconds)
 
 
 CHARGES: Final = _charges()
 
 _FINER: Final = frozenset({"hour", "scope", "scope_run", "trace", "response_id"})
 _EPOCH: Final = date(1970, 1, 1)
+
+ROWS: Final = SumSource("rows", "calls", KEYS, "ended_us", microseconds)
+
+
+def rolled_keys(keys: Mapping[str, str], period_of_day: Callable[[str], str]) -> dict[str, str]:
+    """The keys that the roll-up has, of those of calls; of periods, days and what is made of them."""
+    kept = {name: sql for name, sql in keys.items() if name not in _FINER and name not in PERIODS}
+    return kept | {period: period_of_day(period) for period in PERIODS if period not in _FINER}
 
 
 def _rollup() -> SumSource:
@@ -81,9 +104,7 @@ def _rollup() -> SumSource:
         "FROM days AS r JOIN dims AS d ON d.id = r.dims JOIN tagsets AS t ON t.id = r.tagset WHERE r.calls > 0"
         ") AS calls"
     )
-    keys = {name: sql for name, sql in KEYS.items() if name not in _FINER and name not in PERIODS}
-    periods = {period: f"{period}_of_day(day)" for period in PERIODS if period not in _FINER}
-    return SumSource("rollup", table, keys | periods, "day")
+    return SumSource("rollup", table, rolled_keys(KEYS, "{}_of_day(day)".format), "day", day_number)
 
 
 _ROLLUP: Final = _rollup()
@@ -98,22 +119,28 @@ def source_of(connection: sqlite3.Connection, question: Question) -> SumSource:
         if question.stats:
             raise ConfigurationError(f"--stat: it is of calls, which {COMPONENT} divides; leave one of them out")
         return CHARGES
-    if question.stats or question.conversion is not None or not _has_rollup(connection):
-        return ROWS
-    if any(at is not None and at != _midnight(at, question.zone) for at in (question.since, question.until)):
+    if not _has_rollup(connection):
         return ROWS
     home = connection.execute("SELECT value FROM settings WHERE name = 'zone'").fetchone()[0]
+    on_rows = [name for (name,) in connection.execute("SELECT name FROM row_tags")]
+    return _ROLLUP if is_of_days(question, home, on_rows) else ROWS
+
+
+def is_of_days(question: Question, home: str, on_rows: Collection[str]) -> bool:
+    """Whether a roll-up by days of the zone `home` answers the question; the tags `on_rows` are not in it."""
+    if question.stats or question.conversion is not None:
+        return False
+    if any(at is not None and at != _midnight(at, question.zone) for at in (question.since, question.until)):
+        return False
     timed = question.since or question.until or {*PERIODS} & {*question.by}
     if timed and question.zone.name != home:
-        return ROWS
-    where = question.where
+        return False
+    where, keys = question.where, _ROLLUP.keys.keys()
     tags = {name.removeprefix("tag:") for name in question.by if name not in KEYS}
     tags |= {name for name, _ in question.tags} | {*(() if where is None else where.tags)}
-    if where is not None and not {*where.names} <= (_ROLLUP.keys.keys() - {*PERIODS}) | {*where.tags}:
-        return ROWS
-    if any(name in KEYS and name not in _ROLLUP.keys for name in question.by) or _on_rows(connection, tags):
-        return ROWS
-    return _ROLLUP
+    if where is not None and not {*where.names} <= (keys - {*PERIODS}) | {*where.tags}:
+        return False
+    return not tags & {*on_rows} and all(name in keys for name in question.by if name in KEYS)
 
 
 def _has_rollup(connection: sqlite3.Connection) -> bool:
@@ -126,19 +153,9 @@ def _has_rollup(connection: sqlite3.Connection) -> bool:
     return not connection.execute("SELECT 1 FROM days WHERE amount_texts OR vendor_texts LIMIT 1").fetchone()
 
 
-def _on_rows(connection: sqlite3.Connection, tags: Iterable[str]) -> bool:
-    """Whether one of the tags is on the rows of calls, at least since some time."""
-    return any(connection.execute("SELECT 1 FROM row_tags WHERE name = ?", (tag,)).fetchone() for tag in tags)
-
-
 def _midnight(at: datetime, zone: Zone) -> datetime:
     local = zone.local(at)
     return zone.midnight(local.year, local.month, local.day)
-
-
-def day_number(at: datetime, zone: Zone) -> int:
-    """Days since 1970 of an instant on a clock."""
-    return (zone.local(at).date() - _EPOCH).days
 
 
 def register_days(connection: sqlite3.Connection) -> None:

@@ -14,7 +14,8 @@ from decimal import Decimal
 from typing import Any, Final, NoReturn
 
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.ledger.report.columns import KEYS, NUMBERS, TAG
+from tokenmeter.ledger.report.columns import NUMBERS
+from tokenmeter.ledger.report.dialect import SQLITE, Dialect
 
 __all__ = ["CallFilter", "compare_exactly", "parse"]
 
@@ -41,9 +42,9 @@ class CallFilter:
     """All names that it reads; tags without `tag:`."""
 
 
-def parse(text: str) -> CallFilter:
+def parse(text: str, dialect: Dialect = SQLITE) -> CallFilter:
     """Read an expression. Raises ConfigurationError naming the place and what may stand there."""
-    parser = _Parser(text)
+    parser = _Parser(text, dialect)
     sql = parser.either(0)
     if parser.peek() is not None:
         parser.fail("and, or, or the end")
@@ -62,8 +63,9 @@ def compare_exactly(one: str | None, other: str) -> int | None:
 class _Parser:
     """A recursive descent over the tokens; `values` holds what is bound so far."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, dialect: Dialect) -> None:
         self.text = text
+        self._dialect = dialect
         self.values: list[Any] = []
         self.tags: list[str] = []
         self.names: list[str] = []
@@ -136,7 +138,8 @@ class _Parser:
         if self._word("in"):
             return self._membership(name, negated)
         if self._word("like"):
-            return f"{self._column(name)} {'NOT ' if negated else ''}LIKE {self._value(name)}"
+            column = self._column(name)
+            return f"{column} {'NOT ' if negated else ''}{self._dialect.like.format(value=self._value(name))}"
         token = self.peek()
         if negated or token is None or token[1] not in _OPERATORS:
             self.fail("one of = != < <= > >= in like is")
@@ -145,7 +148,8 @@ class _Parser:
 
     def _compare(self, name: str, operator: str) -> str:
         if name in _MONEY:
-            return f"compare_exactly({NUMBERS[name]}, {self._value(name)}) {operator} 0"
+            value = self._value(name)
+            return self._dialect.compared.format(column=NUMBERS[name], operator=operator, value=value)
         return f"{self._column(name)} {operator} {self._value(name)}"
 
     def _membership(self, name: str, negated: bool) -> str:
@@ -158,13 +162,13 @@ class _Parser:
         return f"({join.join(parts)})"
 
     def _column(self, name: str) -> str:
-        if name in KEYS:
-            return KEYS[name]
+        if name in self._dialect.keys:
+            return self._dialect.keys[name]
         if name in NUMBERS:
             return NUMBERS[name]
         self.tags.append(name.removeprefix("tag:"))
         self.values.append(self.tags[-1])
-        return TAG
+        return self._dialect.tag
 
     def _value(self, name: str) -> str:
         token = self.peek()

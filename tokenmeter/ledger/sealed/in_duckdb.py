@@ -18,9 +18,9 @@ from tokenmeter.ledger.report.answer import LedgerReport, ReportRow, completed, 
 from tokenmeter.ledger.report.columns import KEYS, NUMBERS, TAG, TOKENS
 from tokenmeter.ledger.report.periods import PERIODS, Zone
 from tokenmeter.ledger.report.question import Question
-from tokenmeter.ledger.report.selection import microseconds, refuse_tag
+from tokenmeter.ledger.report.selection import refuse_tag
 from tokenmeter.ledger.report.stats import Stat, Value
-from tokenmeter.ledger.report.sum_sources import COMPONENT
+from tokenmeter.ledger.report.sum_sources import COMPONENT, microseconds
 from tokenmeter.ledger.schema import LedgerError
 from tokenmeter.ledger.sealed.columns import SEALED
 from tokenmeter.ledger.sealed.in_sqlite import losses_of

@@ -1,0 +1,177 @@
+"""Four programs write through two spools into PostgreSQL, which crashes three times: `python -m tests.real.fleet`.
+
+A shipper of its own runs beside them and gets SIGKILL. In the end the database must hold what a plain ledger of the
+same records holds: ids, sums per currency, and every report to the last digit. Then the plain ledger is shipped into an
+empty database, which shows how many rows a second go in and what one costs the client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, NamedTuple
+
+from tests.rigs.fleet import ship, some_calls, wrong_days
+from tests.rigs.postgres_server import PostgresServer, postgres_server
+from tokenmeter.ledger.fleet import reports
+from tokenmeter.ledger.fleet.shipping import Shipper
+from tokenmeter.ledger.fleet.spooled import SpooledLedger
+from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.ledger.report.query import Question, ask
+from tokenmeter.ledger.writer import Ledger
+
+__all__ = ["Fleet", "main", "run_fleet"]
+
+PROGRAMS: Final = 4
+SPOOLS: Final = 2
+CRASHES: Final = 3
+_PART: Final = 500
+_QUESTIONS: Final = (
+    "provider model", "team", "day team model", "month currency", "source status", "user", "hour", "scope end", "",
+)  # fmt: skip
+
+
+class Fleet(NamedTuple):
+    """What came of a run."""
+
+    records: int
+    missing: int
+    """Calls of the plain ledger that the database lacks."""
+    foreign: int
+    """Calls of the database that are not in the plain ledger."""
+    wrong_days: int
+    different: tuple[str, ...]
+    """The questions that the two answer differently."""
+    crashes: int
+    rows_a_second: float
+    client_cpu_us: float
+    report_seconds: float
+    """Of a report by three keys from the roll-up."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is missing, doubled or different."""
+        return not (self.missing or self.foreign or self.wrong_days or self.different)
+
+    def lines(self) -> list[str]:
+        """The figures for people."""
+        return [
+            f"{self.records:,} records, {self.crashes} crashes of the server: {self.missing} missing, {self.foreign} "
+            f"foreign, {self.wrong_days} wrong days, different answers: {', '.join(self.different) or 'none'}",
+            f"shipping: {self.rows_a_second:,.0f} rows/s, {self.client_cpu_us:.1f} µs client CPU a row; "
+            f"report by three keys: {self.report_seconds:.2f} s",
+        ]
+
+
+def _write(ledger: Ledger, program: int, records: int) -> None:
+    for first in range(0, records, _PART):
+        for one in some_calls(min(_PART, records - first), first=first, name=f"program{program}", seconds=15):
+            ledger.write(one)
+    ledger.close(600)
+
+
+def _spooled(url: str, spool: str, program: int, records: int) -> None:
+    _write(SpooledLedger(url, spool), program, records)
+
+
+def _plain(path: str, records: int) -> None:
+    for program in range(PROGRAMS):
+        _write(Ledger(path), program, records)
+
+
+def run_fleet(records: int, folder: Path, server: PostgresServer, *, pause: float = 1.0) -> Fleet:
+    """Run all of it, with `records` in all; the server is away for `pause` seconds at each crash."""
+    url, each = server.database("fleet"), records // PROGRAMS
+    spools = [str(folder / f"spool{number}.db") for number in range(SPOOLS)]
+    plain = str(folder / "plain.db")
+    spawn = multiprocessing.get_context("spawn")
+    programs = [
+        spawn.Process(target=_spooled, args=(url, spools[number % SPOOLS], number, each)) for number in range(PROGRAMS)
+    ]
+    for program in programs:
+        program.start()
+    crashes = _crash(server, url, spools[0], programs, pause)
+    for program in programs:
+        program.join()
+    for spool in spools:
+        ship(Path(spool), url)
+    alone = spawn.Process(target=_plain, args=(plain, each))
+    alone.start()
+    alone.join()
+    return _compare(plain, url, server, crashes, records)
+
+
+def _crash(
+    server: PostgresServer, url: str, spool: str, programs: list[multiprocessing.process.BaseProcess], pause: float
+) -> int:
+    """Crash the server while the programs write, and kill a shipper; how many crashes there were."""
+    shipper, crashes = None, 0
+    query = "SELECT count(*) FROM tokenmeter.call_rows"
+    while any(program.is_alive() for program in programs) and crashes < CRASHES:
+        there = server.execute("SELECT count(*) FROM pg_class WHERE relname = 'call_rows'", url)[0][0]
+        if not there or not server.execute(query, url)[0][0]:
+            time.sleep(0.1)
+            continue
+        if shipper is None:
+            words = ["-m", "tokenmeter", "ledger", "ship", spool, url, "--follow"]
+            shipper = subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL)
+        time.sleep(pause)
+        server.stop()
+        crashes += 1
+        if crashes == CRASHES - 1:
+            shipper.kill()
+        time.sleep(pause)
+        server.start()
+    if shipper is not None:
+        shipper.kill()
+        shipper.wait()
+    return crashes
+
+
+def _compare(plain: str, url: str, server: PostgresServer, crashes: int, records: int) -> Fleet:
+    with closing(sqlite3.connect(plain)) as connection:
+        here = {name for (name,) in connection.execute("SELECT id FROM calls")}
+    there = [name for (name,) in server.execute("SELECT id FROM tokenmeter.call_rows", url)]
+    zone, different = Zone.named("UTC"), []
+    for by in _QUESTIONS:
+        question = Question(by=tuple(by.split()), zone=zone)
+        file, fleet = ask(plain, question), reports.ask(url, question)
+        if (file.rows, file.totals, file.reasons, file.held) != (fleet.rows, fleet.totals, fleet.reasons, fleet.held):
+            different.append(by or "all")
+    began = time.perf_counter()
+    reports.ask(url, Question(by=("day", "team", "model"), zone=zone))
+    asked = time.perf_counter() - began
+    shipper = Shipper(plain, server.database("alone"))
+    shipper.step()
+    wall, cpu = time.perf_counter(), time.process_time()
+    before = shipper.done.read
+    shipper.ship()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    shipped = max(1, shipper.done.read - before)
+    shipper.close()
+    return Fleet(
+        records, len(here - {*there}), len(there) - len(here & {*there}), wrong_days(url), tuple(different), crashes,
+        shipped / wall, cpu / shipped * 1e6, asked,
+    )  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run it, and print what came of it; exit status 1 where something was lost or is different."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=1_000_000)
+    args = parser.parse_args(argv)
+    with TemporaryDirectory(prefix="tokenmeter-fleet-") as folder, postgres_server() as server:
+        found = run_fleet(args.records, Path(folder), server)
+    print("\n".join(found.lines()))
+    return 0 if found.holds and found.crashes == CRASHES else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

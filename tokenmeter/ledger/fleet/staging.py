@@ -1,0 +1,108 @@
+"""How calls go from a file into the database, as SQL: read, staged by COPY, inserted with their roll-up.
+
+A call is known by its id and its end: the same one again changes nothing. What is inserted is summed into `days` by
+the same statement, so that the roll-up is equal to the rows whoever ships, and however often.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tokenmeter.ledger.tables import ROLLED, ROW
+
+__all__ = ["COPY", "INSERT", "INSTANT", "KEYED", "READ", "REPLACED", "STAGED", "TABLE"]
+
+STAGED: Final = tuple(name for name in ROW if name != "response_key")
+"""The columns of a staged call, those of a row of the file: instants in microseconds, keys those of the database."""
+
+KEYED: Final = {
+    "dims": ("dims",),
+    "tagsets": ("tagset",),
+    "texts": (
+        "charge_shape", "raw_shape", "sent_shape", "scope", "cost_flags", "params", "flags", "reason",
+        "unknown_fields", "budget_window",
+    ),
+}  # fmt: skip
+"""The columns that are keys, by the table that they are keys into."""
+
+_IDS: Final = ("id", "parent_id", "trace_id", "span_id", "duplicate_of")
+_TEXTS: Final = (
+    *_IDS, "tags", "amount_text", "list_amount", "vendor_text", "charge_values", "raw_values", "request_id",
+    "response_id", "more",
+)  # fmt: skip
+
+INSTANT: Final = "timestamptz 'epoch' + {} * interval '1 microsecond'"
+"""Microseconds since the epoch as an instant: exact, as long as a double holds them."""
+
+
+def _read(name: str) -> str:
+    return f"CASE typeof({name}) WHEN 'blob' THEN lower(hex({name})) ELSE {name} END" if name in _IDS else name
+
+
+READ: Final = f"SELECT seq, {', '.join(map(_read, STAGED))} FROM call_rows"
+"""Reads calls of a file."""
+
+TABLE: Final = (
+    "CREATE TEMP TABLE IF NOT EXISTS staged ("
+    + ", ".join(
+        f"{name} {'text' if name in _TEXTS else 'double precision' if name == 'time_to_first_chunk' else 'bigint'}"
+        for name in STAGED
+    )
+    + ") ON COMMIT DELETE ROWS"
+)
+COPY: Final = f"COPY pg_temp.staged ({', '.join(STAGED)}) FROM STDIN"
+
+_AMOUNTS: Final = {
+    of: f"s.{part}_whole + s.{part}_pico * 0.000000000001"
+    for of, part in (("amount", "amount"), ("vendor_amount", "vendor"))
+}
+_INTO: Final = {
+    **{name: f"s.{name}" for name in STAGED if not name.endswith(("_whole", "_pico")) and name != "ended_us"},
+    "ended_at": INSTANT.format("s.ended_us"),
+    "day": "date '1970-01-01' + s.day::integer",
+    "tags": "s.tags::jsonb",
+    "list_amount": "s.list_amount::numeric",
+    **_AMOUNTS,
+    "provisional": "s.provisional IS NOT NULL",
+}
+
+_SUMS: Final = {
+    "calls": "{sign}count(*)",
+    **{name: f"{{sign}}coalesce(sum({name}), 0)" for name in ROLLED},
+    "amount": "{sign}coalesce(sum(coalesce(amount, amount_text::numeric)), 0)",
+    "vendor_amount": "{sign}coalesce(sum(coalesce(vendor_amount, vendor_text::numeric)), 0)",
+    "first_at": "min(ended_at)",
+    "last_at": "max(ended_at)",
+}
+_SUMMED: Final = (
+    "day", "dims", "tagset", "ended_at", *ROLLED, "amount", "amount_text", "vendor_amount", "vendor_text",
+)  # fmt: skip
+
+
+def _rolled(rows: str, sign: str) -> str:
+    """The statement that adds rows to their days, or takes them away; in one order, against deadlocks."""
+    added = (name for name in _SUMS if not name.endswith("_at"))
+    sums = ", ".join(f"{sql.format(sign=sign)} AS {name}" for name, sql in _SUMS.items())
+    return (
+        f"INSERT INTO tokenmeter.days AS d (day, dims, tagset, {', '.join(_SUMS)}) "
+        f"SELECT day, dims, tagset, {sums} FROM {rows} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 "
+        "ON CONFLICT (day, dims, tagset) DO UPDATE SET "
+        + ", ".join(f"{name} = d.{name} + excluded.{name}" for name in added)
+        + ", first_at = least(d.first_at, excluded.first_at), last_at = greatest(d.last_at, excluded.last_at)"
+    )
+
+
+INSERT: Final = (
+    f"WITH fresh AS (INSERT INTO tokenmeter.call_rows ({', '.join(_INTO)}) "
+    f"SELECT {', '.join(_INTO.values())} FROM pg_temp.staged AS s ORDER BY s.id "
+    f"ON CONFLICT (id, ended_at) DO NOTHING RETURNING {', '.join(_SUMMED)}), "
+    f"rolled AS ({_rolled('fresh', '')}) SELECT count(*) FROM fresh"
+)
+"""Inserts what is staged, and answers how many calls were new."""
+
+REPLACED: Final = (
+    "WITH gone AS (DELETE FROM tokenmeter.call_rows AS c USING pg_temp.staged AS s "
+    f"WHERE c.id = s.id AND c.ended_at = {INSTANT.format('s.ended_us')} AND c.provisional AND s.provisional IS NULL "
+    f"RETURNING {', '.join(f'c.{name}' for name in _SUMMED)}) {_rolled('gone', '-')}"
+)
+"""Takes away the calls that were shipped without their cost and are staged with it."""

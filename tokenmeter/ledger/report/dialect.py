@@ -1,0 +1,47 @@
+"""What engines say in different SQL, of what a report asks: periods, tags, exact money, likeness.
+
+Everything else of a question is the same text in every engine. `SQLITE` is that of a ledger file, whose functions are
+our own (`columns.register`); a fleet's database has another (`ledger/fleet/dialect.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tokenmeter.ledger.amounts import sum_sql
+from tokenmeter.ledger.report.columns import KEYS, TAG
+
+__all__ = ["SQLITE", "Dialect"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dialect:
+    """The SQL of one engine. A `?` is where a value is bound."""
+
+    keys: Mapping[str, str]
+    """What a report can be grouped by, as SQL over `calls`."""
+    tag: str
+    """The value of a tag, whose name is bound."""
+    has_tag: str
+    """A query that answers a row if a call has the tag whose name is bound."""
+    tags: str
+    """A query for the names of all tags, in their order."""
+    compared: str
+    """A comparison of money, of `column`, `operator` and `value`."""
+    like: str
+    """The operator of likeness and what it compares with, `value`: letters of either case are alike in ASCII."""
+    total: Callable[[str, str | None], str]
+    """The exact sum, as text, of `amount` or `vendor` over the calls of which a condition holds."""
+
+
+SQLITE: Final = Dialect(
+    keys=KEYS,
+    tag=TAG,
+    has_tag="SELECT 1 FROM calls, json_each(calls.tags) WHERE key = ? LIMIT 1",
+    tags="SELECT DISTINCT key FROM calls, json_each(calls.tags) ORDER BY 1",
+    compared="compare_exactly({column}, {value}) {operator} 0",
+    like="LIKE {value}",
+    total=sum_sql,
+)
