@@ -102,6 +102,7 @@ def test_texts_are_short_and_plain() -> None:
     assert text_of(" a ", "x") == "a"
     assert len(text_of("x" * 10_000, "x") or "") == 256
     assert words_of('["a", "b"]', "x") == ("a", "b")
+    assert words_of({}, "x") == words_of([], "x") == words_of(None, "x") == ()
     for bad in ({"a": 1}, "\ud800"):
         with pytest.raises(BadField):
             text_of(bad, "x")

@@ -231,12 +231,36 @@ def test_rows_without_an_id_are_counted(tmp_path: Path) -> None:
 def test_a_format_of_your_own_stands_on_another(tmp_path: Path) -> None:
     form = tmp_path / "ours.toml"
     form.write_text(
-        'base = "plain"\nkind = "calls"\nsigns = ["wer"]\nzone = "Asia/Shanghai"\ncurrency = "CNY"\n'
-        '[fields]\nprovider = ["wer"]\nended = ["wann"]\nrequest_model = ["was"]\n'
-        '[usage.counts]\nrein = "input_tokens"\nraus = "output_tokens"\n[models]\n"deepseek-*" = "deepseek"\n'
+        'base = "plain"\nkind = "calls"\nsigns = ["who"]\nzone = "Asia/Shanghai"\ncurrency = "CNY"\n'
+        '[fields]\nprovider = ["who"]\nended = ["when"]\nrequest_model = ["what"]\n'
+        '[usage.counts]\ntokens_in = "input_tokens"\ntokens_out = "output_tokens"\n[models]\n"deepseek-*" = "deepseek"\n'
     )
-    text = "wer,wann,was,rein,raus\n,2026-11-20 18:00:00,deepseek-chat,1000,100\n"
+    text = "who,when,what,tokens_in,tokens_out\n,2026-11-20 18:00:00,deepseek-chat,1000,100\n"
     status, done = imported(tmp_path, text, "--map", str(form))
     assert (status, done["format"], done["new"]) == (0, "ours", 1)
     (row,) = rows(tmp_path / "spend.db")
     assert (row["provider"], row["ended_at"], row["amount"]) == ("deepseek", "2026-11-20T10:00:00.000000Z", "0.0014")
+
+
+@pytest.mark.parametrize("page", ["docs/ledger.md", "docs/zh/ledger.md"])
+def test_the_format_of_the_page_reads_what_it_describes(tmp_path: Path, page: str) -> None:
+    text = (Path(__file__).parents[3] / page).read_text(encoding="utf-8")
+    (tmp_path / "ours.toml").write_text(text.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    row = {
+        "kind": "llm",
+        "when": 1795168800000,
+        "llm_name": "deepseek-chat",
+        "tokens_in": 1000,
+        "tokens_out": 100,
+        "department": "a",
+    }
+    stated = {"data": [row, row | {"kind": "tool"}, row | {"provider": "our-gateway", "when": "2026-11-20 18:00:00"}]}
+    status, done = imported(tmp_path, json.dumps(stated), "--map", str(tmp_path / "ours.toml"))
+    assert (status, done["new"], done["left_out"]) == (0, 2, 1)
+    for call in rows(tmp_path / "spend.db"):
+        assert (call["provider"], call["ended_at"], call["amount"]) == (
+            "deepseek",
+            "2026-11-20T10:00:00.000000Z",
+            "0.0014",
+        )
+        assert json.loads(call["tags"]) == {"team": "a"}

@@ -10,6 +10,7 @@ import fnmatch
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -130,15 +131,15 @@ class CallRows:
         between = None if duration is None or not 0 <= duration < 10**7 else int(duration * 10**9)
         if started is None and ended is None:
             if self._at_ns is None:
-                name = row.name("ended" if "ended" in self._form.fields else "started")
-                raise BadField(name, "is missing: say by --at when the calls were made")
+                _, place = row.stated("ended" if "ended" in self._form.fields else "started")
+                raise BadField(place, "is missing: say by --at when the calls were made")
             return self._at_ns, self._at_ns, ("instant_assumed",)
         if started is None:
             started = (ended or 0) - (between or 0)
         if ended is None:
             return started, started + (between or 0), () if between is not None else ("end_unknown",)
         if ended < started:
-            raise BadField(row.name("ended"), f"lies {(started - ended) / 1e9:g} s before the start")
+            raise BadField(row.stated("ended")[1], f"lies {(started - ended) / 1e9:g} s before the start")
         return started, ended, ()
 
     def _billing(self, row: _Row) -> BillingProvider:
@@ -173,14 +174,14 @@ class CallRows:
                         answer = answer._replace(raw=None, unknown_fields=())
                     if answer.usage is not None or not form.fields.get("answer"):
                         return answer
-        found = row.first("answer")
+        found, place = row.stated("answer")
         if found is None:
             return Extracted(None, Source.NONE, reason="the row states no usage")
         if isinstance(found, str):
             try:
                 found = json.loads(found)
             except (ValueError, RecursionError):
-                raise BadField(row.name("answer"), "is not JSON") from None
+                raise BadField(place, "is not JSON") from None
         return extract(found, provider=None if provider is None else provider.id)
 
     def _params(self, row: _Row, billing: BillingProvider) -> dict[str, Any]:
@@ -222,27 +223,26 @@ class _Row:
             return find(self._around.get(name), rest or ".")
         return find(self.values, path)
 
-    def first(self, field: str) -> Any:
-        """The value of a field at the first of its places that has one."""
-        return next((v for path in self._form.fields.get(field, ()) if (v := self.value(path)) not in (None, "")), None)
-
-    def name(self, field: str) -> str:
-        """Where a field stands in this row; its first place where it is missing."""
-        paths = self._form.fields.get(field) or (field,)
-        found = next((path for path in paths if self.value(path) not in (None, "")), paths[0])
-        return f"{self._place}{found}"
+    def stated(self, field: str) -> tuple[Any, str]:
+        """The value of a field and where it stands: the first of its places that has one."""
+        paths = self._form.fields.get(field, ())
+        for path in paths:
+            value = self.value(path)
+            if value is not None and value != "":
+                return value, f"{self._place}{path}"
+        return None, f"{self._place}{paths[0] if paths else field}"
 
     def text(self, field: str) -> str | None:
-        return text_of(self.first(field), self.name(field))
+        return text_of(*self.stated(field))
 
     def words(self, field: str) -> tuple[str, ...]:
-        return words_of(self.first(field), self.name(field))
+        return words_of(*self.stated(field))
 
-    def number(self, field: str) -> Any:
-        return number_of(self.first(field), self.name(field))
+    def number(self, field: str) -> Decimal | None:
+        return number_of(*self.stated(field))
 
     def instant(self, field: str) -> int | None:
-        return instant_ns(self.first(field), self.name(field), unit=self._form.unit, zone=self._form.zone)
+        return instant_ns(*self.stated(field), unit=self._form.unit, zone=self._form.zone)
 
     def cost(self) -> Money | None:
         """What the row says that the call cost; None for zero, which is how tools write "unknown"."""
@@ -250,7 +250,7 @@ class _Row:
         if not amount:
             return None
         if currency is None:
-            raise BadField(self.name("currency"), "is missing: an amount has a currency")
+            raise BadField(self.stated("currency")[1], "is missing: an amount has a currency")
         return Money(amount, currency.upper())
 
     def is_call(self) -> bool:

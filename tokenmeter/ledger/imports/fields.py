@@ -102,7 +102,9 @@ def text_of(value: Any, field: str) -> str | None:
 
 
 def words_of(value: Any, field: str) -> tuple[str, ...]:
-    """Several texts: a list, its JSON, or one text."""
+    """Several texts: a list, its JSON, or one text. An empty object is an empty list, as some tools write it."""
+    if value == {}:
+        return ()
     if isinstance(value, str) and value.startswith("["):
         try:
             value = json.loads(value)
