@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.rigs.foreign_calls import (
     ANTHROPIC_BATCH,
@@ -24,9 +26,12 @@ from tests.rigs.foreign_calls import (
     otlp,
     otlp_span,
 )
+from tests.rigs.importing import pricing
 from tests.rigs.ledger_rows import rows
 from tests.rigs.made_records import nanoseconds, record
 from tokenmeter.cli import main
+from tokenmeter.ledger.imports.import_format import format_names, load_format
+from tokenmeter.ledger.imports.importing import import_files
 from tokenmeter.ledger.verify import verify
 from tokenmeter.ledger.writer import Ledger
 
@@ -233,7 +238,8 @@ def test_a_format_of_your_own_stands_on_another(tmp_path: Path) -> None:
     form.write_text(
         'base = "plain"\nkind = "calls"\nsigns = ["who"]\nzone = "Asia/Shanghai"\ncurrency = "CNY"\n'
         '[fields]\nprovider = ["who"]\nended = ["when"]\nrequest_model = ["what"]\n'
-        '[usage.counts]\ntokens_in = "input_tokens"\ntokens_out = "output_tokens"\n[models]\n"deepseek-*" = "deepseek"\n'
+        '[usage.counts]\ntokens_in = "input_tokens"\ntokens_out = "output_tokens"\n'
+        '[models]\n"deepseek-*" = "deepseek"\n'
     )
     text = "who,when,what,tokens_in,tokens_out\n,2026-11-20 18:00:00,deepseek-chat,1000,100\n"
     status, done = imported(tmp_path, text, "--map", str(form))
@@ -264,3 +270,42 @@ def test_the_format_of_the_page_reads_what_it_describes(tmp_path: Path, page: st
             "0.0014",
         )
         assert json.loads(call["tags"]) == {"team": "a"}
+
+
+_WORDS = ("data", "id", "attributes", "usageDetails", "2026-11-20T10:00:00Z", "GENERATION", "input", "gpt-4o-mini", "7")
+_LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(_WORDS)
+    | st.sampled_from([10**30, -1, 1795168800, "1795168800000000000", "0a" * 16, "0b" * 8, "\ud800", "[", "{"])
+)  # fmt: skip
+_VALUES = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_WORDS) | st.text(max_size=3), inner),
+    max_leaves=8,
+)
+_SOUND = (otlp(otlp_span()), {"data": [PHOENIX]}, LANGFUSE, LITELLM, BATCH, ANTHROPIC_BATCH, {"provider": "openai"})
+
+
+@st.composite
+def _spoilt(draw: st.DrawFn) -> Any:
+    """A sound document of which one value, at any depth, is another."""
+    document = json.loads(json.dumps(draw(st.sampled_from(_SOUND))))
+    place = document
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = draw(st.sampled_from(keys))
+        if not isinstance(place[key], dict | list) or not place[key] or draw(st.integers(0, 3)) == 0:
+            place[key] = draw(_VALUES)
+            return document
+        place = place[key]
+
+
+@pytest.mark.parametrize("name", format_names())
+@settings(max_examples=40, deadline=None)
+@given(lines=st.lists(_spoilt() | _VALUES, min_size=1, max_size=4))
+def test_no_file_stops_an_import(tmp_path_factory: pytest.TempPathFactory, name: str, lines: list[Any]) -> None:
+    folder = tmp_path_factory.mktemp("import")
+    (folder / "calls").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    (first,) = import_files([str(folder / "calls")], str(folder / "spend.db"), pricing(), form=load_format(name))
+    (again,) = import_files([str(folder / "calls")], str(folder / "spend.db"), pricing(), form=load_format(name))
+    assert (again.new, again.calls, again.failures) == (0, first.calls, first.failures)
+    assert not [check for check in verify(str(folder / "spend.db")) if check.wrong]

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.rigs.foreign_calls import PHOENIX, changed, otlp, otlp_span
+from tests.rigs.foreign_shapes import MEANINGS, SHAPES
 from tests.rigs.importing import pricing
+from tests.rigs.otlp_requests import JAVASCRIPT
+from tokenmeter.collector.price_spans import SpanPricer
 from tokenmeter.ledger.imports.fields import BadField
 from tokenmeter.ledger.imports.import_format import load_format
 from tokenmeter.ledger.imports.span_rows import SpanRows
 from tokenmeter.otel import semconv
+from tokenmeter.otel.external.batches import EndedCalls
 from tokenmeter.record import End, Record
 
 
@@ -41,6 +51,18 @@ def test_a_span_becomes_the_record_that_the_collector_makes_of_it() -> None:
 def test_two_spans_of_one_call_are_one_record() -> None:
     inner = otlp_span("0c" * 8, parent="0b" * 8)
     assert [record.span_id for record in read(otlp(otlp_span(), inner))] == ["0c" * 8]
+
+
+def test_a_long_file_is_read_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tokenmeter.ledger.imports.span_rows.SPANS_AT_ONCE", 2)
+    spans, found = reader(), []
+    for number in range(5):
+        one = otlp_span(f"{number + 1:016x}", gen_ai__usage__cost=0.5) | {"traceId": f"{number + 1:032x}"}
+        for place, row, around in load_format("otlp").items(otlp(one)):
+            spans.add(row, around, place)
+        found.append([record.vendor_cost is not None for record in spans.take()])
+    assert found == [[], [True, True], [], [True, True], []]
+    assert len(list(spans.finish())) == 1
 
 
 def test_an_agents_span_is_no_call() -> None:
@@ -130,3 +152,51 @@ def test_attributes_of_any_shape_are_passed_over() -> None:
     ]}}}]  # fmt: skip
     (record,) = read(otlp(odd))
     assert (record.finish_reasons, record.response_model, record.response_id) == (("stop",), None, None)
+
+
+def as_json(message: Any) -> Any:
+    """An export request as OTLP JSON, in which ids are hexadecimal and not base64."""
+    document = MessageToDict(message, use_integers_for_enums=True)
+    for resource in document["resourceSpans"]:
+        for scope in resource["scopeSpans"]:
+            for span in scope["spans"]:
+                for name in {"traceId", "spanId", "parentSpanId"} & span.keys():
+                    span[name] = base64.b64decode(span[name]).hex()
+    return document
+
+
+@pytest.mark.parametrize(
+    ("scope", "said"),
+    [
+        pytest.param(*param.values[:2], id=f"{position}: {param.id}")
+        for position, param in enumerate([*SHAPES, *MEANINGS])
+    ],
+)
+def test_a_span_in_a_file_is_the_call_that_the_collector_sees(scope: str, said: dict[str, Any]) -> None:
+    exporter = InMemorySpanExporter()
+    tracing = TracerProvider(shutdown_on_exit=False)
+    tracing.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing.get_tracer(scope).start_span("call", attributes=said).end()
+    message = encode_spans(exporter.get_finished_spans())
+    document, seen = as_json(message), pricing()
+    calls = EndedCalls(seen, ("our.llm",), clock=lambda: 0.0)  # a file's span of any scope may say that it is a call
+    SpanPricer(calls, {}).price(message)
+    calls.release()
+    records = read(document)
+    for one, other in zip(seen.gathered, records, strict=True):
+        assert (one.id, one.usage, one.provider, one.operation) == (
+            other.id,
+            other.usage,
+            other.provider,
+            other.operation,
+        )
+        assert (one.request_model, one.response_model, one.response_id) == (
+            other.request_model, other.response_model, other.response_id,
+        )  # fmt: skip
+        if other.vendor_cost is None:
+            assert (one.cost.amount, one.cost.currency) == (other.cost.amount, other.cost.currency)
+
+
+def test_what_the_exporter_for_javascript_writes_is_read() -> None:
+    (record,) = read(JAVASCRIPT)
+    assert (record.request_model, record.usage.input_tokens, record.usage.output_tokens) == ("gpt-4o", 1000, 100)

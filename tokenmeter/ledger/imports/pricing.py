@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ class Pricing:
         self.settings: Any = SimpleNamespace(exchange=None)
         self.gathered: list[Record] = []
 
-    @property
+    @cached_property
     def spans(self) -> CallSpans:
         """Makes the attributes that a span gets, which an import does not use."""
         from tokenmeter.otel.spans import CallSpans

@@ -22,7 +22,8 @@ from tokenmeter.record import Record
 
 __all__ = ["SPANS_AT_ONCE", "SpanRows"]
 
-SPANS_AT_ONCE: Final = 50_000
+SPANS_AT_ONCE: Final = 20_000
+"""Spans of a file among which the one that counts is found; about 100 MB of them."""
 _DEPTH_MOST: Final = 8
 
 
@@ -78,7 +79,9 @@ class SpanRows:
 
     def take(self) -> Iterator[Record]:
         """The records of the spans so far, once there are enough of them."""
-        return self._records() if len(self._parents) >= SPANS_AT_ONCE else iter(())
+        if len(self._parents) >= SPANS_AT_ONCE:
+            yield from self._records()
+            self._costs.clear()
 
     def finish(self) -> Iterator[Record]:
         """The records of all spans."""
