@@ -24,6 +24,7 @@ _INSTANT: Final = re.compile(
 )
 _NUMBER: Final = re.compile(r"-?[0-9]{1,40}(\.[0-9]{0,60})?([eE][+-]?[0-9]{1,2})?")
 _LATEST_NS: Final = 4_102_444_800 * 10**9  # the year 2100: later is another unit, not another century
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _STEP: Final = re.compile(r"([^\[\]]*)\[\]\.?")
 
 
@@ -96,7 +97,7 @@ def text_of(value: Any, field: str) -> str | None:
     if not isinstance(value, str | int | float):
         raise BadField(field, f"is {_kind(value)}, not text")
     text = str(value).strip()
-    if any("\ud800" <= one <= "\udfff" for one in text):
+    if not text.isascii() and _SURROGATE.search(text):
         raise BadField(field, "is not UTF-8 text")
     return short_name(text) or None
 
