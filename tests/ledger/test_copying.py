@@ -169,3 +169,10 @@ def test_a_ledger_is_not_merged_into_itself(tmp_path: Path) -> None:
     os.link(path, tmp_path / "same.db")
     with pytest.raises(LedgerError, match="into itself"):
         merge([str(path)], str(tmp_path / "same.db"))
+
+
+def test_a_copy_knows_whose_response_a_call_repeats(tmp_path: Path) -> None:
+    pair = [record(response_id="chatcmpl-0123456789abcdef", id=digit * 32) for digit in "ab"]
+    source = written(tmp_path / "spend.db", pair)
+    merge([str(source)], str(tmp_path / "all.db"))
+    assert [row["duplicate_of"] for row in rows(tmp_path / "all.db")] == [None, "a" * 32]

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     import argparse
 
     from tokenmeter.ledger.copying import Copied
+    from tokenmeter.ledger.imports.importing import ImportedFile
     from tokenmeter.ledger.verify import Check
 
 _EPILOG = """\
-exit status: 0 done, and for verify: nothing is wrong; 1 verify found something wrong; 2 bad flags, or the file cannot
- be used.
+exit status: 0 done, and for verify: nothing is wrong; 1 verify found something wrong, or import could not read some
+ lines, which are named on standard error; 2 bad flags, or a file cannot be used.
 """
 
 
@@ -57,13 +58,20 @@ def add_parser(subparsers: Any) -> None:
     export.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
     ledger_close.add_action(actions)
     ledger_ship.add_action(actions)
+    imports = action("import", "put calls that other tools recorded into a ledger, each once; see docs/ledger.md")
+    imports.add_argument("more", nargs="*", metavar="FILE", help="more files; the first is read in the same way")
+    imports.add_argument("--to", metavar="LEDGER", required=True, help="the ledger that they are put into")
+    imports.add_argument("--format", metavar="NAME", help="their format (default: recognized by their fields)")
+    imports.add_argument("--map", metavar="FILE", help="a format of your own, a TOML file: see docs/ledger.md")
+    imports.add_argument("--provider", metavar="ID", help="who bills calls that name no provider")
+    imports.add_argument("--at", metavar="TIME", help="when calls were made that do not say it, such as batch results")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one action. Raises LedgerError and ConfigurationError with the remedy."""
     run_action: dict[str, Any] = {
         "info": _info, "verify": _verify, "vacuum": _vacuum, "migrate": _migrate, "merge": _merge, "zone": _zone,
-        "forget": _forget, "export": _export, "close": ledger_close.run, "ship": ledger_ship.run,
+        "forget": _forget, "export": _export, "import": _import, "close": ledger_close.run, "ship": ledger_ship.run,
     }  # fmt: skip
     status: int = run_action[args.action](args)
     return status
@@ -167,6 +175,57 @@ def _export(args: argparse.Namespace) -> int:
         for call in exported_calls(args.ledger):
             target.write(json.dumps(call, ensure_ascii=False) + "\n")
     return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from tokenmeter.cli._configured import configured_pricing
+    from tokenmeter.ledger.imports.call_rows import check_provider
+    from tokenmeter.ledger.imports.import_format import asked_format
+    from tokenmeter.ledger.imports.importing import import_files
+
+    pricing = configured_pricing()
+    with _terminal.progress(f"importing into {args.to}"):
+        done = import_files(
+            [args.ledger, *args.more],
+            args.to,
+            pricing,
+            form=asked_format(args.format, args.map),
+            provider=check_provider(args.provider, pricing),
+            at_ns=_instant(args.at),
+        )
+    for problem in (problem for one in done for problem in one.problems):
+        print(f"tokenmeter: {_printable(problem)}", file=sys.stderr)
+    _show(args, {"to": args.to, "imported": [one.to_dict() for one in done]}, "\n".join(map(_imported, done)))
+    return 1 if any(one.failures or one.refused for one in done) else 0
+
+
+def _imported(one: ImportedFile) -> str:
+    beside = {
+        "of them were known": one.known, "have a response that another call recorded": one.delegated,
+        "rows are no calls": one.left_out, "spans carry a call that tokenmeter metered": one.metered,
+        "could not be stored": one.refused, "problems": one.failures,
+    }  # fmt: skip
+    said = [
+        f"{one.calls} calls, {one.new} of them new",
+        *(f"{number} {text}" for text, number in beside.items() if number),
+    ]
+    return f"{one.path} ({one.format or 'no known format'}): {', '.join(said)}"
+
+
+def _instant(text: str | None) -> int | None:
+    from tokenmeter.errors import ConfigurationError
+    from tokenmeter.ledger.imports.fields import BadField, instant_ns
+
+    try:
+        return None if text is None else instant_ns(text, "--at", unit="s", zone=None)
+    except BadField as problem:
+        raise ConfigurationError(f"--at: {problem}") from None
+
+
+def _printable(item: object) -> str:
+    from tokenmeter._support.logs import printable
+
+    return printable(str(item))
 
 
 def _standard_output() -> Any:

@@ -151,7 +151,7 @@ def _copy_table(reader: sqlite3.Connection, target: sqlite3.Connection, table: s
 
 
 def _pages(reader: sqlite3.Connection, place: int) -> Iterator[list[dict[str, Any]]]:
-    columns = ("seq", *COLUMNS)
+    columns = ("seq", *COLUMNS, "duplicate_of")
     query = f"SELECT {', '.join(columns)} FROM calls WHERE seq > ? ORDER BY seq LIMIT {_PAGE}"  # noqa: S608
     while rows := reader.execute(query, (place,)).fetchall():
         place = rows[-1][0]

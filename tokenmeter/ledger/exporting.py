@@ -10,14 +10,15 @@ from typing import Any, Final
 from tokenmeter.ledger.schema import open_for_reading
 from tokenmeter.ledger.tables import COLUMNS
 
-__all__ = ["exported_calls"]
+__all__ = ["JSON_COLUMNS", "exported_calls"]
 
-_JSON: Final = frozenset(
+JSON_COLUMNS: Final = frozenset(
     {
         "finish_reasons", "usage", "usage_sources", "usage_ranges", "usage_raw", "unknown_fields", "charges",
         "cost_flags", "attempts", "tags", "scope", "params", "flags", "budget_window",
     }
 )  # fmt: skip
+"""The columns of the view `calls` that hold JSON."""
 
 
 def exported_calls(path: str) -> Iterator[dict[str, Any]]:
@@ -30,7 +31,7 @@ def exported_calls(path: str) -> Iterator[dict[str, Any]]:
         connection.execute("BEGIN")
         for row in connection.execute(f"SELECT {', '.join(columns)} FROM calls ORDER BY seq"):  # noqa: S608
             yield {
-                name: json.loads(value) if name in _JSON else value
+                name: json.loads(value) if name in JSON_COLUMNS else value
                 for name, value in zip(columns, row, strict=True)
                 if value is not None
             }

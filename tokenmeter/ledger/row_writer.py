@@ -150,8 +150,8 @@ class RowWriter:
 
     def _row(self, call: StoredRow, firsts: _Recorders) -> tuple[Any, ...]:
         """The values of `ROW`."""
-        duplicate_of = _recorded_by(call, firsts) if firsts else None
-        if duplicate_of is not None:
+        duplicate_of = call.duplicate_of or (_recorded_by(call, firsts) if firsts else None)
+        if duplicate_of is not None and call.dims[_END] != "delegated":
             call = _delegated(call)
         tags, row_tags = self._tags.get(call.tags) or self._tags_of(call.tags)
         text = self._text

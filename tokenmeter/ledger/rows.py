@@ -73,6 +73,8 @@ class StoredRow(NamedTuple):
     texts: tuple[str | None, ...]
     more: str | None
     provisional: bool
+    duplicate_of: bytes | str | None = None
+    """The call that recorded the response, where that is known already."""
 
 
 def _json(value: Any) -> str | None:

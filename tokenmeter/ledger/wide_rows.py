@@ -29,7 +29,7 @@ _ONE_REQUEST: Final = re.compile(
 
 
 def stored_of_wide(row: Mapping[str, Any]) -> StoredRow:
-    """One wide row, with all columns of `COLUMNS`; the text of its JSON and money is kept as it is."""
+    """One wide row, with all columns of `COLUMNS` and perhaps `duplicate_of`; the text of its JSON and money stays."""
     more = {name: row[name] for name in _MORE if row[name] is not None}
     ended_us = row["ended_us"]
     sent = _sent(row["attempts"], ended_us)
@@ -48,7 +48,7 @@ def stored_of_wide(row: Mapping[str, Any]) -> StoredRow:
         binary(row["scope_run"]),
         tuple([row[name] for name in _TEXTS]),
         "{" + ",".join(f'"{name}":{text}' for name, text in more.items()) + "}" if more else None,
-        row["cost_reason"] == NOT_YET_PRICED,
+        row["cost_reason"] == NOT_YET_PRICED, binary(row.get("duplicate_of")),
     )  # fmt: skip
 
 
