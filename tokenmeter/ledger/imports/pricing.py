@@ -6,9 +6,12 @@ from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from tokenmeter.calls.usual_call import UsualForm, record_of
+
 if TYPE_CHECKING:
     from tokenmeter.calls.billing import Billing
     from tokenmeter.calls.opencall import ScopeNode
+    from tokenmeter.calls.usual_call import Settled
     from tokenmeter.cost import Cost
     from tokenmeter.otel.spans import CallSpans
     from tokenmeter.providers.registry import Providers
@@ -21,6 +24,7 @@ class Pricing:
     """The prices and providers of one configuration. As a `Receiver` it gathers the records that spans make."""
 
     def __init__(self, billing: Billing, providers: Providers) -> None:
+        self._billing = billing
         self.price = billing.price
         self.providers = providers
         self.settings: Any = SimpleNamespace(exchange=None)
@@ -41,6 +45,10 @@ class Pricing:
         """What a record costs."""
         return self.price(record)
 
-    def take(self, record: Record, *, scope: ScopeNode | None = None) -> None:
+    def form_of(self, record: Record) -> UsualForm:
+        """What usual calls such as this one have in common."""
+        return UsualForm(record, self._billing)
+
+    def take(self, record: Settled, *, scope: ScopeNode | None = None) -> None:
         """Gather a record."""
-        self.gathered.append(record)
+        self.gathered.append(record_of(record))
