@@ -14,7 +14,7 @@ import pytest
 from tests.rigs.bills import ledger_of, metered
 from tests.rigs.made_records import record, unpriced
 from tokenmeter.ledger.schema import open_for_reading
-from tokenmeter.ledger.valuation.columns import Batch, batches, can_vectorise
+from tokenmeter.ledger.valuation.columns import ColumnBatch, batches, can_vectorise
 from tokenmeter.record import End
 from tokenmeter.usage import Usage
 
@@ -24,7 +24,7 @@ USAGE = Usage(input_tokens=1_000, cache_read_input_tokens=100, output_tokens=50)
 
 
 @pytest.fixture
-def batch(tmp_path: Path) -> Iterator[Batch]:
+def batch(tmp_path: Path) -> Iterator[ColumnBatch]:
     records = [
         metered("deepseek", "deepseek-chat", AT, USAGE),
         metered("deepseek", "deepseek-chat", AT, USAGE),
@@ -44,14 +44,14 @@ def batch(tmp_path: Path) -> Iterator[Batch]:
         yield found
 
 
-def test_calls_of_one_form_are_a_group_and_unusual_ones_are_left(batch: Batch) -> None:
+def test_calls_of_one_form_are_a_group_and_unusual_ones_are_left(batch: ColumnBatch) -> None:
     assert sorted(one.calls for one in batch.groups) == [1, 1, 1, 2]
     assert len(batch.others) == 5
     taken = [place for one in batch.groups for place in one.seqs.to_pylist()]
     assert not {*taken} & {*batch.others}
 
 
-def test_a_group_has_tokens_instants_and_the_exact_spend(batch: Batch) -> None:
+def test_a_group_has_tokens_instants_and_the_exact_spend(batch: ColumnBatch) -> None:
     (two,) = (one for one in batch.groups if one.calls == 2)
     assert [one.to_pylist() for one in two.tokens] == [[1_000] * 2, [50] * 2, [100] * 2, [0] * 2, [0] * 2]
     assert two.instants.to_pylist() == [int(AT.timestamp()) * 1_000_000] * 2

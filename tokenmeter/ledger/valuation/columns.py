@@ -17,7 +17,7 @@ from tokenmeter.usage import TOKEN_FIELDS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["USUAL", "Batch", "Group", "batches", "can_vectorise"]
+__all__ = ["USUAL", "CallGroup", "ColumnBatch", "batches", "can_vectorise"]
 
 _ROWS: Final = 200_000
 _PARAMS: Final = 2**32
@@ -40,7 +40,7 @@ _DIMS: Final = (
 )  # fmt: skip
 
 
-class Group(NamedTuple):
+class CallGroup(NamedTuple):
     """Calls of one form: instants in microseconds, tokens in the order of `USUAL`, and what they cost in all."""
 
     form: Form
@@ -54,10 +54,10 @@ class Group(NamedTuple):
 
 
 @dataclass(slots=True)
-class Batch:
+class ColumnBatch:
     """The groups of a span of rows, and the places of the calls that have to be read as rows."""
 
-    groups: list[Group] = field(default_factory=list)
+    groups: list[CallGroup] = field(default_factory=list)
     others: list[int] = field(default_factory=list)
 
 
@@ -71,7 +71,7 @@ def can_vectorise(connection: sqlite3.Connection) -> bool:
     return "call_rows" in tables and "wide_calls" not in tables
 
 
-def batches(connection: sqlite3.Connection, since_us: int | None, until_us: int | None) -> Iterator[Batch]:
+def batches(connection: sqlite3.Connection, since_us: int | None, until_us: int | None) -> Iterator[ColumnBatch]:
     """The calls that ended in a span of time, without those that other calls carry or a budget refused."""
     dims = {
         row[0]: row[1:]
@@ -89,7 +89,9 @@ def batches(connection: sqlite3.Connection, since_us: int | None, until_us: int 
         yield _batch(connection, rows, dims)
 
 
-def _batch(connection: sqlite3.Connection, rows: list[tuple[Any, ...]], dims: dict[int, tuple[Any, ...]]) -> Batch:
+def _batch(
+    connection: sqlite3.Connection, rows: list[tuple[Any, ...]], dims: dict[int, tuple[Any, ...]]
+) -> ColumnBatch:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -104,7 +106,7 @@ def _batch(connection: sqlite3.Connection, rows: list[tuple[Any, ...]], dims: di
     coded = pc.dictionary_encode(pc.add(pc.multiply(dim, _PARAMS), params))
     keys, numbered = _keys(connection, coded.dictionary.to_pylist(), dims)
     group = pc.take(pa.array(numbered, pa.int64()), coded.indices)
-    batch = Batch()
+    batch = ColumnBatch()
     here = pc.greater_equal(group, 0)
     batch.others += seqs.filter(pc.and_(here, pc.invert(usual))).to_pylist()
     table = pa.table(
@@ -122,7 +124,7 @@ def _batch(connection: sqlite3.Connection, rows: list[tuple[Any, ...]], dims: di
         whole, pico = (0 if unpriced else pc.sum(one).as_py() for one in costs)
         columns = [some[name].combine_chunks() for name in "sinorwt"]
         batch.groups.append(
-            Group(
+            CallGroup(
                 form,
                 reasons,
                 some.num_rows,

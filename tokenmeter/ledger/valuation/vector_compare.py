@@ -13,7 +13,7 @@ from decimal import Decimal
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tokenmeter.ledger.valuation.columns import USUAL, Group
+from tokenmeter.ledger.valuation.columns import USUAL, CallGroup
 from tokenmeter.ledger.valuation.fast_compare import FastCandidate
 from tokenmeter.ledger.valuation.linear_prices import QUARTER, FormPrices, LinearPrices, RateOf
 
@@ -33,7 +33,7 @@ class GroupSums(NamedTuple):
     currency: str
 
 
-def sums_of(group: Group, quick: FastCandidate) -> GroupSums | None:
+def sums_of(group: CallGroup, quick: FastCandidate) -> GroupSums | None:
     """What the calls of a group cost as calls of a candidate; None leaves them to another way."""
     way = quick.way(group.form)
     if way is None or quick.used_tools(group.finish_reasons):
@@ -45,7 +45,7 @@ def sums_of(group: Group, quick: FastCandidate) -> GroupSums | None:
 
 
 def _sums(
-    group: Group, prices: FormPrices, scales: Sequence[tuple[int, int, int]], quick: FastCandidate
+    group: CallGroup, prices: FormPrices, scales: Sequence[tuple[int, int, int]], quick: FastCandidate
 ) -> GroupSums | None:
     pieces = _pieces(prices, group, quick.instant)
     if pieces is None:
@@ -68,7 +68,7 @@ def _sums(
     return GroupSums(amounts, currency)
 
 
-def _pieces(prices: FormPrices, group: Group, instant: float | None) -> list[tuple[RateOf, pa.Array | None]] | None:
+def _pieces(prices: FormPrices, group: CallGroup, instant: float | None) -> list[tuple[RateOf, pa.Array | None]] | None:
     """The rates in force for the calls of a group, each with a mask of its calls (None: all)."""
     import pyarrow as pa
     import pyarrow.compute as pc
