@@ -60,7 +60,10 @@ class RepeatedTexts:
             found = f"[{','.join(map(str, numbers))}]"
             if (known := self._shapes.get(names)) is not None:
                 return known, found
-            shape, values = divided(json_text(bare(usage)) or "null", NUMBERS)
+            text = json_text(bare(usage))
+            if text is None:
+                return None, None
+            shape, values = divided(text, NUMBERS)
             if values == found:
                 self._shapes.put(names, shape)
             return shape, values
