@@ -12,11 +12,13 @@ from tests.ledger.test_copying import FORMS, many, written
 from tests.rigs.ledger_rows import rows
 from tests.rigs.made_records import record
 from tests.rigs.wide_ledger import made_wide
+from tokenmeter.calls.scope import ScopePath
 from tokenmeter.cli import main
 from tokenmeter.ledger.exporting import exported_calls
 from tokenmeter.ledger.imports.fields import BadField
 from tokenmeter.ledger.imports.own_rows import own_row
 
+RUN = record(scope=ScopePath.of(("nightly", "answer"), "0d" * 16))
 DUPLICATES = (
     record(response_id="chatcmpl-0123456789abcdef-x", id="0a" * 16),
     record(response_id="chatcmpl-0123456789abcdef-x", id="0b" * 16),
@@ -32,12 +34,13 @@ def there_and_back(source: Path, tmp_path: Path) -> Path:
 
 
 def test_every_form_of_call_comes_back_equal(tmp_path: Path) -> None:
-    source = written(tmp_path / "spend.db", [*FORMS, *many(700), *DUPLICATES])
+    source = written(tmp_path / "spend.db", [*FORMS, RUN, *many(700), *DUPLICATES])
     back, before = rows(there_and_back(source, tmp_path)), rows(source)
     for row in (*back, *before):
         del row["seq"]  # of the order alone: a row that was written twice, unpriced first, leaves a gap
     assert back == before
     assert back[-1]["duplicate_of"] == "0a" * 16
+    assert "0d" * 16 in [row["scope_run"] for row in back]
 
 
 def test_a_ledger_of_the_first_schema_comes_back_equal(tmp_path: Path) -> None:
