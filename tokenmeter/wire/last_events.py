@@ -21,6 +21,7 @@ __all__ = ["LastEvents", "last_events"]
 
 _DATA: Final = b"data: "
 _DONE: Final = b"data: [DONE]"
+_USAGE: Final = b'"usage":'
 _decode: Final = json.JSONDecoder().raw_decode
 _Said = tuple[Facts, dict[str, Any] | None]
 """What an event says: its facts, and its usage object if it has one."""
@@ -29,7 +30,7 @@ _Said = tuple[Facts, dict[str, Any] | None]
 class LastEvents:
     """The last events of streams of one dialect of a wire format."""
 
-    __slots__ = ("_elements", "_reader")
+    __slots__ = ("_beside", "_elements", "_reader")
 
     def __init__(self, reader: UsageReader) -> None:
         """Raises ValueError for a dialect in which an event says more than its facts and its usage."""
@@ -37,6 +38,7 @@ class LastEvents:
         if api.envelopes or api.begins or api.turns or api.ends:
             raise ValueError(api.id)
         self._reader = reader
+        self._beside = frozenset(path.partition(".")[0] for path in api.beside)
         counted = (api.elements, *api.elements_of.values())
         words = {word.strip('"') for one in counted for word in ElementCounts(one).needles}
         self._elements = tuple(f'"{word}"'.encode() for word in words)
@@ -50,6 +52,7 @@ class LastEvents:
         if done != _DONE:
             return None
         model = name = tier = raw = root = None
+        text = b""
         finish: tuple[str, ...] = ()
         for event in events:
             body = _object(event)
@@ -62,14 +65,27 @@ class LastEvents:
             if usage is not None:
                 if raw is not None:
                     return None
-                raw, root = usage, body
+                raw, root, text = usage, body, event
             name = name or facts.id
             model, tier, finish = facts.model or model, facts.tier or tier, facts.finish or finish
         if raw is None or root is None:
             return None
-        _, each = self._reader.elements(model)
-        facts = Facts(model, name, tier, finish, None)
-        return self._reader.settle(raw, facts, root, spoke=None, counts={**each})
+        return self._settled(Facts(model, name, tier, finish, None), raw, root, text)
+
+    def _settled(self, facts: Facts, raw: dict[str, Any], root: Any, event: bytes) -> Extracted:
+        """The answer with this usage, which the object `root` of an event states."""
+        reader = self._reader
+        frames = reader.frames
+        text = b""
+        if frames is not None and event.endswith(b"}}") and root.get("usage") is raw and self._beside.isdisjoint(root):
+            text = event[event.rfind(_USAGE) + len(_USAGE) : -1]
+            known = reader.by_frame(text, facts)
+            if known is not None:
+                return known._replace(raw=raw)
+        if frames is not None and text:
+            frames.learn(text, raw)
+        _, each = reader.elements(facts.model)
+        return reader.settle(raw, facts, root, spoke=None, counts={**each})
 
     def _said(self, body: dict[str, Any]) -> _Said | None:
         """What an event says; None where that is more than its facts and a usage of the whole answer."""
