@@ -23,6 +23,7 @@ from tokenmeter.ledger.losses import Loss
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.query import Question, ask
 from tokenmeter.ledger.report.render import as_json
+from tokenmeter.ledger.report.stats import parse_stats
 from tokenmeter.ledger.report.where import parse
 from tokenmeter.money import Money
 from tokenmeter.offers import Price
@@ -145,6 +146,19 @@ def test_the_roll_up_answers_where_it_can(both: tuple[str, str], by: str, asked:
     assert same(both, by, **asked) == source
 
 
+@pytest.mark.parametrize("by", ["", "provider team", "day", "hour"])
+@pytest.mark.parametrize(
+    "stats",
+    [
+        "sum,p0,p1,median,p95,max",
+        "p50:duration,p99:time_to_first_chunk,max:attempts",
+        "sum:output_tokens,min:vendor_cost",
+    ],
+)
+def test_every_statistic_is_answered_the_same(both: tuple[str, str], by: str, stats: str) -> None:
+    assert same(both, by, stats=parse_stats(stats)) == "rows"
+
+
 def test_stale_and_single_source_prices_are_summed_the_same(server: PostgresServer, path: Path) -> None:
     cost = priced("0.7", confidence="single-source")
     stale = type(cost)(cost.offer, cost.status, cost.amount, cost.lines, cost.at, flags=(STALE,))
@@ -206,7 +220,12 @@ def test_the_command_prints_the_same(both: tuple[str, str], capsys: pytest.Captu
 
 @pytest.mark.parametrize(
     "words",
-    [["--stat", "p95"], ["--compare", "previous", "--since", "7d"], ["--format", "focus"], ["--format", "html"]],
+    [
+        ["--stat", "sum:cache_saved"],
+        ["--compare", "previous", "--since", "7d"],
+        ["--format", "focus"],
+        ["--format", "html"],
+    ],
 )
 def test_what_only_a_file_answers_is_refused(
     both: tuple[str, str], words: list[str], capsys: pytest.CaptureFixture[str]

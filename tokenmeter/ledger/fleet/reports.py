@@ -35,7 +35,8 @@ def ask(url: str, question: Question) -> LedgerReport:
     Raises ConfigurationError for an unknown key and for what only a file answers, FleetError where the database
     cannot be read.
     """
-    for asked, what in ((question.stats, "--stat"), (question.conversion, "--convert")):
+    saved = any(stat.measure == "cache_saved" for stat in question.stats)
+    for asked, what in ((saved, "--stat: cache_saved"), (question.conversion, "--convert")):
         if asked:
             raise ConfigurationError(f"{what}: only a ledger file answers it yet, not {shown(url)}")
     with _snapshot(url) as connection:
@@ -57,6 +58,8 @@ def ask(url: str, question: Question) -> LedgerReport:
 def _source(question: Question, home: str, on_rows: Sequence[str], dialect: Dialect) -> SumSource:
     """The roll-up if it answers the question, else the rows, or their charges for components."""
     if COMPONENT in question.by:
+        if question.stats:
+            raise ConfigurationError(f"--stat: it is of calls, which {COMPONENT} divides; leave one of them out")
         return postgresql.charges(dialect)
     return (postgresql.days if is_of_days(question, home, on_rows) else postgresql.rows)(dialect)
 
