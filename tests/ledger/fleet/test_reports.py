@@ -20,6 +20,7 @@ from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.file import LedgerFile
 from tokenmeter.ledger.fleet import reports
 from tokenmeter.ledger.losses import Loss
+from tokenmeter.ledger.report import compare
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.query import Question, ask
 from tokenmeter.ledger.report.render import as_json
@@ -167,6 +168,22 @@ def test_stale_and_single_source_prices_are_summed_the_same(server: PostgresServ
     same((str(path), url), "model", "UTC")
 
 
+@pytest.mark.parametrize("by", ["", "provider model", "team"])
+@pytest.mark.parametrize("where", [None, "cost > 0.01 or stream = 'yes'"])
+def test_an_earlier_period_is_compared_the_same(both: tuple[str, str], by: str, where: str | None) -> None:
+    month = datetime(2026, 11, 1, tzinfo=UTC)
+    earlier = datetime(2026, 9, 1, tzinfo=UTC), month
+    condition = None if where is None else parse(where)
+    question = Question(by=tuple(by.split()), zone=Zone.named("UTC"), since=month, where=condition)
+    file = compare.compare(ask(both[0], question), *earlier)
+    fleet = reports.compare(both[1], reports.ask(both[1], question), *earlier)
+    assert file.comparison is not None
+    assert any(row.previous for row in file.rows)
+    assert fleet.comparison == file.comparison
+    assert fleet.rows == file.rows
+    assert fleet.totals == file.totals
+
+
 def test_components_are_answered_the_same(server: PostgresServer, path: Path) -> None:
     plain = priced("1").offer
     records = [record(priced("0"), tags={"team": "ads"}), record(unpriced())]
@@ -222,7 +239,7 @@ def test_the_command_prints_the_same(both: tuple[str, str], capsys: pytest.Captu
     "words",
     [
         ["--stat", "sum:cache_saved"],
-        ["--compare", "previous", "--since", "7d"],
+        ["--convert", "USD", "--rates", "CNY=0.14USD@2026-01-01"],
         ["--format", "focus"],
         ["--format", "html"],
     ],
