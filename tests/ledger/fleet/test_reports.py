@@ -71,7 +71,8 @@ def both(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> It
 _KEYS = (
     "provider model", "request_model response_model api operation", "host region service_tier status currency", "scope",
     "end source stream", "list rate_id book dating confidence cost_source", "covered_by error_type reason", "team",
-    "user", "team user model", "tag:hour", "hour", "day", "week", "month", "day team", "trace response_id", "",
+    "user", "team user model", "tag:hour", "hour", "day", "week", "month", "day team", "trace response_id",
+    "scope_run", "",
 )  # fmt: skip
 _WHERE = (
     "cost > 0.05", "cost = 0.0012", "cost <= 0.0000000000012 and cost > 0",
