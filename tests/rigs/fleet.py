@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.rigs.made_records import NOON, priced, record, unpriced
+from tokenmeter.calls.scope import ScopePath
 from tokenmeter.ledger.fleet.shipping import Shipped, Shipper
 from tokenmeter.ledger.tables import COLUMNS, ROLLED
 from tokenmeter.ledger.writer import Ledger
@@ -44,7 +45,8 @@ def some_calls(count: int, *, first: int = 0, name: str = "call", seconds: int =
                 if number % 7 else Usage(output_tokens=number),
                 usage_raw={"prompt_tokens": 1000 + number, "completion_tokens": number},
                 attempts=(sent,) if number % 2 else (sent, sent), trace_id=f"{number:032x}", span_id=f"{number:016x}",
-                end=End.ERROR if number % 11 == 0 else End.COMPLETE, scope=("agent", f"step {number % 4}"),
+                end=End.ERROR if number % 11 == 0 else End.COMPLETE,
+                scope=ScopePath.of(("agent", f"step {number % 4}"), f"{number % 9:032x}"),
             )
         )  # fmt: skip
     return made

@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     )
     form = _report_forms.chosen(args)
     if is_url(path):
-        return _fleet(args, path, question, form)
+        return _fleet(args, path, question, form, now)
     if form == "focus":
         return _report_forms.focus(args, path, question)
     if form == "html":
@@ -141,14 +141,15 @@ def run(args: argparse.Namespace) -> int:
     return _report_forms.write(args, form, order.ordered(answer, args.sort, args.top))
 
 
-def _fleet(args: argparse.Namespace, url: str, question: Question, form: str) -> int:
+def _fleet(args: argparse.Namespace, url: str, question: Question, form: str, now: datetime) -> int:
     """Answer from the database of a fleet. Raises ConfigurationError for what only a file answers."""
     from tokenmeter.ledger.fleet import database, reports
-    from tokenmeter.ledger.report import order
+    from tokenmeter.ledger.report import compare, order
 
-    for asked, what in ((args.compare, "--compare"), (form in ("focus", "html"), f"--format {form}")):
-        if asked:
-            raise ConfigurationError(f"{what}: only a ledger file answers it yet, not {database.shown(url)}")
+    if form in ("focus", "html"):
+        raise ConfigurationError(f"--format {form}: only a ledger file answers it yet, not {database.shown(url)}")
     with _terminal.progress(f"adding up {database.shown(url)}"):
         answer = reports.ask(url, question)
+        if args.compare:
+            answer = reports.compare(url, answer, *compare.earlier(args.compare, question, now))
     return _report_forms.write(args, form, order.ordered(answer, args.sort, args.top))

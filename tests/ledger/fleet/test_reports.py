@@ -20,9 +20,11 @@ from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.file import LedgerFile
 from tokenmeter.ledger.fleet import reports
 from tokenmeter.ledger.losses import Loss
+from tokenmeter.ledger.report import compare
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.query import Question, ask
 from tokenmeter.ledger.report.render import as_json
+from tokenmeter.ledger.report.stats import parse_stats
 from tokenmeter.ledger.report.where import parse
 from tokenmeter.money import Money
 from tokenmeter.offers import Price
@@ -69,7 +71,8 @@ def both(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> It
 _KEYS = (
     "provider model", "request_model response_model api operation", "host region service_tier status currency", "scope",
     "end source stream", "list rate_id book dating confidence cost_source", "covered_by error_type reason", "team",
-    "user", "team user model", "tag:hour", "hour", "day", "week", "month", "day team", "trace response_id", "",
+    "user", "team user model", "tag:hour", "hour", "day", "week", "month", "day team", "trace response_id",
+    "scope_run", "",
 )  # fmt: skip
 _WHERE = (
     "cost > 0.05", "cost = 0.0012", "cost <= 0.0000000000012 and cost > 0",
@@ -145,12 +148,41 @@ def test_the_roll_up_answers_where_it_can(both: tuple[str, str], by: str, asked:
     assert same(both, by, **asked) == source
 
 
+@pytest.mark.parametrize("by", ["", "provider team", "day", "hour"])
+@pytest.mark.parametrize(
+    "stats",
+    [
+        "sum,p0,p1,median,p95,max",
+        "p50:duration,p99:time_to_first_chunk,max:attempts",
+        "sum:output_tokens,min:vendor_cost",
+    ],
+)
+def test_every_statistic_is_answered_the_same(both: tuple[str, str], by: str, stats: str) -> None:
+    assert same(both, by, stats=parse_stats(stats)) == "rows"
+
+
 def test_stale_and_single_source_prices_are_summed_the_same(server: PostgresServer, path: Path) -> None:
     cost = priced("0.7", confidence="single-source")
     stale = type(cost)(cost.offer, cost.status, cost.amount, cost.lines, cost.at, flags=(STALE,))
     url = server.database("stale")
     ship(written(path, [record(cost), record(stale), record(priced("1"))]), url)
     same((str(path), url), "model", "UTC")
+
+
+@pytest.mark.parametrize("by", ["", "provider model", "team"])
+@pytest.mark.parametrize("where", [None, "cost > 0.01 or stream = 'yes'"])
+def test_an_earlier_period_is_compared_the_same(both: tuple[str, str], by: str, where: str | None) -> None:
+    month = datetime(2026, 11, 1, tzinfo=UTC)
+    earlier = datetime(2026, 9, 1, tzinfo=UTC), month
+    condition = None if where is None else parse(where)
+    question = Question(by=tuple(by.split()), zone=Zone.named("UTC"), since=month, where=condition)
+    file = compare.compare(ask(both[0], question), *earlier)
+    fleet = reports.compare(both[1], reports.ask(both[1], question), *earlier)
+    assert file.comparison is not None
+    assert any(row.previous for row in file.rows)
+    assert fleet.comparison == file.comparison
+    assert fleet.rows == file.rows
+    assert fleet.totals == file.totals
 
 
 def test_components_are_answered_the_same(server: PostgresServer, path: Path) -> None:
@@ -206,7 +238,12 @@ def test_the_command_prints_the_same(both: tuple[str, str], capsys: pytest.Captu
 
 @pytest.mark.parametrize(
     "words",
-    [["--stat", "p95"], ["--compare", "previous", "--since", "7d"], ["--format", "focus"], ["--format", "html"]],
+    [
+        ["--stat", "sum:cache_saved"],
+        ["--convert", "USD", "--rates", "CNY=0.14USD@2026-01-01"],
+        ["--format", "focus"],
+        ["--format", "html"],
+    ],
 )
 def test_what_only_a_file_answers_is_refused(
     both: tuple[str, str], words: list[str], capsys: pytest.CaptureFixture[str]

@@ -37,7 +37,16 @@ _SCHEMES: Final = ("postgresql://", "postgres://")
 _OTHERS: Final = ("clickhouse://", "mysql://", "mariadb://", "sqlite://", "redis://", "http://", "https://")
 _LOCK: Final = 0x746B6D72
 """The advisory lock under which the schema is changed."""
-_PATIENCE: Final = 10  # seconds until a server that does not answer is away
+_OPTIONS: Final[dict[str, Any]] = {
+    "application_name": "tokenmeter",
+    # After these seconds, or milliseconds, a server that does not answer is away.
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""What a URL may set otherwise."""
 
 REFUSALS: Final = ("22", "23514")
 """How the SQLSTATE of an error begins where one row is to blame: data that a type or a check does not take."""
@@ -84,10 +93,12 @@ def connect(url: str) -> psycopg.Connection[Any]:
     """A connection that commits by itself. Raises FleetError."""
     driver = _driver()
     try:
+        options = _OPTIONS | driver.conninfo.conninfo_to_dict(url)
         connection: psycopg.Connection[Any] = driver.connect(
-            url, autocommit=True, connect_timeout=_PATIENCE, application_name="tokenmeter",
-            prepare_threshold=None,  # a pooler between may give each transaction another session
-        )  # fmt: skip
+            **options,
+            autocommit=True,
+            prepare_threshold=None,  # a pooler may give each transaction another session
+        )
     except driver.Error as error:
         raise remedy(url, error) from error
     return connection

@@ -51,6 +51,8 @@ def dialect_of(zone: Zone, first: datetime, last: datetime) -> Dialect:
         compared="{column} {operator} {value}::text::numeric",
         like="ILIKE {value} ESCAPE ''",
         total=_total,
+        sum_of_x="trim_scale(sum(x))::text",
+        order_of_x="x",
     )
 
 

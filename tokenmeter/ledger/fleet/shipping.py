@@ -9,6 +9,7 @@ is named and counted as lost; the others go in.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,7 +31,9 @@ BATCH: Final = 5_000
 
 _PROVISIONAL_MOST: Final = 10_000
 _REFUSED_MOST: Final = 20  # a database that refuses more, and most of a batch, is not to be filled by calls
-_FORGET_AT_ONCE: Final = 1_000
+_FORGET_FROM: Final = 1_000  # calls that are worth it
+_FORGET_MOST: Final = 100  # transactions
+_TURN: Final = 0.005  # seconds in which the writers of the file get their turn
 _LAST_US: Final = 253_402_300_800_000_000  # the end of the year 9999
 _QUARTER_US: Final = 900_000_000
 _AT: Final = {name: 1 + place for place, name in enumerate(staging.STAGED)}
@@ -88,12 +91,15 @@ class Shipper:
             self.database.close()
 
     def forget_shipped(self, spared: int) -> None:
-        """Delete the calls that are shipped from the file, but for the last ones and those yet to be priced."""
+        """Delete shipped calls from the file, but for the last ones and those yet to be priced; not all at once."""
         place = self._place
-        if place is not None and place.seq - spared > self._forgotten + _FORGET_AT_ONCE:
-            while self.file.delete(place.seq - spared, place.provisional):
-                pass
-            self._forgotten = place.seq - spared
+        if place is None or place.seq - spared <= self._forgotten + _FORGET_FROM:
+            return
+        for _ in range(_FORGET_MOST):
+            if not self.file.delete(place.seq - spared, place.provisional):
+                self._forgotten = place.seq - spared
+                break
+            time.sleep(_TURN)
 
     def step(self) -> bool:
         """Ship a batch; False if there was nothing to ship. Raises FleetError where the database does not take it."""

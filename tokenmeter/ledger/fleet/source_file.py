@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["FileReplacedError", "SourceFile"]
 
 _NAME: Final = "file_id"
-_DELETED_AT_ONCE: Final = 1_000
+_DELETED_AT_ONCE: Final = 200  # by one transaction, for which the writers of the file wait
 
 
 class FileReplacedError(LedgerError):
@@ -78,7 +78,7 @@ class SourceFile:
             self.name = self._identify(anew=True)[_NAME]
 
     def delete(self, last: int, spared: Sequence[int]) -> int:
-        """Delete some of the calls up to a sequence, but those that are spared; how many."""
+        """Delete some of the calls up to a sequence, but those that are spared; how many; none while others write."""
         import sqlite3
 
         marks = ", ".join("?" * len(spared))
@@ -90,6 +90,10 @@ class SourceFile:
                 with closing(open_for_writing(self.path)) as connection:
                     found = connection.execute(f"DELETE FROM call_rows WHERE seq IN ({chosen})", (last, *spared))
                     return found.rowcount
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error):
+                    return 0  # later
+                raise LedgerError(remedy(self.path, error)) from error
             except (sqlite3.Error, OSError) as error:
                 raise LedgerError(remedy(self.path, error)) from error
 

@@ -125,12 +125,12 @@ class _Shipping:
         self._turn: int | None = None
 
     def start(self) -> None:
-        """Start the thread, if it does not run."""
+        """Start the thread, if it does not run; one that is ending goes on."""
+        self._closing = False
         if not self._starting.acquire(blocking=False):
             return
         try:
             if self._thread is None:
-                self._closing = False
                 self._wake.clear()
                 thread = threading.Thread(target=self._run, name="tokenmeter-ship", daemon=True)
                 with guard("starting the shipper of the ledger"):

@@ -25,7 +25,7 @@ KEYED: Final = {
 }  # fmt: skip
 """The columns that are keys, by the table that they are keys into."""
 
-_IDS: Final = ("id", "parent_id", "trace_id", "span_id", "duplicate_of")
+_IDS: Final = ("id", "parent_id", "trace_id", "span_id", "scope_run", "duplicate_of")
 _TEXTS: Final = (
     *_IDS, "tags", "amount_text", "list_amount", "vendor_text", "charge_values", "raw_values", "request_id",
     "response_id", "more",

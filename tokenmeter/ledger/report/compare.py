@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.causes import Comparison, Spent, decompose
@@ -17,7 +19,7 @@ from tokenmeter.ledger.report.query import LedgerReport, Question, ReportRow, as
 from tokenmeter.ledger.report.selection import Snapshot, select
 from tokenmeter.ledger.report.sum_sources import COMPONENT
 
-__all__ = ["compare", "earlier"]
+__all__ = ["beside", "compare", "earlier", "spent_of"]
 
 _MONTH: Final = re.compile(r"[0-9]{4}-[0-9]{2}")
 
@@ -60,14 +62,22 @@ def compare(report: LedgerReport, since: datetime, until: datetime, ledger: Snap
     `ledger` is the snapshot that the report is of, where it is of one. Raises ConfigurationError where the groups are
     periods, LedgerError for a file that cannot be read.
     """
+    of = ledger or report.path
+    return beside(report, since, until, partial(ask, of), partial(_spent, of))
+
+
+def beside(
+    report: LedgerReport, since: datetime, until: datetime, asked: Callable[[Question], LedgerReport],
+    spent: Callable[[Question], dict[str, Spent]],
+) -> LedgerReport:  # fmt: skip
+    """The same of a ledger of any kind: `asked` answers a question, `spent` gives the charges of each currency."""
     question = report.question
     if COMPONENT in question.by:
         raise ConfigurationError(f"--compare: it is of calls, which {COMPONENT} divides; leave it out of --by")
     if periods := [key for key in question.by if key in PERIODS]:
         raise ConfigurationError(f"--compare: a group by {periods[0]} has no earlier period; leave it out of --by")
     then = replace(question, since=since, until=until)
-    of = ledger or report.path
-    old = ask(of, then)
+    old = asked(then)
     before = {(row.group, row.currency): row for row in old.rows}
     totals = {row.currency: row for row in old.totals}
     here = {(row.group, row.currency) for row in report.rows}
@@ -78,7 +88,7 @@ def compare(report: LedgerReport, since: datetime, until: datetime, ledger: Snap
         row.previous = before.get((row.group, row.currency))
     for row in all_totals:
         row.previous = totals.get(row.currency)
-    causes = tuple(decompose(_spent(of, then), _spent(of, question)))
+    causes = tuple(decompose(spent(then), spent(question)))
     return replace(report, rows=tuple(rows), totals=tuple(all_totals), comparison=Comparison(since, until, causes))
 
 
@@ -89,17 +99,22 @@ def _gone(row: ReportRow) -> ReportRow:
 
 
 def _spent(ledger: str | Snapshot, question: Question) -> dict[str, Spent]:
-    found: dict[str, Spent] = defaultdict(Spent)
     with select(ledger, question) as (connection, where, values):
         total = f"SELECT currency, exact_sum(amount), count(*) FROM calls WHERE {where} AND amount NOT NULL GROUP BY 1"  # noqa: S608
-        for currency, amount, calls in connection.execute(total, values):
-            found[currency] = Spent(Decimal(amount), calls)
         charge = "json_extract(charge.value, '$.{}')".format
         skus = (
             f"SELECT currency, coalesce(provider, ''), coalesce(model, ''), {charge('component')}, "  # noqa: S608
             f"exact_sum({charge('quantity')}), exact_sum({charge('amount')}) "
             f"FROM calls, json_each(calls.charges) AS charge WHERE {where} AND amount NOT NULL GROUP BY 1, 2, 3, 4"
         )
-        for currency, provider, model, component, quantity, amount in connection.execute(skus, values):
-            found[currency].skus[provider, model, component] = Fraction(quantity), Fraction(amount)
+        return spent_of(connection.execute(total, values), connection.execute(skus, values))
+
+
+def spent_of(totals: Iterable[Sequence[Any]], skus: Iterable[Sequence[Any]]) -> dict[str, Spent]:
+    """What was spent in each currency, of its total and calls, and of quantity and amount by what was charged."""
+    found: dict[str, Spent] = defaultdict(Spent)
+    for currency, amount, calls in totals:
+        found[currency] = Spent(Decimal(amount), calls)
+    for currency, provider, model, component, quantity, amount in skus:
+        found[currency].skus[provider, model, component] = Fraction(quantity), Fraction(amount)
     return found

@@ -34,6 +34,10 @@ class Dialect:
     """The operator of likeness and what it compares with, `value`: letters of either case are alike in ASCII."""
     total: Callable[[str, str | None], str]
     """The exact sum, as text, of `amount` or `vendor` over the calls of which a condition holds."""
+    sum_of_x: str
+    """The exact sum of an amount of money `x`, as text."""
+    order_of_x: str
+    """What sorts as an amount of money `x` does."""
 
 
 SQLITE: Final = Dialect(
@@ -44,4 +48,6 @@ SQLITE: Final = Dialect(
     compared="compare_exactly({column}, {value}) {operator} 0",
     like="LIKE {value}",
     total=sum_sql,
+    sum_of_x="exact_sum(x)",
+    order_of_x="sortable(x)",
 )

@@ -31,7 +31,7 @@ from tokenmeter.ledger.report.selection import (
     unpriced_reasons,
 )
 from tokenmeter.ledger.report.stats import measured
-from tokenmeter.ledger.report.sum_sources import CHARGES, ROWS, SumSource, source_of
+from tokenmeter.ledger.report.sum_sources import CHARGES, SumSource, source_of
 from tokenmeter.ledger.sealed.manifest import is_sealed
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def answered(
     rows = _rows(connection, question, source)
     totals = totals_of(rows if whole is None else _rows(connection, replace(question, by=()), whole))
     if question.stats:
-        _add_stats(connection, question, rows, totals)
+        _add_stats(connection, question, source, rows, totals)
     return LedgerReport(
         path=path,
         question=question,
@@ -138,15 +138,17 @@ def _rows(connection: sqlite3.Connection, question: Question, source: SumSource)
 
 
 def _add_stats(
-    connection: sqlite3.Connection, question: Question, rows: Sequence[ReportRow], totals: Sequence[ReportRow]
-) -> None:
-    where, values = conditions(question)
-    keys, key_values = _keys(connection, question.by, ROWS)
-    by_group = measured(connection, keys, where, [*key_values, *values], question.stats)
-    together = by_group if not keys else measured(connection, (), where, values, question.stats)
-    for some, stats in ((rows, by_group), (totals, together)):
+    connection: sqlite3.Connection, question: Question, source: SumSource, rows: Sequence[ReportRow],
+    totals: Sequence[ReportRow],
+) -> None:  # fmt: skip
+    where, values = conditions(question, source)
+    keys, key_values = _keys(connection, question.by, source)
+    stats, dialect = question.stats, source.dialect
+    by_group = measured(connection, keys, where, [*key_values, *values], stats, dialect)
+    together = by_group if not keys else measured(connection, (), where, values, stats, dialect)
+    for some, answers in ((rows, by_group), (totals, together)):
         for row in some:
-            found = stats.get((*row.group, row.currency), {})
+            found = answers.get((*row.group, row.currency), {})
             row.stats = {stat.label: found.get(stat.label) for stat in question.stats}
 
 

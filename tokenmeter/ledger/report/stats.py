@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tokenmeter.components import component_of
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.columns import NUMBERS
+from tokenmeter.ledger.report.dialect import SQLITE, Dialect
 from tokenmeter.money import EXACT, plain
 
 if TYPE_CHECKING:
@@ -73,24 +74,26 @@ def define(connection: sqlite3.Connection) -> None:
 
 
 def measured(
-    connection: sqlite3.Connection, keys: Sequence[str], where: str, values: Sequence[Any], stats: Sequence[Stat]
-) -> dict[tuple[Any, ...], dict[str, Value]]:
+    connection: sqlite3.Connection, keys: Sequence[str], where: str, values: Sequence[Any], stats: Sequence[Stat],
+    dialect: Dialect = SQLITE,
+) -> dict[tuple[Any, ...], dict[str, Value]]:  # fmt: skip
     """The statistics of each group and currency: `(*keys, currency)` to label to value; None where no call knows.
 
     `keys` and `where` are SQL of this package with their `values` bound in that order.
     """
-    define(connection)
+    if dialect is SQLITE:
+        define(connection)
     answer: dict[tuple[Any, ...], dict[str, Value]] = {}
     for measure in dict.fromkeys(stat.measure for stat in stats):
         wanted = [stat for stat in stats if stat.measure == measure]
-        for group, label, value in _of_measure(connection, keys, where, values, measure, wanted):
+        for group, label, value in _of_measure(connection, keys, where, values, measure, wanted, dialect):
             answer.setdefault(group, {})[label] = value
     return answer
 
 
 def _of_measure(
     connection: sqlite3.Connection, keys: Sequence[str], where: str, values: Sequence[Any], measure: str,
-    wanted: Sequence[Stat],
+    wanted: Sequence[Stat], dialect: Dialect,
 ) -> list[tuple[tuple[Any, ...], str, Value]]:  # fmt: skip
     money = measure in _MONEY
     names = [*(f"k{number}" for number in range(len(keys))), "currency"]
@@ -100,17 +103,21 @@ def _of_measure(
     found: list[tuple[tuple[Any, ...], str, Value]] = []
     for stat in wanted:
         if stat.percent is None:
-            total = "exact_sum(x)" if money else "sum(x)"
-            query = f"SELECT {by}, {total} FROM ({calls}) GROUP BY {by}"  # noqa: S608
+            total = dialect.sum_of_x if money else "sum(x)"
+            query = f"SELECT {by}, {total} FROM ({calls}) AS c GROUP BY {by}"  # noqa: S608
             found += [(_group(row), stat.label, _value(row[-1], money)) for row in connection.execute(query, values)]
-    ranks = {stat.label: f"max(1, (m * {stat.percent} + 99) / 100)" for stat in wanted if stat.percent is not None}
+    ranks = {
+        stat.label: f"(m * {stat.percent} + 99) / 100" if stat.percent else "1"
+        for stat in wanted
+        if stat.percent is not None
+    }
     if ranks:
-        order = "sortable(x)" if money else "x"
+        order = dialect.order_of_x if money else "x"
         query = (
             f"SELECT {by}, {', '.join(f'n = {rank}' for rank in ranks.values())}, x FROM ("  # noqa: S608
             f"SELECT {by}, x, row_number() OVER (PARTITION BY {by} ORDER BY {order}) AS n, "
-            f"count(*) OVER (PARTITION BY {by}) AS m FROM ({calls}) WHERE x IS NOT NULL"
-            f") WHERE {' OR '.join(f'n = {rank}' for rank in ranks.values())}"
+            f"count(*) OVER (PARTITION BY {by}) AS m FROM ({calls}) AS c WHERE x IS NOT NULL"
+            f") AS c WHERE {' OR '.join(f'n = {rank}' for rank in ranks.values())}"
         )
         for row in connection.execute(query, values):
             group = tuple(row)[: len(names)]
