@@ -101,9 +101,12 @@ class LastEvents:
                 return None
         usage = reader.usage_object(body)
         if usage is not None:
-            if reader.choice and reader.choice[0](body) is usage:
+            if body.get("usage") is not usage and reader.choice and reader.choice[0](body) is usage:
                 return None
-            if not any(value is not None for value in usage.values()):
+            for value in usage.values():
+                if value is not None:
+                    break
+            else:
                 usage = None
         if not finish and (usage is None or usage is body) and reader.refusal(body) is not None:
             return None

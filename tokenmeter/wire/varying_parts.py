@@ -25,7 +25,7 @@ _TAIL_MOST: Final = 64
 def varying_parts(chunks: Sequence[bytes], words: TellingWords) -> bytes | None:
     """What a search of some chunks must look at; None where that is all of them."""
     sample = chunks[0]
-    other = next((chunk for chunk in chunks if chunk != sample), None)
+    other = chunks[1] if chunks[1] != sample else next((chunk for chunk in chunks if chunk != sample), None)
     if other is None:
         return sample if sample.endswith(b"\n") else None
     size = min(len(sample), len(other))
