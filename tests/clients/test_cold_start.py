@@ -49,6 +49,7 @@ UNNEEDED = (
     "asked_prices", "budgets", "calls.batch_results", "calls.by_hand", "calls.later_answers", "calls.scope",
     "calls.stream_response", "charge", "clients.support.batches", "estimates", "exchange", "ledger", "otel.dialects",
     "otel.external.span_data", "prices", "token_count", "tokens", "wire.batch_lines", "wire.stream_reader",
+    "wire.telling_words",
 )  # fmt: skip
 CALL = """
 import importlib, openai, openai._base_client as base, tokenmeter

@@ -121,8 +121,12 @@ class Book:
     @functools.cached_property
     def providers(self) -> tuple[str, ...]:
         """Ids of the providers with prices, sorted."""
-        own = () if self._root is None else data_names("prices", self._root)
-        return tuple(sorted({*own, *(overlay["provider"] for overlay in self._overlays), *self._own}))
+        return tuple(sorted({*self._shipped, *(overlay["provider"] for overlay in self._overlays), *self._own}))
+
+    @functools.cached_property
+    def _shipped(self) -> frozenset[str]:
+        """Ids of the providers with a file of their own under the root."""
+        return frozenset(() if self._root is None else data_names("prices", self._root))
 
     @functools.cached_property
     def version(self) -> str:
@@ -253,7 +257,7 @@ class Book:
 
     def _tables(self, provider: str, *, whole: bool = False) -> Iterable[Mapping[str, Any]]:
         """What those files hold; `whole` with rates that are read already."""
-        if self._root is not None and provider in data_names("prices", self._root):
+        if self._root is not None and provider in self._shipped:
             data = read_data(f"prices/{provider}", self._root, parse=divided)
             yield {**data, "rate": list(data["rate"])} if whole and "rate" in data else data
         yield from (overlay for overlay in self._overlays if overlay["provider"] == provider)

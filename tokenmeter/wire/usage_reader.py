@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import NAME_MOST
 from tokenmeter.usage import Source, checked_usage
@@ -24,11 +24,13 @@ from tokenmeter.wire.element_counts import ElementCounts, elements_of_model
 from tokenmeter.wire.extracted import EMPTY, Extracted
 from tokenmeter.wire.formats import Api, sign
 from tokenmeter.wire.json_paths import getter
-from tokenmeter.wire.telling_words import TellingWords
 from tokenmeter.wire.totals import Totals
 from tokenmeter.wire.usage_fields import Fields, Found
 from tokenmeter.wire.usage_frames import UsageFrames
 from tokenmeter.wire.usage_values import PARTIAL_OUTPUT, make_usage, read_odd, shown, suspicious, with_upstream
+
+if TYPE_CHECKING:
+    from tokenmeter.wire.telling_words import TellingWords
 
 __all__ = ["UsageReader"]
 
@@ -71,8 +73,17 @@ class UsageReader:
         self.choice = tuple(getter(path) for path in api.choice)
         self._tier_counts = sorted({name for name in api.counts.values() if name.startswith("tier.")})
         self._upstream = sorted({name for name in api.counts.values() if name.startswith("upstream_cost.")})
+        self._words: TellingWords | None = None
         self.counted = frozenset(re.sub(r"\[[^\]]*\]", "[]", path) for path in api.counts)
-        self.words = TellingWords(api)
+
+    @property
+    def words(self) -> TellingWords:
+        """What events that say something of the usage hold; made where there are events."""
+        if self._words is None:
+            from tokenmeter.wire.telling_words import TellingWords
+
+            self._words = TellingWords(self.api)
+        return self._words
 
     def by_frame(self, text: bytes, facts: Facts) -> Extracted | None:
         """`settle` for the text of a usage object like one before (`usage_frames.py`); None where it must be parsed.
