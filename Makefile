@@ -59,7 +59,7 @@ test-tiktoken:
 # needs Java. ARGS="--rows 50000" for less.
 test-spark:
 	@there=.venvs/spark; $(MAKE) --no-print-directory VENV=$$there $$there/.ready && \
-	$$there/bin/python -m pip install --quiet --disable-pip-version-check pyspark pandas && \
+	$$there/bin/python -m pip install --quiet --disable-pip-version-check pyspark "pandas<3" && \
 	$$there/bin/python tools/spark_batches.py $(ARGS)
 
 # The spans of frameworks over SDKs, of other instrumentations and ours; that each call is counted once.
