@@ -49,7 +49,6 @@ ELSEWHERE = {
     "ledger/report/answer": "ledger/report/test_query",
     "ledger/report/notes": "ledger/report/test_screen",
     "ledger/report/selection": "ledger/report/test_query",
-    "ledger/report/sum_sources": "ledger/test_rollup",
     "ledger/bills/book_prices": "ledger/bills/test_reconcile",
     "ledger/bills/call_causes": "ledger/bills/test_reconcile",
     "ledger/bills/causes": "ledger/bills/test_reconcile",
