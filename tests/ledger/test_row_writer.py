@@ -6,12 +6,15 @@ import json
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from tests.rigs.ledger_rows import rows
 from tests.rigs.made_records import NOON, priced, record
+from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.ledger.report.query import Question, ask
 from tokenmeter.ledger.row_writer import TAG_VALUES, TAGSETS
 from tokenmeter.ledger.writer import Ledger
 from tokenmeter.record import Record
@@ -102,3 +105,11 @@ def test_the_same_call_again_is_no_second_one(path: Path) -> None:
 def test_what_is_not_surely_one_response_stays_two_charges(path: Path, one: dict, other: dict) -> None:  # type: ignore[type-arg]
     written(path, record(priced("0.5"), **one), record(priced("0.5"), **other))
     assert [row["amount"] for row in rows(path)] == ["0.5", "0.5"]
+
+
+@pytest.mark.parametrize("ended_ns", [2**62, 4 * 10**20, -(10**19)], ids=["year 2116", "year 14645", "before year 1"])
+def test_a_clock_outside_the_calendar_keeps_no_call_from_being_written(path: Path, ended_ns: int) -> None:
+    written(path, record(priced("0.5"), started_ns=ended_ns - 10**9, ended_ns=ended_ns), record(priced("1")))
+    for zone in ("UTC", "Asia/Tokyo"):
+        report = ask(str(path), Question(by=("month",), zone=Zone.named(zone)))
+        assert [(row.cost, row.calls) for row in report.totals] == [(Decimal("1.5"), 2)]

@@ -15,7 +15,7 @@ from tokenmeter.errors import ConfigurationError
 if TYPE_CHECKING:
     import argparse
 
-    from tokenmeter.ledger.valuation.what_if import ModelComparison
+    from tokenmeter.ledger.valuation.model_comparison import ModelComparison
 
 _EPILOG = """\
 each call is priced at its own instant, or all at --at, in the currency of the model's price list. tokens are scaled by

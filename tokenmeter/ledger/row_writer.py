@@ -175,7 +175,10 @@ class RowWriter:
 
     def _day(self, quarter: int) -> int:
         """Days since 1970 on the clock of the file's zone. A quarter of an hour is the finest step of any zone."""
-        local = self._zone.local(datetime.fromtimestamp(quarter * 900, UTC))
+        try:
+            local = self._zone.local(datetime.fromtimestamp(quarter * 900, UTC))
+        except (ValueError, OverflowError, OSError):  # a clock that is outside the calendar: the day is that of UTC
+            return self._days.put(quarter, quarter * 900 // 86_400)
         return self._days.put(quarter, (local.date() - _EPOCH).days)
 
     def _dims_of(self, dims: tuple[Any, ...]) -> int:

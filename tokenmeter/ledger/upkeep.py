@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.ledger.report.periods import OUTSIDE, Zone
 from tokenmeter.ledger.rollup import drop_triggers, make_triggers, rebuild
 from tokenmeter.ledger.row_writer import RowWriter, renew_keys
 from tokenmeter.ledger.schema import (
@@ -78,7 +78,12 @@ def _one(connection: sqlite3.Connection, query: str) -> Any:
 
 
 def _instant(us: int | None) -> str | None:
-    return None if us is None else datetime.fromtimestamp(us // 1_000_000, UTC).isoformat()
+    if us is None:
+        return None
+    try:
+        return datetime.fromtimestamp(us // 1_000_000, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):  # of a clock that was wrong
+        return OUTSIDE
 
 
 def vacuum(path: str) -> Vacuumed:

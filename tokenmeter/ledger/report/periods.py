@@ -16,8 +16,10 @@ from typing import Final
 
 from tokenmeter.errors import ConfigurationError
 
-__all__ = ["PERIODS", "Zone", "parse_instant"]
+__all__ = ["OUTSIDE", "PERIODS", "Zone", "parse_instant"]
 
+OUTSIDE: Final = "outside the calendar"
+"""The period of an instant that a wrong clock gave, before the year 1 or after 9999."""
 _QUARTER_US: Final = 15 * 60 * 1_000_000
 _AGO: Final = re.compile(r"([0-9]{1,6})\s*([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -80,7 +82,10 @@ class Zone:
 
         @cache
         def quarter(number: int) -> str:
-            return name(self.local(datetime.fromtimestamp(number * 900, UTC)))
+            try:
+                return name(self.local(datetime.fromtimestamp(number * 900, UTC)))
+            except (ValueError, OverflowError, OSError):
+                return OUTSIDE
 
         return lambda us: quarter(us // _QUARTER_US)
 

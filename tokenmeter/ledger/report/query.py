@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenmeter.ledger.report.answer import LedgerReport, ReportRow, Tally, completed, in_order, totals_of
 from tokenmeter.ledger.report.columns import KEYS, TOKENS
 from tokenmeter.ledger.report.dialect import Dialect
-from tokenmeter.ledger.report.periods import Zone
+from tokenmeter.ledger.report.periods import OUTSIDE, Zone
 from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.selection import (
     Snapshot,
@@ -93,7 +93,12 @@ def answered(
 
 
 def _shown(us: int | None, zone: Zone) -> str | None:
-    return None if us is None else zone.local(datetime.fromtimestamp(us // 1_000_000, UTC)).isoformat()
+    if us is None:
+        return None
+    try:
+        return zone.local(datetime.fromtimestamp(us // 1_000_000, UTC)).isoformat()
+    except (ValueError, OverflowError, OSError):  # of a clock that was wrong
+        return OUTSIDE
 
 
 _FAILED: Final = "end_state = 'error'"

@@ -17,7 +17,7 @@ from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.calls_view import MARKS
 from tokenmeter.ledger.report.columns import KEYS
 from tokenmeter.ledger.report.dialect import SQLITE, Dialect
-from tokenmeter.ledger.report.periods import PERIODS, Zone
+from tokenmeter.ledger.report.periods import OUTSIDE, PERIODS, Zone
 from tokenmeter.ledger.tables import COLUMNS, DIMS, ROLLED
 
 if TYPE_CHECKING:
@@ -166,4 +166,7 @@ def register_days(connection: sqlite3.Connection) -> None:
 
 
 def _named(name: Callable[[datetime], str], day: int) -> str:
-    return name(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day))
+    try:
+        return name(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day))
+    except OverflowError:
+        return OUTSIDE

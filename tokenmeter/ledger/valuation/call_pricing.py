@@ -27,7 +27,7 @@ from tokenmeter.tokens.families import match_model
 from tokenmeter.usage import Usage
 
 if TYPE_CHECKING:
-    from tokenmeter.ledger.valuation.what_if import ModelComparison
+    from tokenmeter.ledger.valuation.model_comparison import ModelComparison
 
 __all__ = ["CallPricing", "ratio_to"]
 

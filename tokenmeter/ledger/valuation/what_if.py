@@ -9,10 +9,8 @@ on.
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -21,40 +19,17 @@ from typing import Any
 
 from tokenmeter.ledger.opening import open_calls
 from tokenmeter.ledger.valuation.call_pricing import CallPricing, ratio_to
-from tokenmeter.ledger.valuation.candidate import Candidate, Sums
+from tokenmeter.ledger.valuation.candidate import Candidate
 from tokenmeter.ledger.valuation.columns import batches, can_vectorise
 from tokenmeter.ledger.valuation.fast_compare import FastCandidate
+from tokenmeter.ledger.valuation.model_comparison import ModelComparison
 from tokenmeter.ledger.valuation.recorded_requests import RecordedRequests
 from tokenmeter.ledger.valuation.stored_calls import CallRow, rows_at, stored_rows
 from tokenmeter.ledger.valuation.vector_compare import sums_of
-from tokenmeter.money import EXACT, plain
+from tokenmeter.money import EXACT
 from tokenmeter.prices.book import Book
 
-__all__ = ["ModelComparison", "compare_models"]
-
-
-@dataclass(slots=True)
-class ModelComparison:
-    """The calls compared, what they cost, and the candidates."""
-
-    candidates: list[Candidate]
-    cache: str
-    language: str | None
-    at: datetime | None
-    calls: int = 0
-    spend: Sums = field(default_factory=lambda: defaultdict(Decimal))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {
-            "calls": self.calls,
-            "spend": [{"currency": currency, "amount": plain(sum_)} for currency, sum_ in sorted(self.spend.items())],
-            "at": None if self.at is None else self.at.isoformat(),
-            "cache": self.cache,
-            "language": self.language,
-            "kept": ["the length of outputs", "the inputs that follow from them"],
-            "models": [one.to_dict(self.spend) for one in self.candidates],
-        }
+__all__ = ["compare_models"]
 
 
 def compare_models(
