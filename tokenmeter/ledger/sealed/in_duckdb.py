@@ -8,38 +8,28 @@ None.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from tokenmeter.ledger.report.answer import LedgerReport, ReportRow, completed, in_order, totals_of
 from tokenmeter.ledger.report.columns import KEYS, NUMBERS, TAG, TOKENS
-from tokenmeter.ledger.report.periods import PERIODS, Zone
+from tokenmeter.ledger.report.periods import PERIODS
 from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.selection import refuse_tag
 from tokenmeter.ledger.report.stats import Stat, Value
 from tokenmeter.ledger.report.sum_sources import COMPONENT, microseconds
 from tokenmeter.ledger.schema import LedgerError
-from tokenmeter.ledger.sealed.columns import SEALED
+from tokenmeter.ledger.sealed.duckdb_view import opened
 from tokenmeter.ledger.sealed.in_sqlite import losses_of
 from tokenmeter.ledger.sealed.manifest import SealedMonth, sealed_months
 from tokenmeter.money import EXACT, plain
 
 __all__ = ["ask_duckdb"]
 
-_SETTINGS: Final = {
-    # Nothing is ever downloaded, and no name in SQL is taken for a variable of the program.
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "python_enable_replacements": False,
-    "preserve_insertion_order": False,
-    "memory_limit": "256MB",
-}
 _MONEY: Final = frozenset({"cost", "vendor_cost", "list_cost"})
 _FLOATS: Final = frozenset({"duration", "time_to_first_chunk"})
-_QUARTER_US: Final = 900_000_000
 _WILD: Final = frozenset("*?[")
 """Characters by which DuckDB takes a path for a pattern."""
 
@@ -65,7 +55,7 @@ def ask_duckdb(path: str, question: Question) -> LedgerReport | None:
     if not _answers(question, months):
         return None
     try:
-        with _opened(duckdb, months, question) as connection:
+        with opened(duckdb, months, question) as connection:
             return _Asking(connection, path, question, months).report()
     except duckdb.OutOfRangeException:  # a sum that no decimal holds
         return None
@@ -101,58 +91,6 @@ def _is_fine(value: object) -> bool:
         return False
     digits = number.as_tuple()
     return not number.is_finite() or int(digits.exponent) < -12 or number.adjusted() > 25
-
-
-@contextmanager
-def _opened(duckdb: Any, months: Sequence[SealedMonth], question: Question) -> Iterator[Any]:
-    """A database in memory with the view `calls` over the files, and room on disk for sorting."""
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory(prefix="tokenmeter-") as spill, duckdb.connect(":memory:", config=_SETTINGS) as connection:
-        connection.execute(f"SET temp_directory = {_text(spill)}")
-        connection.execute("CREATE MACRO compare_exactly(one, other) AS sign(one - CAST(other AS DECIMAL(38, 12)))")
-        files = ", ".join(_text(str(month.path)) for month in months)
-        table = f"read_parquet([{files}], union_by_name = true)"
-        there = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()}  # noqa: S608
-        shown = ", ".join(name if name in there else f"NULL AS {name}" for name in SEALED)
-        query = f"SELECT {shown}, epoch_us(ended_at) AS ended_us FROM {table}"  # noqa: S608
-        if periods := _periods(question):
-            _name_quarters(connection, periods, months, question.zone)
-            names = ", ".join(f"{period}_name" for period in periods)
-            query = (
-                f"SELECT rows.*, {names} FROM ({query}) AS rows "  # noqa: S608
-                f"LEFT JOIN quarters ON quarter = ended_us // {_QUARTER_US}"
-            )
-        connection.execute(f"CREATE VIEW calls AS {query}")
-        yield connection
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _periods(question: Question) -> list[str]:
-    """The periods that a question names."""
-    names = {*question.by, *(() if question.where is None else question.where.names)}
-    return [period for period in PERIODS if period in names]
-
-
-def _name_quarters(connection: Any, periods: Iterable[str], months: Sequence[SealedMonth], zone: Zone) -> None:
-    """A table that names the periods of each quarter of an hour of some months: the zones' rules stay Python's."""
-    quarters = sorted(
-        {
-            quarter
-            for month in months
-            if month.first is not None and month.last is not None
-            for quarter in range(microseconds(month.first) // _QUARTER_US, microseconds(month.last) // _QUARTER_US + 1)
-        }
-    )
-    local = [zone.local(datetime.fromtimestamp(quarter * 900, UTC)) for quarter in quarters]
-    named = [[PERIODS[period](at) for at in local] for period in periods]
-    columns = ", ".join(
-        ["unnest(CAST(? AS BIGINT[])) AS quarter", *(f"unnest(CAST(? AS VARCHAR[])) AS {one}_name" for one in periods)]
-    )
-    connection.execute(f"CREATE TABLE quarters AS SELECT {columns}", [quarters, *named])
 
 
 class _Asking:
