@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -41,7 +42,8 @@ def floors() -> list[str]:
     """The oldest versions that the extras of pyproject.toml take, for pip: it would go below them without an error."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras: Mapping[str, list[str]] = project["optional-dependencies"]
-    return [requirement for requirements in extras.values() for requirement in requirements]
+    # pip takes no extras in constraints.
+    return [re.sub(r"\[.*?\]", "", requirement) for requirements in extras.values() for requirement in requirements]
 
 
 def environment(name: str, packages: Iterable[str], interpreter: str = sys.executable) -> Path:

@@ -38,7 +38,7 @@ def test_what_it_says_to_type_works(page: str, server: PostgresServer, tmp_path:
     server.execute(f"CREATE DATABASE {name} OWNER {name}")
     url = server.url_of(name, user=name, password="p")
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "TOKENMETER_"))}
-    clean |= {"XDG_STATE_HOME": str(tmp_path), "PYTHONUTF8": "1"}
+    clean |= {"XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONUTF8": "1"}
 
     def run(*words: str) -> str:
         done = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=tmp_path, timeout=120,
@@ -49,7 +49,7 @@ def test_what_it_says_to_type_works(page: str, server: PostgresServer, tmp_path:
     for block in blocks(page, "python"):
         run("-c", block.replace(URL, url))
     assert [call["status"] for call in fleet_calls(url).values()] == ["priced"]
-    (spool,) = (tmp_path / "tokenmeter").glob("spool-*.db")
+    (spool,) = (tmp_path / "state/tokenmeter").glob("spool-*.db")
     spool.rename(tmp_path / "spend.db")
     commands = [line for block in blocks(page, "sh") for line in block.splitlines()]
     for command in commands:
