@@ -44,6 +44,9 @@ class Crashes:
     lost: dict[str, list[float]] = field(default_factory=lambda: {"sync": [], "queued": []})
     rows: int = 0
     doubled: int = 0
+    """Calls that are charged twice, in one file or in two."""
+    uncharged: int = 0
+    """Calls of which only the row without a cost was written before the kill."""
     unknown: int = 0
     """Rows that no process said it wrote, or was about to write."""
     wrong: Counter[str] = field(default_factory=Counter)
@@ -58,7 +61,8 @@ class Crashes:
     def lines(self) -> list[str]:
         """The figures for people."""
         found = [
-            f"{self.files} files, {self.rows} rows, doubled {self.doubled}, unknown {self.unknown}, "
+            f"{self.files} files, {self.rows} rows, charged twice {self.doubled}, not priced yet {self.uncharged}, "
+            f"unknown {self.unknown}, "
             f"wrong by verify {dict(self.wrong) or 'none'}"
         ]
         for name, ages in self.lost.items():
@@ -152,17 +156,21 @@ def _write_until_killed(path: Path, out: int, *, sync: bool, forks: bool) -> NoR
 
 
 def _read(folder: Path, said: dict[str, tuple[str, float]], began: set[str]) -> Crashes:
-    crashes, found = Crashes(), Counter[str]()
+    crashes, found, charged = Crashes(), Counter[str](), Counter[str]()
     for path in sorted(folder.glob("*.db")):
         crashes.files += 1
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'calls'").fetchone():
                 continue  # its maker was killed before it had made the tables
-            found.update(name for (name,) in connection.execute("SELECT id FROM calls"))
+            for name, amount in connection.execute("SELECT id, amount FROM calls"):
+                found[name] += 1
+                charged[name] += amount is not None
         for check in verify(str(path)):
             crashes.wrong.update({check.name: check.wrong} if check.wrong else {})
     crashes.rows = found.total()
-    crashes.doubled = sum(times > 1 for times in found.values())
+    # A call that was written before the book was loaded may stand without a cost in a file that was moved then.
+    crashes.doubled = sum(times > 1 for times in charged.values())
+    crashes.uncharged = len(found) - sum(times > 0 for times in charged.values())
     crashes.unknown = len(found.keys() - began)
     for name, (kind, age) in said.items():
         crashes.acknowledged[kind] += 1
