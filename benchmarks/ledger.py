@@ -67,8 +67,9 @@ def made(chance: random.Random, number: int, count: int) -> Record:
     cached, took = chance.randrange(0, read), chance.randrange(3 * 10**8, 9 * 10**9)
     stream = bool(number % 2)
     return Record(
-        id=f"{chance.getrandbits(128):032x}", provider=provider, otel_provider=provider, api="openai.chat",
-        operation="chat", request_model=model, response_model=model, host=f"api.{provider}.com", port=443,
+        id=f"{ended // 10**6:012x}7{chance.getrandbits(76):019x}", provider=provider,
+        otel_provider=provider, api="openai.chat", operation="chat", request_model=model, response_model=model,
+        host=f"api.{provider}.com", port=443,
         started_ns=ended - took, ended_ns=ended, end=End.COMPLETE, stream=stream,
         time_to_first_chunk=chance.random() if stream else None,
         usage=Usage(input_tokens=read, output_tokens=written, cache_read_input_tokens=cached),
