@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import random
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -15,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.rigs.services import free_port, until
+from tests.rigs.services import until
 
 __all__ = ["PASSWORD", "PostgresServer", "postgres_server"]
 
@@ -37,8 +39,27 @@ class PostgresServer:
     def __init__(self, programs: Path, folder: Path) -> None:
         self._programs = programs
         self._folder = folder
-        self.port = free_port()
+        self.port = 0
+        self._take_port()
+
+    def _take_port(self) -> None:
+        # Below the ports that the system gives out: while the server is down, no other socket gets its own.
+        self.port = next(port for port in iter(lambda: random.randrange(20_000, 32_000), 0) if _is_free(port))
         self.url = self.url_of("postgres")
+
+    def start_anywhere(self, tries: int = 4) -> None:
+        """Start at a port that is free; another process may take it between the look and the start."""
+        for left in reversed(range(tries)):
+            try:
+                self.start()
+            except subprocess.CalledProcessError as error:
+                if not left:
+                    log = (self._folder / "server.log").read_text(errors="replace")[-2000:]
+                    raise RuntimeError(f"PostgreSQL does not start: {log}") from error
+                self.stop()
+                self._take_port()
+            else:
+                return
 
     def url_of(self, database: str, *, user: str = "postgres", password: str = PASSWORD) -> str:
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
@@ -106,6 +127,11 @@ class PostgresServer:
             )  # fmt: skip
 
 
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) != 0
+
+
 def _programs() -> Path | None:
     """The folder of initdb and pg_ctl, which Debian keeps off the path."""
     if found := shutil.which("initdb"):
@@ -129,7 +155,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         try:
             began = time.monotonic()
             server.make()
-            server.start()
+            server.start_anywhere()
             assert time.monotonic() - began < 180
             yield server
         finally:
