@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,7 +91,8 @@ class SqliteBudgetStore:
     def _open(self) -> sqlite3.Connection:
         create_private(self.path)
         db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
-        try:
+        with ExitStack() as unready:
+            unready.callback(db.close)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("BEGIN IMMEDIATE")
@@ -106,9 +107,7 @@ class SqliteBudgetStore:
             db.execute(f"PRAGMA user_version = {VERSION}")
             db.execute("COMMIT")
             db.execute(f"PRAGMA busy_timeout = {max(1, round(self._deadline * 1000))}")
-        except BaseException:
-            db.close()
-            raise
+            unready.pop_all()
         self._db, self._file = db, _identity(self.path)
         return db
 
@@ -129,13 +128,11 @@ class SqliteBudgetStore:
         try:
             db = self._connection()
             db.execute("BEGIN IMMEDIATE")
-            try:
+            with ExitStack() as undecided:
+                undecided.callback(_roll_back, db)
                 yield db
                 db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # it may have ended the transaction itself
-                    db.execute("ROLLBACK")
-                raise
+                undecided.pop_all()
         except (sqlite3.Error, OSError, ConfigurationError) as error:
             raise StoreError(f"{self.path}: {error}") from None
         finally:
@@ -239,6 +236,11 @@ class SqliteBudgetStore:
             if self._db is not None:
                 self._db.close()
                 self._db = None
+
+
+def _roll_back(db: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):  # it may have ended the transaction itself
+        db.execute("ROLLBACK")
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -78,11 +78,10 @@ class Shipper:
         self._settings: dict[str, str] = {}
         self._place: Place | None = None
         self._forgotten = 0
-        try:
+        with ExitStack() as unready:
+            unready.callback(self.file.close)
             self.database = open_for_shipping(url, self.file.zone)
-        except BaseException:
-            self.file.close()
-            raise
+            unready.pop_all()
 
     def close(self) -> None:
         """Close file and database."""
