@@ -2,8 +2,8 @@
 
 A new component is a row of `COMPONENTS`; one that is a field of `Usage` is declared there too. The other places read
 this table: the price schema (`prices/components.py`), the split of a total (`Usage.disjoint`), sums and metrics
-(`otel/sum_tables.py`), span attributes (`otel/semconv.py`), columns and migrations of the ledger
-(`ledger/schema.py`), columns of the report (`ledger/report/query.py`), flags of `tokenmeter price` (`cli/price.py`).
+(`otel/sum_tables.py`), span attributes (`otel/semconv.py`), columns of the ledger
+(`ledger/tables.py`), columns of the report (`ledger/report/columns.py`), flags of `tokenmeter price` (`cli/price.py`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class Component(Value):
     beside: bool = False
     """Whether it is a fee on top of a call's tokens, and not what the call is billed by."""
     ledger: int | None = None
-    """The schema version of the ledger that brought its column. Fields of `Usage` have one, and nothing else has."""
+    """The schema version of the ledger that brought its column: a field of `Usage` has one, and nothing else has.
+
+    The newest is the version of the ledger at least: a file of an older one gets the column when it is next written to.
+    """
 
     @property
     def short(self) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tokenmeter._support.private_file import create_private
+from tokenmeter.components import FIELDS
 from tokenmeter.errors import ConfigurationError, TokenmeterError
 from tokenmeter.ledger.amounts import register_sums
 from tokenmeter.ledger.calls_view import view, wide_view
@@ -32,7 +33,7 @@ __all__ = [
 APPLICATION_ID: Final = 0x746B6D72
 """`PRAGMA application_id` of a ledger ("tkmr"), by which `file` and we tell it from other SQLite files."""
 
-VERSION: Final = 4
+VERSION: Final = max(4, *(part.ledger or 0 for part in FIELDS))
 """The schema version that this library writes."""
 # Short, because the writer retries by itself and a fork waits for the attempt in hand.
 _BUSY_MS: Final = 250
