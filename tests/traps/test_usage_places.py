@@ -84,6 +84,15 @@ def test_chunks_do_not_show_that_we_asked(dialect: str, model: str, meter: Token
     assert [chunk.to_json() for chunk in client.chat.completions.create(**arguments)] == expected
 
 
+def test_a_null_of_the_servers_own_is_shown(meter: Tokenmeter, bare: Make) -> None:
+    """A server that was asked and begins without usage has a reason of its own for the null in its last chunk."""
+    arguments: dict[str, Any] = {"model": "m;usage=null", "messages": MESSAGES, "stream": True}
+    expected = [chunk.to_json() for chunk in bare("groq").chat.completions.create(**arguments)]
+    assert '"usage": null' in expected[-1]
+    client = meter.wrap(bare("groq"), provider="openai")
+    assert [chunk.to_json() for chunk in client.chat.completions.create(**arguments)] == expected
+
+
 def test_asking_can_be_switched_off(server: ProviderServer, bare: Make) -> None:
     silent = Tokenmeter(spans="none", ask_usage=False)
     with capture(silent) as records:

@@ -131,12 +131,17 @@ def hide_usage(stream: Any, *, nulls: bool) -> None:
 def _is_only_usage(*, nulls: bool) -> Callable[[Any], bool]:
     """What tells the chunks that are only there because usage was asked for. Called for every chunk, in order.
 
-    With `nulls` it takes the null usage out of the others that it is asked about.
+    With `nulls` it takes the null usage out of the others that it is asked about, if the first one has it: a server
+    that begins without puts a null in for a reason of its own.
     """
     last: Any = None
+    is_first = True
 
     def only_usage(chunk: Any) -> bool:
-        nonlocal last
+        nonlocal last, nulls, is_first
+        if is_first:
+            is_first = False
+            nulls = nulls and "usage" in _fields_set(chunk)
         try:  # of pydantic 2, with text: nearly every chunk
             if chunk.choices:
                 last = chunk
