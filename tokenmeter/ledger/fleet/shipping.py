@@ -1,9 +1,8 @@
 """Ships the calls of a ledger file into the database of a fleet, by their sequence.
 
-A batch is one transaction: the calls, their roll-up, and the place that was reached. So a shipper that is killed goes
-on where the last commit was, and two shippers of one file wait for each other and double nothing. A call that was
-written before it could be priced is shipped as it is, and again when it has its cost. A call that the database refuses
-is named and counted as lost; the others go in.
+A batch is the calls, their roll-up, and the place that was reached. A shipper that is killed goes on where the last
+batch was, and two shippers of one file double nothing. A call that was written before it could be priced is shipped as
+it is, and again when it has its cost. A call that the database refuses is named and counted as lost; the others go in.
 """
 
 from __future__ import annotations
@@ -11,23 +10,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from tokenmeter.ledger.fleet import staging
-from tokenmeter.ledger.fleet.database import FleetError, open_for_shipping, remedy, shown
-from tokenmeter.ledger.fleet.keys import Keys, is_refusal
-from tokenmeter.ledger.fleet.place import Place, checked_place, locked_place, save_place
-from tokenmeter.ledger.fleet.source_file import SourceFile
+from tokenmeter.ledger.fleet.database import FleetError, engine_of, shown
+from tokenmeter.ledger.fleet.engine import BatchUndoneError, Place, RefusedError
+from tokenmeter.ledger.fleet.place import checked_place
+from tokenmeter.ledger.fleet.source_file import KEYED, READ, SHIPPED, SourceFile
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.sum_sources import day_number
 
-__all__ = ["BATCH", "RefusedCall", "Shipped", "Shipper"]
-
-BATCH: Final = 5_000
-"""Calls that are shipped in one transaction."""
+__all__ = ["RefusedCall", "Shipped", "Shipper"]
 
 _PROVISIONAL_MOST: Final = 10_000
 _REFUSED_MOST: Final = 20  # a database that refuses more, and most of a batch, is not to be filled by calls
@@ -36,13 +31,9 @@ _FORGET_MOST: Final = 100  # transactions
 _TURN: Final = 0.005  # seconds in which the writers of the file get their turn
 _LAST_US: Final = 253_402_300_800_000_000  # the end of the year 9999
 _QUARTER_US: Final = 900_000_000
-_AT: Final = {name: 1 + place for place, name in enumerate(staging.STAGED)}
-_KEYED: Final = tuple((table, tuple(_AT[name] for name in names)) for table, names in staging.KEYED.items())
+_AT: Final = {name: 1 + place for place, name in enumerate(SHIPPED)}
+_KEYED: Final = tuple((table, tuple(_AT[name] for name in names)) for table, names in KEYED.items())
 _LOSSES: Final = "SELECT seq, first_us, last_us, calls, reason FROM losses"
-_LOSS: Final = (
-    "INSERT INTO tokenmeter.losses (file, seq, first_us, last_us, calls, reason) VALUES (%s, %s, %s, %s, %s, %s) "
-    "ON CONFLICT DO NOTHING"
-)
 
 
 class RefusedCall(NamedTuple):
@@ -59,7 +50,8 @@ class Shipped:
     """What a shipper did: calls read, of which `new` were not there, calls refused, and losses shipped."""
 
     read: int = 0
-    new: int = 0
+    new: int | None = 0
+    """None where the database does not say."""
     priced: int = 0
     """Calls that were there without their cost."""
     losses: int = 0
@@ -69,25 +61,23 @@ class Shipped:
 class Shipper:
     """Ships one file into one database. Opens both; raises LedgerError or FleetError with the remedy."""
 
-    def __init__(self, path: str, url: str, *, batch: int = BATCH, io: threading.Lock | None = None) -> None:
+    def __init__(self, path: str, url: str, *, batch: int | None = None, io: threading.Lock | None = None) -> None:
         self.url = url
         self.done = Shipped()
         self.file = SourceFile(path, io)
-        self._batch = batch
-        self._made: set[tuple[int, int]] = set()
         self._settings: dict[str, str] = {}
         self._place: Place | None = None
         self._forgotten = 0
         with ExitStack() as unready:
             unready.callback(self.file.close)
-            self.database = open_for_shipping(url, self.file.zone)
+            self.store = engine_of(url).open_for_shipping(url, self.file.zone)
             unready.pop_all()
+        self._batch = batch or self.store.batch
 
     def close(self) -> None:
         """Close file and database."""
         self.file.close()
-        with suppress(Exception):
-            self.database.close()
+        self.store.close()
 
     def forget_shipped(self, spared: int) -> None:
         """Delete shipped calls from the file, but for the last ones and those yet to be priced; not all at once."""
@@ -102,14 +92,11 @@ class Shipper:
 
     def step(self) -> bool:
         """Ship a batch; False if there was nothing to ship. Raises FleetError where the database does not take it."""
-        import psycopg
-
         try:
-            return self._step()
-        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
-            return True  # another shipper was in the way: nothing was changed
-        except psycopg.Error as error:
-            raise remedy(self.url, error) from error
+            with self.store.remedies():
+                return self._step()
+        except BatchUndoneError:
+            return True
 
     def ship(self) -> Shipped:
         """Ship all that is there."""
@@ -121,17 +108,16 @@ class Shipper:
 
     def _step(self) -> bool:
         self._read_settings()
-        place = self._place = self._place or checked_place(self.database, self.file)
+        place = self._place = self._place or checked_place(self.store, self.file)
         read = self.file.read
-        rows = read(f"{staging.READ} WHERE seq > ? ORDER BY seq LIMIT ?", (place.seq, self._batch))
+        rows = read(f"{READ} WHERE seq > ? ORDER BY seq LIMIT ?", (place.seq, self._batch))
         priced = self._priced_since(place.provisional)
         losses = read(f"{_LOSSES} WHERE seq > ? ORDER BY seq", (place.losses_seq,))
         if not (rows or priced or losses):
             return False
-        self._ship_row_tags()
         refused: list[RefusedCall] = []
         calls = self._with_keys([*priced, *rows], refused)
-        self._make_months(calls)
+        self._prepare(calls)
         provisional = {*place.provisional} - {row[0] for row in priced}
         provisional |= {row[0] for row in rows if row[_AT["provisional"]]}
         reached = Place(
@@ -140,26 +126,24 @@ class Shipper:
             losses[-1][0] if losses else place.losses_seq,
             tuple(sorted(provisional)[-_PROVISIONAL_MOST:]),
         )
-        with self.database.transaction():
-            now = locked_place(self.database, self.file.name)
+        with self.store.transaction():
+            now = self.store.place(self.file.name)
             if now != place:  # another shipper of this file got on, or this one's last commit did after all
                 self._place = None
                 return True
-            self.database.execute("SET LOCAL synchronous_commit = on")  # what is acknowledged survives a crash
-            self.database.execute(staging.TABLE)
             new = self._insert(calls, refused, replacing=bool(priced))
             self._refuse_too_many(refused, len(calls))
-            self._write_losses([*losses, *map(_as_loss, refused)])
-            save_place(self.database, self.file, reached)
+            self.store.write_losses(self.file.name, [*losses, *map(_as_loss, refused)])
+            self.store.save_place(self.file, reached)
         self._place = reached
         self._note(len(rows), new, len(priced), sum(loss[3] for loss in losses), refused)
         return True
 
-    def _note(self, read: int, new: int, priced: int, losses: int, refused: list[RefusedCall]) -> None:
+    def _note(self, read: int, new: int | None, priced: int, losses: int, refused: list[RefusedCall]) -> None:
         done = self.done
         done.read += read
         done.priced += priced
-        done.new += new - priced
+        done.new = None if new is None or done.new is None else done.new + new - priced
         done.losses += losses
         done.refused += refused
 
@@ -169,7 +153,7 @@ class Shipper:
         for at in range(0, len(provisional), 500):
             some = provisional[at : at + 500]
             marks = ", ".join("?" * len(some))
-            found += self.file.read(f"{staging.READ} WHERE seq IN ({marks}) AND provisional IS NULL", some)
+            found += self.file.read(f"{READ} WHERE seq IN ({marks}) AND provisional IS NULL", some)
         return found
 
     def _with_keys(self, rows: Sequence[tuple[Any, ...]], refused: list[RefusedCall]) -> list[list[Any]]:
@@ -208,35 +192,18 @@ class Shipper:
                     return self._keys.why_not(table, row[at])
         return ""
 
-    def _insert(self, calls: Sequence[list[Any]], refused: list[RefusedCall], *, replacing: bool) -> int:
+    def _insert(self, calls: Sequence[list[Any]], refused: list[RefusedCall], *, replacing: bool) -> int | None:
         """Insert calls, and answer how many were new. Of a part that fails, the halves are tried."""
-        import psycopg
-
         try:
-            with self.database.transaction():
-                return self._insert_all(calls, replacing=replacing)
-        except psycopg.Error as error:
-            if not is_refusal(error) or not calls:
-                raise
+            return self.store.insert(calls, replacing=replacing)
+        except RefusedError as error:
             if len(calls) == 1:
-                refused.append(_refused(calls[0], " ".join(str(error).split())))
+                refused.append(_refused(calls[0], str(error)))
                 return 0
             self._refuse_too_many(refused, len(calls))
         half = len(calls) // 2
-        return sum(self._insert(part, refused, replacing=replacing) for part in (calls[:half], calls[half:]))
-
-    def _insert_all(self, calls: Sequence[list[Any]], *, replacing: bool) -> int:
-        database = self.database
-        database.execute("TRUNCATE pg_temp.staged")
-        with database.cursor() as cursor:
-            with cursor.copy(staging.COPY) as copy:
-                for call in calls:
-                    copy.write_row(call[1:])
-            if replacing:
-                cursor.execute(staging.REPLACED)
-            cursor.execute(staging.INSERT)
-            new: int = (cursor.fetchone() or (0,))[0]
-            return new
+        new = [self._insert(part, refused, replacing=replacing) for part in (calls[:half], calls[half:])]
+        return None if None in new else sum(filter(None, new))
 
     def _refuse_too_many(self, refused: Sequence[RefusedCall], calls: int) -> None:
         if len(refused) > _REFUSED_MOST and len(refused) * 2 > calls:
@@ -252,13 +219,12 @@ class Shipper:
         settings = dict(self.file.read("SELECT name, value FROM settings WHERE name IN ('zone', 'keys')"))
         if settings != self._settings:
             self._settings = settings
-            self._keys = Keys(self.file, self.database)
+            self._keys = self.store.keys(self.file)
             self._count_days(settings["zone"])
 
     def _count_days(self, zone: str) -> None:
         """Take the file's days where its clock is the database's, else count them by that."""
-        found = self.database.execute("SELECT value FROM tokenmeter.settings WHERE name = 'zone'").fetchone()
-        home = zone if found is None else found[0]
+        home = self.store.zone() or zone
         self._days = None
         if home != zone:
             clock, known = Zone.named(home), dict[int, int]()
@@ -271,25 +237,10 @@ class Shipper:
 
             self._days = day
 
-    def _ship_row_tags(self) -> None:
-        names = [name for (name,) in self.file.read("SELECT name FROM row_tags ORDER BY 1")]
-        there = {name for (name,) in self.database.execute("SELECT name FROM tokenmeter.row_tags")}
-        for name in names:
-            if name not in there and "\0" not in name:
-                self.database.execute("INSERT INTO tokenmeter.row_tags VALUES (%s) ON CONFLICT DO NOTHING", (name,))
-
-    def _make_months(self, calls: Iterable[Sequence[Any]]) -> None:
+    def _prepare(self, calls: Iterable[Sequence[Any]]) -> None:
         at = _AT["ended_us"]
-        for day in sorted({call[at] // 86_400_000_000 for call in calls}):
-            instant = datetime.fromtimestamp(day * 86_400, UTC)
-            month = instant.year, instant.month
-            if month not in self._made:
-                self.database.execute("SELECT tokenmeter.make_month(%s)", (instant,))
-                self._made.add(month)
-
-    def _write_losses(self, losses: Iterable[tuple[Any, ...]]) -> None:
-        for loss in losses:
-            self.database.execute(_LOSS, (self.file.name, *loss))
+        tags = [name for (name,) in self.file.read("SELECT name FROM row_tags ORDER BY 1")]
+        self.store.prepare(tags, sorted({call[at] // 86_400_000_000 for call in calls}))
 
 
 def _refused(row: Sequence[Any], why: str) -> RefusedCall:

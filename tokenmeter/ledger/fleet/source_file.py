@@ -14,14 +14,39 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.ledger.schema import LedgerError, has_wide_rows, open_for_reading, open_for_writing, remedy
+from tokenmeter.ledger.tables import ROW
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["FileReplacedError", "SourceFile"]
+__all__ = ["IDS", "KEYED", "READ", "SHIPPED", "FileReplacedError", "SourceFile"]
 
 _NAME: Final = "file_id"
 _DELETED_AT_ONCE: Final = 200  # by one transaction, for which the writers of the file wait
+
+SHIPPED: Final = tuple(name for name in ROW if name != "response_key")
+"""The columns of a call that is shipped, those of a row of the file, after its sequence."""
+
+KEYED: Final = {
+    "dims": ("dims",),
+    "tagsets": ("tagset",),
+    "texts": (
+        "charge_shape", "raw_shape", "sent_shape", "scope", "cost_flags", "params", "flags", "reason",
+        "unknown_fields", "budget_window",
+    ),
+}  # fmt: skip
+"""The columns that are keys, by the table that they are keys into."""
+
+IDS: Final = ("id", "parent_id", "trace_id", "span_id", "scope_run", "duplicate_of")
+"""The columns that are binary in a file where they can be, and text here."""
+
+
+def _read(name: str) -> str:
+    return f"CASE typeof({name}) WHEN 'blob' THEN lower(hex({name})) ELSE {name} END" if name in IDS else name
+
+
+READ: Final = f"SELECT seq, {', '.join(map(_read, SHIPPED))} FROM call_rows"
+"""Reads calls of a file."""
 
 
 class FileReplacedError(LedgerError):

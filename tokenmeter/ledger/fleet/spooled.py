@@ -21,7 +21,7 @@ from opentelemetry import context
 
 from tokenmeter._support.guard import guard
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.ledger.fleet.database import FleetError, check_driver, shown
+from tokenmeter.ledger.fleet.database import FleetError, engine_of, shown
 from tokenmeter.ledger.fleet.shipping import Shipper
 from tokenmeter.ledger.schema import EmptyLedgerError, LedgerError
 from tokenmeter.ledger.writer import Ledger
@@ -49,7 +49,7 @@ def default_spool(url: str) -> str:
 class SpooledLedger(Ledger):
     """A ledger in a database of a fleet; `spool` is the file in which calls wait for it.
 
-    Raises ConfigurationError for a file that cannot be, and where psycopg is missing.
+    Raises ConfigurationError for a file that cannot be, and where the driver of the database is missing.
     """
 
     def __init__(self, url: str, spool: str | None = None, *, sync: bool = False) -> None:
@@ -58,7 +58,7 @@ class SpooledLedger(Ledger):
         if spool is None:
             with guard("making the folder of the spool"):
                 Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        check_driver()
+        engine_of(url).check_driver()
         super().__init__(path, sync=sync)
 
     def _begin(self) -> None:

@@ -1,7 +1,7 @@
 """What engines say in different SQL, of what a report asks: periods, tags, exact money, likeness.
 
 Everything else of a question is the same text in every engine. `SQLITE` is that of a ledger file, whose functions are
-our own (`columns.register`); a fleet's database has another (`ledger/fleet/dialect.py`).
+our own (`columns.register`); a fleet's database has another (`ledger/fleet/postgresql/dialect.py`).
 """
 
 from __future__ import annotations

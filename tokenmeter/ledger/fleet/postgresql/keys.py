@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter.ledger.fleet.database import REFUSALS
+from tokenmeter.ledger.fleet.postgresql.schema import REFUSALS
 from tokenmeter.ledger.shapes import encode
 from tokenmeter.ledger.tables import DIMS
 

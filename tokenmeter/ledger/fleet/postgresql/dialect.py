@@ -1,29 +1,22 @@
-"""The SQL of PostgreSQL where a report's differs from that of a file, and what its sums come from.
-
-Periods are named by the clock of the question. How far that clock is off UTC, and since when, is worked out here and
-becomes part of the SQL: names of zones, and what is known of them, differ between servers and machines.
-"""
+"""The SQL of PostgreSQL where a report's differs from that of a file, and what its sums come from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import cache
-from itertools import pairwise
 from typing import Final
 
 from tokenmeter.components import FIELDS
 from tokenmeter.ledger.calls_view import MARKS
+from tokenmeter.ledger.fleet.clock import by_change, iso_offset, offsets
 from tokenmeter.ledger.report.columns import KEYS
 from tokenmeter.ledger.report.dialect import Dialect
 from tokenmeter.ledger.report.periods import PERIODS, Zone
 from tokenmeter.ledger.report.sum_sources import COMPONENT, SumSource, rolled_keys
 from tokenmeter.ledger.tables import COLUMNS, DIMS, ROLLED
 
-__all__ = ["charges", "days", "dialect_of", "offsets", "rows"]
+__all__ = ["charges", "days", "dialect_of", "rows"]
 
-_QUARTER: Final = timedelta(minutes=15)
-_DAY: Final = timedelta(days=1)
 _FORMS: Final = {"day": "YYYY-MM-DD", "week": 'IYYY-"W"IW', "month": "YYYY-MM"}
 _COLUMNS: Final = {"amount": "amount", "vendor": "vendor_amount"}
 _TAG_NAMES: Final = 'SELECT jsonb_object_keys(tags) COLLATE "C" AS key FROM tagsets UNION SELECT name FROM row_tags'
@@ -37,9 +30,9 @@ def _total(of: str, where: str | None) -> str:
 def dialect_of(zone: Zone, first: datetime, last: datetime) -> Dialect:
     """The dialect of questions by this clock about calls between these instants."""
     changes = list(offsets(zone, first, last))
-    off = _by_change(changes, lambda offset: f"interval '{offset.total_seconds():.0f} seconds'")
+    off = by_change(changes, lambda offset: f"interval '{offset.total_seconds():.0f} seconds'", _before)
     local = f"((ended_at AT TIME ZONE 'UTC') + {off})"
-    named = _by_change(changes, lambda offset: f"'{_iso(offset)}'")
+    named = by_change(changes, lambda offset: f"'{iso_offset(offset)}'", _before)
     periods = {period: _period(period, local) for period in PERIODS if period != "hour"}
     periods["hour"] = f'(to_char({local}, \'YYYY-MM-DD"T"HH24:00\') || {named}) COLLATE "C"'
     scope = "(SELECT string_agg(part, ' / ' ORDER BY place) FROM json_array_elements_text(scope::json) "
@@ -71,6 +64,10 @@ def days(dialect: Dialect) -> SumSource:
 def charges(dialect: Dialect) -> SumSource:
     """One row for each charge of a call, as `sum_sources.CHARGES` has them of a file."""
     return SumSource("charges", _charges(), {**dialect.keys, COMPONENT: "component"}, "ended_at", _at, dialect)
+
+
+def _before(at: datetime) -> str:
+    return f"ended_at < '{at.isoformat()}'"
 
 
 def _at(at: datetime, zone: Zone) -> datetime:
@@ -111,39 +108,3 @@ def _period(period: str, day: str) -> str:
 
 def _date(at: datetime, zone: Zone) -> date:
     return zone.local(at).date()
-
-
-def offsets(zone: Zone, first: datetime, last: datetime) -> Iterator[tuple[datetime, timedelta]]:
-    """How far a clock is off UTC: each instant from which another offset holds, the first one before `first`."""
-
-    def off(at: datetime) -> timedelta:
-        return zone.local(at).utcoffset() or timedelta()
-
-    at = first.replace(minute=0, second=0, microsecond=0)
-    yield at, off(at)
-    while at <= last:
-        then = at + _DAY
-        if off(then) != off(at):
-            low, high = 0, _DAY // _QUARTER  # every clock changes at a quarter of an hour
-            while high - low > 1:
-                middle = (low + high) // 2
-                low, high = (low, middle) if off(at + middle * _QUARTER) != off(at) else (middle, high)
-            yield at + high * _QUARTER, off(then)
-        at = then
-
-
-def _by_change(changes: list[tuple[datetime, timedelta]], shown: Callable[[timedelta], str]) -> str:
-    """SQL for what holds at the instant of a call, of what is `shown` of an offset."""
-    whens = [
-        f"WHEN ended_at < '{until.isoformat()}' THEN {shown(offset)}" for (_, offset), (until, _) in pairwise(changes)
-    ]
-    last = shown(changes[-1][1])
-    return f"CASE {' '.join(whens)} ELSE {last} END" if whens else last
-
-
-def _iso(offset: timedelta) -> str:
-    """As ISO 8601 writes it: `+08:00`."""
-    sign, rest = ("-", -offset) if offset < timedelta() else ("+", offset)
-    minutes, seconds = divmod(int(rest.total_seconds()), 60)
-    tail = f":{seconds:02d}" if seconds else ""
-    return f"{sign}{minutes // 60:02d}:{minutes % 60:02d}{tail}"

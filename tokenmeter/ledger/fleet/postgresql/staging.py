@@ -1,4 +1,4 @@
-"""How calls go from a file into the database, as SQL: read, staged by COPY, inserted with their roll-up.
+"""How calls go into PostgreSQL, as SQL: staged by COPY, inserted with their roll-up.
 
 A call is known by its id and its end: the same one again changes nothing. What is inserted is summed into `days` by
 the same statement, so that the roll-up is equal to the rows whoever ships, and however often.
@@ -8,26 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from tokenmeter.ledger.tables import ROLLED, ROW
+from tokenmeter.ledger.fleet.source_file import IDS, SHIPPED
+from tokenmeter.ledger.tables import ROLLED
 
-__all__ = ["COPY", "INSERT", "INSTANT", "KEYED", "READ", "REPLACED", "STAGED", "TABLE"]
+__all__ = ["COPY", "INSERT", "INSTANT", "REPLACED", "TABLE"]
 
-STAGED: Final = tuple(name for name in ROW if name != "response_key")
-"""The columns of a staged call, those of a row of the file: instants in microseconds, keys those of the database."""
-
-KEYED: Final = {
-    "dims": ("dims",),
-    "tagsets": ("tagset",),
-    "texts": (
-        "charge_shape", "raw_shape", "sent_shape", "scope", "cost_flags", "params", "flags", "reason",
-        "unknown_fields", "budget_window",
-    ),
-}  # fmt: skip
-"""The columns that are keys, by the table that they are keys into."""
-
-_IDS: Final = ("id", "parent_id", "trace_id", "span_id", "scope_run", "duplicate_of")
 _TEXTS: Final = (
-    *_IDS, "tags", "amount_text", "list_amount", "vendor_text", "charge_values", "raw_values", "request_id",
+    *IDS, "tags", "amount_text", "list_amount", "vendor_text", "charge_values", "raw_values", "request_id",
     "response_id", "more",
 )  # fmt: skip
 
@@ -35,29 +22,22 @@ INSTANT: Final = "timestamptz 'epoch' + {} * interval '1 microsecond'"
 """Microseconds since the epoch as an instant: exact, as long as a double holds them."""
 
 
-def _read(name: str) -> str:
-    return f"CASE typeof({name}) WHEN 'blob' THEN lower(hex({name})) ELSE {name} END" if name in _IDS else name
-
-
-READ: Final = f"SELECT seq, {', '.join(map(_read, STAGED))} FROM call_rows"
-"""Reads calls of a file."""
-
 TABLE: Final = (
     "CREATE TEMP TABLE IF NOT EXISTS staged ("
     + ", ".join(
         f"{name} {'text' if name in _TEXTS else 'double precision' if name == 'time_to_first_chunk' else 'bigint'}"
-        for name in STAGED
+        for name in SHIPPED
     )
     + ") ON COMMIT DELETE ROWS"
 )
-COPY: Final = f"COPY pg_temp.staged ({', '.join(STAGED)}) FROM STDIN"
+COPY: Final = f"COPY pg_temp.staged ({', '.join(SHIPPED)}) FROM STDIN"
 
 _AMOUNTS: Final = {
     of: f"s.{part}_whole + s.{part}_pico * 0.000000000001"
     for of, part in (("amount", "amount"), ("vendor_amount", "vendor"))
 }
 _INTO: Final = {
-    **{name: f"s.{name}" for name in STAGED if not name.endswith(("_whole", "_pico")) and name != "ended_us"},
+    **{name: f"s.{name}" for name in SHIPPED if not name.endswith(("_whole", "_pico")) and name != "ended_us"},
     "ended_at": INSTANT.format("s.ended_us"),
     "day": "date '1970-01-01' + s.day::integer",
     "tags": "s.tags::jsonb",

@@ -1,4 +1,4 @@
-"""The clock of a question as SQL; what it answers is compared with a file's answers in test_reports."""
+"""How far clocks are off UTC; what answers come of it is compared with a file's in test_reports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tokenmeter.ledger.fleet.dialect import offsets
+from tokenmeter.ledger.fleet.clock import offsets
 from tokenmeter.ledger.report.periods import Zone
 
 
