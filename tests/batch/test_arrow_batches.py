@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -22,10 +23,32 @@ def test_a_large_batch_is_answered_in_parts_and_its_columns_are_not_copied() -> 
     assert parts[3].column("tokens_reason")[-1].as_py() == "row 199999, column text: not known"
 
 
-def test_a_later_batch_of_other_columns_is_an_error() -> None:
-    one, other = pa.record_batch({"text": ["a"]}), pa.record_batch({"text": ["a"], "b": [1]})
-    with pytest.raises(Exception, match="a later batch has other columns"):
-        tokenmeter.batch.count([one, other], model="gpt-4o").read_all()
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"text": pa.array(["a"]), "b": pa.array([1])}, r"\['b int64'\] where the first has \[\]"),
+        (
+            {"text": pa.array(["a"], pa.large_string())},
+            r"\['text large_string'\] where the first has \['text string'\]",
+        ),
+    ],
+)
+def test_a_later_batch_of_other_columns_is_an_error(other: dict[str, Any], said: str) -> None:
+    batches = [pa.record_batch({"text": ["a"]}), pa.record_batch(other)]
+    with pytest.raises(tokenmeter.ConfigurationError, match=f"a later batch has other columns: {said}"):
+        tokenmeter.batch.count(batches, model="gpt-4o").read_all()
+
+
+def test_a_column_alone_and_a_lazy_frame_name_the_way_out() -> None:
+    polars = pytest.importorskip("polars")
+    for given, way in (
+        (pa.array(["a"]), "give the table or frame"),
+        (pa.chunked_array([["a"]]), "give the table or frame"),
+        (polars.Series(["a"]), "give the table or frame"),
+        (polars.LazyFrame({"text": ["a"]}), r"collect\(\) it first"),
+    ):
+        with pytest.raises(tokenmeter.ConfigurationError, match=way):
+            tokenmeter.batch.count(given, model="gpt-4o")
 
 
 def test_columns_of_a_dictionary_and_of_large_text_are_text() -> None:

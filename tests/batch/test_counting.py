@@ -33,6 +33,16 @@ def test_models_and_providers_are_columns_too() -> None:
         assert row["tokens"] == tokenmeter.count(text, model=model, provider=provider).tokens
 
 
+def test_many_models_side_by_side_are_counted_as_each_alone() -> None:
+    models = ("gpt-4o", "claude-sonnet-4-5", "no such model", "qwen-max", None)
+    rows = [{"text": f"{text}{number}", "model": models[number % 5]} for number, text in enumerate(TEXTS * 40)]
+    found = tokenmeter.batch.count(pa.Table.from_pylist(rows), model="gpt-4").read_all().to_pylist()
+    for row in found:
+        one = tokenmeter.count(row["text"], model=row["model"] or "gpt-4")
+        assert (row["tokens"], row["tokens_low"], row["tokens_high"]) == (one.tokens, one.low, one.high)
+        assert (row["tokens_method"], row["tokens_reason"]) == (one.method, one.reason)
+
+
 def test_a_row_without_text_or_model_says_so() -> None:
     table = pa.table({"text": ["hi", None, "hi"], "model": ["gpt-4o", "gpt-4o", None]})
     found = tokenmeter.batch.count(table).read_all().to_pylist()

@@ -3,109 +3,34 @@
 from __future__ import annotations
 
 import os
-import random
-import re
 from collections import Counter
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tokenmeter.cli import main
+from tests.rigs.rate_join import call_table, export_rates, join_query, random_calls
 from tokenmeter.prices.book import Book, load_book
 from tokenmeter.prices.rate_table import rate_rows
 from tokenmeter.usage import Usage
 
-DOCS = Path(__file__).parents[2] / "docs" / "batch.md"
-ROWS = int(os.environ.get("TOKENMETER_RATE_ROWS", "4000"))
-UNTIL = datetime(2027, 6, 1, tzinfo=UTC)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-PROVIDERS = ("deepseek", "openai", "alibaba", "zhipu", "google", "anthropic", "volcengine")
-
-
-def written(tmp_path: Path, *flags: str) -> Path:
-    pytest.importorskip("pyarrow")
-    path = tmp_path / "rates.parquet"
-    for provider in PROVIDERS:
-        assert (
-            main(
-                [
-                    "prices",
-                    "export",
-                    "--provider",
-                    provider,
-                    "--output",
-                    str(tmp_path / f"{provider}.parquet"),
-                    "--until",
-                    "2027-06-01",
-                    *flags,
-                ]
-            )
-            == 0
-        )
-    return path
-
-
-def joined(tmp_path: Path, calls: Any) -> list[tuple[Any, ...]]:
-    """The rows of the query in the documentation, in the order of the calls."""
-    duckdb = pytest.importorskip("duckdb")
-    (block,) = re.findall(r"```sql\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
-    sql = block.replace("'rates.parquet'", f"'{tmp_path}/*.parquet'")
-    macro, query = sql.split(";\n\n")
-    with duckdb.connect() as connection:
-        connection.register("calls", calls)
-        connection.execute(macro)
-        found: list[tuple[Any, ...]] = connection.execute(
-            f"SELECT number, currency, rate_id, cost FROM ({query.strip().rstrip(';')}) ORDER BY number"  # noqa: S608
-        ).fetchall()
-    return found
-
-
-def random_calls(book: Book, count: int) -> list[dict[str, Any]]:
-    some = random.Random(20)
-    names = [
-        (provider, model)
-        for provider in PROVIDERS
-        for prices in [book.provider_prices(provider)]
-        if not isinstance(prices, str)
-        for model in prices.names.all()
-    ]
-    names += [("deepseek", "deepseek-chat"), ("deepseek", "deepseek-reasoner")] * 60
-    names += [("openai", "no such model"), ("nobody", "gpt-4o")]
-    rows = []
-    for number in range(count):
-        provider, model = some.choice(names)
-        total, output = (
-            some.randrange(some.choice((500, 300_000, 1_200_000))),
-            some.randrange(some.choice((50, 20_000))),
-        )
-        read = some.choice((None, 0, some.randrange(total + 1)))
-        rows.append(
-            {
-                "number": number,
-                "provider": provider,
-                "model": model,
-                "at": EPOCH + timedelta(microseconds=some.randrange(1_672_000_000_000_000, 1_800_000_000_000_000)),
-                "input_tokens": some.choice((total, total, total, 32_000, 32_001, 128_000, 200_000, 200_001)),
-                "output_tokens": output,
-                "cache_read_input_tokens": None if read is None else min(read, 30_000),
-                "cache_write_input_tokens": some.choice((None, 0, 0, some.randrange(100))),
-                "reasoning_output_tokens": some.choice((None, 0, some.randrange(output + 1))),
-            }
-        )
-    return rows
+ROWS = int(os.environ.get("TOKENMETER_RATE_ROWS", "100000"))
 
 
 @pytest.mark.parametrize("params", [{}, {"batch": True}, {"currency": "USD"}], ids=str)
 def test_the_join_gives_the_prices_of_the_book(tmp_path: Path, params: dict[str, Any]) -> None:
-    pa = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow")
+    duckdb = pytest.importorskip("duckdb")
     book = load_book()
-    written(tmp_path, *(word for name, value in params.items() for word in ("--param", f"{name}={value}")))
-    rows = random_calls(book, ROWS if not params else ROWS // 4)
-    table = pa.Table.from_pylist(rows, schema=_schema(pa))
-    found = joined(tmp_path, table)
+    export_rates(tmp_path, params)
+    macro, query = join_query(tmp_path)
+    rows = random_calls(book, ROWS if not params else ROWS // 10)
+    with duckdb.connect() as connection:
+        connection.register("calls", call_table(rows))
+        connection.execute(macro)
+        found = connection.execute(f"SELECT number, currency, rate_id, cost FROM ({query}) ORDER BY number").fetchall()  # noqa: S608
     kinds: Counter[str] = Counter()
     for row, (number, currency, rate_id, cost) in zip(rows, found, strict=True):
         assert number == row["number"]
@@ -120,21 +45,37 @@ def test_the_join_gives_the_prices_of_the_book(tmp_path: Path, params: dict[str,
     assert kinds["left to Python"] < 0.05 * len(rows), kinds
 
 
-def _schema(pa: Any) -> Any:
-    tokens = (
-        "input_tokens",
-        "output_tokens",
-        "cache_read_input_tokens",
-        "cache_write_input_tokens",
-        "reasoning_output_tokens",
+def test_a_parameter_that_differs_between_calls_is_a_column_of_the_table(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    duckdb = pytest.importorskip("duckdb")
+    book = load_book()
+    for batch in (False, True):
+        (tmp_path / str(batch)).mkdir()
+        export_rates(tmp_path / str(batch), {"batch": batch})
+    macro, query = join_query(tmp_path)
+    both = " UNION ALL ".join(
+        f"SELECT *, {batch} AS batch FROM '{tmp_path}/{batch}/*.parquet'"  # noqa: S608
+        for batch in (False, True)
     )
-    return pa.schema(
-        [
-            ("number", pa.int64()), ("provider", pa.string()), ("model", pa.string()),
-            ("at", pa.timestamp("us", tz="UTC")),
-            *((name, pa.int64()) for name in tokens),
-        ]
-    )  # fmt: skip
+    query = query.replace(f"FROM '{tmp_path}/*.parquet'", f"FROM ({both})")
+    query = query.replace("DISTINCT provider, model,", "DISTINCT provider, model, batch,")
+    query = query.replace("AND split.at >=", "AND split.batch = periods.batch AND split.at >=")
+    query = query.replace("AND r.valid_from =", "AND r.batch = dated.batch AND r.valid_from =")
+    rows = random_calls(book, 8_000)
+    with duckdb.connect() as connection:
+        connection.register("plain", call_table(rows))
+        connection.execute(macro)
+        connection.execute("CREATE TABLE calls AS SELECT *, number % 2 = 1 AS batch FROM plain")
+        found = dict(connection.execute(f"SELECT number, cost FROM ({query}) WHERE cost IS NOT NULL").fetchall())  # noqa: S608
+    for number, cost in found.items():
+        row = rows[number]
+        usage = Usage(**{name: value for name, value in row.items() if name.endswith("_tokens")})
+        params = {"batch": number % 2 == 1}
+        assert (
+            cost == book.price(usage, provider=row["provider"], model=row["model"], at=row["at"], params=params).amount
+        )
+    assert len(found) > 600
+    assert {number % 2 for number in found} == {0, 1}
 
 
 def test_tiers_aliases_and_hours_are_rows() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tokenmeter.tokens import long_words
 from tokenmeter.tokens.counter import counter
 
 
@@ -38,3 +41,21 @@ def test_an_estimate_lies_in_its_range(model: str, text: str) -> None:
     count = counter(model).estimate(text)
     assert count.low <= count.tokens <= count.high
     assert count.method
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-4o", "claude-sonnet-4-5", "baichuan4", "no-such-model-9", "qwen-max", "gemini-2.5-pro"]
+)
+@settings(max_examples=30, deadline=None)
+@given(texts=st.lists(st.text() | st.text("ab <|>_imstartend价格é\ud800", max_size=40)))
+def test_texts_counted_together_have_the_counts_of_each_alone(model: str, texts: list[str]) -> None:
+    counts = counter(model)
+    found = counts.estimate_all(texts)
+    assert found is not None
+    assert list(zip(*found, strict=True)) == [(one.tokens, one.low, one.high) for one in map(counts.estimate, texts)]
+
+
+def test_a_text_that_an_old_tiktoken_cuts_is_not_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_words, "limits", lambda: (2048, 2048))
+    assert counter("gpt-4o").estimate_all(["short", "x" * 10_000]) is None
+    assert counter("gpt-4o").estimate_all(["short", "words " * 2_000]) is not None

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tokenmeter.errors import ConfigurationError
 
-__all__ = ["arrow", "kind_of", "widened"]
+__all__ = ["arrow", "check_single", "kind_of", "widened"]
 
 _ROWS_MOST: Final = 65_536
 
@@ -62,16 +62,24 @@ def _read(pa: Any, batches: Any) -> tuple[Any, Iterable[Any]]:
     """The schema and the record batches of an object with the PyCapsule interface, or of an iterable of such."""
     if isinstance(batches, pa.RecordBatchReader):
         return batches.schema, batches
-    if hasattr(batches, "__arrow_c_array__"):
-        batch = pa.record_batch(batches)
-        return batch.schema, [batch]
-    if hasattr(batches, "__arrow_c_stream__"):
-        reader = pa.RecordBatchReader.from_stream(batches)
-        return reader.schema, reader
-    if not isinstance(batches, Iterable) or isinstance(batches, str | bytes | dict):
+    try:
+        if hasattr(batches, "__arrow_c_array__"):
+            batch = pa.record_batch(batches)
+            return batch.schema, [batch]
+        if hasattr(batches, "__arrow_c_stream__"):
+            reader = pa.RecordBatchReader.from_stream(batches)
+            return reader.schema, reader
+    except (pa.ArrowInvalid, TypeError):  # one column
         raise ConfigurationError(
-            f"a {type(batches).__name__} is no Arrow data: give a table, a frame, a reader, or an iterable of batches"
+            f"a {type(batches).__name__} has no columns: give the table or frame it is of"
+        ) from None
+    if not isinstance(batches, Iterable) or isinstance(batches, str | bytes | dict):
+        way = (
+            "collect() it first"
+            if hasattr(batches, "collect")
+            else "give a table, a frame, a reader, or an iterable of batches"
         )
+        raise ConfigurationError(f"a {type(batches).__name__} is no Arrow data: {way}")
     parts = iter(batches)
     first = next(parts, None)
     if first is None:
@@ -84,8 +92,21 @@ def _rest(pa: Any, parts: Iterator[Any], schema: Any) -> Iterator[Any]:
     for part in parts:
         other, batches = _read(pa, part)
         if other != schema:
-            raise ConfigurationError(f"a later batch has other columns: {other.names} after {schema.names}")
+            new, old = (
+                [f"{one.name} {one.type}" for one in some if one not in rest]
+                for some, rest in ((other, list(schema)), (schema, list(other)))
+            )
+            raise ConfigurationError(
+                f"a later batch has other columns: {new} where the first has {old}: select and cast them alike"
+            )
         yield from batches
+
+
+def check_single(schema: Any, names: Iterable[str]) -> None:
+    """Raises ConfigurationError where one of the columns is there twice."""
+    for name in names:
+        if schema.names.count(name) > 1:
+            raise ConfigurationError(f"the input has two columns {name!r}: rename or drop one")
 
 
 def kind_of(pa: Any, type_: Any) -> str:

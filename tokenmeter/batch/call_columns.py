@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from tokenmeter.batch.arrow_batches import kind_of
+from tokenmeter.batch.arrow_batches import check_single, kind_of
 from tokenmeter.errors import ConfigurationError, UsageError
 from tokenmeter.prices.components import known_params
 from tokenmeter.usage import TOKEN_FIELDS, Usage
@@ -60,13 +60,18 @@ class CallColumns:
         """Raises ConfigurationError for a column of a type that cannot hold it."""
         self._layout = layout
         self.kinds = {field.name: kind_of(pa, field.type) for field in schema}
-        texts = ("provider", *layout.model, "response_model", "params", "usage")
         for names, kinds, wanted in (
-            (texts, _TEXTS, "text"),
-            (TOKEN_FIELDS, _TOKENS, "whole numbers"),
-            (layout.at, _INSTANTS, "instants with a time zone, or text"),
+            (("provider", *layout.model, "response_model"), _TEXTS, "text: cast it to string"),
+            (("params", "usage"), _TEXTS, "JSON text"),
+            (TOKEN_FIELDS, _TOKENS, "whole numbers: cast it to int64"),
+            (
+                layout.at,
+                _INSTANTS,
+                "instants with a time zone, or text: cast it to timestamp('us', 'UTC') if it is UTC",
+            ),
             (layout.params, _PARAMS, "text, whole numbers or booleans"),
         ):
+            check_single(schema, names)
             for name in names:
                 if name in self.kinds and self.kinds[name] not in kinds:
                     field = schema.field(name)
@@ -146,10 +151,18 @@ def _microseconds(column: Any) -> Any:
     """Instants of any unit as integers."""
     import pyarrow.compute as pc
 
+    if hasattr(column, "dictionary_decode"):
+        column = column.dictionary_decode()
     numbers, unit = column.cast("int64"), column.type.unit
     if unit == "ns":
         return pc.divide(numbers, 1_000)
-    return numbers if unit == "us" else pc.multiply(numbers, 1_000_000 if unit == "s" else 1_000)
+    if unit == "us":
+        return numbers
+    each = 1_000_000 if unit == "s" else 1_000
+    most = (2**63 - 1) // each  # beyond it is no date either
+    return pc.multiply(
+        pc.max_element_wise(pc.min_element_wise(numbers, most, skip_nulls=False), -most, skip_nulls=False), each
+    )
 
 
 def _first(columns: Sequence[Sequence[Any]], row: int) -> Any:
@@ -185,5 +198,11 @@ def call_columns(pa: Any, schema: Any, layout: CallLayout, given: Mapping[str, A
                 f"there is no column {' or '.join(names)} in {schema.names}: add it, or name the {name} for all rows"
             )
     if not columns.tokens and not columns.has("usage"):
-        raise ConfigurationError(f"there is no column of tokens in {schema.names}, such as input_tokens, nor usage")
+        raise ConfigurationError(
+            f"there is no column of tokens in {schema.names}, such as input_tokens, nor usage: rename yours"
+        )
+    if layout is OF_LEDGER and given.get("forced_at") is None and not columns.has(*layout.at):
+        raise ConfigurationError(
+            f"there is no column {' or '.join(layout.at)} in {schema.names}: add it, or name the instant for all rows"
+        )
     return columns

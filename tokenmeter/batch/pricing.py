@@ -25,8 +25,10 @@ from tokenmeter.batch.call_columns import (
     call_columns,
 )
 from tokenmeter.cost import Cost
+from tokenmeter.errors import ConfigurationError
 from tokenmeter.money import plain
 from tokenmeter.prices.components import check_params
+from tokenmeter.prices.provider_prices import read_moment
 
 if TYPE_CHECKING:
     from tokenmeter.prices.book import Book
@@ -51,8 +53,8 @@ _ROUND: Final = Context(prec=200, rounding=ROUND_HALF_EVEN)
 _GRID: Final = Decimal(1).scaleb(-12)
 _MOST: Final = Decimal(10**26)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST_US: Final = 10**17
-"""The year 5138: before it and after 1970 an instant is one that every price book can be asked about."""
+_FIRST_US, _LAST_US = ((datetime(year, 1, 2, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1) for year in (1, 9999))
+"""Between these an instant is a date in every time zone."""
 _QUOTES_MOST: Final = 20_000
 _CARRY_NOTHING: Final = frozenset({"delegated", "refused"})
 """Ends of calls that another call carries, or that a budget did not let out."""
@@ -63,13 +65,24 @@ def priced(
 ) -> Any:
     """The batches with the columns of `price`."""
     check_params(params)
+    _check(at)
     given = {"provider": provider, "model": model, "params": tuple(params.items())}
     return _widened(batches, "cost", BY_CALL, given, datetime.now(UTC) if at is None else at, book)
 
 
 def repriced(batches: Any, *, at: At, book: Book | None) -> Any:
     """The batches with the columns of `reprice`."""
+    _check(at)
     return _widened(batches, "repriced", OF_LEDGER, {"params": (), "forced_at": at}, None, book)
+
+
+def _check(at: At) -> None:
+    """Raises ConfigurationError for an argument that is no instant."""
+    if at is not None:
+        try:
+            read_moment(at, UTC)
+        except ValueError as error:
+            raise ConfigurationError(f"at: {error}") from None
 
 
 def _widened(batches: Any, name: str, layout: CallLayout, given: Mapping[str, Any], at: At, book: Book | None) -> Any:
@@ -120,6 +133,7 @@ class _Pricer:
         self._provider, self._model = given.get("provider"), given.get("model")
         self._params: Params = given["params"]
         self._forced, self._at, self._ledger = given.get("forced_at"), at, ledger
+        self._instants = " or ".join((OF_LEDGER if ledger else BY_CALL).at)
         self._quotes: dict[tuple[Any, ...], Quote] = {}
 
     def results(self, columns: CallColumns, batch: Any, first: int) -> Sequence[Sequence[Any]]:
@@ -139,7 +153,11 @@ class _Pricer:
         provider, model = call.provider or self._provider, call.model or self._model
         if provider is None or model is None:
             return _unpriced(f"row {number}, column {'model' if provider else 'provider'}: not known")
-        usage = call.usage
+        at, usage = call.at, call.usage
+        if isinstance(at, int) and not _FIRST_US < at < _LAST_US:
+            return _unpriced(f"row {number}, column {self._instants}: no instant of the years 1 to 9999")
+        if at is None and self._at is None and self._forced is None:
+            return _unpriced(f"row {number}, column {self._instants}: not known")
         if self._ledger and usage.input_tokens is None and usage.output_tokens is None and not usage.quantities:
             return _unpriced("no usage is known")
         cost = self._cost(call, provider, model)
@@ -154,7 +172,7 @@ class _Pricer:
         at = call.at if self._forced is None else self._forced
         if at is None:
             at = self._at
-        if type(at) is int and 0 < at < _LATEST_US:
+        if type(at) is int and 0 < at < _LAST_US:
             instant = at / 1_000_000
             key = (provider, model, call.response_model, params)
             quote = self._quotes.get(key)
@@ -166,10 +184,9 @@ class _Pricer:
                     self._quotes[key] = quote
             if quote is not None:
                 return quote.price(call.usage, at * 1000, instant)
-        moment = _EPOCH + timedelta(microseconds=at) if isinstance(at, int) and abs(at) < _LATEST_US else at
         return self._book.price(
             call.usage, provider=provider, model=model, response_model=call.response_model,
-            at=str(moment) if isinstance(moment, int) else moment, params=dict(params),
+            at=_EPOCH + timedelta(microseconds=at) if isinstance(at, int) else at, params=dict(params),
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -17,7 +18,7 @@ from tokenmeter.errors import CatalogError
 from tokenmeter.token_count import TokenCount
 from tokenmeter.tokens.engine import BytePairs, CountText, Tokenizer, build_core, load_tokenizer
 from tokenmeter.tokens.families import Family, FamilyMatch, Scale, family_names, load_family, match_model
-from tokenmeter.tokens.long_words import forced_cuts
+from tokenmeter.tokens.long_words import any_forced_cut, forced_cuts
 from tokenmeter.tokens.ratio import RatioTally, Script, script_of
 
 __all__ = ["Counter", "counter"]
@@ -27,6 +28,7 @@ logger: Final = logging.getLogger("tokenmeter")
 GUESSED: Final[Scale] = (1.0, 0.85, 1.25)
 """For a model counted with another vocabulary of its vendor: as far as a vendor's vocabularies differ."""
 
+_AT_ONCE: Final = 1_000
 _PER_CUT: Final = 2
 """Tokens by which a count may be off for each place where a long word was cut; 0.8 was the most in trials."""
 _CUT: Final = (
@@ -124,6 +126,41 @@ class Counter:
                 off = cuts * _PER_CUT
                 return TokenCount(tokens, max(1, low - off), high + off, "stand-in", self.family_name, (), _CUT)
         return TokenCount(tokens, low, high, self.method, self.family_name, (), self.reason)
+
+    def estimate_all(self, texts: Sequence[str]) -> tuple[Sequence[int], Sequence[int], Sequence[int]] | None:
+        """Tokens, low and high of many texts, as `estimate` gives them; `method` and `reason` are the same for all.
+
+        None where these depend on the text: without a vocabulary, and where an old tiktoken cuts long words.
+        """
+        if self.tokenizer is None or any_forced_cut(texts):
+            return None
+        tokens: list[int] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            count = self.count if self._scale is None else self._raw()  # the first texts may have built a faster one
+            tokens += map(count, texts[start : start + _AT_ONCE])
+        if self._scale is None:
+            return tokens, tokens, tokens
+        known: dict[tuple[int, Script], tuple[int, int, int]] = {}  # short texts have few numbers of tokens
+        bounds = []
+        for number, text in zip(tokens, texts, strict=True):
+            key = number, script_of(text)
+            found = known.get(key)
+            if found is None:
+                found = known[key] = self._around(*key)
+            bounds.append(found)
+        best, low, high = zip(*bounds, strict=True) if bounds else ((), (), ())
+        return best, low, high
+
+    def _raw(self) -> CountText:
+        """Counts by the vocabulary, before anything is scaled."""
+        tokenizer = self._tokenizer
+        assert tokenizer is not None  # its callers have looked
+        return (tokenizer.quick if isinstance(tokenizer, BytePairs) else None) or tokenizer.count
+
+    def _around(self, tokens: int, script: Script) -> tuple[int, int, int]:
+        """The best guess, low and high for tokens of the vocabulary counted with."""
+        best = self.scaled(tokens, script)
+        return (best, *self.band(best, script=script))
 
 
 def _reason(model: str, vocabulary: str, match: FamilyMatch) -> str | None:
