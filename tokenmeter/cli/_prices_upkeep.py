@@ -20,7 +20,8 @@ def check(args: argparse.Namespace) -> int:
     """Print findings of the audit; returns 1 if one is almost surely a mistake. Raises CatalogError for a bad file."""
     from datetime import UTC, datetime
 
-    from tokenmeter.prices.book import load_book, read_overlays
+    from tokenmeter.prices.book import load_book
+    from tokenmeter.prices.overlays import read_overlays
     from tokenmeter.prices.upkeep.audit import audit
 
     book = load_book()
@@ -128,7 +129,8 @@ def _own_files(args: argparse.Namespace) -> int:
     import os
     from pathlib import Path
 
-    from tokenmeter.prices.book import Book, read_overlays
+    from tokenmeter.prices.book import Book
+    from tokenmeter.prices.overlays import read_overlays
 
     source = Path(args.source)
     if not source.exists():
