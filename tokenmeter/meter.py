@@ -215,7 +215,7 @@ class Tokenmeter:
         """
         return self._asked().bound(request, provider=provider, model=model, api=api)
 
-    # The five verbs -----------------------------------------------------------------------------------------
+    # Verbs -----------------------------------------------------------------------------------------
 
     def instrument(self) -> None:
         """Meter every supported SDK and HTTP library in this process, loaded now or later. Idempotent."""
