@@ -25,7 +25,7 @@ def check(args: argparse.Namespace) -> int:
     from tokenmeter.prices.upkeep.audit import audit
 
     book = load_book()
-    overlays = read_overlays(args.files, book) if args.files else ()
+    overlays = read_overlays(args.files, book.head) if args.files else ()
     book = book.with_overlay(*overlays)
     if not overlays:
         book.check()
@@ -140,7 +140,7 @@ def _own_files(args: argparse.Namespace) -> int:
         digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
         if digest != args.sha256.lower():
             raise CatalogError([f"{source}: its digest is {digest}, not the published {args.sha256}: get it again"])
-    overlays = read_overlays(files, Book())
+    overlays = read_overlays(files, Book().head)
     target = args.to or os.environ.get("TOKENMETER_PRICES")
     if not target:
         raise ConfigurationError("where to? Give --to FOLDER, or set TOKENMETER_PRICES to a folder")

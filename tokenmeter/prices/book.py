@@ -81,7 +81,7 @@ class Book:
         """
         from tokenmeter.prices.overlays import read_overlays
 
-        overlays = (*self._overlays, *read_overlays(sources, self))
+        overlays = (*self._overlays, *read_overlays(sources, self.head))
         return Book(self._root, overlays=overlays, lists=self._lists, own=self._own)
 
     def with_lists(self, lists: Mapping[str, str]) -> Book:
@@ -256,6 +256,13 @@ class Book:
         for data in self._tables(provider):
             below = PriceFile(data, below)
             yield below
+
+    def head(self, provider: object) -> Mapping[str, Any]:
+        """The head of the uppermost price file of a provider, which an overlay inherits; empty if there is none."""
+        if not isinstance(provider, str) or provider not in self.providers:
+            return {}
+        *_, last = self.files(provider)
+        return last.head
 
     def _tables(self, provider: str, *, whole: bool = False) -> Iterable[Mapping[str, Any]]:
         """What those files hold; `whole` with rates that are read already."""

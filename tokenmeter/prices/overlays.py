@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tokenmeter._support.data_files import read_toml
 from tokenmeter.errors import CatalogError
 from tokenmeter.prices.upkeep.check import check_data
-
-if TYPE_CHECKING:
-    from tokenmeter.prices.book import Book
 
 __all__ = ["read_overlays"]
 
 Overlay = Mapping[str, Any]
 
 
-def read_overlays(sources: Iterable[Overlay | Path | str], below: Book | None = None) -> tuple[Overlay, ...]:
-    """Price files from tables, TOML files and folders of them. Raises CatalogError with every problem found."""
+def read_overlays(
+    sources: Iterable[Overlay | Path | str], head_below: Callable[[object], Mapping[str, Any]]
+) -> tuple[Overlay, ...]:
+    """Price files from tables, TOML files and folders of them. Raises CatalogError with every problem found.
+
+    `head_below` gives the head that an overlay for a provider inherits: `Book.head`.
+    """
     found: list[tuple[str, Overlay]] = []
     problems: list[str] = []
     for source in sources:
@@ -33,15 +35,7 @@ def read_overlays(sources: Iterable[Overlay | Path | str], below: Book | None = 
             except CatalogError as error:
                 problems.extend(error.problems)
     for place, data in found:
-        head = _head_below(below, data.get("provider"))
-        problems.extend(check_data(data, place, head))
+        problems.extend(check_data(data, place, head_below(data.get("provider"))))
     if problems:
         raise CatalogError(problems)
     return tuple(data for _, data in found)
-
-
-def _head_below(below: Book | None, provider: object) -> Mapping[str, Any]:
-    if below is None or not isinstance(provider, str) or provider not in below.providers:
-        return {}
-    *_, last = below.files(provider)
-    return last.head
