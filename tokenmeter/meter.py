@@ -22,7 +22,8 @@ from tokenmeter.calls import marks
 from tokenmeter.calls.billing import Billing
 from tokenmeter.calls.budget_gate import BudgetGate
 from tokenmeter.calls.context import HAND, SCOPE, TAGS, handing_on
-from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
+from tokenmeter.calls.lifecycle import Lifecycle, OpenCall
+from tokenmeter.calls.route import Route
 from tokenmeter.calls.routing import Routing
 from tokenmeter.calls.usual_call import UsualCalls, UsualForm
 from tokenmeter.errors import ConfigurationError
@@ -215,7 +216,7 @@ class Tokenmeter:
         """
         return self._asked().bound(request, provider=provider, model=model, api=api)
 
-    # The five verbs -----------------------------------------------------------------------------------------
+    # Verbs -----------------------------------------------------------------------------------------
 
     def instrument(self) -> None:
         """Meter every supported SDK and HTTP library in this process, loaded now or later. Idempotent."""

@@ -10,8 +10,9 @@ import pytest
 from tokenmeter import End, Record, Tokenmeter, Usage
 from tokenmeter.calls.deferred import DeferredCalls
 from tokenmeter.calls.lifecycle import Lifecycle
-from tokenmeter.calls.opencall import OpenCall, Route
+from tokenmeter.calls.opencall import OpenCall
 from tokenmeter.calls.response import BodyReading
+from tokenmeter.calls.route import Route
 from tokenmeter.calls.stream_response import StreamReading
 
 ROUTE = Route(provider="deepseek", otel_provider="deepseek", api="openai.chat", operation="chat")

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from tokenmeter import ConfigurationError, Tokenmeter
-from tokenmeter.calls.opencall import Route
+from tokenmeter.calls.route import Route
 
 
 @dataclasses.dataclass(frozen=True)

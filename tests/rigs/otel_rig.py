@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 from tests.rigs.made_records import priced
 from tokenmeter._support import guard
-from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
+from tokenmeter.calls.lifecycle import Lifecycle, OpenCall
+from tokenmeter.calls.route import Route
 from tokenmeter.cost import Cost
 from tokenmeter.otel.metrics import Metrics
 from tokenmeter.otel.spans import CallSpans

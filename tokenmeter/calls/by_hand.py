@@ -27,7 +27,8 @@ from tokenmeter.usage import Usage
 from tokenmeter.wire.formats import load_apis
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.lifecycle import Lifecycle, OpenCall, Route
+    from tokenmeter.calls.lifecycle import Lifecycle, OpenCall
+    from tokenmeter.calls.route import Route
 
 __all__ = ["Call", "CallBlock", "check_call"]
 

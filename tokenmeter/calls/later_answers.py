@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
-from tokenmeter.calls.opencall import OpenCall, Route
+from tokenmeter.calls.opencall import OpenCall
 from tokenmeter.calls.response import BodyReading, ObjectReading
+from tokenmeter.calls.route import Route
 from tokenmeter.calls.stream_response import StreamReading
 from tokenmeter.calls.waiting_calls import WAITING
 from tokenmeter.record import End

@@ -30,9 +30,10 @@ from tokenmeter._support.worker import worker
 from tokenmeter.calls.context import HANDING_ON, OPEN_SCOPES, handing_on
 from tokenmeter.calls.deferred import DeferredCalls
 from tokenmeter.calls.hints import outside_scopes, sink_calls_itself
-from tokenmeter.calls.opencall import Calibrates, OpenCall, Route, ScopeNode, Spans
+from tokenmeter.calls.opencall import Calibrates, OpenCall, ScopeNode, Spans
 from tokenmeter.calls.recipients import Recipients, Sums, hand_on
 from tokenmeter.calls.response import BodyReading
+from tokenmeter.calls.route import Route
 from tokenmeter.calls.settle import LongCount, make_record
 from tokenmeter.calls.sink_threads import runs_for_a_sink
 from tokenmeter.calls.usual_call import Settled, UsualCall, UsualCalls
@@ -42,7 +43,7 @@ from tokenmeter.wire.request_body import json_copy
 if TYPE_CHECKING:
     from tokenmeter.cost import Cost
 
-__all__ = ["Lifecycle", "OpenCall", "Route", "Sums"]
+__all__ = ["Lifecycle", "OpenCall", "Sums"]
 
 
 class Lifecycle:

@@ -1,4 +1,4 @@
-"""`OpenCall`: a call between its start and its settlement; `Route`: what is the same for all calls to an address.
+"""`OpenCall`: a call between its start and its settlement, and what it asks of the objects around it.
 
 Opening a call is on the path of every request, so what most calls never set is a default of the class, and what is
 the same for all calls to an address is said once, in a `Route`.
@@ -19,17 +19,15 @@ from tokenmeter.wire.request_params import request_params
 
 if TYPE_CHECKING:
     from tokenmeter.calls.response import BodyReading, Reading
+    from tokenmeter.calls.route import Route
     from tokenmeter.token_count import TokenCount
     from tokenmeter.usage import Usage
-    from tokenmeter.wire.later import LaterForm
 
 __all__ = [
     "AsksBudgets",
     "Calibrates",
     "CallOwner",
-    "ClientMark",
     "OpenCall",
-    "Route",
     "ScopeNode",
     "SpanHandle",
     "Spans",
@@ -151,63 +149,6 @@ class CallOwner(Protocol):
 
     def take(self, settled: Any, *, inner: bool | None = None) -> None:
         """Hand a settled call to the sinks: `calls.usual_call.Settled`."""
-
-
-class ClientMark(Protocol):
-    """What routing asks of the mark on a client: who bills, where the user said so."""
-
-    @property
-    def provider(self) -> str | None:
-        """The provider's id."""
-
-    @property
-    def region(self) -> str | None:
-        """The region that the client calls."""
-
-
-class Route:
-    """Where calls of one kind go: everything about them that does not change from call to call."""
-
-    __slots__ = (
-        *("api", "asks", "asks_null", "batch", "host", "later", "model", "operation"),
-        *("otel_provider", "path", "port", "provider", "region"),
-    )
-
-    def __init__(
-        self,
-        *,
-        provider: str | None,
-        otel_provider: str | None,
-        api: str | None,
-        operation: str,
-        host: str | None = None,
-        port: int | None = None,
-        path: str | None = None,
-        region: str | None = None,
-        asks: bool = False,
-        asks_null: bool = False,
-        model: str | None = None,
-        later: tuple[LaterForm, ...] = (),
-        batch: bool = False,
-    ) -> None:
-        self.provider = provider
-        self.otel_provider = otel_provider
-        self.api = api
-        self.operation = operation
-        self.host = host
-        self.port = port
-        self.path = path
-        self.region = region
-        self.asks = asks
-        """Whether stream usage is reported only if requested, and the provider accepts that request."""
-        self.asks_null = asks_null
-        """Whether requesting it puts a null usage into every other chunk."""
-        self.model = model
-        """The model that the path names, for requests whose body names none."""
-        self.later = later
-        """The forms in which an answer may say that it comes later."""
-        self.batch = batch
-        """Whether the path says that its calls are billed at the batch price."""
 
 
 class OpenCall:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from tokenmeter.calls.block import Block
-    from tokenmeter.calls.opencall import ClientMark, OpenCall, Route, SpanHandle
+    from tokenmeter.calls.opencall import OpenCall, SpanHandle
+    from tokenmeter.calls.route import ClientMark, Route
     from tokenmeter.providers.registry import Providers
     from tokenmeter.record import End
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import NAME_MOST, BoundedDict, short_name
 from tokenmeter._support.fork import on_fork
-from tokenmeter.calls.opencall import ClientMark, Route
+from tokenmeter.calls.route import ClientMark, Route
 from tokenmeter.wire.formats import load_apis
 from tokenmeter.wire.later import is_batch_path, later_forms_at
 

@@ -20,11 +20,12 @@ def check(args: argparse.Namespace) -> int:
     """Print findings of the audit; returns 1 if one is almost surely a mistake. Raises CatalogError for a bad file."""
     from datetime import UTC, datetime
 
-    from tokenmeter.prices.book import load_book, read_overlays
+    from tokenmeter.prices.book import load_book
+    from tokenmeter.prices.overlays import read_overlays
     from tokenmeter.prices.upkeep.audit import audit
 
     book = load_book()
-    overlays = read_overlays(args.files, book) if args.files else ()
+    overlays = read_overlays(args.files, book.head) if args.files else ()
     book = book.with_overlay(*overlays)
     if not overlays:
         book.check()
@@ -128,7 +129,8 @@ def _own_files(args: argparse.Namespace) -> int:
     import os
     from pathlib import Path
 
-    from tokenmeter.prices.book import Book, read_overlays
+    from tokenmeter.prices.book import Book
+    from tokenmeter.prices.overlays import read_overlays
 
     source = Path(args.source)
     if not source.exists():
@@ -138,7 +140,7 @@ def _own_files(args: argparse.Namespace) -> int:
         digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
         if digest != args.sha256.lower():
             raise CatalogError([f"{source}: its digest is {digest}, not the published {args.sha256}: get it again"])
-    overlays = read_overlays(files, Book())
+    overlays = read_overlays(files, Book().head)
     target = args.to or os.environ.get("TOKENMETER_PRICES")
     if not target:
         raise ConfigurationError("where to? Give --to FOLDER, or set TOKENMETER_PRICES to a folder")

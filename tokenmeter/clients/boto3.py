@@ -35,8 +35,9 @@ from tokenmeter.usage import Source
 from tokenmeter.wire.extract import extract
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.opencall import OpenCall, Route
+    from tokenmeter.calls.opencall import OpenCall
     from tokenmeter.calls.protocols import Meter
+    from tokenmeter.calls.route import Route
     from tokenmeter.usage import Usage
 
 __all__ = ["install", "mark"]

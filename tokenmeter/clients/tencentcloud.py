@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.budget_gate import admit, admit_async
-from tokenmeter.calls.opencall import OpenCall, Route
+from tokenmeter.calls.opencall import OpenCall
+from tokenmeter.calls.route import Route
 from tokenmeter.clients.support import hooks
 from tokenmeter.clients.support.current_call import CurrentCallBlock
 from tokenmeter.clients.transport.attempts import RequestInFlight

@@ -15,12 +15,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter._support.data_files import CATALOG, data_names, mentions, read_data, read_toml, to_json
+from tokenmeter._support.data_files import CATALOG, data_names, mentions, read_data
 from tokenmeter._support.fork import on_fork
 from tokenmeter.cost import Cost
 from tokenmeter.errors import CatalogError, ConfigurationError
 from tokenmeter.offers import Offer
-from tokenmeter.prices.edition import Edition, edition_of, newest_root
+from tokenmeter.prices.edition import edition_with, newest_root
 from tokenmeter.prices.price_file import PriceFile
 from tokenmeter.prices.provider_prices import ProviderPrices, read_moment
 from tokenmeter.prices.quote import Quote
@@ -30,7 +30,7 @@ from tokenmeter.usage import Usage
 if TYPE_CHECKING:
     from tokenmeter.prices.own_rates import OwnRates
 
-__all__ = ["Book", "load_book", "read_overlays"]
+__all__ = ["Book", "load_book"]
 
 ENVIRONMENT: Final = "TOKENMETER_PRICES"
 OWN_RATES: Final = "TOKENMETER_RATES"
@@ -79,7 +79,9 @@ class Book:
 
         Raises CatalogError with every problem in them.
         """
-        overlays = (*self._overlays, *read_overlays(sources, self))
+        from tokenmeter.prices.overlays import read_overlays
+
+        overlays = (*self._overlays, *read_overlays(sources, self.head))
         return Book(self._root, overlays=overlays, lists=self._lists, own=self._own)
 
     def with_lists(self, lists: Mapping[str, str]) -> Book:
@@ -131,7 +133,7 @@ class Book:
     @functools.cached_property
     def version(self) -> str:
         """The newest day a source was read, the serial of that day, and a digest of every file and overlay."""
-        return _version(self._root, (*self._overlays, *self._own.values()))
+        return edition_with(self._root, (*self._overlays, *self._own.values())).name
 
     def price(
         self,
@@ -255,6 +257,13 @@ class Book:
             below = PriceFile(data, below)
             yield below
 
+    def head(self, provider: object) -> Mapping[str, Any]:
+        """The head of the uppermost price file of a provider, which an overlay inherits; empty if there is none."""
+        if not isinstance(provider, str) or provider not in self.providers:
+            return {}
+        *_, last = self.files(provider)
+        return last.head
+
     def _tables(self, provider: str, *, whole: bool = False) -> Iterable[Mapping[str, Any]]:
         """What those files hold; `whole` with rates that are read already."""
         if self._root is not None and provider in self._shipped:
@@ -299,52 +308,6 @@ def _canonical(provider: str) -> str:
 
     found = load_providers().get(provider)
     return provider if found is None else str(found.id)
-
-
-def _version(root: Path | None, overlays: tuple[Overlay, ...]) -> str:
-    edition = Edition("", 0, "") if root is None else edition_of(root)
-    if not overlays:
-        return edition.name
-    import hashlib
-
-    hashed = hashlib.sha256(edition.digest.encode())
-    newest, serial = edition.day, edition.serial
-    for overlay in overlays:
-        hashed.update(to_json(overlay).encode())
-        read = str(overlay.get("read", ""))
-        newest, serial = (read, 0) if read > newest else (newest, serial)
-    return Edition(newest, serial, hashed.hexdigest()).name
-
-
-def read_overlays(sources: Iterable[Overlay | Path | str], below: Book | None = None) -> tuple[Overlay, ...]:
-    """Price files from tables, TOML files and folders of them. Raises CatalogError with every problem found."""
-    from tokenmeter.prices.upkeep.check import check_data
-
-    found: list[tuple[str, Overlay]] = []
-    problems: list[str] = []
-    for source in sources:
-        if isinstance(source, Mapping):
-            found.append((f"overlay for {source.get('provider')}", source))
-            continue
-        path = Path(source)
-        for file in sorted(path.glob("*.toml")) if path.is_dir() else [path]:
-            try:
-                found.append((str(file), read_toml(file)))
-            except CatalogError as error:
-                problems.extend(error.problems)
-    for place, data in found:
-        head = _head_below(below, data.get("provider"))
-        problems.extend(check_data(data, place, head))
-    if problems:
-        raise CatalogError(problems)
-    return tuple(data for _, data in found)
-
-
-def _head_below(below: Book | None, provider: object) -> Mapping[str, Any]:
-    if below is None or not isinstance(provider, str) or provider not in below.providers:
-        return {}
-    *_, last = below.files(provider)
-    return last.head
 
 
 @functools.cache

@@ -7,14 +7,15 @@ content. Of two editions the later day wins, then the higher serial.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from tokenmeter._support.data_files import CATALOG, SCHEMA, read_data, read_toml, source_of
+from tokenmeter._support.data_files import CATALOG, SCHEMA, read_data, read_toml, source_of, to_json
 from tokenmeter.components import COMPONENTS
 from tokenmeter.errors import CatalogError
 
-__all__ = ["BESIDE", "SERIAL", "Edition", "edition_of", "newest_root"]
+__all__ = ["BESIDE", "SERIAL", "Edition", "edition_of", "edition_with", "newest_root"]
 
 BESIDE: Final = "tokenmeter_prices"
 """The package of a data-only release."""
@@ -68,6 +69,22 @@ def _edition_of_source(root: Path) -> Edition:
     counted = read_toml(root / SERIAL) if (root / SERIAL).exists() else {}
     serial = counted["serial"] if str(counted.get("day")) == newest else 1
     return Edition(newest, serial, digest.hexdigest())
+
+
+def edition_with(root: Path | None, overlays: Sequence[Mapping[str, Any]]) -> Edition:
+    """The edition of the book under `root`, if any, with these overlays on top: the newest day of all."""
+    edition = Edition("", 0, "") if root is None else edition_of(root)
+    if not overlays:
+        return edition
+    import hashlib
+
+    hashed = hashlib.sha256(edition.digest.encode())
+    newest, serial = edition.day, edition.serial
+    for overlay in overlays:
+        hashed.update(to_json(overlay).encode())
+        read = str(overlay.get("read", ""))
+        newest, serial = (read, 0) if read > newest else (newest, serial)
+    return Edition(newest, serial, hashed.hexdigest())
 
 
 def newest_root(beside: str = BESIDE) -> Path:

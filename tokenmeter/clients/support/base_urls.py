@@ -13,8 +13,8 @@ from tokenmeter._support.bounded import BoundedDict
 from tokenmeter.clients.table import SDKS, Stainless
 
 if TYPE_CHECKING:
-    from tokenmeter.calls.opencall import Route
     from tokenmeter.calls.protocols import Meter
+    from tokenmeter.calls.route import Route
     from tokenmeter.clients.support.hooks import Mark
 
 __all__ = ["Address", "address_of"]

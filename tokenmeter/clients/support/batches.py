@@ -24,8 +24,9 @@ from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
-from tokenmeter.calls.opencall import OpenCall, Route
+from tokenmeter.calls.opencall import OpenCall
 from tokenmeter.calls.response import BodyReading, ObjectReading
+from tokenmeter.calls.route import Route
 from tokenmeter.record import End
 from tokenmeter.wire.batch_lines import unwrap
 from tokenmeter.wire.later import batch_forms, first
