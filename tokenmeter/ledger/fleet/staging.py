@@ -27,8 +27,8 @@ KEYED: Final = {
 
 _IDS: Final = ("id", "parent_id", "trace_id", "span_id", "scope_run", "duplicate_of")
 _TEXTS: Final = (
-    *_IDS, "tags", "amount_text", "list_amount", "vendor_text", "charge_values", "raw_values", "request_id",
-    "response_id", "more",
+    *_IDS, "tags", "amount_text", "list_amount", "cache_saved", "vendor_text", "charge_values", "raw_values",
+    "request_id", "response_id", "more",
 )  # fmt: skip
 
 INSTANT: Final = "timestamptz 'epoch' + {} * interval '1 microsecond'"
@@ -62,6 +62,7 @@ _INTO: Final = {
     "day": "date '1970-01-01' + s.day::integer",
     "tags": "s.tags::jsonb",
     "list_amount": "s.list_amount::numeric",
+    "cache_saved": "s.cache_saved::numeric",
     **_AMOUNTS,
     "provisional": "s.provisional IS NOT NULL",
 }
