@@ -57,7 +57,6 @@ ELSEWHERE = {
     "ledger/bills/metered": "ledger/bills/test_reconcile",
     "ledger/bills/residue": "ledger/bills/test_reconcile",
     "ledger/bills/volumes": "ledger/bills/test_reconcile",
-    "ledger/schema": "ledger/test_rows",
     "ledger/valuation/call_pricing": "ledger/valuation/test_what_if",
     "ledger/valuation/stored_calls": "cli/test_reprice",
     "ledger/valuation/vector_compare": "ledger/valuation/test_fast_compare",

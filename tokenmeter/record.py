@@ -111,6 +111,8 @@ class Record:
     host: str | None = None
     port: int | None = None
     region: str | None = None
+    account: str | None = None
+    """Whose key paid: the name that was set, else a keyed hash of the credential, such as `key-3f9a…`."""
     time_to_first_chunk: float | None = None
     stream: bool = False
     usage: Usage
@@ -131,6 +133,8 @@ class Record:
     span_id: str | None = None
     params: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     parent_id: str | None = None
+    tool_definition_tokens: int | None = None
+    """Input tokens that describe the offered tools: 0 where none was offered."""
     budget_window: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     """The window in which the call was reserved, by the name of the budget, such as {"search": "2026-11-30"}."""
     telemetry: str = "own"

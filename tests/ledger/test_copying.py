@@ -73,6 +73,7 @@ def wide(tmp_path: Path, records: list[Record] | tuple[Record, ...]) -> Path:
 def shown(path: Path) -> list[dict[str, Any]]:
     """The wide rows, without what only narrow files have; JSON read, since tags may stand in another order."""
     only_narrow = {"seq", "calls", "duplicate_of", "scope_run", "stale", "vendor_gap"}
+    only_narrow |= {"account", "tool_definition_tokens", "cache_saved"}
     found = []
     for row in rows(path):
         kept = {name: value for name, value in row.items() if name not in only_narrow and name[-5:] not in _PARTS}

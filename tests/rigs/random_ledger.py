@@ -55,6 +55,8 @@ def random_record(some: random.Random, number: int) -> Record:
         time_to_first_chunk=some.choice((None, some.random())),
         status_code=some.choice((None, 200, 429)),
         error_type=some.choice((None, "timeout")),
+        account=some.choice((None, "key-1", "Ünï")),
+        tool_definition_tokens=some.choice((None, 0, some.randrange(5000))),
     )
 
 

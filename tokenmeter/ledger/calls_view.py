@@ -21,6 +21,9 @@ __all__ = ["MARKS", "Restore", "view", "wide_view"]
 
 MARKS: Final = {"stale": f'"{STALE}"', "vendor_gap": VENDOR_GAP}
 """Dimensions that tell flags of the cost, and how the flag begins."""
+_PLAIN: Final = (
+    *TOKEN_FIELDS, "tool_definition_tokens", "cache_saved", "ended_us", "time_to_first_chunk", "response_id",
+)  # fmt: skip
 _MONEY: Final = tuple(f"{of}_{part}" for of in MONEY for part in (*PARTS, "text"))
 
 Restore = Callable[[str, str], str]
@@ -62,7 +65,7 @@ def _shown(restore: Restore) -> dict[str, str]:
     """Each wide column as SQL over `call_rows AS c`, `dims AS d` and `tagsets AS t`."""
     texts = ("scope", "cost_flags", "params", "flags", "reason", "unknown_fields", "budget_window")
     return {
-        **{name: f"c.{name}" for name in (*TOKEN_FIELDS, "ended_us", "time_to_first_chunk", "response_id")},
+        **{name: f"c.{name}" for name in _PLAIN},
         **{name: f"d.{name}" for name in DIMS if name in COLUMNS},
         **{name: _hex(name) for name in ("id", "parent_id", "trace_id", "span_id", "scope_run")},
         **{name: _text_of(name) for name in texts},

@@ -16,7 +16,7 @@ NOT_YET_PRICED: Final = "the process ended before the price book was loaded"
 
 _common: Final = attrgetter(
     "provider", "otel_provider", "request_model", "response_model", "api", "operation", "host", "port", "region",
-    "service_tier", "stream", "end", "error_type", "status_code", "finish_reasons",
+    "account", "service_tier", "stream", "end", "error_type", "status_code", "finish_reasons",
 )  # fmt: skip
 """The fields of a record that are dimensions as they are."""
 _remembered: Final[BoundedDict[tuple[Any, ...], tuple[Any, ...]]] = BoundedDict(5000)
@@ -54,9 +54,9 @@ def _dims(record: Record, cost: Cost | None, known: int, *, priced: bool) -> tup
     return (
         record.provider, record.otel_provider, kept_text(record.model), kept_text(record.request_model),
         kept_text(record.response_model), record.api, record.operation, kept_text(record.host), record.port,
-        kept_text(record.region), kept_text(record.service_tier), int(record.stream), str(record.end),
-        kept_text(record.error_type),
-        record.status_code, json_text(record.finish_reasons), str(record.usage_source),
+        kept_text(record.region), kept_text(record.account), kept_text(record.service_tier), int(record.stream),
+        str(record.end), kept_text(record.error_type), record.status_code,
+        json_text(record.finish_reasons), str(record.usage_source),
         json_text(usage.sources and dict(usage.sources)), *answer,
         None if vendor is None else vendor.currency,
         len(record.attempts) or None,  # made by hand: how often it was sent is unknown

@@ -47,8 +47,8 @@ _EPOCH: Final = date(1970, 1, 1)
 # The same record again changes nothing (a commit whose answer was lost is repeated), but for the cost of a row that
 # was written before the price book was loaded.
 _PRICED: Final = (
-    "dims", "amount_whole", "amount_pico", "amount_text", "list_amount", "priced_us", "charge_shape", "charge_values",
-    "cost_flags", "more", "provisional",
+    "dims", "amount_whole", "amount_pico", "amount_text", "list_amount", "cache_saved", "priced_us", "charge_shape",
+    "charge_values", "cost_flags", "more", "provisional",
 )  # fmt: skip
 _INSERT: Final = f"INSERT INTO call_rows ({', '.join(ROW)}) VALUES "
 _ONE: Final = f"({', '.join('?' * len(ROW))})"
@@ -158,7 +158,8 @@ class RowWriter:
         return (
             call.id, call.response_key, call.ended_us, call.span_us, call.duration_ns, call.time_to_first_chunk,
             self.day_of(call.ended_us), self._dims.get(call.dims) or self._dims_of(call.dims), tags,
-            row_tags, *call.tokens, *call.amount, call.list_amount, *call.vendor, call.priced_us,
+            row_tags, *call.tokens, call.tool_definition_tokens, *call.amount, call.list_amount, call.cache_saved,
+            *call.vendor, call.priced_us,
             text(call.charges[0]), call.charges[1], text(call.raw[0]), call.raw[1], text(call.sent[0]), *call.sent[1:],
             call.response_id, call.parent_id, call.trace_id, call.span_id, call.scope_run,
             *[text(one) for one in call.texts], call.more, duplicate_of,
@@ -297,6 +298,6 @@ def _recorded_by(call: StoredRow, firsts: _Recorders) -> bytes | str | None:
 def _delegated(call: StoredRow) -> StoredRow:
     dims = tuple([_DUPLICATE.get(name, value) for name, value in zip(DIMS, call.dims, strict=True)])
     return call._replace(
-        dims=dims, tokens=(None,) * len(TOKEN_FIELDS), amount=NO_AMOUNT, list_amount=None, vendor=NO_AMOUNT,
-        priced_us=None, charges=(None, None),
+        dims=dims, tokens=(None,) * len(TOKEN_FIELDS), tool_definition_tokens=None, amount=NO_AMOUNT, list_amount=None,
+        cache_saved=None, vendor=NO_AMOUNT, priced_us=None, charges=(None, None),
     )  # fmt: skip

@@ -49,8 +49,10 @@ class StoredRow(NamedTuple):
     dims: tuple[Any, ...]
     tags: tuple[tuple[str, str], ...]
     tokens: tuple[int | None, ...]
+    tool_definition_tokens: int | None
     amount: Amount
     list_amount: str | None
+    cache_saved: str | None
     vendor: Amount
     priced_us: int | None
     charges: tuple[str | None, str | None]
@@ -152,7 +154,7 @@ def row(record: Record, *, priced: bool = True) -> StoredRow:
         more["usage_ranges"] = dict(usage.ranges)
     if len(attempts) > 1:
         more["attempts"] = _attempts(attempts)
-    priced_us, charges, amount, listed, flags = None, _NOTHING, NO_AMOUNT, None, None
+    priced_us, charges, amount, listed, saved, flags = None, _NOTHING, NO_AMOUNT, None, None, None
     if cost is not None:
         if (at_us := instant_us(cost.at)) is None:
             more["priced_at"] = cost.at.isoformat()
@@ -161,6 +163,7 @@ def row(record: Record, *, priced: bool = True) -> StoredRow:
         charges, flags = remembered.charges(cost), cost.flags
         amount = NO_AMOUNT if cost.amount is None else split_amount(plain(cost.amount))
         listed = None if cost.list_total is None else plain(cost.list_total.amount)
+        saved = None if (found := cost.cache_saved) is None else plain(found)
     known = 0
     for bit, at in _ROLLED_AT:
         if tokens[at] is not None:
@@ -168,8 +171,8 @@ def row(record: Record, *, priced: bool = True) -> StoredRow:
     return StoredRow(
         binary(record.id) or "", response_key(record.provider, record.response_id),
         ended_us, ended_us - record.started_ns // 1000, record.ended_ns - record.started_ns, record.time_to_first_chunk,
-        dims_of(record, cost, known, priced=priced), _tags(tags), tokens, amount, listed,
-        NO_AMOUNT if vendor is None else split_amount(plain(vendor.amount)),
+        dims_of(record, cost, known, priced=priced), _tags(tags), tokens, record.tool_definition_tokens, amount, listed,
+        saved, NO_AMOUNT if vendor is None else split_amount(plain(vendor.amount)),
         priced_us, charges, remembered.raw(record.usage_raw), remembered.sent(attempts, ended_us),
         kept_text(record.response_id), binary(record.parent_id), binary(record.trace_id), binary(record.span_id),
         binary(record.scope_run),

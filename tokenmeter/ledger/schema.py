@@ -19,8 +19,7 @@ from tokenmeter.ledger.calls_view import view, wide_view
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.rollup import make_triggers
 from tokenmeter.ledger.shapes import restored
-from tokenmeter.ledger.tables import INDEXES, LOSSES, ROLLED, TABLES
-from tokenmeter.usage import TOKEN_FIELDS
+from tokenmeter.ledger.tables import DIMS, GROWING, INDEXES, LOSSES, ROW, TABLES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,7 +32,7 @@ __all__ = [
 APPLICATION_ID: Final = 0x746B6D72
 """`PRAGMA application_id` of a ledger ("tkmr"), by which `file` and we tell it from other SQLite files."""
 
-VERSION: Final = max(4, *(part.ledger or 0 for part in FIELDS))
+VERSION: Final = max(5, *(part.ledger or 0 for part in FIELDS))
 """The schema version that this library writes."""
 # Short, because the writer retries by itself and a fork waits for the attempt in hand.
 _BUSY_MS: Final = 250
@@ -91,9 +90,9 @@ def _make_tables(connection: sqlite3.Connection) -> None:
             execute("INSERT INTO sqlite_sequence SELECT 'call_rows', coalesce(max(seq), 0) FROM wide_calls")
         execute("INSERT INTO tagsets (id, tags) VALUES (1, '{}')")
         execute("INSERT INTO settings VALUES ('zone', ?)", (_home_zone(),))
-    for table, names in (("call_rows", TOKEN_FIELDS), ("days", ROLLED)):
-        for name in sorted({*names} - _columns(connection, table)):
-            execute(f"ALTER TABLE {table} ADD COLUMN {name} INTEGER{' NOT NULL DEFAULT 0' if table == 'days' else ''}")
+    for table, declared in GROWING.items():
+        for name in sorted(declared.keys() - _columns(connection, table)):
+            execute(f"ALTER TABLE {table} ADD COLUMN {name} {declared[name]}")
     wide = _columns(connection, "wide_calls")
     execute("DROP VIEW IF EXISTS calls")
     execute(f"CREATE VIEW calls AS {view(wide=wide)}")
@@ -184,12 +183,17 @@ def open_for_reading(path: str) -> sqlite3.Connection:
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Define the functions of our queries, and a view `calls` of this connection that restores texts in Python."""
+    """Define the functions of our queries, and a view `calls` of this connection that restores texts in Python.
+
+    What an older version wrote lacks columns: they are NULL here.
+    """
     register_sums(connection)
     connection.create_function("restored", 2, restored, deterministic=True)
     if narrow := _columns(connection, "call_rows"):
-        wide, missing = _columns(connection, "wide_calls"), {*TOKEN_FIELDS} - narrow
-        query = view(wide=wide, missing=missing, restore=_in_python)
+        query = view(wide=_columns(connection, "wide_calls"), missing={*ROW} - narrow, restore=_in_python)
+        if lacks := {*DIMS} - _columns(connection, "dims"):
+            nulls = ", ".join(f"NULL AS {name}" for name in sorted(lacks))
+            connection.execute(f"CREATE TEMP VIEW dims AS SELECT *, {nulls} FROM main.dims")
     else:  # wide rows alone, in which a component's column may be missing
         query = wide_view(_columns(connection, "calls"), "main.calls")
     connection.execute(f"CREATE TEMP VIEW calls AS {query}")

@@ -17,13 +17,14 @@ from typing import Final
 from tokenmeter.components import FIELDS
 from tokenmeter.usage import TOKEN_FIELDS
 
-__all__ = ["COLUMNS", "DIMS", "INDEXES", "LOSSES", "MONEY", "PARTS", "ROLLED", "ROW", "SUMS", "TABLES"]
+__all__ = ["COLUMNS", "DIMS", "GROWING", "INDEXES", "LOSSES", "MONEY", "PARTS", "ROLLED", "ROW", "SUMS", "TABLES"]
 
 DIMS: Final = (
     "provider", "otel_provider", "model", "request_model", "response_model", "api", "operation", "host", "port",
-    "region", "service_tier", "stream", "end_state", "error_type", "status_code", "finish_reasons", "usage_source",
-    "usage_sources", "status", "currency", "rate_id", "effective_from", "dating", "confidence", "list", "book",
-    "covered_by", "cost_reason", "cost_source", "vendor_currency", "attempt_count", "stale", "vendor_gap", "known",
+    "region", "account", "service_tier", "stream", "end_state", "error_type", "status_code", "finish_reasons",
+    "usage_source", "usage_sources", "status", "currency", "rate_id", "effective_from", "dating", "confidence", "list",
+    "book", "covered_by", "cost_reason", "cost_source", "vendor_currency", "attempt_count", "stale", "vendor_gap",
+    "known",
 )  # fmt: skip
 """What calls have in common. `stale` and `vendor_gap` tell flags of the cost; `known` has a bit for each of `ROLLED`
 that the call knows."""
@@ -33,8 +34,9 @@ ROLLED: Final = tuple(part.usage for part in FIELDS if part.modality is None)
 
 ROW: Final = (
     "id", "response_key", "ended_us", "span_us", "duration_ns", "time_to_first_chunk", "day", "dims", "tagset", "tags",
-    *TOKEN_FIELDS,
-    "amount_whole", "amount_pico", "amount_text", "list_amount", "vendor_whole", "vendor_pico", "vendor_text",
+    *TOKEN_FIELDS, "tool_definition_tokens",
+    "amount_whole", "amount_pico", "amount_text", "list_amount", "cache_saved",
+    "vendor_whole", "vendor_pico", "vendor_text",
     "priced_us", "charge_shape", "charge_values", "raw_shape", "raw_values", "sent_shape", "sent_us", "sent_ns",
     "request_id", "response_id", "parent_id", "trace_id", "span_id", "scope_run", "scope", "cost_flags", "params",
     "flags", "reason", "unknown_fields", "budget_window", "more", "duplicate_of", "provisional",
@@ -42,15 +44,16 @@ ROW: Final = (
 """The columns of `call_rows` after `seq`, in the order in which rows are written.
 
 `span_us` is how long before its end a call began, `sent_us` its only request; `priced_us` is the instant of the price,
-after the end. `response_key` is a hash by which a response that two calls recorded is found. `provisional` marks a
-row that will come again with its cost.
+after the end. `tool_definition_tokens` are those of `input_tokens` that describe the offered tools; `cache_saved` is
+the exact amount that the vendor's cache took off. `response_key` is a hash by which a response that two calls recorded
+is found. `provisional` marks a row that will come again with its cost.
 """
 
 _BINARY: Final = frozenset({"id", "parent_id", "trace_id", "span_id", "scope_run", "duplicate_of"})
 _TEXT: Final = frozenset(
     {
-        "tags", "amount_text", "list_amount", "vendor_text", "charge_values", "raw_values", "request_id", "response_id",
-        "more",
+        "tags", "amount_text", "list_amount", "cache_saved", "vendor_text", "charge_values", "raw_values", "request_id",
+        "response_id", "more",
     }
 )  # fmt: skip
 _DIM_NUMBERS: Final = frozenset(
@@ -66,7 +69,7 @@ COLUMNS: Final = (
     "currency", "list_amount", "charges", "rate_id", "effective_from", "dating", "confidence", "list", "book",
     "covered_by", "priced_at", "cost_flags", "cost_reason", "cost_source", "vendor_amount", "vendor_currency",
     "attempt_count", "attempts", "tags", "scope", "trace_id", "span_id", "params", "flags", "reason", "budget_window",
-    "scope_run",
+    "scope_run", "account", "tool_definition_tokens", "cache_saved",
 )  # fmt: skip
 """The columns of a wide row, beside `seq`."""
 
@@ -75,6 +78,10 @@ def _type(column: str) -> str:
     if column in _BINARY:
         return "BLOB"
     return "TEXT" if column in _TEXT else "REAL" if column == "time_to_first_chunk" else "INTEGER"
+
+
+def _dim_type(column: str) -> str:
+    return "INTEGER" if column in _DIM_NUMBERS else "TEXT"
 
 
 PARTS: Final = ("whole", "pico")
@@ -106,7 +113,7 @@ TABLES: Final = (
     # Tags that are on the rows, for they have too many values: the roll-up cannot answer for them.
     "CREATE TABLE row_tags (name TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE dims (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, "
-    + ", ".join(f"{name} {'INTEGER' if name in _DIM_NUMBERS else 'TEXT'}" for name in DIMS)
+    + ", ".join(f"{name} {_dim_type(name)}" for name in DIMS)
     + ")",
     "CREATE TABLE call_rows (seq INTEGER PRIMARY KEY AUTOINCREMENT, "
     + ", ".join(f"{name} {_type(name)}" for name in ROW)
@@ -117,6 +124,13 @@ TABLES: Final = (
     + ", PRIMARY KEY (day, dims, tagset)) WITHOUT ROWID",
 )
 """Statements that make the tables of a new ledger, beside `LOSSES`."""
+
+GROWING: Final = {
+    "dims": {name: _dim_type(name) for name in DIMS},
+    "call_rows": {name: _type(name) for name in ROW},
+    "days": dict.fromkeys(ROLLED, "INTEGER NOT NULL DEFAULT 0"),
+}
+"""Tables that versions add columns to: what each column is declared as."""
 
 INDEXES: Final = {
     "call_rows_ended": "(ended_us)",

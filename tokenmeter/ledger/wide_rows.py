@@ -41,8 +41,9 @@ def stored_of_wide(row: Mapping[str, Any]) -> StoredRow:
     return StoredRow(
         binary(row["id"]) or "", response_key(row["provider"], row["response_id"]), ended_us,
         ended_us - row["started_us"], round(row["duration"] * 1e9), row["time_to_first_chunk"], _dims(row), _tags(row),
-        tuple([row[name] for name in TOKEN_FIELDS]), split_amount(row["amount"]), row["list_amount"],
-        split_amount(row["vendor_amount"]), None if priced_us is None else priced_us - ended_us,
+        tuple([row[name] for name in TOKEN_FIELDS]), row["tool_definition_tokens"], split_amount(row["amount"]),
+        row["list_amount"], row["cache_saved"], split_amount(row["vendor_amount"]),
+        None if priced_us is None else priced_us - ended_us,
         _divided(row["charges"], CHARGES), _divided(row["usage_raw"], NUMBERS), sent or (None, None, None, None),
         row["response_id"], binary(row["parent_id"]), binary(row["trace_id"]), binary(row["span_id"]),
         binary(row["scope_run"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +61,8 @@ QUESTIONS = [
     {"by": ("team",), "stats": "sum,p50,p95,max,min"},
     {"by": (), "stats": "p95:duration,median:time_to_first_chunk,sum:input_tokens,p0:output_tokens,max:attempts"},
     {"by": ("model",), "stats": "sum:duration"},
+    {"by": ("account",), "where": "tool_definition_tokens > 100", "stats": "sum:tool_definition_tokens"},
+    {"by": ("team",), "where": "account = 'key-1'"},
 ]  # fmt: skip
 
 
@@ -83,6 +87,29 @@ def test_sealed_months_answer_as_the_ledger_does(
     assert comparable(found) == comparable(expected)
     if without:
         assert found.source == "sealed"
+
+
+@pytest.mark.parametrize("without", ["", "duckdb"])
+def test_months_of_an_older_version_lack_columns(
+    sealed: tuple[Path, Path], tmp_path: Path, without: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow.parquet as pq
+
+    if without:
+        monkeypatch.setitem(sys.modules, without, None)
+    old = tmp_path / "old"
+    shutil.copytree(sealed[1], old)
+    for path in sorted(old.glob("*.parquet"))[:2]:
+        later = ["account", "tool_definition_tokens", "cache_saved", "cache_saved_text"]
+        pq.write_table(pq.read_table(path).drop_columns(later), path)
+        manifest = json.loads(path.with_suffix(".json").read_text())
+        path.with_suffix(".json").write_text(json.dumps(manifest | {"size": path.stat().st_size}))
+    by_model = Question(by=("model",), zone=SHANGHAI)
+    assert comparable(ask(str(old), by_model)) == comparable(ask(str(sealed[1]), by_model))
+    for month in (old, sorted(old.glob("*.parquet"))[0]):  # of one that has them, too, and of none
+        where = parse("account = 'key-1' or tool_definition_tokens > 3")
+        found = ask(str(month), Question(by=("account", "month"), zone=SHANGHAI, where=where))
+        assert {row.group[1] for row in found.rows} == ({"2026-11", "2026-12"} if month is old else set())
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,14 @@ from tokenmeter.usage import TOKEN_FIELDS
 
 __all__ = ["own_row"]
 
-_WHOLE: Final = frozenset({"started_us", "ended_us", "port", "stream", "status_code", "attempt_count", *TOKEN_FIELDS})
+_WHOLE: Final = frozenset(
+    {
+        "started_us", "ended_us", "port", "stream", "status_code", "attempt_count", *TOKEN_FIELDS,
+        "tool_definition_tokens",
+    }
+)  # fmt: skip
 _NUMBERS: Final = frozenset({"duration", "time_to_first_chunk"})
-_MONEY: Final = frozenset({"amount", "list_amount", "vendor_amount"})
+_MONEY: Final = frozenset({"amount", "list_amount", "cache_saved", "vendor_amount"})
 _NEEDED: Final = ("id", "started_us", "ended_us", "duration", "operation", "end_state", "status", "usage_source")
 _KNOWN: Final = frozenset((*COLUMNS, "duplicate_of"))
 _LONGEST: Final = 2**63

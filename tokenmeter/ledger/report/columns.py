@@ -19,7 +19,7 @@ KEYS: Final[dict[str, str]] = {
         name: name
         for name in (
             "provider", "model", "request_model", "response_model", "api", "operation", "host", "region",
-            "service_tier", "status", "currency",
+            "account", "service_tier", "status", "currency",
         )
     },
     "scope": "scope_path(scope)",
@@ -51,6 +51,7 @@ NUMBERS: Final[dict[str, str]] = {
     "attempts": "attempt_count",
     "status_code": "status_code",
     **{part.usage: part.usage for part in FIELDS},
+    "tool_definition_tokens": "tool_definition_tokens",
 }
 """Numbers of a call, as SQL over the ledger: money in the currency of the call, durations in seconds."""
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Stat", "Value", "define", "measured", "parse_stats"]
 
-_MEASURES: Final[dict[str, str]] = {**NUMBERS, "cache_saved": "cache_saved(charges, cache_read_input_tokens)"}
+# Calls that an older version wrote have no saving of their own.
+_SAVED: Final = "coalesce(cache_saved, cache_saved(charges, cache_read_input_tokens))"
+_MEASURES: Final[dict[str, str]] = {**NUMBERS, "cache_saved": _SAVED}
 _MONEY: Final = frozenset({"cost", "vendor_cost", "list_cost", "cache_saved"})
 _PERCENTILE: Final = re.compile(r"p([0-9]{1,2}|100)")
 _NAMED: Final = {"min": 0, "median": 50, "max": 100}

@@ -21,8 +21,8 @@ from tokenmeter.usage import TOKEN_FIELDS
 
 __all__ = ["AMOUNTS", "SEALED", "SOURCE", "Exact", "arrow", "batch_of", "exact", "schema_of"]
 
-AMOUNTS: Final = ("amount", "list_amount", "vendor_amount")
-_INTEGERS: Final = frozenset({"port", "status_code", "attempt_count", *TOKEN_FIELDS})
+AMOUNTS: Final = ("amount", "list_amount", "vendor_amount", "cache_saved")
+_INTEGERS: Final = frozenset({"port", "status_code", "attempt_count", *TOKEN_FIELDS, "tool_definition_tokens"})
 _SWITCHES: Final = ("stream", "stale", "vendor_gap")
 _SECONDS: Final = ("duration", "time_to_first_chunk")
 _INSTANTS: Final = ("started_at", "ended_at")
@@ -41,6 +41,7 @@ _READ: Final = {
     "amount": ("amount_whole", "amount_pico", "amount_text"),
     "list_amount": ("NULL", "NULL", "list_amount"),
     "vendor_amount": ("vendor_whole", "vendor_pico", "vendor_text"),
+    "cache_saved": ("NULL", "NULL", "cache_saved"),
 }
 _BESIDE: Final = frozenset(f"{name}_text" for name in AMOUNTS)
 _PLACES: Final = tuple(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tokenmeter.ledger.report.periods import PERIODS, Zone
 from tokenmeter.ledger.report.question import Question
-from tokenmeter.ledger.sealed.columns import SEALED
+from tokenmeter.ledger.sealed.columns import AMOUNTS, SEALED
 from tokenmeter.ledger.sealed.manifest import SealedMonth, microseconds
 
 __all__ = ["opened"]
@@ -36,7 +36,7 @@ def opened(duckdb: Any, months: Sequence[SealedMonth], question: Question) -> It
         files = ", ".join(_text(str(month.path)) for month in months)
         table = f"read_parquet([{files}], union_by_name = true)"
         there = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()}  # noqa: S608
-        shown = ", ".join(name if name in there else f"NULL AS {name}" for name in SEALED)
+        shown = ", ".join(name if name in there else f"CAST(NULL AS {_type(name)}) AS {name}" for name in SEALED)
         query = f"SELECT {shown}, epoch_us(ended_at) AS ended_us FROM {table}"  # noqa: S608
         if periods := _periods(question):
             _name_quarters(connection, periods, months, question.zone)
@@ -47,6 +47,13 @@ def opened(duckdb: Any, months: Sequence[SealedMonth], question: Question) -> It
             )
         connection.execute(f"CREATE VIEW calls AS {query}")
         yield connection
+
+
+def _type(name: str) -> str:
+    """The type of a column that months of an older version lack."""
+    if name in AMOUNTS:
+        return "DECIMAL(38, 12)"
+    return "BIGINT" if name.endswith("_tokens") else "VARCHAR"
 
 
 def _text(text: str) -> str:

@@ -88,10 +88,10 @@ def _column(batch: Any, name: str) -> list[Any]:
     """A column of the view `calls`, NULL where this month was sealed without it."""
     if name in ("started_us", "ended_us"):
         return _list(batch.column(f"{name[:-3]}_at").cast("int64"))
-    if name in AMOUNTS:
-        return exact_texts(batch, name)
     if name not in batch.schema.names:
         return [None] * batch.num_rows
+    if name in AMOUNTS:
+        return exact_texts(batch, name)
     values = _list(batch.column(name))
     if name in ("started_at", "ended_at"):
         us = _list(batch.column(name).cast("int64"))

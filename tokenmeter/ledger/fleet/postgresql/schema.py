@@ -52,12 +52,15 @@ _TABLES: Final[dict[str, tuple[str, ...]]] = {
     "tagsets": ("id", "digest", "tags"),
     "row_tags": ("name",),
     "texts": ("id", "digest", "text"),
-    "call_rows": ("id", "ended_at", "day", "dims", "tagset", "tags", *TOKEN_FIELDS, "amount", "amount_text", "more"),
+    "call_rows": (
+        "id", "ended_at", "day", "dims", "tagset", "tags", *TOKEN_FIELDS, "tool_definition_tokens", "amount",
+        "amount_text", "cache_saved", "more",
+    ),
     "days": ("day", "dims", "tagset", "calls", *ROLLED, "amount", "vendor_amount", "first_at", "last_at"),
     "losses": ("file", "seq", "first_us", "last_us", "calls", "reason"),
     "shipped_files": ("file", "seq", "last_id", "losses_seq", "provisional"),
-    "calls": ("id", "ended_at", "calls"),
-}
+    "calls": ("id", "ended_at", "calls", "account", "tool_definition_tokens", "cache_saved"),
+}  # fmt: skip
 """Tables and columns without which the newest version is not whole."""
 
 
@@ -118,10 +121,11 @@ def connect_for_reading(url: str) -> psycopg.Connection[Any]:
     with ExitStack() as unready:
         unready.callback(connection.close)
         try:
-            if not _version(connection, url):
-                raise FleetError(
-                    f"{shown(url)} holds no ledger yet: tokenmeter ledger ship FILE {shown(url)} brings the first calls"
-                )
+            version = _version(connection, url)
+            if version < len(_versions()):
+                state = "was made by an older tokenmeter" if version else "holds no ledger yet"
+                brings = "brings it up to date" if version else "brings the first calls"
+                raise FleetError(f"{shown(url)} {state}: tokenmeter ledger ship FILE {shown(url)} {brings}")
             _check(connection, url)
         except driver.Error as error:
             raise remedy(url, error) from error

@@ -14,8 +14,8 @@ from tokenmeter.ledger.tables import ROLLED
 __all__ = ["COPY", "INSERT", "INSTANT", "REPLACED", "TABLE"]
 
 _TEXTS: Final = (
-    *IDS, "tags", "amount_text", "list_amount", "vendor_text", "charge_values", "raw_values", "request_id",
-    "response_id", "more",
+    *IDS, "tags", "amount_text", "list_amount", "cache_saved", "vendor_text", "charge_values", "raw_values",
+    "request_id", "response_id", "more",
 )  # fmt: skip
 
 INSTANT: Final = "timestamptz 'epoch' + {} * interval '1 microsecond'"
@@ -42,6 +42,7 @@ _INTO: Final = {
     "day": "date '1970-01-01' + s.day::integer",
     "tags": "s.tags::jsonb",
     "list_amount": "s.list_amount::numeric",
+    "cache_saved": "s.cache_saved::numeric",
     **_AMOUNTS,
     "provisional": "s.provisional IS NOT NULL",
 }

@@ -1,0 +1,96 @@
+-- Which account paid, the tokens of tool definitions, and what the cache saved: columns of calls, and of the view.
+
+ALTER TABLE tokenmeter.dims ADD COLUMN account text COLLATE "C";
+
+ALTER TABLE tokenmeter.call_rows
+    ADD COLUMN tool_definition_tokens bigint,
+    ADD COLUMN cache_saved numeric;
+
+-- Every call as one wide row; columns of this version come last, so that views over this one stay as they are.
+CREATE OR REPLACE VIEW tokenmeter.calls AS SELECT
+    c.id,
+    c.parent_id,
+    c.ended_at - c.span_us * interval '1 microsecond' AS started_at,
+    c.ended_at,
+    (extract(epoch FROM c.ended_at) * 1000000)::bigint - c.span_us AS started_us,
+    (extract(epoch FROM c.ended_at) * 1000000)::bigint AS ended_us,
+    c.duration_ns / 1e9::double precision AS duration,
+    c.time_to_first_chunk,
+    d.provider,
+    d.otel_provider,
+    d.model,
+    d.request_model,
+    d.response_model,
+    d.api,
+    d.operation,
+    d.host,
+    d.port,
+    d.region,
+    d.service_tier,
+    d.stream,
+    d.end_state,
+    d.error_type,
+    d.status_code,
+    d.finish_reasons,
+    c.response_id,
+    c.input_tokens,
+    c.output_tokens,
+    c.cache_read_input_tokens,
+    c.cache_write_input_tokens,
+    c.audio_input_tokens,
+    c.image_input_tokens,
+    c.video_input_tokens,
+    c.reasoning_output_tokens,
+    c.audio_output_tokens,
+    c.image_output_tokens,
+    c.more::json ->> 'usage' AS usage,
+    d.usage_source,
+    d.usage_sources,
+    c.more::json ->> 'usage_ranges' AS usage_ranges,
+    tokenmeter.restored((SELECT s.text FROM tokenmeter.texts AS s WHERE s.id = c.raw_shape), c.raw_values) AS usage_raw,
+    (SELECT s.text FROM tokenmeter.texts AS s WHERE s.id = c.unknown_fields) AS unknown_fields,
+    d.status,
+    trim_scale(coalesce(c.amount, c.amount_text::numeric)) AS amount,
+    d.currency,
+    c.list_amount,
+    tokenmeter.restored((SELECT s.text FROM tokenmeter.texts AS s WHERE s.id = c.charge_shape), c.charge_values) AS charges,
+    d.rate_id,
+    d.effective_from,
+    d.dating,
+    d.confidence,
+    d.list AS list,
+    d.book,
+    d.covered_by,
+    coalesce(
+        c.ended_at + c.priced_us * interval '1 microsecond', (c.more::json ->> 'priced_at')::timestamptz
+    ) AS priced_at,
+    (SELECT s.text FROM tokenmeter.texts AS s WHERE s.id = c.cost_flags) AS cost_flags,
+    d.cost_reason,
+    d.cost_source,
+    trim_scale(coalesce(c.vendor_amount, c.vendor_text::numeric)) AS vendor_amount,
+    d.vendor_currency,
+    d.attempt_count,
+    CASE
+        WHEN c.sent_shape IS NULL THEN c.more::json ->> 'attempts'
+        ELSE tokenmeter.sent((SELECT s.text FROM tokenmeter.texts AS s WHERE s.id = c.sent_shape), c.ended_at, c.sent_us, c.sent_ns, c.request_id)
+    END AS attempts,
+    t.tags || coalesce(c.tags, '{}') AS tags,
+    (SELECT s.text FROM tokenmeter.texts AS s WHERE s.id = c.scope) AS scope,
+    c.trace_id,
+    c.span_id,
+    (SELECT s.text FROM tokenmeter.texts AS s WHERE s.id = c.params) AS params,
+    (SELECT s.text FROM tokenmeter.texts AS s WHERE s.id = c.flags) AS flags,
+    (SELECT s.text FROM tokenmeter.texts AS s WHERE s.id = c.reason) AS reason,
+    (SELECT s.text FROM tokenmeter.texts AS s WHERE s.id = c.budget_window) AS budget_window,
+    c.scope_run,
+    c.duplicate_of,
+    d.stale,
+    d.vendor_gap,
+    c.day,
+    1 AS calls,
+    d.account,
+    c.tool_definition_tokens,
+    c.cache_saved
+FROM tokenmeter.call_rows AS c
+JOIN tokenmeter.dims AS d ON d.id = c.dims
+JOIN tokenmeter.tagsets AS t ON t.id = c.tagset;
