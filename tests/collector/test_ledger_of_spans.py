@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +19,8 @@ from tests.rigs.fleet import file_calls
 from tests.rigs.messages import GENAI, OFFICIAL, USED, calls, request, span
 from tests.rigs.otlp_requests import JSON, PROTOBUF, export, post
 from tests.rigs.services import until
+from tests.rigs.span_senders import ask, process
 from tokenmeter.ledger.rollup import wrong_days
-from tokenmeter.usage import Source, Usage
 
 Collect = Callable[..., Running]
 SAME = (
@@ -34,24 +31,6 @@ SAME = (
     "cost_reason", "cost_source", "trace_id", "span_id", "scope",
 )  # fmt: skip
 """The columns that a call metered elsewhere has in common with the program's own record of it."""
-
-
-def ask(meter: Any) -> None:
-    """Calls of many kinds."""
-    with meter.scope("agent"), meter.scope("step"):
-        with meter.call("deepseek", "deepseek-chat") as call:
-            call.observe_usage(Usage(input_tokens=1200, output_tokens=300, cache_read_input_tokens=1000))
-        with meter.call("openai", "gpt-4o", operation="embeddings") as call:
-            call.observe_usage(Usage(input_tokens=700, output_tokens=0))
-    with meter.call("openai", "gpt-4o") as call:
-        call.observe_usage(
-            Usage(input_tokens=90, output_tokens=20, sources={"output_tokens": Source.ESTIMATED},
-                  ranges={"output_tokens": (15, 25)})
-        )  # fmt: skip
-    with meter.call("openai", "no-such-model") as call:
-        call.observe_usage(Usage(input_tokens=1, output_tokens=1, source=Source.COUNTED))
-    with pytest.raises(ValueError, match="broken"), meter.call("deepseek", "deepseek-chat"):
-        raise ValueError("broken")
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
@@ -188,21 +167,6 @@ def test_what_a_span_says_oddly_is_not_known_and_the_rest_is(
 
 
 # What is acknowledged -----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def process(endpoint: str, ledger: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A collector in a process of its own, and where it listens for HTTP."""
-    command = [sys.executable, "-m", "tokenmeter", "collector", "--endpoint", endpoint, "--ledger", ledger,
-               "--http", "0", "--grpc", "0", "--metrics-every", "0"]  # fmt: skip
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
-    try:
-        assert running.stdout is not None
-        line = running.stdout.readline()
-        yield running, "http://" + line.partition("over HTTP on ")[2].partition(";")[0].partition(",")[0]
-    finally:
-        running.kill()
-        running.wait(30)
 
 
 def test_what_is_acknowledged_is_in_the_ledger_when_the_collector_is_killed(
