@@ -164,6 +164,11 @@ class Tokenmeter:
         """The price book: the catalog's and the user's `prices`."""
         return self._billing.book
 
+    @property
+    def ledger(self) -> Sink | None:
+        """The sink that writes the ledger; None where the settings name none."""
+        return self._ledger
+
     def open_call(
         self, route: Route, model: str | None, *, stream: bool, body: object, span_later: bool = False
     ) -> OpenCall:

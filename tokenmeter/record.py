@@ -27,6 +27,10 @@ __all__ = ["Attempt", "End", "Record", "Sink", "end_of"]
 
 VENDOR_GAP: Final = "vendor_cost_gap="
 """How the flag of a cost begins whose vendor reported another, more than 1% off: the vendor's less the book's."""
+FROM_SPAN: Final = "from_span"
+"""The flag of a record that was made of a span: the program that metered the call may have written a fuller one."""
+FROM_SPAN_TEXT: Final = f'"{FROM_SPAN}"'
+"""The flag as the JSON of a ledger has it."""
 NOT_REPORTED: Final = checked_usage({}, source=Source.NONE)
 """The usage of a call of which no usage is known."""
 

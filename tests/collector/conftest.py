@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ for _needed in ("aiohttp", "grpc", "google.rpc.code_pb2", "opentelemetry.exporte
 
 if TYPE_CHECKING:
     from tests.rigs.collector_rig import GrpcEndpoint, HttpEndpoint, Loop, Running
+    from tests.rigs.postgres_server import PostgresServer
+
+_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -58,3 +62,17 @@ def collect(loop: Loop) -> Iterator[Callable[..., Running]]:
     yield start
     for one in running:
         one.stop()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresServer]:
+    from tests.rigs.postgres_server import postgres_server
+
+    with postgres_server() as started:
+        yield started
+
+
+@pytest.fixture
+def url(server: PostgresServer) -> str:
+    """An empty database."""
+    return server.database(f"spans{next(_numbers)}")

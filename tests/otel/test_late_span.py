@@ -100,10 +100,14 @@ def told(spans: Sequence[ReadableSpan], *, root: bool) -> list[dict[str, Any]]:
         assert shown["context"].pop("span_id")
         if root:
             assert shown["context"].pop("trace_id")
+        drawn = shown["attributes"].pop("tokenmeter.call.id", None)
+        assert drawn is not None or span.dropped_attributes
         answer.append(
             shown
             | {
-                "types": {name: repr(value) for name, value in (span.attributes or {}).items()},
+                "types": {
+                    name: repr(value) for name, value in (span.attributes or {}).items() if name != "tokenmeter.call.id"
+                },
                 "flags": int(span.context.trace_flags) if span.context else None,
                 "dropped": (span.dropped_attributes, span.dropped_events, span.dropped_links),
                 "scope": span.instrumentation_scope,

@@ -69,6 +69,7 @@ def test_a_call_is_one_client_span_named_after_operation_and_model() -> None:
         "tokenmeter.cost.effective_from": "2026-01-01T00:00:00+00:00",
         "tokenmeter.cost.book": "test-book",
         "tokenmeter.cost.model": "deepseek-chat",
+        "tokenmeter.call.id": call.id,
         "tokenmeter.end": "complete",
         "tokenmeter.usage.source": "reported",
     }

@@ -12,15 +12,17 @@ class SpanCounters:
 
     A span is `received` once per delivery to the collector, and ends as `forwarded`, `rejected` (by the endpoint, for
     good) or `dropped` (not sent when the process ended). `retried` counts every further attempt. `refused` counts
-    requests that were not admitted and therefore not parsed: their senders keep them.
+    requests that were not admitted and therefore not parsed: their senders keep them. `metered` counts spans of calls
+    that their programs metered, which are written into the ledger and priced there already.
     """
 
-    NAMES = ("received", "priced", "unpriced", "forwarded", "retried", "rejected", "dropped", "refused")
+    NAMES = ("received", "priced", "unpriced", "metered", "forwarded", "retried", "rejected", "dropped", "refused")
 
     def __init__(self) -> None:
         self.received = 0
         self.priced = 0
         self.unpriced = 0
+        self.metered = 0
         self.forwarded = 0
         self.retried = 0
         self.rejected = 0

@@ -18,6 +18,7 @@ from tokenmeter.otel import semconv
 from tokenmeter.otel.attributes import text
 from tokenmeter.otel.external.batches import EndedCalls
 from tokenmeter.otel.external.cost_attributes import CostAttributes
+from tokenmeter.otel.external.metered_calls import PREFIX, carries_call
 from tokenmeter.otel.external.span_data import RELEVANT, SpanData
 
 __all__ = ["SpanPricer"]
@@ -80,6 +81,8 @@ class SpanPricer:
                 value = attribute.value
                 # Most are strings, then integers; WhichOneof costs as much as reading three fields.
                 attributes[name] = value.string_value or value.int_value or _value(value)
+        if carries_call(attributes):
+            attributes.update({one.key: _value(one.value) for one in span.attributes if one.key.startswith(PREFIX)})
         ids = key.hex()
         if self._tags:
             own = {tag: text(value) for tag, name in self._tags.items() if (value := attributes.get(name)) is not None}

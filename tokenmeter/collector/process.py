@@ -12,7 +12,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tokenmeter._support.guard import guard
 from tokenmeter.collector.counters import SpanCounters
@@ -29,6 +29,8 @@ from tokenmeter.otel.external.batches import EndedCalls
 
 if TYPE_CHECKING:
     from tokenmeter.collector.options import Options
+    from tokenmeter.ledger.writer import Ledger
+    from tokenmeter.record import Record
 
 __all__ = ["Collector", "run"]
 
@@ -63,14 +65,31 @@ class Collector:
         )
         observe(self._provider, self.counts, self.memory, self._queues.values())
         _ = self.meter.book, self.meter.providers  # loaded before the first request
-        self._calls = EndedCalls(self.meter, options.scopes, options.providers)
+        self._calls = EndedCalls(self.meter, options.scopes, options.providers, keep=self._keep())
         pricer = SpanPricer(self._calls, options.tags)
-        self._receiver = RequestReceiver(self._queues, self.memory, pricer, self.counts, options)
+        self._receiver = RequestReceiver(self._queues, self.memory, pricer, self.counts, options, ledger=self.ledger)
         self._grpc = GrpcServer(self._receiver, options)
         self._http = HttpServer(self._receiver, self.health, options)
         self.http_port = await self._http.start(options.host, options.http_port)
         self.grpc_port = await self._grpc.start(options.host, options.grpc_port)
         self._looking = asyncio.ensure_future(self._look())
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The ledger that calls are written into."""
+        return cast("Ledger | None", self.meter.ledger)
+
+    def _keep(self) -> Callable[[Record], None] | None:
+        """What takes calls that programs metered themselves: the ledger alone, for their metrics come from them."""
+        ledger = self.ledger
+        if ledger is None:
+            return None
+
+        def keep(record: Record) -> None:
+            ledger.write(record)
+            self.counts.metered += 1
+
+        return keep
 
     async def _look(self) -> None:
         """Count calls whose parent span did not arrive in time, also while no requests arrive."""
@@ -92,6 +111,7 @@ class Collector:
                 "requests": sum(queue.waiting for queue in self._queues.values()),
             },
             "spans": self.counts.all(),
+            "ledger": None if self.ledger is None else self.ledger.health(),
             "book": self.meter.book.version,
             "uptime": round(time.monotonic() - self._started, 1),
         }

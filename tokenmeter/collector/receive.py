@@ -1,7 +1,8 @@
 """Handles one export request, from HTTP or gRPC: admits it, parses it, prices its spans, queues it for forwarding.
 
 Memory is reserved before a body is read. A request that is not admitted changes no state, so its sender can send it
-again and each of its calls is counted once. Bodies are unpacked, parsed and priced in one worker thread, one at a
+again and each of its calls is counted once. A request is answered when its calls are in the ledger, too, so that what
+is acknowledged survives a process that is killed. Bodies are unpacked, parsed and priced in one worker thread, one at a
 time: the event loop stays free to answer, and what counts calls sees one request after the other.
 """
 
@@ -11,7 +12,7 @@ import asyncio
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError
 from google.rpc.code_pb2 import Code
@@ -26,10 +27,14 @@ from tokenmeter.collector.price_spans import SpanPricer
 from tokenmeter.collector.results import Outcome, delivered, full, rejected
 from tokenmeter.collector.signals import TRACES, Signal
 
+if TYPE_CHECKING:
+    from tokenmeter.ledger.writer import Ledger
+
 __all__ = ["ENCODINGS", "RequestReceiver", "too_large"]
 
 ENCODINGS: Final = {"gzip": 31, "deflate": 15}
 """Content encodings that are taken, with their window bits for zlib."""
+_COMMITS_AT_ONCE: Final = 8  # requests that wait for the ledger at the same time
 _ENDING: Final = 5.0  # retry delay in seconds: another collector may be started by then
 _Value = TypeVar("_Value")
 
@@ -53,6 +58,8 @@ class RequestReceiver:
         pricer: SpanPricer,
         counts: SpanCounters,
         options: Options,
+        *,
+        ledger: Ledger | None = None,
     ) -> None:
         self._queues = queues
         self._memory = memory
@@ -60,6 +67,9 @@ class RequestReceiver:
         self._counts = counts
         self._largest = options.largest
         self._elements = options.elements
+        self._patience = options.patience
+        self._ledger = ledger
+        self._commits = ThreadPoolExecutor(_COMMITS_AT_ONCE, "tokenmeter-collector-commit")
         self._worker = ThreadPoolExecutor(1, "tokenmeter-collector")
         self._working: set[asyncio.Task[Outcome]] = set()
         self.ending = False
@@ -100,6 +110,7 @@ class RequestReceiver:
     def close(self) -> None:
         """End the worker thread when its work is done; nothing can be taken any more."""
         self._worker.shutdown(wait=False)
+        self._commits.shutdown(wait=False)
 
     async def _take(self, signal: Signal, body: bytes, reservation: Reservation, json: bool, encoding: str) -> Outcome:
         try:
@@ -123,7 +134,19 @@ class RequestReceiver:
             return rejected(Code.INVALID_ARGUMENT, str(error))
         finally:
             reservation.release()
-        return await self._queues[signal.name].deliver(*priced)
+        # The sender is answered when its calls are in the ledger: what is acknowledged is there.
+        committed = asyncio.ensure_future(self._commit()) if signal is TRACES else None
+        outcome = await self._queues[signal.name].deliver(*priced)
+        if committed is not None:
+            await committed
+        return outcome
+
+    async def _commit(self) -> None:
+        """Wait until the calls taken so far are in the ledger, or it is known that it cannot be written."""
+        ledger = self._ledger
+        if ledger is not None and ledger.health()["waiting"]:
+            with guard("committing the ledger"):
+                await asyncio.get_running_loop().run_in_executor(self._commits, ledger.flush, self._patience)
 
     # In the worker thread -----------------------------------------------------------------------------------
 

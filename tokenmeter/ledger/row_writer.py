@@ -22,6 +22,7 @@ from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.rows import StoredRow
 from tokenmeter.ledger.shapes import encode
 from tokenmeter.ledger.tables import DIMS, ROW
+from tokenmeter.record import FROM_SPAN_TEXT
 from tokenmeter.usage import TOKEN_FIELDS
 
 if TYPE_CHECKING:
@@ -45,16 +46,16 @@ _SETTINGS: Final = "SELECT name, value FROM settings WHERE name IN ('zone', 'key
 _EPOCH: Final = date(1970, 1, 1)
 
 # The same record again changes nothing (a commit whose answer was lost is repeated), but for the cost of a row that
-# was written before the price book was loaded.
-_PRICED: Final = (
-    "dims", "amount_whole", "amount_pico", "amount_text", "list_amount", "cache_saved", "priced_us", "charge_shape",
-    "charge_values", "cost_flags", "more", "provisional",
-)  # fmt: skip
+# was written before the price book was loaded. The program's own record takes the place of one that was made of the
+# call's span; it gets a new sequence, by which a shipper finds it.
 _INSERT: Final = f"INSERT INTO call_rows ({', '.join(ROW)}) VALUES "
 _ONE: Final = f"({', '.join('?' * len(ROW))})"
+_OF_SPAN: Final = f"EXISTS (SELECT 1 FROM texts WHERE id = {{}}.flags AND instr(text, '{FROM_SPAN_TEXT}'))"
+_FULLER: Final = f"{_OF_SPAN.format('call_rows')} AND NOT {_OF_SPAN.format('excluded')}"
 _AGAIN: Final = (
-    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _PRICED)} "
-    "WHERE call_rows.provisional = 1"
+    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in ROW)}, "
+    f"seq = CASE WHEN {_FULLER} THEN (SELECT max(seq) + 1 FROM call_rows) ELSE seq END "
+    f"WHERE call_rows.provisional = 1 OR {_FULLER}"
 )
 _DIM: Final = f"INSERT OR IGNORE INTO dims (digest, {', '.join(DIMS)}) VALUES ({', '.join('?' * (len(DIMS) + 1))})"
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter._support.guard import guard
 from tokenmeter.money import plain
 from tokenmeter.otel import semconv
 from tokenmeter.record import VENDOR_GAP, End, Record
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Attributes",
     "SettledForm",
+    "call_attributes",
     "converted_attributes",
     "cost_attributes",
     "end_attributes",
@@ -74,6 +76,7 @@ def number(value: Decimal) -> float | None:
 
 def settled_attributes(answer: Attributes, record: Record, *, names: Mapping[str, str], export_estimates: bool) -> None:
     """Add what a span of our own learns when its call settles, by the conventions."""
+    answer[semconv.CALL_ID] = record.id
     if record.response_model is not None:
         answer[semconv.RESPONSE_MODEL] = text(record.response_model)
     if record.response_id is not None:
@@ -126,6 +129,8 @@ class SettledForm:
             answer = {**started, **self._shared}
         else:
             answer = self._whole[1].copy()  # with values of another call, each of which is replaced
+        usual.take_id()
+        answer[semconv.CALL_ID] = usual.known_id
         response_id = usual.response_id
         if response_id is not None:
             answer[semconv.RESPONSE_ID] = text(response_id)
@@ -150,8 +155,8 @@ class SettledForm:
 
 
 _OF_ONE: Final = (
-    semconv.RESPONSE_ID, semconv.TIME_TO_FIRST_CHUNK, semconv.SCOPE, semconv.SCOPE_PATH, semconv.COST,
-    semconv.COST_AMOUNT, semconv.COST_CACHE_SAVINGS, semconv.COST_LIST_AMOUNT,
+    semconv.CALL_ID, semconv.RESPONSE_ID, semconv.TIME_TO_FIRST_CHUNK, semconv.SCOPE, semconv.SCOPE_PATH,
+    semconv.COST, semconv.COST_AMOUNT, semconv.COST_CACHE_SAVINGS, semconv.COST_LIST_AMOUNT,
 )  # fmt: skip
 """The attributes beside its usage that say something of one call alone."""
 
@@ -220,6 +225,19 @@ def end_attributes(answer: Attributes, record: Record) -> None:
     if record.vendor_cost is not None:
         answer[semconv.VENDOR_AMOUNT] = plain(record.vendor_cost.amount)
         answer[semconv.VENDOR_CURRENCY] = record.vendor_cost.currency
+
+
+def call_attributes(record: Record) -> Attributes:
+    """What makes a span that is not the call's own stand for it: its id, its times, its numbers under our names."""
+    answer: Attributes = {
+        semconv.CALL_ID: record.id,
+        semconv.CALL_OPERATION: text(record.operation),
+        semconv.CALL_STARTED: record.started_ns,
+        semconv.CALL_ENDED: record.ended_ns,
+    }
+    with guard("describing the usage of a call"):
+        usage_attributes(answer, record.usage, record.operation, {}, export_estimates=False)
+    return answer
 
 
 def cost_attributes(answer: Attributes, cost: Cost) -> None:

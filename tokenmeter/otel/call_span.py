@@ -14,7 +14,7 @@ from tokenmeter._support.fork import on_fork
 from tokenmeter._support.guard import guard
 from tokenmeter.calls.usual_call import Settled, record_of
 from tokenmeter.otel import semconv
-from tokenmeter.otel.attributes import TEXT_MOST, Attributes, text
+from tokenmeter.otel.attributes import TEXT_MOST, Attributes, call_attributes, text
 from tokenmeter.otel.external.model_calls import attributes_of
 from tokenmeter.otel.late_span import Identity, SpanHandover, StandIn
 from tokenmeter.otel.scope_span import Attachable, set_all
@@ -216,7 +216,7 @@ class EnrichingSpan(CallSpan):
 
     def finish(self, settled: Settled) -> None:
         record = record_of(settled)
-        attributes = self._spans.enriching(record)
+        attributes = {**self._spans.enriching(record), **call_attributes(record)}
         span = self._span
         if span is not None and span.is_recording() and semconv.COST_STATUS not in attributes_of(span):
             set_all(span, attributes)
@@ -225,9 +225,7 @@ class EnrichingSpan(CallSpan):
         tracer = self._spans.tracer()
         if tracer is not None and record.end is not End.DELEGATED:
             parent = self._before if span is None else trace.set_span_in_context(span, self._before)
-            late = tracer.start_span(
-                "tokenmeter.cost", parent, SpanKind.INTERNAL, {semconv.CALL_ID: record.id}, (), record.started_ns
-            )
+            late = tracer.start_span("tokenmeter.cost", parent, SpanKind.INTERNAL, None, (), record.started_ns)
             set_all(late, attributes)
             late.end(record.ended_ns)
 

@@ -105,6 +105,12 @@ SITE: Final = "tokenmeter.provider"
 REGION: Final = "tokenmeter.region"
 SERVICE_TIER: Final = "tokenmeter.service_tier"
 CALL_ID: Final = "tokenmeter.call.id"
+"""The id of the call in every ledger; `call_span.py` says which spans of a call carry more than its id."""
+CALL_STARTED: Final = "tokenmeter.call.start_time_unix_nano"
+CALL_ENDED: Final = "tokenmeter.call.end_time_unix_nano"
+"""When the call began and ended, on spans of other instrumentations, which last longer."""
+CALL_OPERATION: Final = "tokenmeter.call.operation"
+"""The operation of a call, where the standard name would make the span one more call."""
 END: Final = "tokenmeter.end"
 ATTEMPTS: Final = "tokenmeter.attempts"
 FLAGS: Final = "tokenmeter.flags"
@@ -241,6 +247,11 @@ COLLECTOR_COUNTERS: Final = {
     "received": ("tokenmeter.collector.spans.received", "{span}", "Spans taken from senders."),
     "priced": ("tokenmeter.collector.calls.priced", "{call}", "Calls told by spans whose cost is known."),
     "unpriced": ("tokenmeter.collector.calls.unpriced", "{call}", "Calls told by spans whose cost is not known."),
+    "metered": (
+        "tokenmeter.collector.calls.metered",
+        "{call}",
+        "Calls that their programs metered, written into the ledger as their spans tell them.",
+    ),
     "forwarded": ("tokenmeter.collector.spans.forwarded", "{span}", "Spans that the endpoint took."),
     "retried": (
         "tokenmeter.collector.spans.retried",

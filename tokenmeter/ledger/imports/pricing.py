@@ -52,3 +52,7 @@ class Pricing:
     def take(self, record: Settled, *, scope: ScopeNode | None = None) -> None:
         """Gather a record."""
         self.gathered.append(record_of(record))
+
+    def keep(self, record: Record) -> None:
+        """Gather the record of a call that another process metered."""
+        self.gathered.append(record)

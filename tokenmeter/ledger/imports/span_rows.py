@@ -16,9 +16,10 @@ from tokenmeter.ledger.imports.pricing import Pricing
 from tokenmeter.money import Money
 from tokenmeter.otel import semconv
 from tokenmeter.otel.external.batches import EndedCalls
+from tokenmeter.otel.external.metered_calls import PREFIX, carries_call
 from tokenmeter.otel.external.model_calls import is_priced
 from tokenmeter.otel.external.span_data import RELEVANT, SpanData
-from tokenmeter.record import Record
+from tokenmeter.record import FROM_SPAN, Record
 
 __all__ = ["SPANS_AT_ONCE", "SpanRows"]
 
@@ -33,15 +34,14 @@ class SpanRows:
     def __init__(self, form: ImportFormat, pricing: Pricing, *, provider: str | None) -> None:
         self._form, self._pricing = form, pricing
         self._provider = provider or form.provider
-        self._calls = EndedCalls(pricing, providers=form.providers or None, clock=lambda: 0.0)
+        self._calls = EndedCalls(pricing, providers=form.providers or None, clock=lambda: 0.0, keep=pricing.keep)
         self._parents: dict[str, str | None] = {}
         self._spans: list[SpanData] = []
         self._costs: dict[str, Money] = {}
-        self._kept = RELEVANT | {path for paths in form.tags.values() for path in paths}
-        self._amounts = form.fields.get("amount", ())
-        self._kept |= {*self._amounts, *form.fields.get("currency", ())}
+        tagged = (path for paths in form.tags.values() for path in paths)
+        self._kept = _Names((*RELEVANT, *tagged, *form.fields.get("amount", ()), *form.fields.get("currency", ())))
         self.metered = 0
-        """Spans that carry a call which tokenmeter metered: its ledger has that call."""
+        """Spans that carry a call which tokenmeter metered."""
 
     def add(self, row: Any, around: Mapping[str, Any], place: str) -> bool:
         """Read one span; whether it may be a model call. Raises BadField for a field that cannot be read."""
@@ -57,6 +57,7 @@ class SpanRows:
         attributes = values.attributes(self._kept)
         self.metered += is_priced(attributes)
         known = self._calls.knows(scope) or scope == semconv.SCOPE_NAME
+        known = known or carries_call(attributes)
         if not known and attributes.get(semconv.OPERATION) not in semconv.MODEL_CALLS and not self._form.attributes:
             return False
         started, ended = values.instant("started"), values.instant("ended")
@@ -98,6 +99,9 @@ class SpanRows:
     def _gathered(self) -> Iterator[Record]:
         records, self._pricing.gathered = self._pricing.gathered, []
         for record in records:
+            if FROM_SPAN in record.flags:  # what it costs was said by the program that metered it
+                yield record._replace(flags=(*record.flags, f"imported={self._form.name}"))
+                continue
             cost = self._costs.get(f"{record.trace_id}{record.span_id}")
             yield record._replace(
                 flags=(*record.flags, f"imported={self._form.name}"), vendor_cost=record.vendor_cost or cost
@@ -105,6 +109,13 @@ class SpanRows:
 
 
 _PROVIDERS: Final = (semconv.PROVIDER, "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider")
+
+
+class _Names(frozenset[str]):
+    """Attributes that are read: these, and all of our own."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and name.startswith(PREFIX))
 
 
 class _Span:
@@ -145,7 +156,7 @@ class _Span:
     def instant(self, field: str) -> int | None:
         return instant_ns(self.first(field), self.name(field), unit=self._form.unit, zone=self._form.zone)
 
-    def attributes(self, kept: frozenset[str]) -> dict[str, Any]:
+    def attributes(self, kept: _Names) -> dict[str, Any]:
         """The attributes that are read: of an object, flat or nested, a list of key and value, or other fields."""
         found: dict[str, Any] = {}
         for path in self._form.fields.get("resource", ()):
@@ -192,9 +203,9 @@ class _Span:
         return hash(str([self.value(path) for path in self._form.fields.get("resource", ())]))
 
 
-def _flatten(value: Any, name: str, found: dict[str, Any], kept: frozenset[str], depth: int) -> None:
+def _flatten(value: Any, name: str, found: dict[str, Any], kept: _Names, depth: int) -> None:
     """Add the plain values of an object by their dotted names, those of `kept` alone: prompts are passed over."""
-    if name in kept:
+    if name in kept and not isinstance(value, Mapping):
         if (plain := _plain(value)) is not None:
             found[name] = plain
         return

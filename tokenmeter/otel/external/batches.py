@@ -4,7 +4,7 @@ Batches come from several processes, in any order, and some come twice. Of sever
 usage counts:
 
 -   a span that carries a call metered by tokenmeter (`tokenmeter.call.id`, a cost) does not count, nor do those around
-    it;
+    it; a ledger may keep that call (`metered_calls`);
 -   a span around one that counts is the same call seen from outside, also through spans between and across processes;
 -   a span inside one that has counted does not count: the outer came in an earlier batch;
 -   a span without usage belongs to a call around or inside it. If its ancestors are not all in the batch, it waits
@@ -27,8 +27,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from tokenmeter._support.empty import EMPTY
+from tokenmeter._support.guard import guard
 from tokenmeter.otel import semconv
 from tokenmeter.otel.external.cost_attributes import CostAttributes
+from tokenmeter.otel.external.metered_calls import carries_call, metered_call
 from tokenmeter.otel.external.model_calls import is_priced
 from tokenmeter.otel.external.records import Recorder, call_id
 from tokenmeter.otel.external.same_call import remember
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from tokenmeter.calls.usual_call import Settled
     from tokenmeter.otel.external.receiver import Receiver
     from tokenmeter.otel.external.span_data import SpanData, SpanKey
+    from tokenmeter.record import Record
 
 __all__ = ["PATIENCE", "REMEMBERED", "EndedCalls"]
 
@@ -53,6 +56,8 @@ class EndedCalls:
     """Counts each call of the spans in batches once. Arguments are those of `Recorder`.
 
     `clock` gives monotonic seconds. `count=False` makes no records, where a processor elsewhere counts the calls.
+    `keep` takes the records of calls that other processes metered, each time that a span carries one: a ledger knows
+    them by their ids. Their metrics are those of the processes.
     """
 
     def __init__(
@@ -62,11 +67,13 @@ class EndedCalls:
         providers: Mapping[str, str] | None = None,
         *,
         count: bool = True,
+        keep: Callable[[Record], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._recorder = Recorder(meter, scopes, providers)
         self.knows = self._recorder.knows
         self._to_sinks = count
+        self._keep = keep
         self._clock = clock
         self._counted: OrderedDict[SpanKey, None] = OrderedDict()
         self._around: OrderedDict[SpanKey, None] = OrderedDict()  # ancestors of counted spans
@@ -90,6 +97,8 @@ class EndedCalls:
             if is_priced(span.attributes):
                 if span.attributes.get(semconv.USAGE_SOURCE) != Source.NONE:
                     self._mark(path)
+                if self._keep is not None and carries_call(span.attributes):
+                    self._keep_metered(span, self._keep)
                 yield position, None
                 continue
             record = None if span.key in self._around else self._recorder.record(span, call_id(span))
@@ -119,6 +128,12 @@ class EndedCalls:
         for _, _, span, record in waiting:
             if span.key not in self._blank:
                 self._blank_call(span, record)
+
+    def _keep_metered(self, span: SpanData, keep: Callable[[Record], object]) -> None:
+        with guard("reading the span of a metered call"):
+            record = metered_call(span, self._recorder.meter())
+            if record is not None:
+                keep(record)
 
     # One span for each call ------------------------------------------------------------------------------------------
 

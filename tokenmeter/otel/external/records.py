@@ -17,6 +17,7 @@ from tokenmeter._support.guard import guard
 from tokenmeter.calls import marks
 from tokenmeter.calls.usual_call import record_of
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.otel.attributes import call_attributes
 from tokenmeter.otel.external.billing_provider import billing_provider
 from tokenmeter.otel.external.cost_attributes import CostAttributes, describe
 from tokenmeter.otel.external.model_calls import is_genai_scope
@@ -143,7 +144,10 @@ class Recorder:
         meter = self.meter()
         if to_sinks:
             meter.take(record, scope=scope)
-        return describe(meter, record)
+        answer = describe(meter, record)
+        if span is not None and (record.ended_ns, record.started_ns) != (span.ended_ns, span.started_ns):
+            answer.own.update(call_attributes(record_of(record)))  # the record is that of a span inside
+        return answer
 
 
 def call_id(span: SpanData) -> str:

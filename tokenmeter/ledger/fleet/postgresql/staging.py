@@ -1,6 +1,7 @@
 """How calls go into PostgreSQL, as SQL: staged by COPY, inserted with their roll-up.
 
-A call is known by its id and its end: the same one again changes nothing. What is inserted is summed into `days` by
+A call is known by its id and its end: the same one again changes nothing, but that the program's own record takes the
+place of one that was made of the call's span. What is inserted is summed into `days` by
 the same statement, so that the roll-up is equal to the rows whoever ships, and however often.
 """
 
@@ -10,8 +11,9 @@ from typing import Final
 
 from tokenmeter.ledger.fleet.source_file import IDS, SHIPPED
 from tokenmeter.ledger.tables import ROLLED
+from tokenmeter.record import FROM_SPAN_TEXT
 
-__all__ = ["COPY", "INSERT", "INSTANT", "REPLACED", "TABLE"]
+__all__ = ["COPY", "FULLER", "INSERT", "INSTANT", "REPLACED", "TABLE"]
 
 _TEXTS: Final = (
     *IDS, "tags", "amount_text", "list_amount", "cache_saved", "vendor_text", "charge_values", "raw_values",
@@ -81,9 +83,21 @@ INSERT: Final = (
 )
 """Inserts what is staged, and answers how many calls were new."""
 
-REPLACED: Final = (
-    "WITH gone AS (DELETE FROM tokenmeter.call_rows AS c USING pg_temp.staged AS s "
-    f"WHERE c.id = s.id AND c.ended_at = {INSTANT.format('s.ended_us')} AND c.provisional AND s.provisional IS NULL "
-    f"RETURNING {', '.join(f'c.{name}' for name in _SUMMED)}) {_rolled('gone', '-')}"
+
+def _gone(where: str) -> str:
+    """The statement that takes away calls that are staged and of which something holds."""
+    return (
+        "WITH gone AS (DELETE FROM tokenmeter.call_rows AS c USING pg_temp.staged AS s "
+        f"WHERE c.id = s.id AND c.ended_at = {INSTANT.format('s.ended_us')} AND {where} "
+        f"RETURNING {', '.join(f'c.{name}' for name in _SUMMED)}) {_rolled('gone', '-')}"
+    )
+
+
+_OF_SPAN: Final = (
+    f"EXISTS (SELECT 1 FROM tokenmeter.texts AS t WHERE t.id = {{}}.flags AND strpos(t.text, '{FROM_SPAN_TEXT}') > 0)"
 )
+
+REPLACED: Final = _gone("c.provisional AND s.provisional IS NULL")
 """Takes away the calls that were shipped without their cost and are staged with it."""
+FULLER: Final = _gone(f"{_OF_SPAN.format('c')} AND NOT {_OF_SPAN.format('s')}")
+"""Takes away the calls that were made of spans and are staged as the program that made them recorded them."""

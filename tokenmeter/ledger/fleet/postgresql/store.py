@@ -124,6 +124,8 @@ class PostgresStore:
                 cursor.execute(staging.REPLACED)
             cursor.execute(staging.INSERT)
             new: int = (cursor.fetchone() or (0,))[0]
+            if new < len(calls) and cursor.execute(staging.FULLER).rowcount > 0:
+                cursor.execute(staging.INSERT)
             return new
 
     def write_losses(self, file: str, losses: Iterable[tuple[Any, ...]]) -> None:
