@@ -17,10 +17,12 @@ from tests.rigs.postgres_server import PostgresServer
 from tokenmeter.cli import main
 from tokenmeter.cost import STALE, Cost
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.exchange import ExchangeRates
 from tokenmeter.ledger.file import LedgerFile
 from tokenmeter.ledger.fleet import reports
 from tokenmeter.ledger.losses import Loss
 from tokenmeter.ledger.report import compare
+from tokenmeter.ledger.report.conversion import Conversion
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.query import Question, ask
 from tokenmeter.ledger.report.render import as_json
@@ -161,6 +163,23 @@ def test_every_statistic_is_answered_the_same(both: tuple[str, str], by: str, st
     assert same(both, by, stats=parse_stats(stats)) == "rows"
 
 
+@pytest.mark.parametrize("by", ["", "provider team", "day", "hour user"])
+@pytest.mark.parametrize("currency", ["USD", "CNY"])
+def test_sums_are_converted_the_same(both: tuple[str, str], by: str, currency: str) -> None:
+    rates = "CNY=0.14USD@2026-08-01,CNY=0.1401USD@2026-11-01,CNY=0.139USD@2026-11-02,USD=7.1CNY@2026-11-02"
+    conversions = [Conversion(currency, ExchangeRates.of(rates)) for _ in both]
+    assert same(both, by, conversion=conversions[0]) == "rows"
+    path, url = both
+    asked = {"by": tuple(by.split()), "zone": Zone.named("UTC"), "where": parse("cost < 1")}
+    file = ask(path, Question(conversion=conversions[0], **asked))
+    fleet = reports.ask(url, Question(conversion=conversions[1], **asked))
+    assert [(row.converted, row.unconverted) for row in fleet.rows] == [
+        (row.converted, row.unconverted) for row in file.rows
+    ]
+    assert any(row.converted for row in file.rows)
+    assert any(row.unconverted for row in file.rows) == (currency == "USD"), "no rate reaches the first months"
+
+
 def test_stale_and_single_source_prices_are_summed_the_same(server: PostgresServer, path: Path) -> None:
     cost = priced("0.7", confidence="single-source")
     stale = type(cost)(cost.offer, cost.status, cost.amount, cost.lines, cost.at, flags=(STALE,))
@@ -240,7 +259,6 @@ def test_the_command_prints_the_same(both: tuple[str, str], capsys: pytest.Captu
     "words",
     [
         ["--stat", "sum:cache_saved"],
-        ["--convert", "USD", "--rates", "CNY=0.14USD@2026-01-01"],
         ["--format", "focus"],
         ["--format", "html"],
     ],

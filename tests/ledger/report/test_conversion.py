@@ -86,3 +86,18 @@ def test_a_report_converts_as_the_spans_do(calls: list[tuple[int, int, str]], tm
     assert sum(row.unconverted for row in report.totals) == missing
     converted = sum((row.converted or Decimal(0) for row in report.totals), Decimal(0))
     assert abs(converted - expected) < Decimal("1e-20"), "a rate to divide by rounds once per call or once per sum"
+
+
+def test_a_day_begins_at_midnight_of_utc(held: Callable[..., Asker]) -> None:
+    midnight = NOON.replace(hour=0)
+    asked = held(record(priced("1"), ended=midnight - timedelta(microseconds=1)), record(priced("10"), ended=midnight))
+    rates = ExchangeRates.of(f"CNY=0.1USD@{midnight - timedelta(days=1):%Y-%m-%d},CNY=0.2USD@{midnight:%Y-%m-%d}")
+    (row,) = asked("model", conversion=Conversion("USD", rates)).rows
+    assert row.converted == Decimal("2.1")
+
+
+def test_what_is_free_stays_known_beside_what_no_rate_reaches(held: Callable[..., Asker]) -> None:
+    asked = held(record(priced("0")), record(priced("5")), record(priced("2"), tags={"team": "ads"}))
+    conversion = Conversion("USD", ExchangeRates.of("CNY=0.14USD@2030-01-01"))
+    report = asked("model", "team", conversion=conversion)
+    assert {(row.group[1], row.converted, row.unconverted) for row in report.rows} == {(None, 0, 1), ("ads", None, 1)}

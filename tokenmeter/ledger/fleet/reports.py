@@ -36,10 +36,8 @@ def ask(url: str, question: Question) -> LedgerReport:
     Raises ConfigurationError for an unknown key and for what only a file answers, FleetError where the database
     cannot be read.
     """
-    saved = any(stat.measure == "cache_saved" for stat in question.stats)
-    for refused, what in ((saved, "--stat: cache_saved"), (question.conversion, "--convert")):
-        if refused:
-            raise ConfigurationError(f"{what}: only a ledger file answers it yet, not {shown(url)}")
+    if any(stat.measure == "cache_saved" for stat in question.stats):
+        raise ConfigurationError(f"--stat: cache_saved: only a ledger file answers it yet, not {shown(url)}")
     with _opened(url, question) as (connection, asked, spoken, held):
         home = connection.execute("SELECT value FROM settings WHERE name = 'zone'").fetchone()[0]
         on_rows = [name for (name,) in connection.execute("SELECT name FROM row_tags")]

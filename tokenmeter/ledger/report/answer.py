@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from tokenmeter.ledger.report.causes import Comparison
 from tokenmeter.ledger.report.columns import TOKENS
-from tokenmeter.ledger.report.conversion import ConvertedParts
 from tokenmeter.ledger.report.periods import PERIODS
 from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.stats import Value
@@ -76,9 +75,6 @@ class ReportRow:
         self.errors += part["errors"]
         self.attempts = _plus(self.attempts, part["attempts"])
         self.cost = _exact_plus(self.cost, amount)
-        parts = ConvertedParts.read(part["converted"])
-        self.converted = _exact_plus(self.converted, parts.amount)
-        self.unconverted += parts.missing
         self.vendor_cost = _exact_plus(self.vendor_cost, _decimal(part["vendor"]))
         self.vendor_gaps += part["gaps"]
         self.stale_cost = _exact_plus(self.stale_cost, _decimal(part["stale"]))

@@ -1,8 +1,8 @@
 """A report's sums in one more currency, at the user's own dated rates, beside what the vendors bill.
 
 Each call is converted at the last rate on or before the day, by UTC, on which it ended: the day that its span was
-converted by. The amounts are summed exactly per rate and converted once; what no rate reaches is counted, never
-guessed. The rates that were applied are kept, since a report names each of them.
+converted by. So a group is asked for its sums by day; they are added exactly per rate and converted once. What no rate
+reaches is counted, never guessed. The rates that were applied are kept, since a report names each of them.
 """
 
 from __future__ import annotations
@@ -11,30 +11,14 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tokenmeter.exchange import ExchangeRate, ExchangeRates
-from tokenmeter.money import EXACT, plain
+from tokenmeter.money import EXACT
 
-__all__ = ["Conversion", "ConvertedParts"]
+__all__ = ["Conversion", "ConvertedSum"]
 
 _EPOCH: Final = date(1970, 1, 1)
-_DAY_US: Final = 86_400_000_000
-
-
-class ConvertedParts(NamedTuple):
-    """One sum converted: the amount, None where nothing of it could be, and the calls that no rate reached."""
-
-    amount: Decimal | None
-    missing: int
-
-    @classmethod
-    def read(cls, text: str | None) -> ConvertedParts:
-        """From what the aggregate answers; nothing was asked for where it answers nothing."""
-        if text is None:
-            return cls(None, 0)
-        amount, _, missing = text.partition(" ")
-        return cls(Decimal(amount) if amount != "?" else None, int(missing))
 
 
 class Conversion:
@@ -51,10 +35,6 @@ class Conversion:
 
         self.rate: Callable[[str, int], ExchangeRate | None] = rate
 
-    def aggregate(self) -> _ConvertedSum:
-        """An aggregate for SQLite: of amount, currency and instant."""
-        return _ConvertedSum(self)
-
     @property
     def applied(self) -> list[ExchangeRate]:
         """The rates applied, by pair and day."""
@@ -65,27 +45,28 @@ class Conversion:
         return {"currency": self.currency, "rates": [rate.to_dict() for rate in self.applied]}
 
 
-class _ConvertedSum:
-    """SQL aggregate: `AMOUNT MISSING`, where `?` stands for no amount."""
+class ConvertedSum:
+    """The sum of one group and currency, converted; `missing` counts the calls that no rate reaches."""
 
-    def __init__(self, conversion: Conversion) -> None:
+    def __init__(self, conversion: Conversion, currency: str) -> None:
+        self.missing = 0
         self._to = conversion
+        self._currency = currency
         self._sums: dict[ExchangeRate | None, Decimal] = {}
-        self._missing = 0
 
-    def step(self, amount: str | None, currency: str | None, ended_us: int) -> None:
-        if amount is None or currency is None:
-            return
-        exact = Decimal(amount)
+    def add(self, amount: Decimal, day: int, calls: int, *, nothing: bool) -> None:
+        """Add what some calls of a day since 1970 cost together; `nothing` says that each of them was free."""
         rate = None
-        if currency != self._to.currency and exact:  # nothing is nothing in every currency
-            rate = self._to.rate(currency, ended_us // _DAY_US)
+        if self._currency != self._to.currency and not nothing:  # nothing is nothing in every currency
+            rate = self._to.rate(self._currency, day)
             if rate is None:
-                self._missing += 1
+                self.missing += calls
                 return
-        self._sums[rate] = EXACT.add(self._sums.get(rate, Decimal(0)), exact)
+        self._sums[rate] = EXACT.add(self._sums.get(rate, Decimal(0)), amount)
 
-    def finalize(self) -> str:
+    @property
+    def amount(self) -> Decimal | None:
+        """The amount in the other currency; None where nothing of it could be converted."""
         total: Decimal | None = None
         for rate, amount in self._sums.items():
             part = amount
@@ -93,4 +74,4 @@ class _ConvertedSum:
                 self._to.used.add(rate)
                 part = rate.convert(amount, self._to.currency)
             total = part if total is None else EXACT.add(total, part)
-        return f"{'?' if total is None else plain(total)} {self._missing}"
+        return total

@@ -38,6 +38,8 @@ class Dialect:
     """The exact sum of an amount of money `x`, as text."""
     order_of_x: str
     """What sorts as an amount of money `x` does."""
+    utc_day: str
+    """The day of UTC on which a call ended, in days since 1970."""
 
 
 SQLITE: Final = Dialect(
@@ -50,4 +52,5 @@ SQLITE: Final = Dialect(
     total=sum_sql,
     sum_of_x="exact_sum(x)",
     order_of_x="sortable(x)",
+    utc_day="(ended_us - (ended_us % 86400000000 + 86400000000) % 86400000000) / 86400000000",
 )

@@ -14,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.ledger.report.answer import LedgerReport, ReportRow, Tally, completed, in_order, totals_of
 from tokenmeter.ledger.report.columns import KEYS, TOKENS
+from tokenmeter.ledger.report.conversion import Conversion, ConvertedSum
 from tokenmeter.ledger.report.dialect import Dialect
 from tokenmeter.ledger.report.periods import OUTSIDE, Zone
 from tokenmeter.ledger.report.question import Question
@@ -129,17 +131,43 @@ def _rows(connection: sqlite3.Connection, question: Question, source: SumSource)
     where, where_values = conditions(question, source)
     count = len(question.by)
     places = ", ".join(str(number + 1) for number in range(count + 2))
-    converted = "NULL" if question.conversion is None else "converted_sum(amount, currency, ended_us)"
-    selected = ", ".join([*keys, "currency", "usage_source", _sums(source.dialect), f"{converted} AS converted"])
+    selected = ", ".join([*keys, "currency", "usage_source", _sums(source.dialect)])
     # Expressions are this module's own; everything a user gave is bound.
     query = f"SELECT {selected} FROM {source.table} WHERE {where} GROUP BY {places}"  # noqa: S608
     found: dict[tuple[Any, ...], ReportRow] = {}
     for part in connection.execute(query, [*key_values, *where_values]):
-        group = tuple(None if key is None else str(key) for key in part[:count])
-        currency, usage_source = part[count], part[count + 1]
+        group, currency, usage_source = _group(part[:count]), part[count], part[count + 1]
         row = found.setdefault((group, currency), ReportRow(group, currency))
         row.add(usage_source, part)
+    if question.conversion is not None:
+        sums = _converted(connection, question, source, question.conversion)
+        for key, total in sums.items():
+            found[key].converted, found[key].unconverted = total.amount, total.missing
     return completed(list(found.values()))
+
+
+def _group(keys: Sequence[Any]) -> tuple[str | None, ...]:
+    return tuple(None if key is None else str(key) for key in keys)
+
+
+def _converted(
+    connection: sqlite3.Connection, question: Question, source: SumSource, conversion: Conversion
+) -> dict[tuple[Any, ...], ConvertedSum]:
+    """The cost of each group and currency in another one: sums by day of UTC, free calls apart."""
+    keys, key_values = _keys(connection, question.by, source)
+    where, where_values = conditions(question, source)
+    dialect, count = source.dialect, len(question.by)
+    free = dialect.compared.format(column="amount", operator="=", value="'0'")
+    selected = ", ".join([*keys, "currency", dialect.utc_day, free, "sum(calls)", dialect.total("amount", None)])
+    priced = f"{where} AND amount IS NOT NULL AND currency IS NOT NULL"
+    places = ", ".join(str(number + 1) for number in range(count + 3))
+    query = f"SELECT {selected} FROM {source.table} WHERE {priced} GROUP BY {places}"  # noqa: S608
+    found: dict[tuple[Any, ...], ConvertedSum] = {}
+    for part in connection.execute(query, [*key_values, *where_values]):
+        currency, day, nothing, calls, amount = part[count:]
+        total = found.setdefault((_group(part[:count]), currency), ConvertedSum(conversion, currency))
+        total.add(Decimal(amount), day, calls, nothing=bool(nothing))
+    return found
 
 
 def _add_stats(

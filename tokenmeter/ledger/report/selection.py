@@ -55,8 +55,6 @@ def select(ledger: str | Snapshot, question: Question) -> Iterator[tuple[sqlite3
         register(connection, question.zone)
         register_days(connection)
         connection.create_function("compare_exactly", 2, compare_exactly, deterministic=True)
-        if question.conversion is not None:
-            connection.create_aggregate("converted_sum", 3, question.conversion.aggregate)  # type: ignore[arg-type]
         for tag in () if question.where is None else question.where.tags:
             known_tag(connection, tag, "--where", (*KEYS, *NUMBERS))
         where, values = conditions(question)

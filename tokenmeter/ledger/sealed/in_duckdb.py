@@ -274,4 +274,4 @@ def _part(part: dict[str, Any]) -> Mapping[str, Any]:
             some = EXACT.multiply(Decimal(text), Decimal(calls))
             total = some if total is None else EXACT.add(total, some)
         part[name] = None if total is None else plain(total)
-    return part | {"converted": None}
+    return part
