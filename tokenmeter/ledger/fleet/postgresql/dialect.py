@@ -45,7 +45,7 @@ def dialect_of(zone: Zone, first: datetime, last: datetime) -> Dialect:
         like="ILIKE {value} ESCAPE ''",
         total=_total,
         sum_of_x="trim_scale(sum(x))::text",
-        order_of_x="x",
+        order=lambda amount: (amount,),
     )
 
 
