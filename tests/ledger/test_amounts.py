@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenmeter.ledger.amounts import Amount, amount_sql, register_sums, split_amount, sum_sql
+from tokenmeter.ledger.amounts import Amount, amount_sql, order_sql, register_sums, split_amount, sum_sql
 from tokenmeter.money import EXACT, plain
 
 
@@ -65,3 +65,31 @@ def test_sums_beyond_the_integers_of_sqlite_are_exact() -> None:
             connection.execute("SELECT sum(a_pico) FROM t").fetchone()
         (total,) = connection.execute(f"SELECT {sum_sql('a')} FROM t").fetchone()  # noqa: S608
     assert total == plain(10_000_000 * Decimal("0.999999999999"))
+
+
+@given(st.lists(AMOUNTS, max_size=20))
+def test_the_order_is_that_of_decimals(amounts: list[Decimal]) -> None:
+    texts = [plain(amount) for amount in amounts]
+    with closing(sqlite3.connect(":memory:")) as connection:
+        register_sums(connection)
+        connection.execute("CREATE TABLE t (a_whole INTEGER, a_pico INTEGER, a_text TEXT)")
+        connection.executemany("INSERT INTO t VALUES (?, ?, ?)", [split_amount(text) for text in texts])
+        ordered = connection.execute(f"SELECT {amount_sql('a')} FROM t ORDER BY {', '.join(order_sql('a'))}")  # noqa: S608
+        assert [Decimal(text) for (text,) in ordered] == sorted(amounts)
+
+
+@pytest.mark.parametrize(
+    "ordered",
+    [
+        pytest.param(["-1.0000000000051", "-1.000000000005", "-1"], id="finer below zero"),
+        pytest.param(["1.000000000005", "1.0000000000051", "1.000000000006"], id="finer above zero"),
+        pytest.param(["-98765432109876543210", "-5", "0", "12345678901234567890", "98765432109876543210"], id="large"),
+    ],
+)
+def test_amounts_that_integers_cannot_say_have_their_place(ordered: list[str]) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        register_sums(connection)
+        connection.execute("CREATE TABLE t (a_whole INTEGER, a_pico INTEGER, a_text TEXT)")
+        connection.executemany("INSERT INTO t VALUES (?, ?, ?)", map(split_amount, reversed(ordered)))
+        found = connection.execute(f"SELECT {amount_sql('a')} FROM t ORDER BY {', '.join(order_sql('a'))}")  # noqa: S608
+        assert [text for (text,) in found] == ordered

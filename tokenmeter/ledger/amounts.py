@@ -7,7 +7,7 @@ once more in SQL (`EXACT_TOTAL`), since SQLite refuses a sum beyond 2⁶³ and n
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tokenmeter.money import EXACT, plain
@@ -15,10 +15,15 @@ from tokenmeter.money import EXACT, plain
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["NO_AMOUNT", "PICO", "Amount", "amount_sql", "register_sums", "split_amount", "sum_sql"]
+__all__ = [
+    "NO_AMOUNT", "PICO", "Amount", "amount_sql", "exact_total", "order_sql", "register_sums", "split_amount",
+    "sum_parts_sql", "sum_sql",
+]  # fmt: skip
 
 PICO: Final = 10**12
 _HALF: Final = 10**6
+_LARGEST: Final = 2**63 - 1
+_COMPLEMENT: Final = str.maketrans("0123456789", "9876543210")
 _PLAIN: Final = re.compile(r"(-?)(0|[1-9][0-9]{0,17})(?:\.([0-9]{0,11}[1-9]))?")
 
 
@@ -57,11 +62,29 @@ def amount_sql(name: str) -> str:
 
 def sum_sql(name: str, where: str | None = None) -> str:
     """The exact sum of an amount over rows, as text, NULL of none; `where` is SQL that a row must fulfil."""
+    return f"exact_total({sum_parts_sql(name, where)})"
+
+
+def sum_parts_sql(name: str, where: str | None = None) -> str:
+    """The parts of such a sum, which `exact_total` puts together."""
     whole, pico, text = (
         column if where is None else f"CASE WHEN {where} THEN {column} END"
         for column in (f"{name}_whole", f"{name}_pico", f"{name}_text")
     )
-    return f"exact_total(sum({whole}), sum({pico} / {_HALF}), sum({pico} % {_HALF}), exact_sum({text}))"
+    return f"sum({whole}), sum({pico} / {_HALF}), sum({pico} % {_HALF}), exact_sum({text}){_few(text)}"
+
+
+def _few(text: str) -> str:
+    """Spares an aggregate in Python the rows without a text, nearly all: SQLite has filters since 3.30."""
+    import sqlite3
+
+    return f" FILTER (WHERE {text} IS NOT NULL)" if sqlite3.sqlite_version_info >= (3, 30) else ""
+
+
+def order_sql(name: str) -> tuple[str, str, str]:
+    """What sorts as an amount does, as SQL: integers, and a text for amounts that these cannot say, which come last."""
+    whole, pico, text = f"{name}_whole", f"{name}_pico", f"{name}_text"
+    return f"coalesce({whole}, whole_of({text}))", f"coalesce({pico}, pico_of({text}))", f"sortable({text})"
 
 
 class _ExactSum:
@@ -78,14 +101,49 @@ class _ExactSum:
         return None if self._sum is None else plain(self._sum)
 
 
-def _exact_total(whole: int | None, high: int | None, low: int | None, text: str | None) -> str | None:
+def exact_total(whole: int | None, high: int | None, low: int | None, text: str | None) -> str | None:
+    """The exact sum of whole units, of the upper and lower halves of parts, and of a text; None of none."""
     if whole is None or high is None or low is None:
         return text
     total = EXACT.add(Decimal(whole), EXACT.scaleb(Decimal(high * _HALF + low), -12))
     return plain(total if text is None else EXACT.add(total, Decimal(text)))
 
 
+def _floor(amount: str) -> int:
+    """An amount in parts of 10⁻¹², rounded down."""
+    return int(EXACT.scaleb(Decimal(amount), 12).to_integral_value(ROUND_FLOOR))
+
+
+def _whole_of(amount: str | None) -> int | None:
+    if amount is None:
+        return None
+    parts = _floor(amount)
+    whole = abs(parts) // PICO if parts >= 0 else -(abs(parts) // PICO)
+    return max(-_LARGEST, min(whole, _LARGEST))
+
+
+def _pico_of(amount: str | None) -> int | None:
+    if amount is None:
+        return None
+    parts = _floor(amount)
+    return parts % PICO if parts >= 0 else -(-parts % PICO)
+
+
+def _sortable(amount: str | None) -> str | None:
+    """A text that sorts as the number does: sign, then digits of one width before the point."""
+    if amount is None:
+        return None
+    number = Decimal(amount)
+    whole, _, fraction = plain(abs(number)).partition(".")
+    digits = f"{whole:0>60}.{fraction}"
+    if number >= 0:
+        return f"1{digits}"
+    return "0" + digits.translate(_COMPLEMENT) + "~"
+
+
 def register_sums(connection: sqlite3.Connection) -> None:
-    """Define the SQL functions `exact_sum` and `exact_total` on a connection."""
+    """Define the SQL functions `exact_sum` and `exact_total`, and of order `sortable`, `whole_of` and `pico_of`."""
+    for function in (_sortable, _whole_of, _pico_of):
+        connection.create_function(function.__name__[1:], 1, function, deterministic=True)
     connection.create_aggregate("exact_sum", 1, _ExactSum)  # type: ignore[arg-type]
-    connection.create_function("exact_total", 4, _exact_total, deterministic=True)
+    connection.create_function("exact_total", 4, exact_total, deterministic=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,10 +10,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from tokenmeter.ledger.amounts import exact_total, order_sql, sum_parts_sql
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.selection import Snapshot, select
-from tokenmeter.ledger.report.stats import define
 
 __all__ = ["DearCall", "DearTrace", "UnpricedModel", "dearest_calls", "dearest_traces", "unpriced_models"]
 
@@ -63,10 +64,9 @@ class UnpricedModel(NamedTuple):
 def dearest_calls(snapshot: Snapshot, question: Question, currency: str, most: int) -> list[DearCall]:
     """The dearest calls of a currency; of equal ones the earlier first."""
     with select(snapshot, question) as (connection, where, values):
-        define(connection)
         query = (
             f"SELECT {_CALL} FROM calls WHERE {where} AND currency = ? AND amount IS NOT NULL "  # noqa: S608
-            "ORDER BY sortable(amount) DESC, ended_us, id LIMIT ?"
+            f"ORDER BY {', '.join(f'{term} DESC' for term in order_sql('amount'))}, ended_us, id LIMIT ?"
         )
         return [_call(row, question.zone) for row in connection.execute(query, [*values, currency, most])]
 
@@ -82,22 +82,27 @@ def _call(row: Any, zone: Zone) -> DearCall:
 def dearest_traces(snapshot: Snapshot, question: Question, currency: str, most: int) -> list[DearTrace]:
     """The dearest traces of a currency; of equal ones the earlier first."""
     with select(snapshot, question) as (connection, where, values):
-        define(connection)
+        # Most traces have few calls: their order is found here, without a function of Python's for each in SQL.
+        query = (
+            f"SELECT trace_id, {sum_parts_sql('amount')}, min(started_us) FROM calls "  # noqa: S608
+            f"WHERE {where} AND trace_id IS NOT NULL AND currency = ? AND amount IS NOT NULL GROUP BY trace_id"
+        )
+        rows = connection.execute(query, [*values, currency])
+        costs = ((trace, Decimal(exact_total(*parts) or 0), began) for trace, *parts, began in map(tuple, rows))
+        dearest = heapq.nsmallest(most, costs, key=lambda one: (-one[1], one[2], one[0]))
+        found = {trace: cost for trace, cost, _ in dearest}
         query = (
             "SELECT trace_id, min(scope_path(scope)) AS scope, min(started_us) AS began, max(ended_us) AS ended, "  # noqa: S608
-            "sum(currency = ?) AS calls, sum(amount IS NULL) AS unpriced, "
-            "exact_sum(CASE WHEN currency = ? THEN amount END) AS cost FROM calls "
-            f"WHERE {where} AND trace_id IS NOT NULL GROUP BY trace_id HAVING cost IS NOT NULL "
-            "ORDER BY sortable(cost) DESC, began, trace_id LIMIT ?"
+            "sum(currency IS ?) AS calls, sum(amount IS NULL) AS unpriced FROM calls "
+            f"WHERE {where} AND trace_id IN ({', '.join('?' * len(found))}) GROUP BY trace_id"
         )
-        rows = connection.execute(query, [currency, currency, *values, most])
-        return [
-            DearTrace(
-                row["trace_id"], row["scope"], _at(row["began"], question.zone), _at(row["ended"], question.zone),
-                row["calls"], row["unpriced"], Decimal(row["cost"]),
-            )
-            for row in rows
-        ]  # fmt: skip
+        details = {row["trace_id"]: row for row in connection.execute(query, [currency, *values, *found])}
+    return [_trace(details[trace], cost, question.zone) for trace, cost in found.items()]
+
+
+def _trace(row: Any, cost: Decimal, zone: Zone) -> DearTrace:
+    began, ended = (_at(row[name], zone) for name in ("began", "ended"))
+    return DearTrace(row["trace_id"], row["scope"], began, ended, row["calls"], row["unpriced"], cost)
 
 
 def unpriced_models(snapshot: Snapshot, question: Question, most: int) -> Sequence[UnpricedModel]:

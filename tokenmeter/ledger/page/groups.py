@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.ledger.amounts import sum_sql
 from tokenmeter.ledger.report.columns import KEYS, TAG
 from tokenmeter.ledger.report.periods import PERIODS
 from tokenmeter.ledger.report.question import Question
 from tokenmeter.ledger.report.selection import Snapshot, conditions, known_tag, select
-from tokenmeter.ledger.report.stats import define
 from tokenmeter.ledger.report.sum_sources import ROWS, SumSource, source_of
 from tokenmeter.ledger.report.where import CallFilter
 
@@ -95,12 +95,10 @@ def leading(snapshot: Snapshot, question: Question, keys: Sequence[str]) -> Lead
         found = [_text(row) for row in connection.execute(distinct, [*some.values, *bound[1]])]
         if len(found) <= MOST_VALUES:
             return Leading(tuple(found), len(found), True)
-        define(connection)
         some = _selected(connection, keys, ROWS)
-        calls = f"SELECT {some.sql}, currency, amount FROM calls WHERE {where}"  # noqa: S608
         ranked = (
-            f"SELECT {by}, currency, exact_sum(amount) AS s FROM ({calls}) GROUP BY {by}, currency "  # noqa: S608
-            "ORDER BY currency IS NULL, currency, sortable(coalesce(s, '0')) DESC"
+            f"SELECT {some.sql}, currency, {sum_sql('amount')} AS s FROM calls WHERE {where} "  # noqa: S608
+            f"GROUP BY {by}, currency ORDER BY currency IS NULL, currency, sortable(coalesce(s, '0')) DESC"
         )
         kept: dict[Group, None] = {}
         seen: dict[str | None, int] = {}
@@ -118,19 +116,9 @@ def _text(row: Sequence[Any]) -> Group:
 
 def narrowed(question: Question, keys: Sequence[str], groups: Sequence[Group], *, others: bool = False) -> Question:
     """The question about calls of these groups alone, or with `others` about all calls but these."""
-    one: list[str] = []
-    values: list[Any] = []
-    for group in groups:
-        parts = []
-        for name, value in zip(keys, group, strict=True):
-            if name in KEYS:
-                parts.append(f"{KEYS[name]} IS ?")
-            else:
-                parts.append(f"{TAG} IS ?")
-                values.append(name.removeprefix("tag:"))
-            values.append(value)
-        one.append(f"({' AND '.join(parts)})")
-    sql = f"NOT ({' OR '.join(one)})" if others else f"({' OR '.join(one)})"
+    sql, values = _among(keys, groups)
+    if others:
+        sql = f"NOT {sql}"
     before = question.where or CallFilter("", "1", (), ())
     read = [name.removeprefix("tag:") for name in keys]  # by which the report knows where it may sum
     tags = [tag for name, tag in zip(keys, read, strict=True) if name not in KEYS]
@@ -142,6 +130,27 @@ def narrowed(question: Question, keys: Sequence[str], groups: Sequence[Group], *
         (*before.names, *read),
     )
     return replace(question, where=both)
+
+
+def _among(keys: Sequence[str], groups: Sequence[Group]) -> tuple[str, list[Any]]:
+    """That a call is of one of these groups, as SQL that is never NULL, with its values."""
+    read: list[tuple[str, list[str | None]]] = [
+        (KEYS[name], []) if name in KEYS else (TAG, [name.removeprefix("tag:")]) for name in keys
+    ]
+    if len(read) == 1:  # a tag is read once for each call, however many values there are
+        ((sql, bound),) = read
+        known = [value for (value,) in groups if value is not None]
+        parts = [f"coalesce({sql} IN ({', '.join('?' * len(known))}), 0)"]
+        values = [*bound, *known]
+        if len(known) < len(groups):
+            parts.append(f"{sql} IS NULL")
+            values += bound
+        return f"({' OR '.join(parts)})", values
+    one = " AND ".join(f"{sql} IS ?" for sql, _ in read)
+    values = [
+        part for group in groups for (_, bound), value in zip(read, group, strict=True) for part in (*bound, value)
+    ]
+    return f"({' OR '.join(f'({one})' for _ in groups)})", values
 
 
 def tags_of(snapshot: Snapshot, question: Question) -> list[TagCensus]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tokenmeter.ledger.amounts import sum_sql
+from tokenmeter.ledger.amounts import order_sql, sum_sql
 from tokenmeter.ledger.report.columns import KEYS, TAG
 
 __all__ = ["SQLITE", "Dialect"]
@@ -36,10 +36,17 @@ class Dialect:
     """The exact sum, as text, of `amount` or `vendor` over the calls of which a condition holds."""
     sum_of_x: str
     """The exact sum of an amount of money `x`, as text."""
-    order_of_x: str
-    """What sorts as an amount of money `x` does."""
     utc_day: str
     """The day of UTC on which a call ended, in days since 1970."""
+    order: Callable[[str], tuple[str, ...]]
+    """What sorts as an amount of money does, which is SQL over `calls` itself."""
+
+
+_PARTS: Final = {"amount": order_sql("amount"), "vendor_amount": order_sql("vendor")}
+
+
+def _order(amount: str) -> tuple[str, ...]:
+    return _PARTS.get(amount) or (f"sortable({amount})",)
 
 
 SQLITE: Final = Dialect(
@@ -51,6 +58,6 @@ SQLITE: Final = Dialect(
     like="LIKE {value}",
     total=sum_sql,
     sum_of_x="exact_sum(x)",
-    order_of_x="sortable(x)",
     utc_day="(ended_us - (ended_us % 86400000000 + 86400000000) % 86400000000) / 86400000000",
+    order=_order,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -70,9 +70,8 @@ def parse_stats(text: str) -> tuple[Stat, ...]:
 
 
 def define(connection: sqlite3.Connection) -> None:
-    """Define the functions that statistics call: `cache_saved`, and `sortable` for the order of exact amounts."""
+    """Define the function that statistics call: `cache_saved`."""
     connection.create_function("cache_saved", 2, _cache_saved, deterministic=True)
-    connection.create_function("sortable", 1, _sortable, deterministic=True)
 
 
 def measured(
@@ -86,74 +85,82 @@ def measured(
     if dialect is SQLITE:
         define(connection)
     answer: dict[tuple[Any, ...], dict[str, Value]] = {}
+    groups = _Groups(keys, where, values)
     for measure in dict.fromkeys(stat.measure for stat in stats):
         wanted = [stat for stat in stats if stat.measure == measure]
-        for group, label, value in _of_measure(connection, keys, where, values, measure, wanted, dialect):
-            answer.setdefault(group, {})[label] = value
+        found = [
+            *_sums(connection, groups, measure, wanted, dialect),
+            *_ranked(connection, groups, measure, wanted, dialect),
+        ]
+        for group, label, value in found:
+            answer.setdefault(group, {})[label] = Decimal(value) if measure in _MONEY and value is not None else value
     return answer
 
 
-def _of_measure(
-    connection: sqlite3.Connection, keys: Sequence[str], where: str, values: Sequence[Any], measure: str,
-    wanted: Sequence[Stat], dialect: Dialect,
-) -> list[tuple[tuple[Any, ...], str, Value]]:  # fmt: skip
-    money = measure in _MONEY
-    names = [*(f"k{number}" for number in range(len(keys))), "currency"]
-    selected = ", ".join([*(f"{key} AS {name}" for key, name in zip(keys, names, strict=False)), "currency"])
-    by = ", ".join(names)
-    calls = f"SELECT {selected}, {_MEASURES[measure]} AS x FROM calls WHERE {where}"  # noqa: S608
-    found: list[tuple[tuple[Any, ...], str, Value]] = []
+class _Groups(NamedTuple):
+    """What calls are grouped by, and which: SQL, with the values bound in it."""
+
+    keys: Sequence[str]
+    where: str
+    values: Sequence[Any]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return *(f"k{number}" for number in range(len(self.keys))), "currency"
+
+    def calls(self, *columns: str) -> str:
+        """A query of the calls, with these columns beside their group."""
+        keys = (f"{key} AS {name}" for key, name in zip((*self.keys, "currency"), self.names, strict=True))
+        return f"SELECT {', '.join((*keys, *columns))} FROM calls WHERE {self.where}"  # noqa: S608
+
+
+_Found = tuple[tuple[Any, ...], str, Any]
+"""A group, the label of a statistic, and its value as the engine says it."""
+
+
+def _sums(
+    connection: sqlite3.Connection, groups: _Groups, measure: str, wanted: Sequence[Stat], dialect: Dialect
+) -> Iterator[_Found]:
+    by = ", ".join(groups.names)
+    total = dialect.sum_of_x if measure in _MONEY else "sum(x)"
+    query = f"SELECT {by}, {total} FROM ({groups.calls(f'{_MEASURES[measure]} AS x')}) AS c GROUP BY {by}"  # noqa: S608
     for stat in wanted:
         if stat.percent is None:
-            total = dialect.sum_of_x if money else "sum(x)"
-            query = f"SELECT {by}, {total} FROM ({calls}) AS c GROUP BY {by}"  # noqa: S608
-            found += [(_group(row), stat.label, _value(row[-1], money)) for row in connection.execute(query, values)]
+            for row in connection.execute(query, groups.values):
+                *group, value = tuple(row)
+                yield _text(group), stat.label, value
+
+
+def _ranked(
+    connection: sqlite3.Connection, groups: _Groups, measure: str, wanted: Sequence[Stat], dialect: Dialect
+) -> Iterator[_Found]:
+    """Percentiles: the calls of a group in their order, and of these the ones that have the ranks."""
     ranks = {
-        stat.label: f"(m * {stat.percent} + 99) / 100" if stat.percent else "1"
+        stat.label: f"n = (m * {stat.percent} + 99) / 100" if stat.percent else "n = 1"
         for stat in wanted
         if stat.percent is not None
     }
-    if ranks:
-        order = dialect.order_of_x if money else "x"
-        query = (
-            f"SELECT {by}, {', '.join(f'n = {rank}' for rank in ranks.values())}, x FROM ("  # noqa: S608
-            f"SELECT {by}, x, row_number() OVER (PARTITION BY {by} ORDER BY {order}) AS n, "
-            f"count(*) OVER (PARTITION BY {by}) AS m FROM ({calls}) AS c WHERE x IS NOT NULL"
-            f") AS c WHERE {' OR '.join(f'n = {rank}' for rank in ranks.values())}"
-        )
-        for row in connection.execute(query, values):
-            group = tuple(row)[: len(names)]
-            hits = tuple(row)[len(names) : -1]
-            found += [
-                (_text(group), label, _value(row[-1], money)) for label, hit in zip(ranks, hits, strict=True) if hit
-            ]
-    return found
+    if not ranks:
+        return
+    x, by = _MEASURES[measure], ", ".join(groups.names)
+    order = dialect.order(x) if measure in _MONEY else (x,)
+    places = [f"o{number}" for number in range(len(order))]
+    calls = groups.calls(f"{x} AS x", *(f"{term} AS {place}" for term, place in zip(order, places, strict=True)))
+    query = (
+        f"SELECT {by}, {', '.join(ranks.values())}, x FROM ("  # noqa: S608
+        f"SELECT {by}, x, row_number() OVER (PARTITION BY {by} ORDER BY {', '.join(places)}) AS n, "
+        f"count(*) OVER (PARTITION BY {by}) AS m FROM ({calls}) AS c WHERE x IS NOT NULL"
+        f") AS c WHERE {' OR '.join(ranks.values())}"
+    )
+    for row in connection.execute(query, groups.values):
+        *hits, value = tuple(row)[len(groups.names) :]
+        for label, hit in zip(ranks, hits, strict=True):
+            if hit:
+                yield _text(tuple(row)[: len(groups.names)]), label, value
 
 
-def _group(row: sqlite3.Row) -> tuple[Any, ...]:
-    return _text(tuple(row)[:-1])
-
-
-def _text(group: tuple[Any, ...]) -> tuple[Any, ...]:
+def _text(group: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(None if key is None else str(key) for key in group)
-
-
-def _value(value: Any, money: bool) -> Value:
-    return Decimal(value) if money and value is not None else value
-
-
-def _sortable(amount: str) -> str:
-    """A text that sorts as the number does: sign, then digits of one width before the point."""
-    number = Decimal(amount)
-    text = plain(abs(number))
-    whole, _, fraction = text.partition(".")
-    digits = f"{whole:0>60}.{fraction}"
-    if number >= 0:
-        return f"1{digits}"
-    return "0" + digits.translate(_COMPLEMENT) + "~"
-
-
-_COMPLEMENT: Final = str.maketrans("0123456789", "9876543210")
 
 
 def _cache_saved(charges: str | None, cached: int | None) -> str | None:

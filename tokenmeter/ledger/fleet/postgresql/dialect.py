@@ -45,8 +45,8 @@ def dialect_of(zone: Zone, first: datetime, last: datetime) -> Dialect:
         like="ILIKE {value} ESCAPE ''",
         total=_total,
         sum_of_x="trim_scale(sum(x))::text",
-        order_of_x="x",
         utc_day="((ended_at AT TIME ZONE 'UTC')::date - date '1970-01-01')",
+        order=lambda amount: (amount,),
     )
 
 
