@@ -66,6 +66,8 @@ TESTS: Final[Mapping[str, tuple[str, ...]]] = {
     "boto3": SDKS["botocore"].tests,
 }  # fmt: skip
 """The test files that a package is for: an environment runs those of what it asks for by name."""
+COMPANIONS: Final = ("urllib3",)
+"""Packages of which a version is asked for the sake of others."""
 FOLDERS: Final = (ROOT / "tests" / "clients", ROOT / "tests" / "otel" / "external")
 MAJORS: Final = {sdk.distribution: sdk.majors for sdk in SDKS.values() if sdk.distribution}
 DISTRIBUTIONS: Final = {
@@ -90,8 +92,9 @@ def installed(python: Path) -> dict[str, str]:
 
 
 def asked(name: str) -> list[str]:
-    """The distributions that an environment asks for by name."""
-    return [re.split(r"[\[=<>]", package)[0].replace("_", "-") for package in MATRIX[name]]
+    """The distributions that an environment asks for by name, to be tested."""
+    named = (re.split(r"[\[=<>]", package)[0].replace("_", "-") for package in MATRIX[name])
+    return [package for package in named if package not in COMPANIONS]
 
 
 def report_of(name: str) -> Path:
