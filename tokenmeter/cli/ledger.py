@@ -140,11 +140,16 @@ def _merge(args: argparse.Namespace) -> int:
 
 def _copied(args: argparse.Namespace, copies: list[Copied], target: str) -> int:
     said = [
-        {"from": one.path, "calls": one.read, "new": one.new, "refused": one.refused, "to": target} for one in copies
-    ]
+        {
+            "from": one.path, "calls": one.read, "new": one.new, "refused": one.refused,
+            "bills_left_out": one.bills_left_out, "to": target,
+        }
+        for one in copies
+    ]  # fmt: skip
     text = "\n".join(
         f"{one['from']}: {one['calls']} calls, {one['new']} of them new in {target}"
         + (f", {one['refused']} could not be stored" if one["refused"] else "")
+        + (f", {one['bills_left_out']} saved bills left out for later ones" if one["bills_left_out"] else "")
         for one in said
     )
     return _show(args, {"copied": said}, text)

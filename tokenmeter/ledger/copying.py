@@ -6,18 +6,21 @@ goes on where it was. A call that is there already is not copied again. The file
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenmeter.ledger.bills.saved import BILL, DIFFERENCE
+from tokenmeter.ledger.bills.merging import merge_bills, metered_by_day
 from tokenmeter.ledger.rollup import drop_triggers, make_triggers, rebuild
 from tokenmeter.ledger.row_writer import RowWriter
 from tokenmeter.ledger.schema import LedgerError, make_indexes, open_for_reading, open_for_writing, remedy
 from tokenmeter.ledger.tables import COLUMNS, INDEXES
 from tokenmeter.ledger.wide_rows import stored_of_wide
+from tokenmeter.money import plain
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,6 +39,8 @@ class Copied:
         self.read = 0
         self.new = 0
         self.refused = 0
+        self.bills_left_out = 0
+        """Saved bills, of this file or of the one it was merged into, for which a later one of their days stays."""
 
 
 def migrate(path: str, target: str) -> Copied:
@@ -102,11 +107,13 @@ def _place(connection: sqlite3.Connection, source: str) -> int | None:
 
 
 def _copy(target: sqlite3.Connection, path: str, *, charge_once: bool = True) -> Copied:
+    """Copy what a ledger holds; `charge_once` is that of `RowWriter`, and False for a copy into an empty file."""
     copied, source = Copied(path), _source(path)
     writer, before = RowWriter(target, charge_once=charge_once), _calls(target)
     with closing(open_for_reading(path)) as reader:
         reader.execute("BEGIN")  # one snapshot
         place = _place(target, source)
+        metered = _metered_before(target, source) if charge_once else {}
         for page in _pages(reader, _FIRST if place is None else place):
             target.execute("BEGIN IMMEDIATE")
             copied.refused += writer.insert([stored_of_wide(row) for row in page])
@@ -116,9 +123,27 @@ def _copy(target: sqlite3.Connection, path: str, *, charge_once: bool = True) ->
         target.execute("BEGIN IMMEDIATE")
         for table, columns in _BESIDE.items():
             _copy_table(reader, target, table, columns)
+        copied.bills_left_out = merge_bills(reader, target, metered)
+        target.execute("DELETE FROM settings WHERE name = ?", (_BILLS.format(source),))
         target.execute("COMMIT")
     copied.new = _calls(target) - before
     return copied
+
+
+_BILLS: Final = "bills before what is {}"
+
+
+def _metered_before(target: sqlite3.Connection, source: str) -> dict[str, dict[str, Decimal]]:
+    """What the target's saved bills were about before the first call came; kept for a copy that is stopped."""
+    name = _BILLS.format(source)
+    kept = target.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+    if kept is not None:
+        return {bill: {day: Decimal(cost) for day, cost in days.items()} for bill, days in json.loads(kept[0]).items()}
+    found = metered_by_day(target)
+    if found:
+        shown = {bill: {day: plain(cost) for day, cost in days.items()} for bill, days in found.items()}
+        target.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(shown)))
+    return found
 
 
 def _calls(connection: sqlite3.Connection) -> int:
@@ -130,8 +155,6 @@ _BESIDE: Final = {
     "losses": ("first_us", "last_us", "calls", "reason"),
     "valuations": ("name", "made_us", "book", "at", "complete"),
     "valued_calls": ("valuation", "call_id", "status", "amount", "currency", "rate_id", "reason"),
-    "reconciled_bills": BILL,
-    "reconciled_differences": DIFFERENCE,
 }
 """Tables of a ledger that are copied as they are, rows that are there already left out."""
 

@@ -21,7 +21,7 @@ from tokenmeter.ledger.bills.reconcile import Reconciliation
 from tokenmeter.ledger.schema import LedgerError, open_for_reading, open_for_writing, remedy
 from tokenmeter.money import plain
 
-__all__ = ["BILL", "DIFFERENCE", "SavedBill", "save_bills", "saved_bills"]
+__all__ = ["BILL", "DIFFERENCE", "TABLES", "SavedBill", "save_bills", "saved_bills"]
 
 _NAMED: Final = ("provider", "currency", "since_us")
 BILL: Final = (
@@ -31,7 +31,7 @@ BILL: Final = (
 _SAID: Final = ("cause", "day", "model", "component", "quantity", "cost", "paid", "evidence")
 DIFFERENCE: Final = (*_NAMED, *_SAID)
 """The columns of `reconciled_differences`."""
-_TABLES: Final = (
+TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS reconciled_bills (
     provider TEXT NOT NULL, currency TEXT NOT NULL, since_us INTEGER NOT NULL, until_us INTEGER NOT NULL,
     made_us INTEGER NOT NULL, format TEXT NOT NULL, zone TEXT NOT NULL, days TEXT NOT NULL, invoice TEXT,
@@ -42,6 +42,7 @@ _TABLES: Final = (
     model TEXT, component TEXT, quantity TEXT, cost TEXT NOT NULL, paid TEXT NOT NULL, evidence TEXT NOT NULL
 )""",
 )
+"""Statements that make the tables where they are not there."""
 _THIS: Final = " AND ".join(f"{name} = ?" for name in _NAMED)
 
 
@@ -84,7 +85,7 @@ def save_bills(
         with closing(open_for_writing(ledger)) as connection:
             connection.execute("PRAGMA busy_timeout = 10000")
             connection.execute("BEGIN IMMEDIATE")
-            for table in _TABLES:
+            for table in TABLES:
                 connection.execute(table)
             for answer in answers:
                 _save(connection, answer, invoice, replace=replace)
