@@ -17,7 +17,7 @@ from tokenmeter.usage import TOKEN_FIELDS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["USUAL", "CallGroup", "ColumnBatch", "batches", "can_vectorise"]
+__all__ = ["PLAIN", "USUAL", "CallGroup", "ColumnBatch", "batches", "can_vectorise"]
 
 _ROWS: Final = 200_000
 _PARAMS: Final = 2**32
@@ -27,7 +27,7 @@ USUAL: Final = (
 _REST: Final = tuple(name for name in TOKEN_FIELDS if name not in USUAL)
 _MOST: Final = 2**40
 """Tokens of one call: sums of more may leave the integers of arrays."""
-_PLAIN: Final = " AND ".join(
+PLAIN: Final = " AND ".join(
     [
         "more IS NULL", "amount_text IS NULL", f"input_tokens < {_MOST}", f"output_tokens < {_MOST}",
         *(f"coalesce({name}, 0) = 0" for name in _REST),
@@ -81,7 +81,7 @@ def batches(connection: sqlite3.Connection, since_us: int | None, until_us: int 
     spans = [(text, at) for text, at in (("ended_us >= ?", since_us), ("ended_us < ?", until_us)) if at is not None]
     where = " AND ".join(text for text, _ in spans) or "1"
     cursor = connection.execute(
-        f"SELECT seq, dims, coalesce(params, 0), ended_us + coalesce(priced_us, 0), {_PLAIN},"  # noqa: S608
+        f"SELECT seq, dims, coalesce(params, 0), ended_us + coalesce(priced_us, 0), {PLAIN},"  # noqa: S608
         f" {', '.join(USUAL)}, amount_whole, amount_pico FROM call_rows WHERE {where}",
         [at for _, at in spans],
     )

@@ -28,6 +28,7 @@ __all__ = [
     "Tokens",
     "amount_of",
     "amount_text",
+    "linear_of",
     "linear_tokens",
 ]
 
@@ -171,11 +172,12 @@ class FormPrices:
         try:
             return self._known[table]
         except KeyError:
-            found = self._known[table] = _linear(table, quote)
+            found = self._known[table] = linear_of(table, quote)
             return found
 
 
-def _linear(table: Table, quote: Quote) -> LinearPrices | None:
+def linear_of(table: Table, quote: Quote) -> LinearPrices | None:
+    """The prices of a table as integers; None where an amount is not the sum of prices times tokens."""
     units = table.units()
     if units is None:
         return None

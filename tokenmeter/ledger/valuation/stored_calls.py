@@ -52,6 +52,12 @@ class CallRow(tuple[Any, ...]):
         return self[_ID], self[_RESPONSE]
 
     @property
+    def seq(self) -> int:
+        """The call's place in the ledger."""
+        place: int = self[-1]
+        return place
+
+    @property
     def spent(self) -> str | None:
         """What the ledger says it cost, as text; None if unpriced."""
         return None if self[_STATUS] == "unpriced" else self[_AMOUNT]

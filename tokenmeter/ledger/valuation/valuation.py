@@ -19,7 +19,8 @@ from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.schema import LedgerError, open_for_reading, open_for_writing, remedy
 from tokenmeter.ledger.valuation.book_forms import BookForms, WholeSums
 from tokenmeter.ledger.valuation.linear_prices import amount_of, amount_text
-from tokenmeter.ledger.valuation.stored_calls import CallRow, StoredCall, stored_rows
+from tokenmeter.ledger.valuation.rate_join import PageSums, can_join, priced_pages
+from tokenmeter.ledger.valuation.stored_calls import CallRow, StoredCall, rows_at, stored_rows
 from tokenmeter.money import EXACT, plain
 from tokenmeter.prices.book import Book
 
@@ -34,6 +35,7 @@ _TABLES: Final = (
     reason TEXT, PRIMARY KEY (valuation, call_id)
 ) WITHOUT ROWID""",
 )
+_INSERT: Final = "INSERT INTO {} VALUES (?, ?, ?, ?, ?, ?, ?)"
 _BATCH: Final = 20_000
 
 
@@ -72,6 +74,14 @@ class Valuation:
         else:
             self.changed += 1
         return (self.name, row.ids[0], "priced", text, found.currency, found.rate_id, None)
+
+    def take(self, calls: PageSums) -> None:
+        """Add up calls that were valued by a join."""
+        self.calls["priced"] += calls.calls
+        self.sums.add("valued", calls.currency, calls.total)
+        self.changed += calls.changed
+        if calls.spent is not None:
+            self.sums.add("ledger", calls.spent_in or "", calls.spent)
 
     def _add(self, call: StoredCall, book: Book) -> tuple[Any, ...]:
         if call.amount is not None:
@@ -129,12 +139,28 @@ def value_ledger(path: str, book: Book, *, at: datetime | None, name: str, repla
         with closing(open_for_writing(path)) as connection:
             connection.execute("PRAGMA busy_timeout = 10000")
             _begin(connection, answer, replace=replace)
-            _price(connection, answer, BookForms(book))
-            _keep(connection)
+            if can_join(connection):
+                _join(connection, answer, BookForms(book))
+            else:
+                _price(connection, answer, BookForms(book))
+                _keep(connection)
+            answer.close()
             connection.execute("UPDATE valuations SET complete = 1 WHERE name = ?", (name,))
     except sqlite3.Error as error:
         raise LedgerError(remedy(path, error)) from error
     return answer
+
+
+def _join(connection: sqlite3.Connection, answer: Valuation, forms: BookForms) -> None:
+    """Price every call inside the database where that goes, the others one by one."""
+    for sums, left in priced_pages(connection, forms.book, answer.at, answer.name):
+        for calls in sums:
+            answer.take(calls)
+        for page in rows_at(connection, left):
+            rows = [answer.add(row, forms) for row in page]
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(_INSERT.format("valued_calls"), rows)
+            connection.execute("COMMIT")
 
 
 def _price(connection: sqlite3.Connection, answer: Valuation, forms: BookForms) -> None:
@@ -143,9 +169,8 @@ def _price(connection: sqlite3.Connection, answer: Valuation, forms: BookForms) 
     for page in stored_rows(connection):
         rows = [answer.add(row, forms) for row in page]
         connection.execute("BEGIN")
-        connection.executemany("INSERT INTO temp.fresh VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        connection.executemany(_INSERT.format("temp.fresh"), rows)
         connection.execute("COMMIT")
-    answer.close()
 
 
 def _keep(connection: sqlite3.Connection) -> None:
