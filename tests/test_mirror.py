@@ -44,6 +44,7 @@ ELSEWHERE = {
     "ledger/page/model_sections": "ledger/page/test_document",
     "ledger/page/over_time": "ledger/page/test_document",
     "ledger/page/sections": "ledger/page/test_document",
+    "ledger/fleet/engine": "ledger/fleet/test_shipping",
     "ledger/fleet/postgresql/dialect": "ledger/fleet/test_reports",
     "ledger/fleet/postgresql/keys": "ledger/fleet/test_shipping",
     "ledger/fleet/postgresql/store": "ledger/fleet/test_shipping",

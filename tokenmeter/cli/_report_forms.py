@@ -100,10 +100,11 @@ def write(args: argparse.Namespace, form: str, answer: LedgerReport) -> int:
 def focus(args: argparse.Namespace, path: str, question: Question) -> int:
     """Write the charges as FOCUS rows; standard error says which calls have none."""
     from tokenmeter.ledger.focus import charges, columns, files
+    from tokenmeter.ledger.opening import named
 
     tags = None if args.focus_tags is None else [tag.strip() for tag in args.focus_tags.split(",") if tag.strip()]
     version = args.focus or columns.VERSIONS[0]
-    with _terminal.progress(f"reading charges of {path}"):
+    with _terminal.progress(f"reading charges of {named(path)}"):
         export = charges.export(path, question, period=args.charge_period or "day", tags=tags)
     if args.output is not None and args.output.endswith(".parquet"):
         with _binary(args) as binary:
@@ -122,13 +123,20 @@ def focus(args: argparse.Namespace, path: str, question: Question) -> int:
 
 def page(args: argparse.Namespace, path: str, question: Question, now: datetime) -> int:
     """Write the page. Raises ConfigurationError for a key that cannot be drawn, and for an unreadable budgets file."""
+    from tokenmeter.ledger.opening import named
     from tokenmeter.ledger.page import document, figures, words
     from tokenmeter.ledger.report.compare import earlier
     from tokenmeter.ledger.report.selection import snapshot
 
     keys = None if args.by is None else question.by
     before = earlier(args.compare, question, now) if args.compare else None
-    with _terminal.progress(f"drawing {path}"), snapshot(path) as held:
+    since, until = question.since, question.until
+    if before is not None:
+        since, until = (
+            None if since is None else min(since, before[0]),
+            None if until is None else max(until, before[1]),
+        )
+    with _terminal.progress(f"drawing {named(path)}"), snapshot(path, since, until) as held:
         found = figures.gather(held, question, keys, limits(args.budgets), before)
     with _text(args) as target:
         target.write(document.page(found, words.Words(args.lang or "en"), now))

@@ -55,7 +55,7 @@ def look(
 
     Raises ConfigurationError for an unknown key, LedgerError for a file that cannot be read.
     """
-    with snapshot(path) as held:
+    with snapshot(path, now - _MONTH) as held:
 
         def since(name: str, by: tuple[str, ...]) -> LedgerReport:
             return ask(held, replace(question, by=by, since=now - WINDOWS[name]))
@@ -70,7 +70,7 @@ def look(
         hourly = since("24 hours", ("hour",))
         rankings = [_ranking(held, day, by, now) for by in ranked]
         return TopFigures(
-            path=path,
+            path=held.path,
             at=question.zone.local(now),
             last=hourly.last,
             windows={name: since(name, ()).totals for name in WINDOWS},

@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         formatter_class=Paragraphs,
     )
-    parser.add_argument("ledger", help="the ledger file")
+    parser.add_argument("ledger", help="the ledger file, or postgresql://…")
     parser.add_argument("--models", required=True, metavar="NAMES", help="PROVIDER/MODEL, or a model that one sells")
     parser.add_argument("--at", metavar="DATE", help="price all calls at this instant: 2026-11-01 or RFC 3339")
     parser.add_argument("--since", metavar="TIME", help="only calls since: 7d, 2026-11, 2026-11-01 or RFC 3339")
@@ -57,6 +57,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Price, and show. Raises ConfigurationError or LedgerError with the remedy."""
+    from tokenmeter.ledger.opening import named
     from tokenmeter.ledger.report.periods import Zone, parse_instant
     from tokenmeter.ledger.valuation.recorded_requests import RecordedRequests
     from tokenmeter.ledger.valuation.what_if import compare_models
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     models = [seller_of(book, None, name, at) for name in dict.fromkeys(names)]
     with ExitStack() as stack:
         requests = None if args.requests is None else stack.enter_context(RecordedRequests(args.requests))
-        with _terminal.progress(f"comparing {args.ledger}"):
+        with _terminal.progress(f"comparing {named(args.ledger)}"):
             answer = compare_models(
                 args.ledger,
                 book,

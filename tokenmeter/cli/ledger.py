@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tokenmeter.ledger.imports.importing import ImportedFile
     from tokenmeter.ledger.verify import Check
 
+_BY_URL = ("info", "verify", "merge", "forget", "export")
+"""Actions that take the database of a fleet, too."""
 _EPILOG = """\
 exit status: 0 done, and for verify: nothing is wrong; 1 verify found something wrong, or import could not read some
  lines, which are named on standard error; 2 bad flags, or a file cannot be used.
@@ -35,26 +37,28 @@ def add_parser(subparsers: Any) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
-    def action(name: str, text: str) -> argparse.ArgumentParser:
+    def action(name: str, text: str, *, url: bool = False) -> argparse.ArgumentParser:
         added: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text)
-        added.add_argument("ledger", metavar="FILE", help="the ledger file")
+        added.add_argument("ledger", metavar="FILE", help=f"the ledger file{', or postgresql://…' if url else ''}")
         added.add_argument("--json", action="store_true", help="JSON")
         return added
 
-    action("info", "what a ledger holds: calls, period, size, tags, what was lost")
-    action("verify", "examine the file, the roll-up, charges and ids; exit status 1 if something is wrong")
+    action("info", "what a ledger holds: calls, period, size, tags, what was lost", url=True)
+    action("verify", "examine the file, the roll-up, charges and ids; exit status 1 if something is wrong", url=True)
     action("vacuum", "give back the room of deleted calls")
     migrate = action("migrate", "copy a ledger of the first schema into a narrow file; goes on where it was stopped")
     migrate.add_argument("--to", metavar="FILE", help="the new file (default: beside the old one, NAME.narrow.db)")
-    merge = action("merge", "copy the calls of ledgers into one; calls that are there already are left out")
-    merge.add_argument("more", nargs="*", metavar="FILE", help="more ledgers")
+    merge = action(
+        "merge", "copy the calls of ledgers into a file; calls that are there already are left out", url=True
+    )
+    merge.add_argument("more", nargs="*", metavar="FILE", help="more ledgers, also sealed months")
     merge.add_argument("--to", metavar="FILE", required=True, help="the ledger that they are copied into")
     zone = action("zone", "make the days of the roll-up those of another clock")
     zone.add_argument("zone", metavar="ZONE", help="such as Asia/Shanghai")
-    forget = action("forget", "replace the value of a tag in all calls, so that nobody knows whose they were")
+    forget = action("forget", "replace the value of a tag in all calls, so that nobody knows whose they were", url=True)
     forget.add_argument("--tag", required=True, metavar="NAME=VALUE", help="such as user=u1")
     forget.add_argument("--by", default="forgotten", metavar="VALUE", help="what it becomes (default: forgotten)")
-    export = action("export", "write every call as a line of JSON")
+    export = action("export", "write every call as a line of JSON", url=True)
     export.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
     ledger_close.add_action(actions)
     ledger_ship.add_action(actions)
@@ -73,8 +77,23 @@ def run(args: argparse.Namespace) -> int:
         "info": _info, "verify": _verify, "vacuum": _vacuum, "migrate": _migrate, "merge": _merge, "zone": _zone,
         "forget": _forget, "export": _export, "import": _import, "close": ledger_close.run, "ship": ledger_ship.run,
     }  # fmt: skip
+    if args.action not in _BY_URL:
+        _refuse_url(args)
     status: int = run_action[args.action](args)
     return status
+
+
+def _refuse_url(args: argparse.Namespace) -> None:
+    """Raise ConfigurationError where a file has to be named and a database is."""
+    from tokenmeter.errors import ConfigurationError
+    from tokenmeter.ledger.fleet.database import is_url, shown
+
+    for place in (args.ledger, getattr(args, "to", None)):
+        if place is not None and is_url(place):
+            raise ConfigurationError(
+                f"ledger {args.action} is for a file, not for {shown(place)}: tokenmeter ledger merge {shown(place)} "
+                "--to FILE copies the calls into one"
+            )
 
 
 def _show(args: argparse.Namespace, answer: dict[str, Any], text: str) -> int:
@@ -97,12 +116,13 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from tokenmeter.ledger.opening import named
     from tokenmeter.ledger.verify import verify
 
-    with _terminal.progress(f"examining {args.ledger}"):
+    with _terminal.progress(f"examining {named(args.ledger)}"):
         checks = list(verify(args.ledger))
     wrong = sum(check.wrong for check in checks)
-    answer = {"ledger": args.ledger, "wrong": wrong, "checks": [check._asdict() for check in checks]}
+    answer = {"ledger": named(args.ledger), "wrong": wrong, "checks": [check._asdict() for check in checks]}
     _show(args, answer, "\n".join(_checked(check) for check in checks))
     return 1 if wrong else 0
 
@@ -132,8 +152,9 @@ def _migrate(args: argparse.Namespace) -> int:
 
 def _merge(args: argparse.Namespace) -> int:
     from tokenmeter.ledger.copying import merge
+    from tokenmeter.ledger.opening import named
 
-    with _terminal.progress(f"copying into {args.to}"):
+    with _terminal.progress(f"copying into {named(args.to)}"):
         copies = merge([args.ledger, *args.more], args.to)
     return _copied(args, copies, args.to)
 

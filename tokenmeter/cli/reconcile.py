@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         formatter_class=Paragraphs,
     )
-    parser.add_argument("ledger", help="the ledger file")
+    parser.add_argument("ledger", help="the ledger file, or postgresql://…")
     parser.add_argument("bill", nargs="+", metavar="BILL", help="the vendor's export: files or folders")
     parser.add_argument("--provider", metavar="ID", help="who bills (default: the format's provider)")
     parser.add_argument("--format", metavar="NAME", help="the format of the bill (default: recognized by its columns)")
@@ -95,13 +95,14 @@ def run(args: argparse.Namespace) -> int:
     """Compare, and show. Raises ConfigurationError, CatalogError or LedgerError with the remedy."""
     from tokenmeter.ledger.bills import screen
     from tokenmeter.ledger.bills.reconcile import reconcile
+    from tokenmeter.ledger.opening import named
     from tokenmeter.prices.book import load_book
 
     for flag, given in (("--invoice", args.invoice), ("--replace", args.replace)):
         if given and not args.save:
             raise ConfigurationError(f"{flag} belongs to --save")
     form = _format(args)
-    with _terminal.progress(f"reconciling {args.ledger}"):
+    with _terminal.progress(f"reconciling {named(args.ledger)}"):
         answers = reconcile(args.ledger, args.bill, form, provider=_provider(args, form), book=load_book(), tz=args.tz)
     problems = answers[0].problems if answers else []
     if args.proposal:

@@ -126,12 +126,12 @@ def run(args: argparse.Namespace) -> int:
         stats=stats.parse_stats(args.stat),
     )
     form = _report_forms.chosen(args)
-    if is_url(path):
-        return _fleet(args, path, question, form, now)
     if form == "focus":
         return _report_forms.focus(args, path, question)
     if form == "html":
         return _report_forms.page(args, path, question, now)
+    if is_url(path):
+        return _fleet(args, path, question, form, now)
     with _terminal.progress(f"adding up {path}"):
         answer = query.ask(path, question)
         if args.compare:
@@ -142,12 +142,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fleet(args: argparse.Namespace, url: str, question: Question, form: str, now: datetime) -> int:
-    """Answer from the database of a fleet. Raises ConfigurationError for what only a file answers."""
+    """Answer from the database of a fleet."""
     from tokenmeter.ledger.fleet import database, reports
     from tokenmeter.ledger.report import compare, order
 
-    if form in ("focus", "html"):
-        raise ConfigurationError(f"--format {form}: only a ledger file answers it yet, not {database.shown(url)}")
     with _terminal.progress(f"adding up {database.shown(url)}"):
         answer = reports.ask(url, question)
         if args.compare:

@@ -14,7 +14,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.bills.merging import merge_bills, metered_by_day
+from tokenmeter.ledger.fleet.database import is_url
+from tokenmeter.ledger.opening import named, open_calls
 from tokenmeter.ledger.rollup import drop_triggers, make_triggers, rebuild
 from tokenmeter.ledger.row_writer import RowWriter
 from tokenmeter.ledger.schema import LedgerError, make_indexes, open_for_reading, open_for_writing, remedy
@@ -76,14 +79,16 @@ def migrate(path: str, target: str) -> Copied:
 
 
 def merge(paths: Sequence[str], target: str) -> list[Copied]:
-    """Copy the calls of ledgers, and their losses, into a ledger that is made if it is not there.
+    """Copy the calls of ledgers, and their losses, into a file that is made if it is not there.
 
-    Raises LedgerError for a file that cannot be used.
+    A ledger is a file, sealed months or a fleet's database. Raises LedgerError for one that cannot be used.
     """
     import sqlite3
 
+    if is_url(target):
+        raise ConfigurationError(f"{named(target)} is no file: tokenmeter ledger ship FILE {named(target)} fills it")
     for path in paths:
-        if os.path.exists(target) and os.path.samefile(path, target):
+        if os.path.exists(path) and os.path.exists(target) and os.path.samefile(path, target):
             raise LedgerError(f"{path} cannot be copied into itself: name another file")
     copies = []
     try:
@@ -98,7 +103,7 @@ def merge(paths: Sequence[str], target: str) -> list[Copied]:
 
 
 def _source(path: str) -> str:
-    return f"copied from {os.path.abspath(path)}"
+    return f"copied from {os.path.abspath(path) if os.path.exists(path) else named(path)}"
 
 
 def _place(connection: sqlite3.Connection, source: str) -> int | None:
@@ -108,17 +113,18 @@ def _place(connection: sqlite3.Connection, source: str) -> int | None:
 
 def _copy(target: sqlite3.Connection, path: str, *, charge_once: bool = True) -> Copied:
     """Copy what a ledger holds; `charge_once` is that of `RowWriter`, and False for a copy into an empty file."""
-    copied, source = Copied(path), _source(path)
+    copied, source, is_file = Copied(named(path)), _source(path), os.path.isfile(path)
     writer, before = RowWriter(target, charge_once=charge_once), _calls(target)
-    with closing(open_for_reading(path)) as reader:
+    with closing(open_calls(path)) as reader:
         reader.execute("BEGIN")  # one snapshot
-        place = _place(target, source)
+        place = _place(target, source) if is_file else None  # a copy has other sequences each time
         metered = _metered_before(target, source) if charge_once else {}
         for page in _pages(reader, _FIRST if place is None else place):
             target.execute("BEGIN IMMEDIATE")
             copied.refused += writer.insert([stored_of_wide(row) for row in page])
             copied.read += len(page)
-            target.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (source, str(page[-1]["seq"])))
+            if is_file:
+                target.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (source, str(page[-1]["seq"])))
             target.execute("COMMIT")
         target.execute("BEGIN IMMEDIATE")
         for table, columns in _BESIDE.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, Final
 
-from tokenmeter.ledger.schema import open_for_reading
+from tokenmeter.ledger.opening import open_calls
 from tokenmeter.ledger.tables import COLUMNS
 
 __all__ = ["JSON_COLUMNS", "exported_calls"]
@@ -24,10 +24,10 @@ JSON_COLUMNS: Final = frozenset(
 def exported_calls(path: str) -> Iterator[dict[str, Any]]:
     """The calls of a ledger in the order in which they were written, without what is not known.
 
-    Keys are the columns of the view `calls`. Raises LedgerError for a file that cannot be read.
+    Keys are the columns of the view `calls`. Raises LedgerError for a ledger that cannot be read.
     """
     columns = (*COLUMNS, "duplicate_of")
-    with closing(open_for_reading(path)) as connection:
+    with closing(open_calls(path)) as connection:
         connection.execute("BEGIN")
         for row in connection.execute(f"SELECT {', '.join(columns)} FROM calls ORDER BY seq"):  # noqa: S608
             yield {

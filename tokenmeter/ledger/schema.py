@@ -162,8 +162,10 @@ def open_for_reading(path: str) -> sqlite3.Connection:
     file = Path(path)
     if "://" in path:
         scheme, _, rest = path.partition("://")
-        place = rest.rpartition("@")[2].partition("?")[0]
-        raise LedgerError(f"{scheme}://{place}: only a ledger file can be read here, not the database of a fleet")
+        place = f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+        raise LedgerError(
+            f"{place}: this is for a ledger file: tokenmeter ledger merge {place} --to FILE copies the calls into one"
+        )
     if not file.is_file():
         raise LedgerError(
             f"there is no ledger at {path}: tokenmeter.configure(ledger={path!r}) or TOKENMETER_LEDGER makes one"
@@ -183,9 +185,11 @@ def open_for_reading(path: str) -> sqlite3.Connection:
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Define the functions of our queries, and a view `calls` of this connection that restores texts in Python.
+    """Define the functions of our queries, and views of this connection.
 
-    What an older version wrote lacks columns: they are NULL here.
+    `calls` restores texts in Python; columns that an older version wrote nothing into are NULL there. `tag_names` and
+    `whole` say which tags there are, and how many calls from when to when; a copy of some calls has made its own, of
+    all from which they are.
     """
     register_sums(connection)
     connection.create_function("restored", 2, restored, deterministic=True)
@@ -197,6 +201,15 @@ def prepare(connection: sqlite3.Connection) -> None:
     else:  # wide rows alone, in which a component's column may be missing
         query = wide_view(_columns(connection, "calls"), "main.calls")
     connection.execute(f"CREATE TEMP VIEW calls AS {query}")
+    connection.execute(f"CREATE TEMP VIEW IF NOT EXISTS tag_names AS {_TAG_NAMES}")
+    connection.execute(f"CREATE TEMP VIEW IF NOT EXISTS whole AS {_WHOLE}")
+
+
+_TAG_NAMES: Final = "SELECT key AS name FROM calls, json_each(calls.tags)"
+_WHOLE: Final = (
+    "SELECT (SELECT count(*) FROM calls) AS calls, (SELECT min(ended_us) FROM calls) AS first_us, "
+    "(SELECT max(ended_us) FROM calls) AS last_us"
+)
 
 
 def _in_python(shape: str, values: str) -> str:

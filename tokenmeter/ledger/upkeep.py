@@ -1,4 +1,4 @@
-"""Upkeep of a ledger file: what it holds, making it smaller, another home zone, forgetting whose calls they were."""
+"""Upkeep of a ledger: what it holds, making it smaller, another home zone, forgetting whose calls they were."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tokenmeter.ledger.fleet.database import is_url
+from tokenmeter.ledger.fleet.engines import engine_of
 from tokenmeter.ledger.report.periods import OUTSIDE, Zone
 from tokenmeter.ledger.rollup import drop_triggers, make_triggers, rebuild
 from tokenmeter.ledger.row_writer import RowWriter, renew_keys
@@ -42,7 +44,11 @@ class Vacuumed(NamedTuple):
 
 
 def information(path: str) -> dict[str, Any]:
-    """What a ledger holds. Raises LedgerError for a file that cannot be read."""
+    """What a ledger holds. Raises LedgerError for one that cannot be read."""
+    if is_url(path):
+        from tokenmeter.ledger.fleet.information import information as of_database
+
+        return of_database(path)
     with closing(open_for_reading(path)) as connection:
         answer: dict[str, Any] = {
             "ledger": path,
@@ -129,8 +135,10 @@ def set_zone(path: str, name: str) -> int:
 def forget_tag(path: str, name: str, value: str, replacement: str) -> int:
     """Replace the value of a tag in every call that has it; how many calls had. What they cost stays.
 
-    Raises LedgerError for a file that cannot be used.
+    Raises LedgerError for a ledger that cannot be used.
     """
+    if is_url(path):
+        return engine_of(path).forget_tag(path, name, value, replacement)
     with _writing(path) as connection:
         connection.execute("PRAGMA secure_delete = ON")
         writer = RowWriter(connection)

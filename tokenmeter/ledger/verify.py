@@ -8,6 +8,9 @@ from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tokenmeter.ledger.fleet.database import is_url
+from tokenmeter.ledger.fleet.engines import engine_of
+from tokenmeter.ledger.opening import open_calls
 from tokenmeter.ledger.rollup import wrong_days
 from tokenmeter.ledger.schema import LedgerError, has_narrow_rows, has_wide_rows, open_for_reading, remedy
 from tokenmeter.money import EXACT
@@ -30,20 +33,37 @@ class Check(NamedTuple):
 
 
 def verify(path: str) -> Iterator[Check]:
-    """Examine a ledger, in one snapshot, while programs go on writing. Raises LedgerError for a file that is none."""
+    """Examine a ledger, in one snapshot, while programs go on writing. Raises LedgerError for what is none."""
     import sqlite3
 
+    if is_url(path):
+        yield from _verify_database(path)
+        return
     try:
         with closing(open_for_reading(path)) as connection:
             connection.execute("BEGIN")
             yield _integrity(connection)
             if has_narrow_rows(connection):
                 yield _rollup(connection)
-                yield _keys(connection)
-            yield _ids(connection)
-            yield _charges(connection)
+            yield from _calls(connection)
     except sqlite3.Error as error:
         raise LedgerError(remedy(path, error)) from error
+
+
+def _verify_database(url: str) -> Iterator[Check]:
+    """Examine the roll-up of a fleet's database there, and its calls in a copy."""
+    engine = engine_of(url)
+    with engine.snapshot(url) as database:
+        yield Check("days of the roll-up", *engine.wrong_days(database))
+    with closing(open_calls(url)) as connection:
+        yield from _calls(connection)
+
+
+def _calls(connection: sqlite3.Connection) -> Iterator[Check]:
+    if has_narrow_rows(connection):
+        yield _keys(connection)
+    yield _ids(connection)
+    yield _charges(connection)
 
 
 def _count(connection: sqlite3.Connection, query: str) -> int:
@@ -80,7 +100,8 @@ def _keys(connection: sqlite3.Connection) -> Check:
 
 def _ids(connection: sqlite3.Connection) -> Check:
     calls = _count(connection, "SELECT count(*) FROM calls")
-    if not has_wide_rows(connection):  # an index keeps those of narrow rows unique, and integrity_check reads it
+    index = connection.execute("SELECT 1 FROM main.sqlite_master WHERE name = 'call_rows_id'").fetchone()
+    if index and not has_wide_rows(connection):  # it keeps those of narrow rows unique, and integrity_check reads it
         return Check("ids of calls", calls, 0)
     twice = connection.execute("SELECT id FROM calls GROUP BY id HAVING count(*) > 1").fetchall()
     return Check("ids of calls", calls, len(twice), tuple(str(row[0]) for row in twice[:_NAMED]))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.schema import LedgerError
 
-if TYPE_CHECKING:
-    from tokenmeter.ledger.fleet.engine import Engine
-
-__all__ = ["FleetError", "engine_of", "is_url", "shown"]
+__all__ = ["FleetError", "is_url", "shown"]
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
 _OTHERS: Final = ("clickhouse://", "mysql://", "mariadb://", "sqlite://", "redis://", "http://", "https://")
@@ -28,13 +25,6 @@ def is_url(text: str) -> bool:
     if text.startswith(_OTHERS):
         raise ConfigurationError(f"{shown(text)}: a fleet's database is PostgreSQL; write postgresql://HOST/DATABASE")
     return text.startswith(_SCHEMES)
-
-
-def engine_of(url: str) -> Engine:
-    """The engine of a database of a fleet; its driver is imported when it is used."""
-    from tokenmeter.ledger.fleet.postgresql import engine
-
-    return engine
 
 
 def shown(url: str) -> str:

@@ -100,6 +100,9 @@ class Connection(Protocol):
     def execute(self, query: str, values: Sequence[Any] = ()) -> Any:
         """Run a query in which `?` stands for each value; rows are found by place and by name."""
 
+    def pages(self, query: str, values: Sequence[Any] = ()) -> Iterator[Sequence[Sequence[Any]]]:
+        """The answer of a query of many rows, some at a time, so that memory does not depend on their number."""
+
 
 class Engine(Protocol):
     """A kind of database."""
@@ -125,5 +128,23 @@ class Engine(Protocol):
     def charges(self, dialect: Dialect) -> SumSource:
         """One row for each charge of a call, as `sum_sources.CHARGES` has them of a file."""
 
+    def copies(
+        self, since_us: int | None, until_us: int | None
+    ) -> Mapping[str, tuple[tuple[str, ...], str, Sequence[Any]]]:
+        """How a copy is read of the calls that ended in a span of time, as rows of the tables of a ledger file.
+
+        By table: the columns to fill, the query that answers them, and its values. The roll-up is that of all calls.
+        `whole` is one row: how many calls there are in all, with the first and the last end in µs.
+        """
+
     def spent(self, connection: Connection, where: str, values: Sequence[Any]) -> tuple[Iterator[Any], Iterator[Any]]:
         """Of calls: currency, sum and count; and currency, provider, model, component, sums of quantity and amount."""
+
+    def wrong_days(self, connection: Connection) -> tuple[int, int]:
+        """How many rows the roll-up has, and how many of them are not what the rows of calls sum up to."""
+
+    def information(self, connection: Connection) -> dict[str, Any]:
+        """What there is to say of the database beside calls, losses and zone, for people."""
+
+    def forget_tag(self, url: str, name: str, value: str, replacement: str) -> int:
+        """Replace the value of a tag in every call that has it; how many calls had. Raises FleetError."""

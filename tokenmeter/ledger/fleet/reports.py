@@ -10,13 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.ledger.fleet.database import engine_of, shown
+from tokenmeter.ledger.fleet.database import shown
+from tokenmeter.ledger.fleet.engines import engine_of
+from tokenmeter.ledger.report import query
 from tokenmeter.ledger.report.causes import Spent
 from tokenmeter.ledger.report.columns import NUMBERS
 from tokenmeter.ledger.report.compare import beside, spent_of
 from tokenmeter.ledger.report.dialect import Dialect
 from tokenmeter.ledger.report.query import LedgerReport, Question, answered
-from tokenmeter.ledger.report.selection import conditions, known_tag
+from tokenmeter.ledger.report.selection import conditions, known_tag, snapshot
 from tokenmeter.ledger.report.sum_sources import COMPONENT, SumSource, is_of_days, microseconds
 from tokenmeter.ledger.report.where import parse
 
@@ -33,11 +35,11 @@ _HELD = "SELECT coalesce(sum(calls), 0), min(first_at), max(last_at) FROM days W
 def ask(url: str, question: Question) -> LedgerReport:
     """Answer a question from a fleet's database, as of one instant.
 
-    Raises ConfigurationError for an unknown key and for what only a file answers, FleetError where the database
-    cannot be read.
+    Raises ConfigurationError for an unknown key, FleetError where the database cannot be read.
     """
-    if any(stat.measure == "cache_saved" for stat in question.stats):
-        raise ConfigurationError(f"--stat: cache_saved: only a ledger file answers it yet, not {shown(url)}")
+    if any(stat.measure not in NUMBERS for stat in question.stats):  # Python's own arithmetic over charges
+        with snapshot(url, question.since, question.until) as copy:
+            return query.ask(copy, question)
     with _opened(url, question) as (connection, asked, spoken, held):
         home = connection.execute("SELECT value FROM settings WHERE name = 'zone'").fetchone()[0]
         on_rows = [name for (name,) in connection.execute("SELECT name FROM row_tags")]

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from tokenmeter.ledger.fleet.database import FleetError, engine_of, shown
+from tokenmeter.ledger.fleet.database import FleetError, shown
 from tokenmeter.ledger.fleet.engine import BatchUndoneError, Place, RefusedError
+from tokenmeter.ledger.fleet.engines import engine_of
 from tokenmeter.ledger.fleet.place import checked_place
 from tokenmeter.ledger.fleet.source_file import KEYED, READ, SHIPPED, SourceFile
 from tokenmeter.ledger.report.periods import Zone

@@ -21,7 +21,8 @@ from opentelemetry import context
 
 from tokenmeter._support.guard import guard
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.ledger.fleet.database import FleetError, engine_of, shown
+from tokenmeter.ledger.fleet.database import FleetError, shown
+from tokenmeter.ledger.fleet.engines import engine_of
 from tokenmeter.ledger.fleet.shipping import Shipper
 from tokenmeter.ledger.schema import EmptyLedgerError, LedgerError
 from tokenmeter.ledger.writer import Ledger

@@ -52,8 +52,8 @@ def _order(amount: str) -> tuple[str, ...]:
 SQLITE: Final = Dialect(
     keys=KEYS,
     tag=TAG,
-    has_tag="SELECT 1 FROM calls, json_each(calls.tags) WHERE key = ? LIMIT 1",
-    tags="SELECT DISTINCT key FROM calls, json_each(calls.tags) ORDER BY 1",
+    has_tag="SELECT 1 FROM tag_names WHERE name = ? LIMIT 1",
+    tags="SELECT DISTINCT name FROM tag_names ORDER BY 1",
     compared="compare_exactly({column}, {value}) {operator} 0",
     like="LIKE {value}",
     total=sum_sql,

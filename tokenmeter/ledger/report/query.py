@@ -46,6 +46,7 @@ def ask(ledger: str | Snapshot, question: Question) -> LedgerReport:
     """Answer a question from a ledger, as of one instant, also while it is being written.
 
     `ledger` is a file, a folder of sealed months or one of them, or a snapshot for several questions about one instant.
+    (A fleet's database answers by itself: `ledger/fleet/reports.py`.)
 
     Raises ConfigurationError for an unknown key, LedgerError for a file that cannot be read.
     """
@@ -59,12 +60,9 @@ def ask(ledger: str | Snapshot, question: Question) -> LedgerReport:
     with select(ledger, question) as (connection, _, _):
         source = source_of(connection, question)
         whole = source_of(connection, replace(question, by=())) if source is CHARGES else None
-        held = [connection.execute(one).fetchone()[0] for one in _HELD]
+        held = connection.execute("SELECT calls, first_us, last_us FROM whole").fetchone()
         report = answered(connection, path, question, source, held, whole)
         return replace(report, source="sealed") if sealed else report
-
-
-_HELD: Final = tuple(f"SELECT {what} FROM calls" for what in ("count(*)", "min(ended_us)", "max(ended_us)"))  # noqa: S608
 
 
 def answered(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.ledger.opening import open_calls
+from tokenmeter.ledger.opening import named, open_calls
 from tokenmeter.ledger.report.columns import KEYS, NUMBERS, register
 from tokenmeter.ledger.report.dialect import SQLITE, Dialect
 from tokenmeter.ledger.report.question import Question
@@ -33,15 +34,19 @@ class Snapshot:
 
 
 @contextmanager
-def snapshot(path: str) -> Iterator[Snapshot]:
-    """Open a ledger for questions about one instant. Raises LedgerError for a file that cannot be read."""
+def snapshot(path: str, since: datetime | None = None, until: datetime | None = None) -> Iterator[Snapshot]:
+    """Open a ledger for questions about one instant, and no calls that ended outside of a span of time.
+
+    Raises LedgerError for a file or a database that cannot be read.
+    """
     import sqlite3
 
-    with closing(open_calls(path)) as connection:
+    span = (None if at is None else microseconds(at) for at in (since, until))
+    with closing(open_calls(path, *span)) as connection:
         connection.row_factory = sqlite3.Row
         connection.execute("BEGIN")
         connection.execute("SELECT 1 FROM calls LIMIT 1").fetchone()  # the instant is that of the first read
-        yield Snapshot(path, connection)
+        yield Snapshot(named(path), connection)
 
 
 @contextmanager
@@ -50,7 +55,8 @@ def select(ledger: str | Snapshot, question: Question) -> Iterator[tuple[sqlite3
 
     Raises LedgerError for a file that cannot be read.
     """
-    with snapshot(ledger) if isinstance(ledger, str) else nullcontext(ledger) as held:
+    opened = snapshot(ledger, question.since, question.until) if isinstance(ledger, str) else nullcontext(ledger)
+    with opened as held:
         connection = held.connection
         register(connection, question.zone)
         register_days(connection)
@@ -115,7 +121,7 @@ def known_tag(
     if connection.execute(dialect.has_tag, [tag]).fetchone():
         return
     if not connection.execute("SELECT 1 FROM calls LIMIT 1").fetchone():
-        return  # nothing to group yet
+        return  # nothing to group
     tags = [row[0] for row in connection.execute(dialect.tags)]
     refuse_tag(tag, flag, tags, names)
 

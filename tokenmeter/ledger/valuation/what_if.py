@@ -50,7 +50,8 @@ def compare_models(
     in the ledger read). Calls whose `requests` are there are counted anew. Raises LedgerError.
     """
     answer = ModelComparison([Candidate(*one) for one in models], cache, language, at)
-    with closing(open_calls(path)) as connection:
+    span = (None, None) if cache == "measured" else (since_us, until_us)  # what models read from the cache, ever
+    with closing(open_calls(path, *span)) as connection:
         if cache == "measured":
             for candidate in answer.candidates:
                 candidate.cache_rate = _cache_rate(connection, candidate)

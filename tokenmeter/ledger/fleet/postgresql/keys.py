@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tokenmeter.ledger.fleet.source_file import SourceFile
 
-__all__ = ["Keys", "is_refusal"]
+__all__ = ["Keys", "digest_of", "is_refusal"]
 
 _COLUMNS: Final[dict[str, tuple[str, ...]]] = {"dims": DIMS, "tagsets": ("tags",), "texts": ("text",)}
 """The small tables, and what stands in them beside number and digest."""
@@ -52,7 +52,7 @@ class Keys:
         columns = _COLUMNS[table]
         marks = ", ".join("?" * len(numbers))
         query = f"SELECT id, {', '.join(columns)} FROM {table} WHERE id IN ({marks})"
-        found = {_digest(values): (number, values) for number, *values in self._file.read(query, numbers)}
+        found = {digest_of(values): (number, values) for number, *values in self._file.read(query, numbers)}
         there = self._there(table, found)
         insert = (
             f"INSERT INTO tokenmeter.{table} (digest, {', '.join(columns)}) "
@@ -95,5 +95,6 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, psycopg.DataError) if state is None else state.startswith(REFUSALS)
 
 
-def _digest(values: Sequence[Any]) -> bytes:
+def digest_of(values: Sequence[Any]) -> bytes:
+    """A digest of what stands in a row of a small table, by which the database finds it."""
     return blake2b(encode(values).encode("utf-8", "surrogatepass"), digest_size=16).digest()

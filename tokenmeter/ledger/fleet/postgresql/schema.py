@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REFUSALS",
+    "SHIPPING",
     "check_driver",
     "connect",
     "connect_for_reading",
@@ -32,6 +33,8 @@ __all__ = [
 
 _LOCK: Final = 0x746B6D72
 """The advisory lock under which the schema is changed."""
+SHIPPING: Final = _LOCK + 1
+"""The advisory lock under which calls are inserted or changed, so that each sees those of all the others."""
 _OPTIONS: Final[dict[str, Any]] = {
     "application_name": "tokenmeter",
     # After these seconds, or milliseconds, a server that does not answer is away.

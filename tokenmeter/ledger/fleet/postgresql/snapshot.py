@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.ledger.fleet.postgresql.schema import connect_for_reading, remedy
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tokenmeter.ledger.fleet.engine import Connection
 
 __all__ = ["snapshot", "spent"]
+
+_PAGE: Final = 5_000
 
 
 @contextmanager
@@ -27,6 +29,7 @@ def snapshot(url: str) -> Iterator[Connection]:
         connection.row_factory = _rows
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         connection.execute("SET LOCAL search_path = tokenmeter, pg_catalog")
+        connection.execute("SET LOCAL synchronize_seqscans = off")  # rows come as they were written
         yield _Statements(connection)
     except psycopg.Error as error:
         raise remedy(url, error) from error
@@ -53,8 +56,20 @@ class _Statements:
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> Any:
         """Run a query in which `?` stands for each value."""
-        text = query.replace("%", "%%").replace("?", "%s").encode()
-        return self._connection.execute(text, list(values))
+        return self._connection.execute(_bound(query), list(values))
+
+    def pages(self, query: str, values: Sequence[Any] = ()) -> Iterator[Sequence[Sequence[Any]]]:
+        """The answer of a query of many rows, some at a time."""
+        from psycopg.rows import tuple_row
+
+        with self._connection.cursor(name="pages", row_factory=tuple_row) as cursor:
+            cursor.execute(_bound(query), list(values))
+            while page := cursor.fetchmany(_PAGE):
+                yield page
+
+
+def _bound(query: str) -> bytes:
+    return query.replace("%", "%%").replace("?", "%s").encode()
 
 
 class _Row(tuple[Any, ...]):

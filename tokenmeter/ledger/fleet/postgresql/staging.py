@@ -49,7 +49,7 @@ _INTO: Final = {
     "provisional": "s.provisional IS NOT NULL",
 }
 
-_SUMS: Final = {
+SUMS: Final = {
     "calls": "{sign}count(*)",
     **{name: f"{{sign}}coalesce(sum({name}), 0)" for name in ROLLED},
     "amount": "{sign}coalesce(sum(coalesce(amount, amount_text::numeric)), 0)",
@@ -64,10 +64,10 @@ _SUMMED: Final = (
 
 def _rolled(rows: str, sign: str) -> str:
     """The statement that adds rows to their days, or takes them away; in one order, against deadlocks."""
-    added = (name for name in _SUMS if not name.endswith("_at"))
-    sums = ", ".join(f"{sql.format(sign=sign)} AS {name}" for name, sql in _SUMS.items())
+    added = (name for name in SUMS if not name.endswith("_at"))
+    sums = ", ".join(f"{sql.format(sign=sign)} AS {name}" for name, sql in SUMS.items())
     return (
-        f"INSERT INTO tokenmeter.days AS d (day, dims, tagset, {', '.join(_SUMS)}) "
+        f"INSERT INTO tokenmeter.days AS d (day, dims, tagset, {', '.join(SUMS)}) "
         f"SELECT day, dims, tagset, {sums} FROM {rows} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 "
         "ON CONFLICT (day, dims, tagset) DO UPDATE SET "
         + ", ".join(f"{name} = d.{name} + excluded.{name}" for name in added)

@@ -1,0 +1,17 @@
+"""The engine of a fleet's database by its URL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenmeter.ledger.fleet.engine import Engine
+
+__all__ = ["engine_of"]
+
+
+def engine_of(url: str) -> Engine:
+    """The engine of a database of a fleet; its driver is imported when it is used."""
+    from tokenmeter.ledger.fleet.postgresql import engine
+
+    return engine
