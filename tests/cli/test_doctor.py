@@ -141,7 +141,7 @@ def test_it_examines_the_ledger(
     problems = [text for text in answer["problems"] if text.startswith("ledger")]
     assert [problem in text for text in problems] == [True] if problem else not problems
     if problem is None:
-        assert (answer["ledger"]["calls"], answer["ledger"]["unpriced"], answer["ledger"]["schema"]) == (1, 0, 4)
+        assert (answer["ledger"]["calls"], answer["ledger"]["unpriced"], answer["ledger"]["schema"]) == (1, 0, 5)
 
 
 def test_a_bad_variable_is_a_problem_and_not_the_end(doctor: Doctor) -> None:

@@ -59,8 +59,8 @@ def test_a_place_that_is_no_database_is_said(tmp_path: Path, capsys: pytest.Capt
     assert "other.db is not a database" in capsys.readouterr().err
 
 
-def test_a_database_is_no_file(server: PostgresServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_database_is_said_without_its_password(server: PostgresServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ledger", "info", server.url]) == 2
     printed = capsys.readouterr().err
-    assert "only a ledger file can be read here, not the database of a fleet" in printed
+    assert "holds no ledger yet: tokenmeter ledger ship FILE postgresql://postgres@" in printed
     assert PASSWORD not in printed
