@@ -46,6 +46,7 @@ def some_calls(count: int, *, first: int = 0, name: str = "call", seconds: int =
                 usage_raw={"prompt_tokens": 1000 + number, "completion_tokens": number},
                 attempts=(sent,) if number % 2 else (sent, sent), trace_id=f"{number:032x}", span_id=f"{number:016x}",
                 end=End.ERROR if number % 11 == 0 else End.COMPLETE,
+                response_id=f"{name}-response-{number:020d}",
                 scope=ScopePath.of(("agent", f"step {number % 4}"), f"{number % 9:032x}"),
             )
         )  # fmt: skip

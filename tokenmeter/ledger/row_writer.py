@@ -13,17 +13,16 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from hashlib import blake2b
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import guard
-from tokenmeter.ledger.amounts import NO_AMOUNT
+from tokenmeter.ledger.charged_once import Recorder, delegated, recorded_by, recorder_of
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.rows import StoredRow
 from tokenmeter.ledger.shapes import encode
 from tokenmeter.ledger.tables import DIMS, ROW
 from tokenmeter.record import FROM_SPAN_TEXT
-from tokenmeter.usage import TOKEN_FIELDS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -59,23 +58,7 @@ _AGAIN: Final = (
 )
 _DIM: Final = f"INSERT OR IGNORE INTO dims (digest, {', '.join(DIMS)}) VALUES ({', '.join('?' * (len(DIMS) + 1))})"
 
-_DUPLICATE: Final = {
-    **dict.fromkeys(DIMS[DIMS.index("usage_sources") : DIMS.index("attempt_count")]),
-    "end_state": "delegated", "usage_source": "none", "status": "unpriced", "stale": 0, "vendor_gap": 0, "known": 0,
-    "cost_reason": "the response was recorded already by another call",
-}  # fmt: skip
-"""The dimensions of a call whose response another one recorded, where they are not its own."""
-
-
-class _Recorder(NamedTuple):
-    """A call that recorded a response, from its start to its end."""
-
-    id: bytes | str
-    started_us: int
-    ended_us: int
-
-
-_Recorders = dict[int, list[_Recorder]]
+_Recorders = dict[int, list[Recorder]]
 
 
 class RowWriter:
@@ -153,7 +136,7 @@ class RowWriter:
         """The values of `ROW`."""
         duplicate_of = call.duplicate_of or (_recorded_by(call, firsts) if firsts else None)
         if duplicate_of is not None and call.dims[_END] != "delegated":
-            call = _delegated(call)
+            call = delegated(call)
         tags, row_tags = self._tags.get(call.tags) or self._tags_of(call.tags)
         text = self._text
         return (
@@ -265,12 +248,10 @@ class RowWriter:
             keys = [call.response_key for call in mine[at : at + _KEYS_AT_ONCE]]
             query = _RECORDED.format(", ".join("?" * len(keys)))
             for key, *one in self._connection.execute(query, keys):
-                found.setdefault(key, []).append(_Recorder(*one))
+                found.setdefault(key, []).append(Recorder(*one))
         for call in mine:
             if call.dims[_END] != "delegated":
-                found.setdefault(call.response_key or 0, []).append(
-                    _Recorder(call.id, call.ended_us - call.span_us, call.ended_us)
-                )
+                found.setdefault(call.response_key or 0, []).append(recorder_of(call))
         return {key: ones for key, ones in found.items() if len(ones) > 1}
 
 
@@ -288,17 +269,4 @@ def _recorded_by(call: StoredRow, firsts: _Recorders) -> bytes | str | None:
     """The id of the call that was written first of those that recorded the response at the same time; else None."""
     if call.response_key is None or call.dims[_END] == "delegated":
         return None
-    for name, started_us, ended_us in firsts.get(call.response_key, ()):
-        if name == call.id:
-            return None
-        if started_us <= call.ended_us and call.ended_us - call.span_us <= ended_us:
-            return name
-    return None
-
-
-def _delegated(call: StoredRow) -> StoredRow:
-    dims = tuple([_DUPLICATE.get(name, value) for name, value in zip(DIMS, call.dims, strict=True)])
-    return call._replace(
-        dims=dims, tokens=(None,) * len(TOKEN_FIELDS), tool_definition_tokens=None, amount=NO_AMOUNT, list_amount=None,
-        cache_saved=None, vendor=NO_AMOUNT, priced_us=None, charges=(None, None),
-    )  # fmt: skip
+    return recorded_by(recorder_of(call), firsts.get(call.response_key, ()))

@@ -25,7 +25,7 @@ from tokenmeter.money import plain
 from tokenmeter.record import Attempt, Record
 from tokenmeter.usage import TOKEN_FIELDS, Usage
 
-__all__ = ["NOT_YET_PRICED", "Sent", "StoredRow", "binary", "instant_us", "is_key", "response_key", "row"]
+__all__ = ["NOT_YET_PRICED", "Sent", "StoredRow", "binary", "instant_us", "is_key", "is_unique", "response_key", "row"]
 
 # Above this a number is no token count, and sums of such would leave SQLite's integers; `usage` keeps it exactly.
 _MOST_TOKENS: Final = 2**48
@@ -77,9 +77,14 @@ def binary(text: str | None) -> bytes | str | None:
     return kept_text(text)
 
 
+def is_unique(response_id: str | None) -> bool:
+    """Whether an id of a response is one that no other response has."""
+    return response_id is not None and len(response_id) >= _SHORTEST_ID
+
+
 def response_key(provider: str | None, response_id: str | None) -> int | None:
     """A number by which one response that two calls recorded is found; None where the vendor gives no unique id."""
-    if response_id is None or len(response_id) < _SHORTEST_ID:
+    if response_id is None or not is_unique(response_id):
         return None
     name = f"{provider}\0{response_id}".encode("utf-8", "replace")
     return int.from_bytes(blake2b(name, digest_size=8).digest(), "big", signed=True)

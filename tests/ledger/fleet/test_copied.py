@@ -42,9 +42,12 @@ def test_a_copy_shows_every_call_as_the_file_does(url: str, path: Path) -> None:
         record(priced(amount), id=f"{number:032x}", vendor_cost=Money(Decimal(amount), "CNY"))
         for number, amount in enumerate(("-0.5", "-3", "999999999999999999.999999999999", "0.000000000001", "1E+3"))
     ]
-    written(path, [*some_calls(200), *hard])
+    usage = Usage(input_tokens=1_000_000, output_tokens=1_000, cache_read_input_tokens=600_000)
+    written(path, [*some_calls(200), *hard, metered("deepseek", "deepseek-chat", AT, usage, id="cached")])
     ship(path, url)
     assert rows(url) == rows(str(path))
+    with closing(open_calls(url)) as connection:
+        assert connection.execute("SELECT count(cache_saved) FROM calls").fetchone()[0] == 1
 
 
 def test_a_copy_of_a_span_of_time_knows_what_the_whole_database_has(url: str, path: Path) -> None:
@@ -66,7 +69,7 @@ def test_a_copy_of_a_span_of_time_knows_what_the_whole_database_has(url: str, pa
 @pytest.fixture
 def places(url: str, path: Path) -> tuple[str, str]:
     """A file and a database of calls that a price book knows."""
-    usage = Usage(input_tokens=1_000_000, output_tokens=100_000)
+    usage = Usage(input_tokens=1_000_000, output_tokens=100_000, cache_read_input_tokens=250_000)
     calls = [metered("deepseek", "deepseek-chat", AT + timedelta(hours=hour), usage) for hour in range(4)]
     ship(written(path, calls), url)
     return str(path), url

@@ -51,6 +51,9 @@ class StoredKeys(Protocol):
     def why_not(self, table: str, number: int | None) -> str:
         """Why nothing stands for a key."""
 
+    def delegated(self, number: int) -> Any:
+        """What stands for the dimensions of a call that is not charged (`charged_once.delegated_dims`)."""
+
 
 class FleetStore(Protocol):
     """A database that is open for shipping."""
@@ -76,6 +79,13 @@ class FleetStore(Protocol):
 
     def place(self, file: str) -> Place:
         """How far a file is shipped; no other shipper of it gets on before the end of the transaction."""
+
+    def recorders(self, responses: Iterable[str], since_us: int) -> Iterable[tuple[str | None, str, str, int, int]]:
+        """The calls that ended since an instant and are charged for these responses, in the order of their ends.
+
+        Provider, id of the response, id of the call, start and end in µs. No other shipper inserts calls before the
+        end of the transaction.
+        """
 
     def insert(self, calls: Sequence[Sequence[Any]], *, replacing: bool) -> int | None:
         """Insert calls that are not there, and answer how many were new, None where that is not known.

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from tokenmeter.ledger.fleet.database import FleetError, shown
+from tokenmeter.ledger.fleet.duplicates import Duplicates
 from tokenmeter.ledger.fleet.engine import BatchUndoneError, Place, RefusedError
 from tokenmeter.ledger.fleet.engines import engine_of
 from tokenmeter.ledger.fleet.place import checked_place
@@ -132,6 +133,7 @@ class Shipper:
             if now != place:  # another shipper of this file got on, or this one's last commit did after all
                 self._place = None
                 return True
+            self._duplicates.mark(calls, [*priced, *rows])
             new = self._insert(calls, refused, replacing=bool(priced))
             self._refuse_too_many(refused, len(calls))
             self.store.write_losses(self.file.name, [*losses, *map(_as_loss, refused)])
@@ -221,6 +223,7 @@ class Shipper:
         if settings != self._settings:
             self._settings = settings
             self._keys = self.store.keys(self.file)
+            self._duplicates = Duplicates(self.file, self.store, self._keys)
             self._count_days(settings["zone"])
 
     def _count_days(self, zone: str) -> None:

@@ -52,7 +52,7 @@ def test_a_newer_schema_is_refused(url: str, server: PostgresServer) -> None:
     connect_for_shipping(url, "UTC").close()
     server.execute("INSERT INTO tokenmeter.versions (version) SELECT max(version) + 1 FROM tokenmeter.versions", url)
     for reading in (False, True):
-        assert "made by a newer tokenmeter (schema 3, this one knows 2)" in str(refused(url, reading=reading))
+        assert "made by a newer tokenmeter (schema 4, this one knows 3)" in str(refused(url, reading=reading))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_version_that_fails_leaves_nothing_behind(
     assert "syntax error" in str(refused(url))
     monkeypatch.undo()
     connect_for_shipping(url, "UTC").close()
-    assert server.execute("SELECT version FROM tokenmeter.versions ORDER BY 1", url) == [(1,), (2,)]
+    assert server.execute("SELECT version FROM tokenmeter.versions ORDER BY 1", url) == [(1,), (2,), (3,)]
 
 
 def test_an_older_schema_is_brought_up_to_date_with_its_calls(url: str, path: Path, server: PostgresServer) -> None:

@@ -30,6 +30,7 @@ _SHOWN: Final = {
     "tagset": "tagset + 1",  # 1 is the empty set in a file, and may be another one here
     "tags": "tags::text",
     "list_amount": "trim_scale(list_amount)::text",
+    "cache_saved": "trim_scale(cache_saved)::text",
     "provisional": "CASE WHEN provisional THEN 1 END",
     **_amount("amount", "amount"),
     **_amount("vendor", "vendor_amount"),

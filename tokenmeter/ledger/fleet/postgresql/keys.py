@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter.ledger.charged_once import delegated_dims
 from tokenmeter.ledger.fleet.postgresql.schema import REFUSALS
 from tokenmeter.ledger.shapes import encode
 from tokenmeter.ledger.tables import DIMS
@@ -37,6 +38,7 @@ class Keys:
         """By table, the key there of each key here; None is the key of nothing."""
         self.refused: dict[tuple[str, int], str] = {}
         """Why the database does not take something, by table and key here."""
+        self._delegated: dict[int, int] = {}
 
     def learn(self, table: str, numbers: Iterable[int | None]) -> None:
         """Look up, or store, what these numbers of a file stand for."""
@@ -54,10 +56,7 @@ class Keys:
         query = f"SELECT id, {', '.join(columns)} FROM {table} WHERE id IN ({marks})"
         found = {digest_of(values): (number, values) for number, *values in self._file.read(query, numbers)}
         there = self._there(table, found)
-        insert = (
-            f"INSERT INTO tokenmeter.{table} (digest, {', '.join(columns)}) "
-            f"VALUES (%s{', %s' * len(columns)}) ON CONFLICT (digest) DO NOTHING"
-        )
+        insert = _insert_into(table)
         # In the order of the digests, so that two shippers never wait for each other.
         missing = [(digest, found[digest]) for digest in sorted(found.keys() - there.keys())]
         for digest, (number, values) in missing:
@@ -82,9 +81,27 @@ class Keys:
                 raise
             self.refused[table, number] = " ".join(str(error).split())
 
+    def delegated(self, number: int) -> int:
+        """The key of the dimensions of a call that is not charged."""
+        if number not in self._delegated:
+            ((*values,),) = self._file.read(f"SELECT {', '.join(DIMS)} FROM dims WHERE id = ?", (number,))
+            dims = delegated_dims(values)
+            digest = digest_of(dims)
+            self._database.execute(_insert_into("dims"), (digest, *dims))
+            self._delegated[number] = self._there("dims", [digest])[digest]
+        return self._delegated[number]
+
     def why_not(self, table: str, number: int | None) -> str:
         """Why there is no key."""
         return self.refused.get((table, number or 0), f"the file has no {number} in {table}")
+
+
+def _insert_into(table: str) -> str:
+    columns = _COLUMNS[table]
+    return (
+        f"INSERT INTO tokenmeter.{table} (digest, {', '.join(columns)}) "
+        f"VALUES (%s{', %s' * len(columns)}) ON CONFLICT (digest) DO NOTHING"
+    )
 
 
 def is_refusal(error: Exception) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tokenmeter.ledger.fleet.engine import BatchUndoneError, Place, RefusedError
 from tokenmeter.ledger.fleet.postgresql import staging
 from tokenmeter.ledger.fleet.postgresql.keys import Keys, is_refusal
-from tokenmeter.ledger.fleet.postgresql.schema import connect_for_shipping, remedy
+from tokenmeter.ledger.fleet.postgresql.schema import SHIPPING, connect_for_shipping, remedy
 
 if TYPE_CHECKING:
     import psycopg
@@ -29,6 +29,16 @@ _LOSS: Final = (
     "ON CONFLICT DO NOTHING"
 )
 _PLACE: Final = "SELECT seq, last_id, losses_seq, provisional FROM tokenmeter.shipped_files WHERE file = %s FOR UPDATE"
+_BETWEEN: Final = "\n"  # one text is sent faster than an array; no vendor's id has a line's end in it
+# Each response is looked up by the index: a table that was not analyzed yet would be read whole.
+_RECORDERS: Final = (
+    "SELECT d.provider, r.response_id, c.id, c.us - c.span_us, c.us "
+    f"FROM unnest(string_to_array(%s, '{_BETWEEN}')) AS r (response_id), LATERAL ("
+    "SELECT id, span_us, dims, (extract(epoch FROM ended_at) * 1000000)::bigint AS us FROM tokenmeter.call_rows "
+    "WHERE response_id = r.response_id AND length(response_id) >= 22 AND duplicate_of IS NULL "
+    f"AND ended_at >= {staging.INSTANT.format('%s::bigint')} OFFSET 0) AS c "
+    "JOIN tokenmeter.dims AS d ON d.id = c.dims WHERE d.end_state IS DISTINCT FROM 'delegated' ORDER BY c.us, c.id"
+)
 _SAVE: Final = (
     "UPDATE tokenmeter.shipped_files SET seq = %s, last_id = %s, losses_seq = %s, provisional = %s, host = %s, "
     "path = %s, shipped_at = now() WHERE file = %s"
@@ -100,6 +110,14 @@ class PostgresStore:
         found = self._database.execute(_PLACE, (file,)).fetchone()
         assert found is not None
         return Place(found[0], found[1], found[2], tuple(found[3]))
+
+    def recorders(self, responses: Iterable[str], since_us: int) -> Iterable[tuple[str | None, str, str, int, int]]:
+        """The calls that are charged for these responses; other shippers wait until the end of the transaction."""
+        self._database.execute("SELECT pg_advisory_xact_lock(%s)", (SHIPPING,))
+        there: Iterable[tuple[str | None, str, str, int, int]] = self._database.execute(
+            _RECORDERS, (_BETWEEN.join(responses).replace("\0", _BETWEEN), since_us)
+        )
+        return there
 
     def insert(self, calls: Sequence[Sequence[Any]], *, replacing: bool) -> int:
         """Insert calls that are not there by COPY, and answer how many were new. Raises RefusedError."""
