@@ -59,7 +59,9 @@ def test_a_place_that_is_no_database_is_said(tmp_path: Path, capsys: pytest.Capt
     assert "other.db is not a database" in capsys.readouterr().err
 
 
-def test_an_empty_database_is_said_without_its_password(server: PostgresServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_database_is_said_without_its_password(
+    server: PostgresServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["ledger", "info", server.url]) == 2
     printed = capsys.readouterr().err
     assert "holds no ledger yet: tokenmeter ledger ship FILE postgresql://postgres@" in printed

@@ -5,28 +5,28 @@ from __future__ import annotations
 import pytest
 
 from tests.rigs.made_records import priced, record
-from tokenmeter.ledger.charged_once import UNCHARGED, Recorder, delegated, delegated_dims, recorded_by, recorder_of
+from tokenmeter.ledger.charged_once import UNCHARGED, RecordingCall, delegated, delegated_dims, recorded_by, recorder_of
 from tokenmeter.ledger.rows import row
 from tokenmeter.ledger.tables import DIMS, ROW
 
-FIRST, SECOND = Recorder("first", 10, 20), Recorder("second", 100, 120)
+FIRST, SECOND = RecordingCall("first", 10, 20), RecordingCall("second", 100, 120)
 
 
 @pytest.mark.parametrize(
     ("call", "by"),
     [
-        pytest.param(Recorder("a", 12, 18), "first", id="within"),
-        pytest.param(Recorder("a", 0, 30), "first", id="around"),
-        pytest.param(Recorder("a", 0, 10), "first", id="meets its start"),
-        pytest.param(Recorder("a", 20, 40), "first", id="meets its end"),
-        pytest.param(Recorder("a", 21, 40), None, id="after it"),
-        pytest.param(Recorder("a", 0, 9), None, id="before it"),
-        pytest.param(Recorder("a", 110, 111), "second", id="asked for again"),
-        pytest.param(Recorder("first", 10, 20), None, id="itself"),
-        pytest.param(Recorder("second", 100, 120), None, id="itself, the second"),
+        pytest.param(RecordingCall("a", 12, 18), "first", id="within"),
+        pytest.param(RecordingCall("a", 0, 30), "first", id="around"),
+        pytest.param(RecordingCall("a", 0, 10), "first", id="meets its start"),
+        pytest.param(RecordingCall("a", 20, 40), "first", id="meets its end"),
+        pytest.param(RecordingCall("a", 21, 40), None, id="after it"),
+        pytest.param(RecordingCall("a", 0, 9), None, id="before it"),
+        pytest.param(RecordingCall("a", 110, 111), "second", id="asked for again"),
+        pytest.param(RecordingCall("first", 10, 20), None, id="itself"),
+        pytest.param(RecordingCall("second", 100, 120), None, id="itself, the second"),
     ],
 )
-def test_the_first_that_overlaps_is_charged(call: Recorder, by: str | None) -> None:
+def test_the_first_that_overlaps_is_charged(call: RecordingCall, by: str | None) -> None:
     assert recorded_by(call, [FIRST, SECOND]) == by
 
 

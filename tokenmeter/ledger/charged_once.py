@@ -14,7 +14,7 @@ from tokenmeter.ledger.rows import StoredRow
 from tokenmeter.ledger.tables import DIMS
 from tokenmeter.usage import TOKEN_FIELDS
 
-__all__ = ["UNCHARGED", "Recorder", "delegated", "delegated_dims", "recorded_by", "recorder_of"]
+__all__ = ["UNCHARGED", "RecordingCall", "delegated", "delegated_dims", "recorded_by", "recorder_of"]
 
 _DUPLICATE: Final = {
     **dict.fromkeys(DIMS[DIMS.index("usage_sources") : DIMS.index("attempt_count")]),
@@ -31,7 +31,7 @@ UNCHARGED: Final = (
 """The columns of `call_rows` that such a call does not have."""
 
 
-class Recorder(NamedTuple):
+class RecordingCall(NamedTuple):
     """A call that recorded a response, from its start to its end."""
 
     id: bytes | str
@@ -39,12 +39,12 @@ class Recorder(NamedTuple):
     ended_us: int
 
 
-def recorder_of(call: StoredRow) -> Recorder:
+def recorder_of(call: StoredRow) -> RecordingCall:
     """A call as one that recorded a response."""
-    return Recorder(call.id, call.ended_us - call.span_us, call.ended_us)
+    return RecordingCall(call.id, call.ended_us - call.span_us, call.ended_us)
 
 
-def recorded_by(call: Recorder, firsts: Iterable[Recorder]) -> bytes | str | None:
+def recorded_by(call: RecordingCall, firsts: Iterable[RecordingCall]) -> bytes | str | None:
     """The id of the first of these calls that overlaps with a call in time; None if it is that call itself."""
     for first in firsts:
         if first.id == call.id:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter._support.bounded import BoundedDict
 from tokenmeter._support.guard import guard
-from tokenmeter.ledger.charged_once import Recorder, delegated, recorded_by, recorder_of
+from tokenmeter.ledger.charged_once import RecordingCall, delegated, recorded_by, recorder_of
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.rows import StoredRow
 from tokenmeter.ledger.shapes import encode
@@ -58,7 +58,7 @@ _AGAIN: Final = (
 )
 _DIM: Final = f"INSERT OR IGNORE INTO dims (digest, {', '.join(DIMS)}) VALUES ({', '.join('?' * (len(DIMS) + 1))})"
 
-_Recorders = dict[int, list[Recorder]]
+_Recorders = dict[int, list[RecordingCall]]
 
 
 class RowWriter:
@@ -248,7 +248,7 @@ class RowWriter:
             keys = [call.response_key for call in mine[at : at + _KEYS_AT_ONCE]]
             query = _RECORDED.format(", ".join("?" * len(keys)))
             for key, *one in self._connection.execute(query, keys):
-                found.setdefault(key, []).append(Recorder(*one))
+                found.setdefault(key, []).append(RecordingCall(*one))
         for call in mine:
             if call.dims[_END] != "delegated":
                 found.setdefault(call.response_key or 0, []).append(recorder_of(call))

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.ledger.imports.source_files import Document, ImportProblem, documents
+from tokenmeter.ledger.file_problem import FileProblem
+from tokenmeter.ledger.imports.source_files import Document, documents
 
 ROW = {"name": "搜索", "tokens": 7}
 TABLE = "name,tokens\n搜索,7\n"
@@ -57,14 +58,14 @@ def test_files_are_read(tmp_path: Path, content: bytes, expected: list[tuple[int
 )
 def test_what_is_broken_is_named(tmp_path: Path, content: bytes, line: int | None, says: str) -> None:
     (tmp_path / "calls").write_bytes(content)
-    (problem,) = [one for one in documents(str(tmp_path / "calls")) if isinstance(one, ImportProblem)]
+    (problem,) = [one for one in documents(str(tmp_path / "calls")) if isinstance(one, FileProblem)]
     assert (problem.file, problem.line) == ("calls", line)
     assert says in problem.message
 
 
 def test_the_problem_says_where(tmp_path: Path) -> None:
-    assert str(ImportProblem("a.csv", 3, "at", "is bad")) == "a.csv:3: at: is bad"
-    assert str(ImportProblem("a.csv", None, None, "is bad")) == "a.csv: is bad"
+    assert str(FileProblem("a.csv", 3, "at", "is bad")) == "a.csv:3: at: is bad"
+    assert str(FileProblem("a.csv", None, None, "is bad")) == "a.csv: is bad"
 
 
 def test_a_file_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ from typing import Any, Final
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.bills.bill_format import NO_LISTS, BillLists
 from tokenmeter.ledger.bills.values import read_number
+from tokenmeter.ledger.file_problem import FileProblem
 from tokenmeter.money import EXACT
 
-__all__ = ["BillProblem", "BillTable", "open_bill"]
+__all__ = ["BillTable", "open_bill"]
 
 _ENDINGS: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
 _MOST_BYTES: Final = 2**30
@@ -31,24 +32,6 @@ _HEAD_WITHIN: Final = 20
 """Lines in which the header is looked for: consoles print a title above it."""
 
 Row = tuple[int, Mapping[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class BillProblem:
-    """What could not be read: file, line, field, and why. The other lines are read."""
-
-    file: str
-    line: int | None
-    field: str | None
-    message: str
-
-    def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.message}" if self.field is None else f"{place}: {self.field}: {self.message}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The contract's form of a line that cannot be understood."""
-        return {"file": self.file, "line": self.line, "field": self.field, "error": self.message}
 
 
 @dataclass
@@ -99,13 +82,13 @@ def _clean(cell: str) -> str:
     return cell.strip().strip("\ufeff").strip('"').strip()
 
 
-def open_bill(paths: Sequence[str]) -> tuple[list[BillTable], list[BillProblem], list[str]]:
+def open_bill(paths: Sequence[str]) -> tuple[list[BillTable], list[FileProblem], list[str]]:
     """The tables of a bill, what could not be read, and notes. Raises ConfigurationError for a path that is not there.
 
     A folder stands for the files in it, an archive for the files inside.
     """
     tables: list[BillTable] = []
-    problems: list[BillProblem] = []
+    problems: list[FileProblem] = []
     notes: list[str] = []
     seen: dict[str, str] = {}
     for name, content in _contents(paths, problems):
@@ -119,11 +102,11 @@ def open_bill(paths: Sequence[str]) -> tuple[list[BillTable], list[BillProblem],
             if any(isinstance(one, dict) and one.get("has_more") is True for one in tables[-1].documents):
                 notes.append(f"{name} is not the last page (has_more): days may be missing")
         except ValueError as error:
-            problems.append(BillProblem(name, None, None, str(error)))
+            problems.append(FileProblem(name, None, None, str(error)))
     return tables, problems, notes
 
 
-def _contents(paths: Sequence[str], problems: list[BillProblem]) -> Iterator[tuple[str, bytes]]:
+def _contents(paths: Sequence[str], problems: list[FileProblem]) -> Iterator[tuple[str, bytes]]:
     for given in paths:
         path = Path(given)
         if not path.exists():
@@ -136,16 +119,16 @@ def _contents(paths: Sequence[str], problems: list[BillProblem]) -> Iterator[tup
                 elif file == path or file.suffix.lower() in _ENDINGS:
                     yield file.name, file.read_bytes()
             except (OSError, zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: a password is needed
-                problems.append(BillProblem(file.name, None, None, f"cannot be read: {error}"))
+                problems.append(FileProblem(file.name, None, None, f"cannot be read: {error}"))
 
 
-def _archived(file: Path, problems: list[BillProblem]) -> Iterator[tuple[str, bytes]]:
+def _archived(file: Path, problems: list[FileProblem]) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(file) as archive:
         for member in sorted(archive.infolist(), key=lambda one: one.filename):
             if member.is_dir() or not member.filename.lower().endswith(_ENDINGS):
                 continue
             if member.file_size > _MOST_BYTES:
-                problems.append(BillProblem(f"{file.name}/{member.filename}", None, None, "is larger than 1 GiB"))
+                problems.append(FileProblem(f"{file.name}/{member.filename}", None, None, "is larger than 1 GiB"))
                 continue
             yield f"{file.name}/{member.filename}", archive.read(member)
 

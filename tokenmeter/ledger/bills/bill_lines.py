@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import tzinfo
 
-from tokenmeter.ledger.bills.bill_files import BillProblem, BillTable
+from tokenmeter.ledger.bills.bill_files import BillTable
 from tokenmeter.ledger.bills.bill_format import BillFormat, BillPart
 from tokenmeter.ledger.bills.bill_rows import BillClock, BillLine, FieldProblem, RowReader
+from tokenmeter.ledger.file_problem import FileProblem
 
 __all__ = ["BillReading", "read_lines", "recognized"]
 
@@ -22,7 +23,7 @@ class BillReading:
 
     zone: tzinfo
     lines: list[BillLine] = field(default_factory=list)
-    problems: list[BillProblem] = field(default_factory=list)
+    problems: list[FileProblem] = field(default_factory=list)
 
 
 def read_lines(tables: Iterable[BillTable], form: BillFormat, zone: tzinfo, *, fixed: bool) -> BillReading:
@@ -32,7 +33,7 @@ def read_lines(tables: Iterable[BillTable], form: BillFormat, zone: tzinfo, *, f
     for given in tables:
         table = given.shaped(form.lists)
         found = _part_of(table, form)
-        if isinstance(found, BillProblem):
+        if isinstance(found, FileProblem):
             reading.problems.append(found)
             continue
         part, header = found
@@ -40,12 +41,12 @@ def read_lines(tables: Iterable[BillTable], form: BillFormat, zone: tzinfo, *, f
             try:
                 reading.lines.extend(RowReader(form, part, row, f"{table.name}:{number}", clock).lines())
             except FieldProblem as problem:
-                reading.problems.append(BillProblem(table.name, number, problem.field, str(problem)))
+                reading.problems.append(FileProblem(table.name, number, problem.field, str(problem)))
     reading.zone = clock.zone
     return reading
 
 
-def _part_of(table: BillTable, form: BillFormat) -> tuple[BillPart, frozenset[str]] | BillProblem:
+def _part_of(table: BillTable, form: BillFormat) -> tuple[BillPart, frozenset[str]] | FileProblem:
     """The part that has all its required columns in the table, the one with most of them; else what is missing."""
     nearest: tuple[int, BillPart, list[str], frozenset[str]] | None = None
     for header in table.headers():
@@ -57,10 +58,10 @@ def _part_of(table: BillTable, form: BillFormat) -> tuple[BillPart, frozenset[st
             if nearest is None or present > nearest[0]:
                 nearest = (present, part, missing, header)
     if nearest is None:
-        return BillProblem(table.name, None, None, "has no rows")
+        return FileProblem(table.name, None, None, "has no rows")
     _, part, missing, header = nearest
     names = part.columns.get(missing[0]) or part.quantities.get(missing[0], ())
-    return BillProblem(
+    return FileProblem(
         table.name,
         1,
         missing[0],
@@ -71,4 +72,4 @@ def _part_of(table: BillTable, form: BillFormat) -> tuple[BillPart, frozenset[st
 
 def recognized(tables: Iterable[BillTable], form: BillFormat) -> bool:
     """Whether some table has all the columns that a part of the format requires."""
-    return any(not isinstance(_part_of(table.shaped(form.lists), form), BillProblem) for table in tables)
+    return any(not isinstance(_part_of(table.shaped(form.lists), form), FileProblem) for table in tables)

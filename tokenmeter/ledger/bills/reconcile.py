@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.bills.aliases import BillNames
-from tokenmeter.ledger.bills.bill_files import BillProblem, open_bill
+from tokenmeter.ledger.bills.bill_files import open_bill
 from tokenmeter.ledger.bills.bill_format import CAUSES, BillFormat
 from tokenmeter.ledger.bills.bill_lines import read_lines
 from tokenmeter.ledger.bills.bill_rows import BillLine
@@ -37,6 +37,7 @@ from tokenmeter.ledger.bills.payable import payable_differences
 from tokenmeter.ledger.bills.residue import residue_of
 from tokenmeter.ledger.bills.values import exact_sum
 from tokenmeter.ledger.bills.volumes import next_day
+from tokenmeter.ledger.file_problem import FileProblem
 from tokenmeter.ledger.opening import open_calls
 from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.money import EXACT, plain
@@ -72,7 +73,7 @@ class Reconciliation:
     days: tuple[tuple[str, int], ...]
     """The days of the bill and their first microseconds since the epoch."""
     until_us: int
-    problems: list[BillProblem] = field(default_factory=list)
+    problems: list[FileProblem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -161,7 +162,7 @@ class _Work:
         self.known = form.known_components()
         self.listed = book.at_list()
 
-    def by_currency(self, lines: Iterable[BillLine], problems: list[BillProblem]) -> dict[str, list[BillLine]]:
+    def by_currency(self, lines: Iterable[BillLine], problems: list[FileProblem]) -> dict[str, list[BillLine]]:
         """The lines of each currency. A line without one has that of its day and model, else the ledger's only one."""
         found: dict[str, list[BillLine]] = defaultdict(list)
         without: list[BillLine] = []
@@ -180,7 +181,7 @@ class _Work:
             elif line.component != "requests":
                 name, _, number = line.place.rpartition(":")
                 text = "no line says in which currency" if not own else f"{' or '.join(sorted(own))}? No line says"
-                problems.append(BillProblem(name, int(number), "currency", text))
+                problems.append(FileProblem(name, int(number), "currency", text))
         return found
 
     def _ledger_currencies(self) -> set[str]:

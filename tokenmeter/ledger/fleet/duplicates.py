@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
-from tokenmeter.ledger.charged_once import UNCHARGED, Recorder, recorded_by
+from tokenmeter.ledger.charged_once import UNCHARGED, RecordingCall, recorded_by
 from tokenmeter.ledger.fleet.engine import FleetStore, StoredKeys
 from tokenmeter.ledger.fleet.source_file import SHIPPED, SourceFile
 from tokenmeter.ledger.rows import is_unique
@@ -50,7 +50,7 @@ class Duplicates:
             self._mark(calls, rows, found)
 
     def _mark(
-        self, calls: Sequence[list[Any]], rows: Sequence[Sequence[Any]], found: dict[_Response, list[Recorder]]
+        self, calls: Sequence[list[Any]], rows: Sequence[Sequence[Any]], found: dict[_Response, list[RecordingCall]]
     ) -> None:
         by_seq = {row[0]: row for row in rows}
         self._learn({row[_DIMS] for row in rows})
@@ -59,7 +59,7 @@ class Duplicates:
             provider, end = self._dims[row[_DIMS]]
             if row[_OF] is not None or end == "delegated" or not is_unique(row[_RESPONSE]):
                 continue
-            mine = Recorder(row[_ID], row[_ENDED] - row[_SPAN], row[_ENDED])
+            mine = RecordingCall(row[_ID], row[_ENDED] - row[_SPAN], row[_ENDED])
             ones = found.setdefault((provider, row[_RESPONSE]), [])
             first = recorded_by(mine, ones)
             if first is None:
@@ -70,11 +70,11 @@ class Duplicates:
             call[_DIMS] = self._keys.delegated(row[_DIMS])
             call[_OF] = first
 
-    def _recorders(self, responses: set[str], since_us: int) -> dict[_Response, list[Recorder]]:
+    def _recorders(self, responses: set[str], since_us: int) -> dict[_Response, list[RecordingCall]]:
         """The calls in the database that recorded these responses, the first ones first."""
-        found: dict[_Response, list[Recorder]] = {}
+        found: dict[_Response, list[RecordingCall]] = {}
         for provider, response, name, started_us, ended_us in self._store.recorders(responses, since_us):
-            found.setdefault((provider, response), []).append(Recorder(name, started_us, ended_us))
+            found.setdefault((provider, response), []).append(RecordingCall(name, started_us, ended_us))
         return found
 
     def _learn(self, numbers: Iterable[int]) -> None:

@@ -11,12 +11,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from tokenmeter.ledger.file_problem import FileProblem
 from tokenmeter.ledger.imports.call_rows import CallRows
 from tokenmeter.ledger.imports.fields import BadField
 from tokenmeter.ledger.imports.import_format import ImportFormat, format_names, load_format, recognized
 from tokenmeter.ledger.imports.own_rows import own_row
 from tokenmeter.ledger.imports.pricing import Pricing
-from tokenmeter.ledger.imports.source_files import Document, ImportProblem, check_readable, documents
+from tokenmeter.ledger.imports.source_files import Document, check_readable, documents
 from tokenmeter.ledger.imports.span_rows import SpanRows
 from tokenmeter.ledger.row_writer import RowWriter
 from tokenmeter.ledger.rows import StoredRow, row
@@ -47,13 +48,13 @@ class ImportedFile:
     metered: int = 0
     refused: int = 0
     failures: int = 0
-    problems: list[ImportProblem] = field(default_factory=list)
+    problems: list[FileProblem] = field(default_factory=list)
 
     @property
     def known(self) -> int:
         return self.calls - self.new - self.refused
 
-    def add(self, problem: ImportProblem) -> None:
+    def add(self, problem: FileProblem) -> None:
         self.failures += 1
         if len(self.problems) < _PROBLEMS_MOST:
             self.problems.append(problem)
@@ -110,9 +111,9 @@ def _import(connection: sqlite3.Connection, path: str, asked: _Asked) -> Importe
     form = asked.form or _recognized(first)
     if form is None:
         for one in first:
-            if isinstance(one, ImportProblem):
+            if isinstance(one, FileProblem):
                 done.add(one)
-        done.add(ImportProblem(Path(path).name, None, None, _UNKNOWN.format(", ".join(format_names()))))
+        done.add(FileProblem(Path(path).name, None, None, _UNKNOWN.format(", ".join(format_names()))))
         return done
     done.format = form.name
     calls = _calls(chain(first, found), form, asked, done)
@@ -128,7 +129,7 @@ def _import(connection: sqlite3.Connection, path: str, asked: _Asked) -> Importe
     return done
 
 
-def _recognized(first: Iterable[Document | ImportProblem]) -> ImportFormat | None:
+def _recognized(first: Iterable[Document | FileProblem]) -> ImportFormat | None:
     forms = [load_format(name) for name in format_names()]
     values = (one.value for one in first if isinstance(one, Document))
     return next((form for value in values if (form := recognized(value, forms)) is not None), None)
@@ -141,13 +142,13 @@ def _counts(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def _calls(
-    found: Iterable[Document | ImportProblem], form: ImportFormat, asked: _Asked, done: ImportedFile
+    found: Iterable[Document | FileProblem], form: ImportFormat, asked: _Asked, done: ImportedFile
 ) -> Iterator[StoredRow]:
     """The calls of a file as they are stored; what cannot be read is noted in `done`."""
     name = Path(done.path).name
     if form.kind == "own":
         for one in found:
-            if isinstance(one, ImportProblem):
+            if isinstance(one, FileProblem):
                 done.add(one)
                 continue
             try:
@@ -161,7 +162,7 @@ def _calls(
     else:
         reader = CallRows(form, asked.pricing, provider=asked.provider, at_ns=asked.at_ns)
     for one in found:
-        if isinstance(one, ImportProblem):
+        if isinstance(one, FileProblem):
             done.add(one)
             continue
         for place, values, around in form.items(one.value):
@@ -174,8 +175,8 @@ def _calls(
     done.metered = reader.metered
 
 
-def _problem(name: str, document: Document, problem: BadField) -> ImportProblem:
-    return ImportProblem(name, document.line, problem.field or None, str(problem))
+def _problem(name: str, document: Document, problem: BadField) -> FileProblem:
+    return FileProblem(name, document.line, problem.field or None, str(problem))
 
 
 def _recorded_once(connection: sqlite3.Connection, calls: Iterable[StoredRow]) -> Iterator[StoredRow]:

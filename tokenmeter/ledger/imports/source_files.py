@@ -12,38 +12,20 @@ import io
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from tokenmeter.errors import ConfigurationError
+from tokenmeter.ledger.file_problem import FileProblem
 from tokenmeter.ledger.imports.fields import StatedFloat
 
-__all__ = ["Document", "ImportProblem", "check_readable", "documents"]
+__all__ = ["Document", "check_readable", "documents"]
 
 _SAMPLE: Final = 2**20
 """Bytes from which the encoding and the kind of file are told."""
 _LONGEST_CELL: Final = 2**28
 """Characters: logs have whole prompts in cells that are not imported, but have to be passed over."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportProblem:
-    """What could not be read: file, line, field, and why. The others are read."""
-
-    file: str
-    line: int | None
-    field: str | None
-    message: str
-
-    def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.message}" if self.field is None else f"{place}: {self.field}: {self.message}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The contract's form of a line that cannot be understood."""
-        return {"file": self.file, "line": self.line, "field": self.field, "error": self.message}
 
 
 class Document(NamedTuple):
@@ -55,7 +37,7 @@ class Document(NamedTuple):
     """Where in the document it stands, such as `[3].`."""
 
 
-def documents(path: str) -> Iterator[Document | ImportProblem]:
+def documents(path: str) -> Iterator[Document | FileProblem]:
     """The documents of a file. Raises ConfigurationError for a file that cannot be opened."""
     name = Path(path).name
     try:
@@ -69,7 +51,7 @@ def documents(path: str) -> Iterator[Document | ImportProblem]:
             )
             head = next((line for line in _decoded(sample).split("\n") if line.strip()), "").strip("\ufeff")
             if not head:
-                yield ImportProblem(name, None, None, "is empty")
+                yield FileProblem(name, None, None, "is empty")
             elif head.lstrip()[0] in "{[":
                 yield from _json(name, text, head, sample)
             else:
@@ -135,7 +117,7 @@ def _parse(text: str) -> Any:
     return json.loads(text, parse_float=StatedFloat)
 
 
-def _json(name: str, text: IO[str], head: str, sample: bytes) -> Iterator[Document | ImportProblem]:
+def _json(name: str, text: IO[str], head: str, sample: bytes) -> Iterator[Document | FileProblem]:
     """Lines, where the first ones are JSON by themselves; else one document."""
     lines = _decoded(sample).split("\n")
     if len(lines) == 1 or _is_json(head) or any(map(_is_json, lines[1:20])):
@@ -144,12 +126,12 @@ def _json(name: str, text: IO[str], head: str, sample: bytes) -> Iterator[Docume
                 try:
                     yield from _each(number, _parse(line))
                 except (ValueError, RecursionError) as error:
-                    yield ImportProblem(name, number, None, f"is not JSON: {_reason(error)}")
+                    yield FileProblem(name, number, None, f"is not JSON: {_reason(error)}")
         return
     try:
         yield from _each(None, _parse(text.read()))
     except (ValueError, RecursionError) as error:
-        yield ImportProblem(name, getattr(error, "lineno", None), None, f"is not JSON: {_reason(error)}")
+        yield FileProblem(name, getattr(error, "lineno", None), None, f"is not JSON: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:
@@ -171,7 +153,7 @@ def _each(line: int | None, value: Any) -> Iterator[Document]:
         yield Document(line, value)
 
 
-def _csv(name: str, text: IO[str], head: str) -> Iterator[Document | ImportProblem]:
+def _csv(name: str, text: IO[str], head: str) -> Iterator[Document | FileProblem]:
     before = csv.field_size_limit(min(_LONGEST_CELL, sys.maxsize))
     try:
         reader = csv.reader(chain(text), delimiter=max(",\t;", key=head.count))
@@ -180,7 +162,7 @@ def _csv(name: str, text: IO[str], head: str) -> Iterator[Document | ImportProbl
             try:
                 cells = next(reader, None)
             except csv.Error as error:
-                yield ImportProblem(name, reader.line_num, None, f"is not CSV: {error}")
+                yield FileProblem(name, reader.line_num, None, f"is not CSV: {error}")
                 continue
             if cells is None:
                 return
@@ -190,7 +172,7 @@ def _csv(name: str, text: IO[str], head: str) -> Iterator[Document | ImportProbl
                 header = [cell.strip().strip("\ufeff") for cell in cells]
             elif len(cells) > len(header):
                 message = f"has {len(cells)} cells, the header {len(header)}"
-                yield ImportProblem(name, reader.line_num, None, message)
+                yield FileProblem(name, reader.line_num, None, message)
             else:
                 yield Document(reader.line_num, {key: cell for key, cell in zip(header, cells, strict=False) if cell})
     finally:
