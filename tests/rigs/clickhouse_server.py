@@ -49,6 +49,11 @@ class ClickHouseServer:
             self._process.wait(30)
             self._process = None
 
+    def restart(self) -> None:
+        """Crash and start again."""
+        self.stop()
+        self.start()
+
     def execute(self, statement: str, database: str = "default") -> list[tuple[Any, ...]]:
         """What a statement answers."""
         with self.client(database) as client:

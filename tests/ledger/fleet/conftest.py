@@ -40,3 +40,12 @@ def any_url(request: pytest.FixtureRequest) -> str:
     """An empty database of each engine that is here."""
     found: str = request.getfixturevalue({"postgresql": "url", "clickhouse": "click_url"}[request.param])
     return found
+
+
+@pytest.fixture
+def any_server(request: pytest.FixtureRequest, any_url: str) -> PostgresServer | ClickHouseServer:
+    """The server of `any_url`."""
+    found: PostgresServer | ClickHouseServer = request.getfixturevalue(
+        "server" if any_url.startswith("postgresql") else "clickhouse"
+    )
+    return found

@@ -28,11 +28,12 @@ _REPEATED: Final = (
     "budget_window",
 )  # fmt: skip
 _TEXTS: Final = (
-    "amount_text", "list_amount", "cache_saved", "vendor_text", "charge_values", "raw_values", "request_id", "response_id",
-    "parent_id", "trace_id", "span_id", "scope_run", "more", "duplicate_of",
+    "amount_text", "list_amount", "cache_saved", "vendor_text", "charge_values", "raw_values", "request_id",
+    "response_id", "parent_id", "trace_id", "span_id", "scope_run", "more", "duplicate_of",
 )  # fmt: skip
 _WHOLE: Final = (
-    *TOKEN_FIELDS, "tool_definition_tokens", "amount_whole", "amount_pico", "vendor_whole", "vendor_pico", "priced_us", "sent_us", "sent_ns",
+    *TOKEN_FIELDS, "tool_definition_tokens", "amount_whole", "amount_pico", "vendor_whole", "vendor_pico", "priced_us",
+    "sent_us", "sent_ns",
 )  # fmt: skip
 
 COLUMNS: Final[dict[str, str]] = {
