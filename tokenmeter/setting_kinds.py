@@ -108,8 +108,10 @@ def file_or_url(value: Any, place: str) -> str:
     if "://" not in name:
         return file_path(name, place)
     scheme, _, _ = name.partition("://")
-    if scheme not in ("postgresql", "postgres"):
-        raise ConfigurationError(f"{place}: {scheme}:// is no ledger; give a path, or postgresql://HOST/DATABASE")
+    if scheme not in ("postgresql", "postgres", "clickhouse", "clickhouses"):
+        raise ConfigurationError(
+            f"{place}: {scheme}:// is no ledger; give a path, or postgresql:// or clickhouse://HOST/DATABASE"
+        )
     return name
 
 

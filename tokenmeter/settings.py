@@ -80,7 +80,7 @@ class Settings:
     """
 
     ledger: str | None = _row(
-        kinds.file_or_url, "file to which every record is appended, or postgresql://HOST/DATABASE"
+        kinds.file_or_url, "file to which every record is appended, or postgresql:// or clickhouse://HOST/DATABASE"
     )
     ledger_spool: str | None = _row(
         kinds.file_path,

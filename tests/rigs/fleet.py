@@ -14,7 +14,7 @@ from typing import Any
 from tests.rigs.made_records import NOON, priced, record, unpriced
 from tokenmeter.calls.scope import ScopePath
 from tokenmeter.ledger.fleet.shipping import Shipped, Shipper
-from tokenmeter.ledger.tables import COLUMNS, ROLLED
+from tokenmeter.ledger.tables import COLUMNS, DIMS, ROLLED
 from tokenmeter.ledger.writer import Ledger
 from tokenmeter.record import Attempt, End, Record
 from tokenmeter.usage import Usage
@@ -80,6 +80,9 @@ def file_calls(path: Path) -> dict[str, dict[str, Any]]:
 
 def fleet_calls(url: str) -> dict[str, dict[str, Any]]:
     """The calls of a database by id, each value as what it means."""
+    if url.startswith("clickhouse"):
+        with _clickhouse(url) as client:
+            return _by_id(client.query(f"SELECT {', '.join(COLUMNS)} FROM calls").named_results())  # noqa: S608
     import psycopg
     from psycopg.rows import dict_row
 
@@ -90,6 +93,8 @@ def fleet_calls(url: str) -> dict[str, dict[str, Any]]:
 
 def wrong_days(url: str) -> int:
     """Rows of the roll-up that are not what the rows of calls sum up to."""
+    if url.startswith("clickhouse"):
+        return _wrong_days_of_clickhouse(url)
     import psycopg
 
     sums = ", ".join(f"coalesce(sum({name}), 0)" for name in ROLLED)
@@ -100,6 +105,25 @@ def wrong_days(url: str) -> int:
         pairs = ((made, kept), (kept, made))
         wrong = (f"SELECT count(*) FROM ({one} EXCEPT {other}) AS w" for one, other in pairs)  # noqa: S608
         return sum(connection.execute(query).fetchall()[0][0] for query in wrong)  # type: ignore[call-overload]
+
+
+def _wrong_days_of_clickhouse(url: str) -> int:
+    sums = ", ".join(f"sum({name})" for name in ("calls", *ROLLED, "amount", "vendor_amount"))
+    tags = "mapFilter((name, value) -> name NOT IN (SELECT name FROM row_tags), tags)"
+    dims = ", ".join(name for name in DIMS if name != "known")
+    made, kept = (
+        f"SELECT toString(tuple(day, {dims}, tag, {sums})) FROM (SELECT *, {tags} AS tag FROM {table}) GROUP BY day, {dims}, tag"  # noqa: E501, S608
+        for table in ("calls", "days")
+    )
+    with _clickhouse(url) as client:
+        wrong = (f"SELECT count() FROM ({one} EXCEPT {other})" for one, other in ((made, kept), (kept, made)))  # noqa: S608
+        return sum(client.query(query).first_row[0] for query in wrong)
+
+
+def _clickhouse(url: str) -> Any:
+    import clickhouse_connect
+
+    return clickhouse_connect.get_client(dsn=url, autogenerate_session_id=False)
 
 
 def _by_id(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -115,5 +139,5 @@ def _meant(name: str, value: Any) -> Any:
         return Decimal(value)
     if name in _INSTANTS:
         at = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return at.astimezone(UTC)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     return value

@@ -50,7 +50,8 @@ def add_parser(subparsers: Any) -> None:
     who.add_argument("--token-file", metavar="FILE",
         help="the bearer token that senders must send (default: $TOKENMETER_COLLECTOR_TOKEN)")  # fmt: skip
     add("--ledger", metavar="FILE|URL",
-        help="append every call to this file, or postgresql://HOST/DATABASE (default: $TOKENMETER_LEDGER)")  # fmt: skip
+        help="append every call to this file, or postgresql:// or clickhouse://HOST/DATABASE "
+        "(default: $TOKENMETER_LEDGER)")  # fmt: skip
     add("--prometheus", type=int, metavar="PORT", help="let the collector's metrics be scraped here")
     add("--metrics-every", type=float, default=60.0, metavar="SECONDS",
         help="send the collector's metrics to the endpoint; 0 for never (%(default)s)")  # fmt: skip

@@ -1,4 +1,4 @@
-"""`tokenmeter ledger ship spend.db postgresql://…`: copy the calls of a file into the database of a fleet."""
+"""`tokenmeter ledger ship spend.db URL`: copy the calls of a file into the database of a fleet."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _RETRY: Final = (1.0, 30.0)  # seconds until the first and between the last atte
 
 def add_action(actions: Any) -> None:
     """Describe the action."""
-    text = "ship the calls of a ledger into PostgreSQL; goes on where it was, and doubles nothing"
+    text = "ship the calls of a ledger into PostgreSQL or ClickHouse; goes on where it was, and doubles nothing"
     parser: argparse.ArgumentParser = actions.add_parser("ship", help=text, description=text)
     parser.add_argument("ledger", metavar="FILE", help="the ledger file")
-    parser.add_argument("url", metavar="URL", help="postgresql://USER@HOST/DATABASE (password: PGPASSWORD, ~/.pgpass)")
+    parser.add_argument("url", metavar="URL", help="postgresql://USER@HOST/DATABASE or clickhouse://USER@HOST/DATABASE")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--once", action="store_true", help="ship what is there, and end (the default)")
     how.add_argument("--follow", action="store_true", help="go on as the file grows, also after the server was away")
@@ -37,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
     from tokenmeter.ledger.fleet.shipping import Shipper
 
     if not is_url(args.url):
-        raise ConfigurationError(f"{args.url} is not a database: write postgresql://USER@HOST/DATABASE")
+        raise ConfigurationError(
+            f"{args.url} is not a database: write postgresql://USER@HOST/DATABASE or clickhouse://…"
+        )
     if args.follow:
         return _follow(args)
     shipper = Shipper(args.ledger, args.url)
@@ -60,7 +62,8 @@ def _show(args: argparse.Namespace, done: Shipped) -> None:
         counts = {"read": done.read, "new": done.new, "priced": done.priced, "losses": done.losses}
         print_json({**counts, "refused": refused})
     else:
-        print(f"{shown(args.url)}: {done.new:,} new calls of {done.read:,} read")
+        new = "" if done.new is None else f"{done.new:,} new calls of "
+        print(f"{shown(args.url)}: {new}{done.read:,} read")
 
 
 def _follow(args: argparse.Namespace) -> int:

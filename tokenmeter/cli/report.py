@@ -47,7 +47,9 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         formatter_class=Paragraphs,
     )
-    parser.add_argument("ledger", nargs="?", help="the ledger file, or postgresql://… (default: $TOKENMETER_LEDGER)")
+    parser.add_argument(
+        "ledger", nargs="?", help="the ledger file, or postgresql://… or clickhouse://… (default: $TOKENMETER_LEDGER)"
+    )
     parser.add_argument("--by", metavar="KEYS", help="group keys, such as model,team,day (default: provider,model)")
     parser.add_argument("--since", metavar="TIME", help="7d, 24h, 2026-11, 2026-11-01 or RFC 3339; included")
     parser.add_argument("--until", metavar="TIME", help="the same forms; not included")

@@ -10,8 +10,9 @@ from tokenmeter.ledger.fleet.database import is_url, shown
 
 def test_other_engines_are_named() -> None:
     assert is_url("postgres://db/spend")
+    assert is_url("clickhouses://db/spend")
     assert not is_url("spend.db")
-    with pytest.raises(ConfigurationError, match="a fleet's database is PostgreSQL"):
+    with pytest.raises(ConfigurationError, match="a fleet's database is PostgreSQL or ClickHouse"):
         is_url("mysql://u:secret@db/spend")
 
 

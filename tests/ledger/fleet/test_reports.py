@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.clickhouse_server import ClickHouseServer
 from tests.rigs.fleet import ship, some_calls, written
 from tests.rigs.made_records import NOON, priced, record, unpriced
 from tests.rigs.postgres_server import PASSWORD, PostgresServer
@@ -35,6 +36,15 @@ from tokenmeter.offers import Price
 from tokenmeter.record import Record
 
 
+def _empty(request: pytest.FixtureRequest, name: str) -> str:
+    """An empty database of the engine of a parameter."""
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("server")
+        return server.database(name)
+    clickhouse: ClickHouseServer = request.getfixturevalue("clickhouse")
+    return clickhouse.url_of(name)
+
+
 def many() -> list[Record]:
     """Calls of all kinds, over half a year and a change of clocks."""
     calls = some_calls(240)
@@ -53,13 +63,13 @@ def many() -> list[Record]:
     return calls
 
 
-@pytest.fixture(scope="module")
-def both(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+@pytest.fixture(scope="module", params=["postgresql", "clickhouse"])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """A file of which one half is in two sittings, and the database that it is in."""
     patch = pytest.MonkeyPatch()
     patch.setenv("TZ", "Europe/Berlin")
     path = tmp_path_factory.mktemp("reports") / "spend.db"
-    url = server.database("reports")
+    url = _empty(request, "reports")
     calls = many()
     written(path, calls[:200])
     ship(path, url, 70)
@@ -182,10 +192,10 @@ def test_sums_are_converted_the_same(both: tuple[str, str], by: str, currency: s
     assert any(row.unconverted for row in file.rows) == (currency == "USD"), "no rate reaches the first months"
 
 
-def test_stale_and_single_source_prices_are_summed_the_same(server: PostgresServer, path: Path) -> None:
+def test_stale_and_single_source_prices_are_summed_the_same(any_url: str, path: Path) -> None:
     cost = priced("0.7", confidence="single-source")
     stale = type(cost)(cost.offer, cost.status, cost.amount, cost.lines, cost.at, flags=(STALE,))
-    url = server.database("stale")
+    url = any_url
     ship(written(path, [record(cost), record(stale), record(priced("1"))]), url)
     same((str(path), url), "model", "UTC")
 
@@ -206,7 +216,7 @@ def test_an_earlier_period_is_compared_the_same(both: tuple[str, str], by: str, 
     assert fleet.totals == file.totals
 
 
-def test_components_are_answered_the_same(server: PostgresServer, path: Path) -> None:
+def test_components_are_answered_the_same(any_url: str, path: Path) -> None:
     plain = priced("1").offer
     records = [record(priced("0"), tags={"team": "ads"}), record(unpriced())]
     for number in range(40):
@@ -215,7 +225,7 @@ def test_components_are_answered_the_same(server: PostgresServer, path: Path) ->
         cost = Cost(plain, "priced", sum((part for _, _, part in lines), Decimal(0)), lines, NOON)
         ended = NOON + timedelta(hours=number * 5)
         records.append(record(cost, ended=ended, tags={"team": ("ads", "search")[number % 2]}))
-    url = server.database("components")
+    url = any_url
     ship(written(path, records), url)
     for by in ("charge.component", "model charge.component team", "day charge.component"):
         assert same((str(path), url), by, "UTC", where=parse("team is not null or model is not null")) == "charges"
@@ -223,11 +233,10 @@ def test_components_are_answered_the_same(server: PostgresServer, path: Path) ->
         same((str(path), url), by, "UTC", tags=(("team", "ads"),), since=NOON + timedelta(days=2))
 
 
-def test_an_empty_database_answers_nothing(server: PostgresServer, path: Path) -> None:
-    url = server.database("empty")
+def test_an_empty_database_answers_nothing(any_url: str, path: Path) -> None:
     LedgerFile(str(path)).write([], [])
-    ship(path, url)
-    same((str(path), url), "model day", "UTC")
+    ship(path, any_url)
+    same((str(path), any_url), "model day", "UTC")
 
 
 def test_an_unknown_tag_is_named_with_those_that_are_there(both: tuple[str, str]) -> None:
@@ -241,7 +250,13 @@ def test_an_unknown_tag_is_named_with_those_that_are_there(both: tuple[str, str]
         assert "did you mean 'team'?" in messages[0]
 
 
-def test_a_user_who_may_only_read_gets_answers(server: PostgresServer, both: tuple[str, str]) -> None:
+def test_a_user_who_may_only_read_gets_answers(request: pytest.FixtureRequest, both: tuple[str, str]) -> None:
+    if both[1].startswith("clickhouse"):
+        clickhouse: ClickHouseServer = request.getfixturevalue("clickhouse")
+        url = clickhouse.url_of("reports", user="reader", password="read")
+        assert reports.ask(url, Question(by=("model",), zone=Zone.named("UTC"))).held == len(many())
+        return
+    server: PostgresServer = request.getfixturevalue("server")
     server.execute("CREATE ROLE reader LOGIN PASSWORD 'r'")
     for right in ("USAGE ON SCHEMA tokenmeter", "SELECT ON ALL TABLES IN SCHEMA tokenmeter"):
         server.execute(f"GRANT {right} TO reader", both[1])

@@ -29,12 +29,17 @@ from tokenmeter.ledger.upkeep import forget_tag
 from tokenmeter.ledger.writer import Ledger
 
 
-def test_every_call_is_shown_as_the_file_shows_it(url: str, path: Path) -> None:
+def counts(url: str) -> bool:
+    """Whether the engine says how many calls were new."""
+    return url.startswith("postgresql")
+
+
+def test_every_call_is_shown_as_the_file_shows_it(any_url: str, path: Path) -> None:
     written(path, some_calls(300))
-    done = ship(path, url)
-    assert (done.read, done.new, done.refused) == (300, 300, [])
-    assert fleet_calls(url) == file_calls(path)
-    assert wrong_days(url) == 0
+    done = ship(path, any_url)
+    assert (done.read, done.new, done.refused) == (300, 300 if counts(any_url) else None, [])
+    assert fleet_calls(any_url) == file_calls(path)
+    assert wrong_days(any_url) == 0
 
 
 def test_months_are_partitions(url: str, path: Path, server: PostgresServer) -> None:
@@ -46,19 +51,19 @@ def test_months_are_partitions(url: str, path: Path, server: PostgresServer) -> 
     ]
 
 
-def test_a_file_that_grows_is_shipped_from_where_it_was(url: str, path: Path) -> None:
+def test_a_file_that_grows_is_shipped_from_where_it_was(any_url: str, path: Path) -> None:
     written(path, some_calls(10))
-    assert ship(path, url).new == 10
-    assert ship(path, url).read == 0
+    assert ship(path, any_url).read == 10
+    assert ship(path, any_url).read == 0
     written(path, some_calls(5, first=10))
-    done = ship(path, url)
-    assert (done.read, done.new) == (5, 5)
-    assert fleet_calls(url) == file_calls(path)
+    done = ship(path, any_url)
+    assert (done.read, done.new) == (5, 5 if counts(any_url) else None)
+    assert fleet_calls(any_url) == file_calls(path)
 
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_two_files_shipped_twice_by_two_shippers_at_once_double_nothing(
-    url: str, tmp_path: Path, backwards: bool
+    any_url: str, tmp_path: Path, backwards: bool
 ) -> None:
     one = written(tmp_path / "one.db", some_calls(400, name="one"))
     two = written(tmp_path / "two.db", [*some_calls(400, name="two"), *some_calls(100, name="one")])
@@ -67,7 +72,7 @@ def test_two_files_shipped_twice_by_two_shippers_at_once_double_nothing(
     def shipper(paths: list[Path]) -> None:
         try:
             for path in paths:
-                ship(path, url, 50)
+                ship(path, any_url, 50)
         except Exception as error:  # noqa: BLE001 - shown by the test
             errors.append(error)
 
@@ -78,8 +83,8 @@ def test_two_files_shipped_twice_by_two_shippers_at_once_double_nothing(
     for thread in threads:
         thread.join(120)
     assert errors == []
-    assert fleet_calls(url) == file_calls(one) | file_calls(two)
-    assert wrong_days(url) == 0
+    assert fleet_calls(any_url) == file_calls(one) | file_calls(two)
+    assert wrong_days(any_url) == 0
 
 
 _SHIP = """
@@ -136,19 +141,19 @@ def test_a_server_that_crashes_keeps_whole_batches(
     assert wrong_days(url) == 0
 
 
-def test_a_call_that_gets_its_cost_later_gets_it_there_too(url: str, path: Path) -> None:
+def test_a_call_that_gets_its_cost_later_gets_it_there_too(any_url: str, path: Path) -> None:
     file = LedgerFile(str(path))
     calls = some_calls(12)
     file.write([row(one) for one in calls[:6]], unpriced=[row(one, priced=False) for one in calls[6:]])
-    assert ship(path, url).new == 12
-    assert ship(path, url).read == 0
+    assert ship(path, any_url).read == 12
+    assert ship(path, any_url).read == 0
     file.write([row(one) for one in calls[6:9]])
-    assert ship(path, url).priced == 3
+    assert ship(path, any_url).priced == 3
     file.write([row(one) for one in [*calls[9:], *some_calls(1, first=12)]])
-    done = ship(path, url)
-    assert (done.priced, done.new) == (3, 1)
-    assert fleet_calls(url) == file_calls(path)
-    assert wrong_days(url) == 0
+    done = ship(path, any_url)
+    assert (done.priced, done.new) == (3, 1 if counts(any_url) else None)
+    assert fleet_calls(any_url) == file_calls(path)
+    assert wrong_days(any_url) == 0
     file.let_go()
 
 
@@ -219,26 +224,26 @@ def test_losses_of_the_file_are_shipped_once(url: str, path: Path, server: Postg
     file.let_go()
 
 
-def test_a_copy_of_a_file_that_went_its_own_way_loses_no_call(url: str, tmp_path: Path) -> None:
+def test_a_copy_of_a_file_that_went_its_own_way_loses_no_call(any_url: str, tmp_path: Path) -> None:
     one, two = written(tmp_path / "one.db", some_calls(20)), tmp_path / "two.db"
-    ship(one, url)
+    ship(one, any_url)
     shutil.copyfile(one, two)
     written(one, some_calls(20, name="one"))
     written(two, some_calls(30, name="two"))
     for path in (one, two, one, two):
-        ship(path, url, 7)
-    assert fleet_calls(url) == file_calls(one) | file_calls(two)
-    assert wrong_days(url) == 0
+        ship(path, any_url, 7)
+    assert fleet_calls(any_url) == file_calls(one) | file_calls(two)
+    assert wrong_days(any_url) == 0
 
 
-def test_calls_that_were_deleted_after_shipping_stay_there(url: str, path: Path) -> None:
+def test_calls_that_were_deleted_after_shipping_stay_there(any_url: str, path: Path) -> None:
     written(path, some_calls(20))
-    ship(path, url)
+    ship(path, any_url)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM call_rows")
     written(path, some_calls(5, first=20))
-    assert ship(path, url).read == 5
-    assert len(fleet_calls(url)) == 25
+    assert ship(path, any_url).read == 5
+    assert len(fleet_calls(any_url)) == 25
 
 
 def test_days_are_those_of_the_clock_of_the_first_file(
@@ -252,18 +257,18 @@ def test_days_are_those_of_the_clock_of_the_first_file(
     assert server.execute("SELECT day::text, calls FROM tokenmeter.days", url) == [("2026-11-02", 2)]
 
 
-def test_an_instant_before_1970_is_refused(url: str, path: Path) -> None:
+def test_an_instant_before_1970_is_refused(any_url: str, path: Path) -> None:
     written(path, [record(ended_ns=-(10**9), started_ns=-(10**10), id="early"), record(id="near")])
-    assert [call.id for call in ship(path, url).refused] == ["early"]
-    assert fleet_calls(url).keys() == {"near"}
+    assert [call.id for call in ship(path, any_url).refused] == ["early"]
+    assert fleet_calls(any_url).keys() == {"near"}
 
 
-def test_a_ledger_that_is_not_there_is_named(url: str, path: Path) -> None:
+def test_a_ledger_that_is_not_there_is_named(any_url: str, path: Path) -> None:
     with pytest.raises(LedgerError, match=r"there is no ledger at .*spend\.db"):
-        ship(path, url)
+        ship(path, any_url)
 
 
-def test_the_writer_goes_on_while_its_file_is_shipped(url: str, path: Path) -> None:
+def test_the_writer_goes_on_while_its_file_is_shipped(any_url: str, path: Path) -> None:
     ledger = Ledger(path)
     for one in some_calls(50):
         ledger.write(one)
@@ -271,21 +276,21 @@ def test_the_writer_goes_on_while_its_file_is_shipped(url: str, path: Path) -> N
     for first in range(50, 250, 50):
         for one in some_calls(50, first=first):
             ledger.write(one)
-        ship(path, url, 20)
+        ship(path, any_url, 20)
     ledger.close(30)
-    ship(path, url)
-    assert fleet_calls(url) == file_calls(path)
+    ship(path, any_url)
+    assert fleet_calls(any_url) == file_calls(path)
 
 
-def test_tags_that_were_forgotten_do_not_come_back(url: str, path: Path) -> None:
+def test_tags_that_were_forgotten_do_not_come_back(any_url: str, path: Path) -> None:
     written(path, some_calls(20))
-    shipper = Shipper(str(path), url, batch=10)
+    shipper = Shipper(str(path), any_url, batch=10)
     shipper.step()
     forget_tag(str(path), "team", "ads", "forgotten")
     written(path, [record(tags={"team": "late"}, id="late")])
     shipper.ship()
     shipper.close()
-    there, here = fleet_calls(url), file_calls(path)
+    there, here = fleet_calls(any_url), file_calls(path)
     later = [f"call-{number}" for number in range(10, 20)]
     assert {name: there[name] for name in [*later, "late"]} == {name: here[name] for name in [*later, "late"]}
-    assert wrong_days(url) == 0
+    assert wrong_days(any_url) == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import tokenmeter
+from tests.rigs.clickhouse_server import ClickHouseServer
 from tests.rigs.fleet import file_calls, fleet_calls, ship, some_calls, written, wrong_days
 from tests.rigs.made_records import record
 from tests.rigs.postgres_server import PASSWORD, PostgresServer
@@ -43,51 +44,52 @@ def ended(process: subprocess.Popen[str]) -> str:
     return errors
 
 
-def test_what_is_recorded_is_in_the_database_at_the_end(url: str, path: Path) -> None:
-    assert ended(program(url, path, "ask(50)")) == ""
-    there = fleet_calls(url)
+def test_what_is_recorded_is_in_the_database_at_the_end(any_url: str, path: Path) -> None:
+    assert ended(program(any_url, path, "ask(50)")) == ""
+    there = fleet_calls(any_url)
     assert there == file_calls(path)
     assert len(there) == 50
     assert {call["status"] for call in there.values()} == {"priced"}
-    assert wrong_days(url) == 0
+    assert wrong_days(any_url) == 0
 
 
-def test_calls_are_shipped_while_the_program_runs(url: str, path: Path) -> None:
-    ledger = SpooledLedger(url, str(path))
+def test_calls_are_shipped_while_the_program_runs(any_url: str, path: Path) -> None:
+    ledger = SpooledLedger(any_url, str(path))
     for one in some_calls(40):
         ledger.write(one)
     until(lambda: ledger.health()["shipped"] == 40, patience=60)
     ledger.write(record(id="late"))
-    until(lambda: "late" in fleet_calls(url), patience=60)
+    until(lambda: "late" in fleet_calls(any_url), patience=60)
     ledger.close(10)
-    assert fleet_calls(url) == file_calls(path)
+    assert fleet_calls(any_url) == file_calls(path)
 
 
 def test_a_database_that_is_away_is_not_noticed_and_gets_all_when_it_is_back(
-    url: str, path: Path, server: PostgresServer, caplog: pytest.LogCaptureFixture
+    any_url: str, path: Path, any_server: PostgresServer | ClickHouseServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.stop()
-    ledger = SpooledLedger(url, str(path))
+    any_server.stop()
+    ledger = SpooledLedger(any_url, str(path))
     for one in some_calls(30):
         ledger.write(one)
     assert ledger.flush(10)
     until(lambda: ledger.health()["database_problem"] is not None, patience=60)
     assert ledger.health()["lost"] == 0
     assert len(file_calls(path)) == 30
-    server.start()
+    any_server.start()
     for one in some_calls(10, first=30):
         ledger.write(one)
     until(lambda: ledger.health()["shipped"] == 40, patience=60)
-    server.restart()
+    any_server.restart()
     for one in some_calls(10, first=40):
         ledger.write(one)
     until(lambda: ledger.health()["shipped"] == 50, patience=60)
-    assert ledger.health()["database_problem"] is None
+    until(lambda: ledger.health()["database_problem"] is None, patience=60)
     ledger.close(10)
-    assert fleet_calls(url) == file_calls(path)
+    assert fleet_calls(any_url) == file_calls(path)
     said = [one.getMessage() for one in caplog.records]
-    assert sum("the ledger is not shipped" in one for one in said) == 2
-    assert sum("takes calls again" in one for one in said) == 2
+    problems = sum("the ledger is not shipped" in one for one in said)
+    assert problems == 2 if any_url.startswith("postgresql") else problems in (1, 2), "HTTP keeps no connection to lose"
+    assert sum("takes calls again" in one for one in said) == problems
     assert not any(PASSWORD in one for one in said)
 
 
@@ -105,7 +107,7 @@ def test_a_program_ends_in_time_without_its_database_and_the_next_one_ships(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_parent_and_forked_children_lose_and_double_nothing(url: str, path: Path) -> None:
+def test_parent_and_forked_children_lose_and_double_nothing(any_url: str, path: Path) -> None:
     body = """
 ask(20)
 time.sleep(1.5)
@@ -122,11 +124,11 @@ for child in children:
     os.waitpid(child, 0)
 ask(5)
 """
-    ended(program(url, path, body))
-    ship(path, url)
+    ended(program(any_url, path, body))
+    ship(path, any_url)
     assert len(file_calls(path)) == 20 + 3 * 30 + 5
-    assert fleet_calls(url) == file_calls(path)
-    assert wrong_days(url) == 0
+    assert fleet_calls(any_url) == file_calls(path)
+    assert wrong_days(any_url) == 0
 
 
 def test_of_processes_with_one_file_one_ships(url: str, path: Path, server: PostgresServer) -> None:
@@ -144,27 +146,29 @@ def test_of_processes_with_one_file_one_ships(url: str, path: Path, server: Post
     assert len(fleet_calls(url)) == 60
 
 
-def test_what_was_shipped_is_deleted_from_the_file_later(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_shipped_is_deleted_from_the_file_later(
+    any_url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(spooled, "KEPT", 100)
-    ledger = SpooledLedger(url, str(path))
+    ledger = SpooledLedger(any_url, str(path))
     for one in some_calls(3000):
         ledger.write(one)
     assert ledger.flush(30)
     until(lambda: len(file_calls(path)) == 100, patience=60)
     ledger.write(record(id="late"))
-    until(lambda: "late" in fleet_calls(url), patience=60)
+    until(lambda: "late" in fleet_calls(any_url), patience=60)
     ledger.close(10)
-    assert len(fleet_calls(url)) == 3001
-    assert ship(path, url).new == 0
+    assert len(fleet_calls(any_url)) == 3001
+    assert not ship(path, any_url).new
 
 
-def test_a_call_without_its_cost_is_not_deleted(url: str, path: Path) -> None:
+def test_a_call_without_its_cost_is_not_deleted(any_url: str, path: Path) -> None:
     written(path, some_calls(2500))
     import sqlite3
 
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE call_rows SET provisional = 1 WHERE id IN ('call-2', 'call-3')")
-    shipper = Shipper(str(path), url)
+    shipper = Shipper(str(path), any_url)
     shipper.ship()
     shipper.forget_shipped(10)
     shipper.close()
@@ -181,8 +185,8 @@ def test_the_file_has_a_place_of_its_own_for_each_database(monkeypatch: pytest.M
     assert (tmp_path / "tokenmeter").stat().st_mode & 0o077 == 0
 
 
-def test_settings_make_it_and_use_it_on(url: str, path: Path) -> None:
-    tokenmeter.configure(ledger=url, ledger_spool=str(path))
+def test_settings_make_it_and_use_it_on(any_url: str, path: Path) -> None:
+    tokenmeter.configure(ledger=any_url, ledger_spool=str(path))
     before = tokenmeter.default()._ledger
     assert isinstance(before, SpooledLedger)
     tokenmeter.configure(estimate=False)
@@ -191,9 +195,11 @@ def test_settings_make_it_and_use_it_on(url: str, path: Path) -> None:
     assert tokenmeter.default()._ledger is not before
 
 
-@pytest.mark.parametrize("place", ["clickhouse://db/x", "mysql://db/x"])
+@pytest.mark.parametrize("place", ["redis://db/x", "mysql://db/x"])
 def test_another_engine_is_refused(place: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"is no ledger; give a path, or postgresql://HOST/DATABASE"):
+    with pytest.raises(
+        ConfigurationError, match=r"is no ledger; give a path, or postgresql:// or clickhouse://HOST/DATABASE"
+    ):
         tokenmeter.configure(ledger=place)
 
 

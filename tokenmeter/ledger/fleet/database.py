@@ -9,8 +9,8 @@ from tokenmeter.ledger.schema import LedgerError
 
 __all__ = ["FleetError", "is_url", "shown"]
 
-_SCHEMES: Final = ("postgresql://", "postgres://")
-_OTHERS: Final = ("clickhouse://", "mysql://", "mariadb://", "sqlite://", "redis://", "http://", "https://")
+_SCHEMES: Final = ("postgresql://", "postgres://", "clickhouse://", "clickhouses://")
+_OTHERS: Final = ("mysql://", "mariadb://", "sqlite://", "redis://", "http://", "https://")
 
 
 class FleetError(LedgerError):
@@ -23,7 +23,10 @@ class FleetError(LedgerError):
 def is_url(text: str) -> bool:
     """Whether a text names a database of a fleet. Raises ConfigurationError for an engine that cannot be one."""
     if text.startswith(_OTHERS):
-        raise ConfigurationError(f"{shown(text)}: a fleet's database is PostgreSQL; write postgresql://HOST/DATABASE")
+        raise ConfigurationError(
+            f"{shown(text)}: a fleet's database is PostgreSQL or ClickHouse; write postgresql://HOST/DATABASE or "
+            "clickhouse://HOST/DATABASE"
+        )
     return text.startswith(_SCHEMES)
 
 

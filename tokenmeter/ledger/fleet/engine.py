@@ -100,6 +100,9 @@ class FleetStore(Protocol):
     def save_place(self, file: SourceFile, place: Place) -> None:
         """Note the place that this batch reaches."""
 
+    def idle(self) -> None:
+        """Do what can wait until there is nothing to ship."""
+
     def close(self) -> None:
         """End the connection."""
 

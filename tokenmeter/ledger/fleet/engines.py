@@ -12,6 +12,10 @@ __all__ = ["engine_of"]
 
 def engine_of(url: str) -> Engine:
     """The engine of a database of a fleet; its driver is imported when it is used."""
-    from tokenmeter.ledger.fleet.postgresql import engine
+    if url.startswith("clickhouse"):
+        from tokenmeter.ledger.fleet.clickhouse import engine as clickhouse
 
-    return engine
+        return clickhouse
+    from tokenmeter.ledger.fleet.postgresql import engine as postgresql
+
+    return postgresql

@@ -116,6 +116,7 @@ class Shipper:
         priced = self._priced_since(place.provisional)
         losses = read(f"{_LOSSES} WHERE seq > ? ORDER BY seq", (place.losses_seq,))
         if not (rows or priced or losses):
+            self.store.idle()
             return False
         refused: list[RefusedCall] = []
         calls = self._with_keys([*priced, *rows], refused)

@@ -31,7 +31,7 @@ class Dialect:
     compared: str
     """A comparison of money, of `column`, `operator` and `value`."""
     like: str
-    """The operator of likeness and what it compares with, `value`: letters of either case are alike in ASCII."""
+    """Likeness of `column` and `value`, `negated` or not: letters of either case are alike in ASCII."""
     total: Callable[[str, str | None], str]
     """The exact sum, as text, of `amount` or `vendor` over the calls of which a condition holds."""
     sum_of_x: str
@@ -40,6 +40,8 @@ class Dialect:
     """The day of UTC on which a call ended, in days since 1970."""
     order: Callable[[str], tuple[str, ...]]
     """What sorts as an amount of money does, which is SQL over `calls` itself."""
+    rank: str = "(m * {percent} + 99) / 100"
+    """The rank of a percentile among `m` values, a whole number."""
 
 
 _PARTS: Final = {"amount": order_sql("amount"), "vendor_amount": order_sql("vendor")}
@@ -55,7 +57,7 @@ SQLITE: Final = Dialect(
     has_tag="SELECT 1 FROM tag_names WHERE name = ? LIMIT 1",
     tags="SELECT DISTINCT name FROM tag_names ORDER BY 1",
     compared="compare_exactly({column}, {value}) {operator} 0",
-    like="LIKE {value}",
+    like="{column} {negated}LIKE {value}",
     total=sum_sql,
     sum_of_x="exact_sum(x)",
     utc_day="(ended_us - (ended_us % 86400000000 + 86400000000) % 86400000000) / 86400000000",

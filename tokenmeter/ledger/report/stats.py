@@ -136,7 +136,7 @@ def _ranked(
 ) -> Iterator[_Found]:
     """Percentiles: the calls of a group in their order, and of these the ones that have the ranks."""
     ranks = {
-        stat.label: f"n = (m * {stat.percent} + 99) / 100" if stat.percent else "n = 1"
+        stat.label: f"n = {dialect.rank.format(percent=stat.percent)}" if stat.percent else "n = 1"
         for stat in wanted
         if stat.percent is not None
     }

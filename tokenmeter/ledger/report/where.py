@@ -138,8 +138,8 @@ class _Parser:
         if self._word("in"):
             return self._membership(name, negated)
         if self._word("like"):
-            column = self._column(name)
-            return f"{column} {'NOT ' if negated else ''}{self._dialect.like.format(value=self._value(name))}"
+            column, value = self._column(name), self._value(name)
+            return self._dialect.like.format(column=column, negated="NOT " if negated else "", value=value)
         token = self.peek()
         if negated or token is None or token[1] not in _OPERATORS:
             self.fail("one of = != < <= > >= in like is")

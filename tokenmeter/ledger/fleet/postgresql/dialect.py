@@ -42,7 +42,7 @@ def dialect_of(zone: Zone, first: datetime, last: datetime) -> Dialect:
         has_tag=f"SELECT 1 FROM ({_TAG_NAMES}) AS t WHERE key = ? LIMIT 1",
         tags=f"{_TAG_NAMES} ORDER BY 1",
         compared="{column} {operator} {value}::text::numeric",
-        like="ILIKE {value} ESCAPE ''",
+        like="{column} {negated}ILIKE {value} ESCAPE ''",
         total=_total,
         sum_of_x="trim_scale(sum(x))::text",
         utc_day="((ended_at AT TIME ZONE 'UTC')::date - date '1970-01-01')",

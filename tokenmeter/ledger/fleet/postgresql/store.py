@@ -156,6 +156,9 @@ class PostgresStore:
         reached = (place.seq, place.last_id, place.losses_seq, list(place.provisional))
         self._database.execute(_SAVE, (*reached, socket.gethostname(), file.path, file.name))
 
+    def idle(self) -> None:
+        """Nothing is left to do."""
+
     def close(self) -> None:
         """End the connection."""
         with suppress(Exception):
