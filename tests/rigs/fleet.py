@@ -22,7 +22,7 @@ from tokenmeter.usage import Usage
 __all__ = ["file_calls", "fleet_calls", "ship", "some_calls", "written", "wrong_days"]
 
 _JSON = ("tags", "charges", "usage_raw", "attempts", "usage", "usage_ranges")
-_MONEY = ("amount", "list_amount", "vendor_amount")
+_MONEY = ("amount", "list_amount", "cache_saved", "vendor_amount")
 _INSTANTS = ("started_at", "ended_at", "priced_at")
 
 
