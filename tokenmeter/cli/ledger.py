@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenmeter.cli import COMMANDS, _terminal, ledger_close, ledger_ship
+from tokenmeter.cli import COMMANDS, _terminal, ledger_close, ledger_ship, ledger_split
 from tokenmeter.cli._flags import Paragraphs
 from tokenmeter.cli._output import print_json
 
@@ -62,6 +62,7 @@ def add_parser(subparsers: Any) -> None:
     export.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
     ledger_close.add_action(actions)
     ledger_ship.add_action(actions)
+    ledger_split.add_action(actions)
     imports = action("import", "put calls that other tools recorded into a ledger, each once; see docs/ledger.md")
     imports.add_argument("more", nargs="*", metavar="FILE", help="more files; the first is read in the same way")
     imports.add_argument("--to", metavar="LEDGER", required=True, help="the ledger that they are put into")
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     run_action: dict[str, Any] = {
         "info": _info, "verify": _verify, "vacuum": _vacuum, "migrate": _migrate, "merge": _merge, "zone": _zone,
         "forget": _forget, "export": _export, "import": _import, "close": ledger_close.run, "ship": ledger_ship.run,
+        "split": ledger_split.run,
     }  # fmt: skip
     if args.action not in _BY_URL:
         _refuse_url(args)

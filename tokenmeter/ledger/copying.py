@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -28,7 +28,7 @@ from tokenmeter.money import plain
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Copied", "merge", "migrate"]
+__all__ = ["LOSS", "Copied", "copy_calls", "copy_rows", "copy_valuations", "merge", "migrate"]
 
 _PAGE: Final = 2_000
 _FIRST: Final = -(2**62)
@@ -157,20 +157,22 @@ def _calls(connection: sqlite3.Connection) -> int:
     return count
 
 
-_BESIDE: Final = {
-    "losses": ("first_us", "last_us", "calls", "reason"),
+LOSS: Final = ("first_us", "last_us", "calls", "reason")
+"""The columns of a loss."""
+_VALUATIONS: Final = {
     "valuations": ("name", "made_us", "book", "at", "complete"),
     "valued_calls": ("valuation", "call_id", "status", "amount", "currency", "rate_id", "reason"),
+}
+_BESIDE: Final = {
+    "losses": LOSS,
+    **_VALUATIONS,
 }
 """Tables of a ledger that are copied as they are, rows that are there already left out."""
 
 
 def _copy_table(reader: sqlite3.Connection, target: sqlite3.Connection, table: str, columns: Sequence[str]) -> None:
-    made = reader.execute("SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone()
-    if made is None:
+    if not _make_table(reader, target, table):
         return
-    if not target.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
-        target.execute(made[0])
     names, same = ", ".join(columns), " AND ".join(f"{name} IS ?{number}" for number, name in enumerate(columns, 1))
     values = ", ".join(f"?{number}" for number in range(1, len(columns) + 1))
     target.executemany(
@@ -179,9 +181,53 @@ def _copy_table(reader: sqlite3.Connection, target: sqlite3.Connection, table: s
     )
 
 
+def _make_table(reader: sqlite3.Connection, target: sqlite3.Connection, table: str) -> bool:
+    """Whether the one file has a table; the other has it then, too."""
+    made = reader.execute("SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone()
+    if made is not None and not target.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+        target.execute(made[0])
+    return made is not None
+
+
+_CALL: Final = ("seq", *COLUMNS, "duplicate_of")
+
+
 def _pages(reader: sqlite3.Connection, place: int) -> Iterator[list[dict[str, Any]]]:
-    columns = ("seq", *COLUMNS, "duplicate_of")
-    query = f"SELECT {', '.join(columns)} FROM calls WHERE seq > ? ORDER BY seq LIMIT {_PAGE}"  # noqa: S608
+    query = f"SELECT {', '.join(_CALL)} FROM calls WHERE seq > ? ORDER BY seq LIMIT {_PAGE}"  # noqa: S608
     while rows := reader.execute(query, (place,)).fetchall():
         place = rows[-1][0]
-        yield [dict(zip(columns, row, strict=True)) for row in rows]
+        yield [dict(zip(_CALL, row, strict=True)) for row in rows]
+
+
+# Some calls of a file, for `splitting.py` ---------------------------------------------------------------------------
+
+
+def copy_calls(reader: sqlite3.Connection, target: sqlite3.Connection, pages: Iterable[Sequence[int]]) -> int:
+    """Copy calls, as they are, by their sequence, page by page; how many could not be stored."""
+    writer, refused = RowWriter(target, charge_once=False), 0
+    for page in pages:
+        query = f"SELECT {', '.join(_CALL)} FROM calls WHERE seq IN ({', '.join('?' * len(page))}) ORDER BY seq"  # noqa: S608
+        rows = [dict(zip(_CALL, row, strict=True)) for row in reader.execute(query, page)]
+        refused += writer.insert([stored_of_wide(row) for row in rows])
+    return refused
+
+
+def copy_rows(target: sqlite3.Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Insert rows into a table."""
+    marks = ", ".join("?" * len(columns))
+    target.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)  # noqa: S608
+
+
+def copy_valuations(reader: sqlite3.Connection, target: sqlite3.Connection, calls: str) -> None:
+    """Copy every valuation, and what it made of some calls, whose sequences the query `calls` answers."""
+    if not all(_make_table(reader, target, table) for table in _VALUATIONS):
+        return
+    names, columns = _VALUATIONS["valuations"], _VALUATIONS["valued_calls"]
+    found = reader.execute(f"SELECT {', '.join(names)} FROM valuations").fetchall()  # noqa: S608
+    copy_rows(target, "valuations", names, found)
+    query = (
+        f"SELECT {', '.join(columns)} FROM valued_calls WHERE valuation = ? "  # noqa: S608
+        f"AND call_id IN (SELECT id FROM calls WHERE seq IN ({calls}))"
+    )
+    for name, *_ in found:
+        copy_rows(target, "valued_calls", columns, reader.execute(query, (name,)))

@@ -18,7 +18,7 @@ from typing import Any, Final
 from tokenmeter.ledger.bills.saved import BILL, DIFFERENCE, TABLES
 from tokenmeter.money import EXACT, plain
 
-__all__ = ["OTHER_CALLS", "merge_bills", "metered_by_day"]
+__all__ = ["OTHER_CALLS", "bill_rows", "copy_bill", "merge_bills", "metered_by_day"]
 
 OTHER_CALLS: Final = "calls of another ledger were merged in since the bill was reconciled: reconcile it again"
 """The evidence of a difference that merging made."""
@@ -31,12 +31,12 @@ _OVERLAPS: Final = "provider = ? AND currency = ? AND since_us < ? AND until_us 
 _THIS: Final = "provider = ? AND currency = ? AND since_us = ?"
 
 Metered = dict[str, dict[str, Decimal]]
-"""What the calls of a bill's days cost at list price, by the bill (provider, currency and first instant) and day."""
+"""What the calls of a bill's days cost at list price, by the bill (provider, currency, first instant) and day."""
 
 
 def metered_by_day(connection: sqlite3.Connection) -> Metered:
     """What the calls cost that saved bills are about."""
-    return {_name(bill): _metered(connection, bill) for bill in _bills(connection)}
+    return {_name(bill): _metered(connection, bill) for bill in bill_rows(connection)}
 
 
 def merge_bills(reader: sqlite3.Connection, target: sqlite3.Connection, before: Metered) -> int:
@@ -46,9 +46,8 @@ def merge_bills(reader: sqlite3.Connection, target: sqlite3.Connection, before: 
     """
     left_out = 0
     own = dict(before)
-    for bill in _bills(reader):
-        for table in TABLES:
-            target.execute(table)
+    for bill in bill_rows(reader):
+        _make_tables(target)
         named = (bill["provider"], bill["currency"], bill["until_us"], bill["since_us"])
         rivals = target.execute(f"SELECT {', '.join(BILL)} FROM reconciled_bills WHERE {_OVERLAPS}", named).fetchall()  # noqa: S608
         others = [dict(zip(BILL, row, strict=True)) for row in rivals]
@@ -61,14 +60,15 @@ def merge_bills(reader: sqlite3.Connection, target: sqlite3.Connection, before: 
         for other in others:
             _delete(target, other)
             own.pop(_name(other), None)
-        _copy(reader, target, bill)
+        copy_bill(reader, target, bill)
         own[_name(bill)] = _metered(reader, bill)
-    for bill in _bills(target):
+    for bill in bill_rows(target):
         _balance(target, bill, own.get(_name(bill), {}))
     return left_out
 
 
-def _bills(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+def bill_rows(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+    """The saved bills of a ledger as they are stored: the columns of `saved.BILL` by name."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'reconciled_bills'").fetchone():
         return []
     found = connection.execute(f"SELECT {', '.join(BILL)} FROM reconciled_bills ORDER BY since_us").fetchall()  # noqa: S608
@@ -95,12 +95,19 @@ def _metered(connection: sqlite3.Connection, bill: Mapping[str, Any]) -> dict[st
     return sums
 
 
+def _make_tables(target: sqlite3.Connection) -> None:
+    for table in TABLES:
+        target.execute(table)
+
+
 def _delete(target: sqlite3.Connection, bill: Mapping[str, Any]) -> None:
     for table in ("reconciled_differences", "reconciled_bills"):
         target.execute(f"DELETE FROM {table} WHERE {_THIS}", _key(bill))  # noqa: S608
 
 
-def _copy(reader: sqlite3.Connection, target: sqlite3.Connection, bill: Mapping[str, Any]) -> None:
+def copy_bill(reader: sqlite3.Connection, target: sqlite3.Connection, bill: Mapping[str, Any]) -> None:
+    """Copy a saved bill with its differences."""
+    _make_tables(target)
     for table, columns in (("reconciled_bills", BILL), ("reconciled_differences", DIFFERENCE)):
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         rows = reader.execute(f"SELECT {names} FROM {table} WHERE {_THIS} ORDER BY rowid", _key(bill))  # noqa: S608
