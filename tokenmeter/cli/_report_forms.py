@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--focus", choices=("1.4", "1.2"), help="version of FOCUS (default: 1.4)")
     parser.add_argument("--charge-period", choices=("day", "hour"), help="period of a FOCUS row (default: day)")
-    parser.add_argument("--focus-tags", metavar="KEYS", help="tags that keep FOCUS rows apart (default: all)")
+    parser.add_argument(
+        "--focus-tags", metavar="KEYS", help="tags that keep FOCUS rows apart (default: all of few values)"
+    )
     parser.add_argument("--lang", choices=("en", "zh"), help="language of the page (default: en)")
     parser.add_argument("--budgets", metavar="FILE", help="limits on the page (default: $TOKENMETER_BUDGETS)")
 
@@ -112,6 +114,12 @@ def focus(args: argparse.Namespace, path: str, question: Question) -> int:
     else:
         with _text(args) as target:
             target.writelines(files.lines(export, version))
+    if export.left_tags:
+        names = ", ".join(map(repr, export.left_tags))
+        print(
+            f"tags of many values are left out, sums are the same: {names} (--focus-tags KEYS names tags)",
+            file=sys.stderr,
+        )
     if export.left_out:
         print(f"{export.left_out:,} calls have no known cost and no row:", file=sys.stderr)
         for reason, calls in export.unpriced:

@@ -13,10 +13,8 @@ import pytest
 
 from tests.rigs.asker import Asker
 from tests.rigs.made_records import priced, record, unpriced
-from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.compare import compare
 from tokenmeter.ledger.report.flat import flat, to_parquet
-from tokenmeter.ledger.report.parquet import write_parquet
 from tokenmeter.ledger.report.query import LedgerReport
 from tokenmeter.ledger.report.render import as_csv
 from tokenmeter.ledger.report.stats import parse_stats
@@ -60,24 +58,3 @@ def test_every_row_has_every_column(report: LedgerReport) -> None:
     columns, rows = flat(report)
     assert {len(row) for row in rows} == {len(columns)}
     assert len({name for name, _ in columns}) == len(columns)
-
-
-def test_more_digits_than_parquet_holds_are_refused() -> None:
-    pytest.importorskip("pyarrow")
-    for digits, fits in ((38, True), (76, True), (77, False)):
-        number = Decimal(f"1.{'0' * (digits - 2)}1")
-        target = io.BytesIO()
-        if fits:
-            write_parquet(target, [("cost", "Decimal")], [[number]], {})
-            assert target.getvalue()[:4] == b"PAR1"
-        else:
-            with pytest.raises(ConfigurationError, match=r"cost needs 77 digits.*write CSV"):
-                write_parquet(target, [("cost", "Decimal")], [[number]], {})
-
-
-def test_without_pyarrow_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'tokenmeter-sdk\[ledger-fast\]'"):
-        write_parquet(io.BytesIO(), [("cost", "Decimal")], [[]], {})

@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tokenmeter.components import component_of, field_of
 from tokenmeter.ledger.bills.saved import saved_bills
 from tokenmeter.ledger.focus.billed import BilledDays, BillRow, Bills
+from tokenmeter.ledger.focus.charge_spool import ChargeSpool
 from tokenmeter.ledger.focus.columns import unit_name
+from tokenmeter.ledger.focus.focus_tags import FocusTags, crowded_tags
 from tokenmeter.ledger.focus.row import WHOLE, ChargeKey, ChargeSums, FocusRow, bill_row_of, provider_of, row_of
 from tokenmeter.ledger.list_price import ListPrice, divided, list_prices
 from tokenmeter.ledger.report.periods import Zone
@@ -65,16 +67,18 @@ class _Line(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class FocusExport:
-    """The charges by row, and what they leave out: calls without a known cost (by reason) and calls that were lost.
+    """The charges by row, and what they leave out: calls without a known cost (by reason), calls that were lost, and
+    tags of many values.
 
     Rows are made when they are read, since a row has many more columns than what is summed.
     """
 
-    charges: Sequence[tuple[ChargeKey, ChargeSums]]
+    charges: Iterable[tuple[ChargeKey, ChargeSums]]
     period: str
     bill_rows: Sequence[BillRow] = ()
     unpriced: tuple[tuple[str | None, int], ...] = ()
     lost: int = 0
+    left_tags: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[FocusRow]:
         yield from (row_of(key, sums, self.period) for key, sums in self.charges)
@@ -94,19 +98,20 @@ class FocusExport:
 def export(path: str, question: Question, *, period: str = "day", tags: Iterable[str] | None = None) -> FocusExport:
     """The charges of the calls that the question selects, in periods of a `day` or an `hour`.
 
-    `tags` names the tags that rows are kept apart by; None is all of them. Raises LedgerError for a file that cannot
-    be read, ConfigurationError for a tag in a condition that no call has.
+    `tags` names the tags that rows are kept apart by; None is all that have few values. Raises LedgerError for a file
+    that cannot be read, ConfigurationError for a tag in a condition that no call has.
     """
-    kept = None if tags is None else frozenset(tags)
     with select(path, question) as (connection, where, values):
         bills = _bills(connection, question)
-        sums = _sums(connection, where, values, period, kept, bills)
+        kept = FocusTags(tags, crowded_tags(connection, where, values) if tags is None else ())
+        charges = ChargeSpool(period)
+        _add_up(charges, connection, where, values, period, kept, bills)
         unpriced = unpriced_reasons(connection, where, values)
         lost = count_lost(connection, question)
-    charges = sorted(sums.items(), key=lambda item: _order(item[0]))
     return FocusExport(
-        charges=charges, period=period, bill_rows=tuple(bills.rows()), unpriced=tuple(unpriced), lost=lost
-    )
+        charges=charges, period=period, bill_rows=tuple(bills.rows()), unpriced=tuple(unpriced), lost=lost,
+        left_tags=tuple(sorted(kept.left_out)),
+    )  # fmt: skip
 
 
 def _bills(connection: sqlite3.Connection, question: Question) -> Bills:
@@ -118,30 +123,27 @@ def _bills(connection: sqlite3.Connection, question: Question) -> Bills:
     return Bills(saved, since, until, question.models)
 
 
-def _order(key: ChargeKey) -> tuple[Any, ...]:
-    return tuple((value is None, value) if not isinstance(value, Decimal) else (False, value) for value in key)
-
-
-def _sums(
+def _add_up(
+    charges: ChargeSpool,
     connection: sqlite3.Connection,
     where: str,
     values: list[Any],
     period: str,
-    kept: frozenset[str] | None,
+    tags: FocusTags,
     bills: Bills,
-) -> dict[ChargeKey, ChargeSums]:
-    found: dict[ChargeKey, ChargeSums] = {}
-    query = f"SELECT {', '.join(_COLUMNS)} FROM calls WHERE {where} AND amount IS NOT NULL"  # noqa: S608
+) -> None:
+    query = f"SELECT {', '.join(_COLUMNS)} FROM calls WHERE {where} AND amount IS NOT NULL ORDER BY ended_us"  # noqa: S608
     if bills:
-        query += " ORDER BY ended_us, id"
+        query += ", id"
     for call in connection.execute(query, values):
-        for key, line, listed, bounds in _charges(call, period, kept, bills):
-            found.setdefault(key, ChargeSums()).add(line.consumed, line.quantity, line.amount, listed.cost, bounds)
-    return found
+        charges.reach(call["ended_us"] // 1_000_000)
+        for key, line, listed, bounds in _charges(call, period, tags, bills):
+            charges.sums(key).add(line.consumed, line.quantity, line.amount, listed.cost, bounds)
+    charges.close()
 
 
 def _charges(
-    call: sqlite3.Row, period: str, kept: frozenset[str] | None, bills: Bills
+    call: sqlite3.Row, period: str, tags: FocusTags, bills: Bills
 ) -> Iterator[tuple[ChargeKey, _Line, ListPrice, tuple[Decimal, Decimal]]]:
     amount, currency = Decimal(call["amount"]), call["currency"] or "XXX"
     lines = [_line(charge) for charge in json.loads(call["charges"] or "[]")]
@@ -160,7 +162,7 @@ def _charges(
         currency, call["rate_id"], call["region"], call["service_tier"], call["cost_source"], call["dating"],
         call["confidence"], call["book"],
     )  # fmt: skip
-    tagged, plan = _tags(call["tags"], kept), call["covered_by"]
+    tagged, plan = tags.of(call["tags"]), call["covered_by"]
     billed = bills.of(provider, currency, call["ended_us"])
     for line, price in zip(lines, prices, strict=True):
         measured = _measured(line)
@@ -264,13 +266,6 @@ def _bounds(line: _Line, bounds: list[int] | None, total: int | None) -> tuple[D
     billed_apart = _ZERO if total is None else EXACT.subtract(Decimal(total), line.consumed)
     low, high = (max(EXACT.subtract(Decimal(bound), billed_apart), _ZERO) for bound in bounds)
     return low, high
-
-
-@cache
-def _tags(text: str, kept: frozenset[str] | None) -> str:
-    tags: dict[str, Any] = json.loads(text)
-    chosen = {name: tags[name] for name in sorted(tags) if kept is None or name in kept}
-    return json.dumps(chosen, ensure_ascii=False, separators=(",", ":"))
 
 
 @cache

@@ -6,15 +6,18 @@ import csv
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import IO
+from itertools import islice
+from typing import IO, Final
 
 from tokenmeter.ledger.focus.charges import FocusExport
 from tokenmeter.ledger.focus.columns import columns
-from tokenmeter.ledger.report.parquet import write_parquet
+from tokenmeter.ledger.report.parquet import write_parquet_pages
 from tokenmeter.ledger.report.render import csv_text
 from tokenmeter.money import plain
 
 __all__ = ["lines", "to_parquet"]
+
+_PAGE: Final = 10_000
 
 
 class _Line:
@@ -52,10 +55,13 @@ def to_parquet(export: FocusExport, version: str, target: IO[bytes]) -> None:
         "DataGenerator": "tokenmeter",
         "x_CallsWithoutCost": str(export.left_out),
         "x_CallsLost": str(export.lost),
+        "x_TagsLeftOut": ",".join(export.left_tags),
     }
-    here = columns(version)
-    data: list[list[object]] = [[] for _ in here]
-    for row in export:
-        for column, values in zip(here, data, strict=True):
-            values.append(row.get(column.name))
-    write_parquet(target, [(column.name, column.type) for column in here], data, notes)
+    here = [(column.name, column.type) for column in columns(version)]
+
+    def pages() -> Iterator[list[list[object]]]:
+        rows = iter(export)
+        while page := list(islice(rows, _PAGE)):
+            yield [[row.get(name) for row in page] for name, _ in here]
+
+    write_parquet_pages(target, here, pages, notes)

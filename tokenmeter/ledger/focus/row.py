@@ -77,6 +77,10 @@ class ChargeSums:
         self.high = EXACT.add(self.high, bounds[1])
         self.calls += 1
 
+    def values(self) -> tuple[Decimal, Decimal, Decimal, Decimal, int, Decimal, Decimal]:
+        """The fields in their order."""
+        return self.consumed, self.quantity, self.amount, self.listed, self.calls, self.low, self.high
+
 
 @cache
 def provider_of(name: str) -> tuple[str, str]:
