@@ -141,7 +141,7 @@ def test_it_examines_the_ledger(
     problems = [text for text in answer["problems"] if text.startswith("ledger")]
     assert [problem in text for text in problems] == [True] if problem else not problems
     if problem is None:
-        assert (answer["ledger"]["calls"], answer["ledger"]["unpriced"], answer["ledger"]["schema"]) == (1, 0, 4)
+        assert (answer["ledger"]["calls"], answer["ledger"]["unpriced"], answer["ledger"]["schema"]) == (1, 0, 5)
 
 
 def test_a_bad_variable_is_a_problem_and_not_the_end(doctor: Doctor) -> None:
@@ -229,3 +229,10 @@ def test_a_package_beside_us_that_is_in_the_way_is_said(
     assert name in found
     assert "0.1.0" in found
     assert found.endswith(remedy)
+
+
+def test_the_secret_of_account_hashes_is_not_shown(doctor: Doctor) -> None:
+    given = {"TOKENMETER_ACCOUNT_KEY": "a secret of ours", "TOKENMETER_ACCOUNT": "openai=org-a"}
+    for shown in (doctor("--json", **given).out, doctor(**given).out):
+        assert "a secret of ours" not in shown
+        assert "org-a" in shown
