@@ -19,6 +19,7 @@ from tokenmeter._support.arguments import check_seconds, check_text
 from tokenmeter._support.guard import guard
 from tokenmeter._support.worker import worker
 from tokenmeter.calls import marks
+from tokenmeter.calls.accounts import Accounts
 from tokenmeter.calls.billing import Billing
 from tokenmeter.calls.budget_gate import BudgetGate
 from tokenmeter.calls.context import HAND, SCOPE, TAGS, handing_on
@@ -93,6 +94,8 @@ class Tokenmeter:
             cost_from=self.settings.cost_from,
             rates=self.settings.rates,
         )
+        self.accounts: Final = Accounts(self.settings.account, self.settings.account_key)
+        """Whose keys pay; for hooks."""
         # For hooks, on the path of every request
         self.watches: Final = self._routing.watches
         self.route: Final = self._routing.route
@@ -120,6 +123,7 @@ class Tokenmeter:
             calibrator=parts.calibrator,
             deferred=parts.deferred,
             usual=UsualCalls(self._billing),
+            accounts=self.accounts,
             clock=clock,
             monotonic=monotonic,
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tokenmeter.prices.own_rates import OwnRates
 
 __all__ = [
+    "account_names",
     "alerts",
     "baggage_keys",
     "budget_store",
@@ -42,6 +43,7 @@ __all__ = [
     "plain_text",
     "seconds",
     "seconds_text",
+    "secret",
     "switch_text",
     "tag_names",
     "word_or_pairs_text",
@@ -142,6 +144,21 @@ def mapping(value: Any, place: str) -> dict[str, str]:
     if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
         raise ConfigurationError(f"{place}={value!r}: give a mapping of text to text")
     return dict(value)
+
+
+def account_names(value: Any, place: str) -> dict[str, str]:
+    """One name for all accounts, or names by provider or hash."""
+    chosen = {"*": value} if isinstance(value, str) else mapping(value, place)
+    if any(not name.strip() for name in chosen.values()):
+        raise ConfigurationError(f"{place}={value!r}: a name is empty")
+    return chosen
+
+
+def secret(value: Any, place: str) -> str:
+    """A text that no message shows."""
+    if not isinstance(value, str) or len(value) < 8:
+        raise ConfigurationError(f"{place}: give a text of 8 characters or more")
+    return value
 
 
 def cost_from(value: Any, place: str) -> dict[str, str]:

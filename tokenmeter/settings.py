@@ -92,6 +92,15 @@ class Settings:
         read=kinds.switch_text,
         default=False,
     )
+    account: Mapping[str, str] = _map_row(
+        '"prod", or "openai=org-a,key-0a1b2c3d4e5f=tests": the name of the account that pays: for all calls, or by '
+        "provider or hash of a key",
+        read=kinds.word_or_pairs_text,
+        check=kinds.account_names,
+    )
+    account_key: str | None = _row(
+        kinds.secret, "secret that the hashes of keys are keyed with (default: none, equal on all machines)"
+    )
     log: str | None = _row(
         kinds.one_of("json", rule="the format of log lines is json"),
         "json: a line per call through the standard library's logging",

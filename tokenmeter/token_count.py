@@ -26,6 +26,8 @@ class TokenCount:
     skipped: tuple[str, ...] = ()
     reason: str | None = None
     calibrated: str | None = None
+    tool_definitions: int | None = None
+    """Of a request: those of `tokens` that describe the offered tools, before any calibration."""
 
     @property
     def source(self) -> Source:

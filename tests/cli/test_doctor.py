@@ -229,3 +229,10 @@ def test_a_package_beside_us_that_is_in_the_way_is_said(
     assert name in found
     assert "0.1.0" in found
     assert found.endswith(remedy)
+
+
+def test_the_secret_of_account_hashes_is_not_shown(doctor: Doctor) -> None:
+    given = {"TOKENMETER_ACCOUNT_KEY": "a secret of ours", "TOKENMETER_ACCOUNT": "openai=org-a"}
+    for shown in (doctor("--json", **given).out, doctor(**given).out):
+        assert "a secret of ours" not in shown
+        assert "org-a" in shown

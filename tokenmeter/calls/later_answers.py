@@ -24,6 +24,7 @@ from tokenmeter.wire.later import LaterForm, later_forms
 from tokenmeter.wire.request_body import request_body
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.accounts import Accounts
     from tokenmeter.record import Record
 
 __all__ = ["forget_announcement", "keep", "poll_of"]
@@ -133,6 +134,7 @@ class _Poll:
         self._form = form
         self._id = found
         self._call = call
+        self.accounts: Accounts | None = None  # the call that waits has its account
         self.clock: Callable[[], int] = call.lifecycle.clock
         self.monotonic: Callable[[], int] = call.lifecycle.monotonic
 

@@ -41,6 +41,7 @@ from tokenmeter.record import End, Record, Sink
 from tokenmeter.wire.request_body import json_copy
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.accounts import Accounts
     from tokenmeter.cost import Cost
 
 __all__ = ["Lifecycle", "OpenCall", "Sums"]
@@ -54,8 +55,8 @@ class Lifecycle:
     `price` turns a record into a cost, when the record is asked for it. With `estimate`, totals that the vendor does
     not report are counted; `calibrator` corrects those counts, and looks at every call that settles. `deferred` is
     the queue of calls that may be read later, `usual` makes the records of usual calls; without it all go the general
-    way. `clock` gives nanoseconds since the epoch, `monotonic` those of a
-    steady clock.
+    way. `accounts` tells whose key pays. `clock` gives nanoseconds since the epoch, `monotonic` those of a steady
+    clock.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Lifecycle:
         calibrator: Calibrates | None = None,
         deferred: DeferredCalls | None = None,
         usual: UsualCalls | None = None,
+        accounts: Accounts | None = None,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
@@ -79,6 +81,7 @@ class Lifecycle:
         self.price = price
         self.estimate = estimate
         self.calibrator = calibrator
+        self.accounts = accounts
         self._deferred = deferred if deferred is not None else DeferredCalls()
         self._usual = usual
         self._successor: Lifecycle | None = None

@@ -15,9 +15,10 @@ from tokenmeter._support.fork import on_fork
 from tokenmeter._support.ids import new_id
 from tokenmeter.record import NOT_REPORTED, Attempt, End, Record
 from tokenmeter.wire.request_body import request_body
-from tokenmeter.wire.request_params import request_params
+from tokenmeter.wire.request_params import request_facts
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.accounts import Accounts
     from tokenmeter.calls.response import BodyReading, Reading
     from tokenmeter.calls.route import Route
     from tokenmeter.token_count import TokenCount
@@ -123,6 +124,10 @@ class CallOwner(Protocol):
         """Nanoseconds since the epoch."""
 
     @property
+    def accounts(self) -> Accounts | None:
+        """What tells whose key pays."""
+
+    @property
     def monotonic(self) -> Callable[[], int]:
         """Nanoseconds of a steady clock."""
 
@@ -176,6 +181,12 @@ class OpenCall:
     params: Mapping[str, Any] | None = None
     request: object = None
     """The body as sent, for counting; None once settled."""
+    account: str | None = None
+    """The hash of the credential that its requests carry."""
+    offers_tools: bool | None = None
+    """Whether the request offers tools; None where it may name some that are not in it."""
+    tool_definition_tokens: int | None = None
+    """What those take of the counted input."""
     reading: Reading | None = None
     """What came back; read at settle, and None after it."""
     usage_override: Usage | None = None
@@ -249,7 +260,7 @@ class OpenCall:
         self.request = request
         body = request if type(request) is dict else request_body(request)
         if body is not None:
-            self.params = request_params(body)
+            self.params, self.offers_tools = request_facts(body)
 
     @property
     def settled(self) -> bool:

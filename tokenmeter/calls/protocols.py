@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.accounts import Accounts
     from tokenmeter.calls.block import Block
     from tokenmeter.calls.opencall import OpenCall, SpanHandle
     from tokenmeter.calls.route import ClientMark, Route
@@ -47,6 +48,10 @@ class Meter(Protocol):
     @property
     def providers(self) -> Providers:
         """Who serves and bills, and at which endpoints."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """Whose keys pay."""
 
     @property
     def watches(self) -> WatchHost:

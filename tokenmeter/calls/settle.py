@@ -66,6 +66,7 @@ def make_record(
         "host": route.host,
         "port": route.port,
         "region": route.region,
+        "account": _account(call),
         "request_model": call.request_model,
         "response_model": None,
         "started_ns": call.started_ns,
@@ -75,6 +76,7 @@ def make_record(
         "params": _params(call, None),
         "status_code": call.status_code,
         "attempts": _attempts(call.attempts, usage),
+        "tool_definition_tokens": 0 if call.offers_tools is False else call.tool_definition_tokens,
         "budget_window": EMPTY if call.budget is None else call.budget.windows,
         "pricer": price,
     }
@@ -114,6 +116,11 @@ def make_record(
             flags = (*flags, *calibrator.seen(call, usage, end))
     facts.update(end=end, usage=usage, reason=reason, error_type=error_type, flags=flags)
     return Record._make(facts)
+
+
+def _account(call: OpenCall) -> str | None:
+    accounts = call.lifecycle.accounts
+    return None if accounts is None else accounts.named(call.account, call.provider)
 
 
 def _usage(
@@ -194,6 +201,7 @@ def _with_counts(call: OpenCall, usage: Usage, reading: Reading, calibrator: Cal
 
             headers = request_headers(call.request)
             count = count_request(body, provider=call.provider, model=call.request_model, api=call.api, headers=headers)
+            call.tool_definition_tokens = count.tool_definitions
             if count.tokens:  # no request is of zero tokens: its text stands where it is not looked for
                 counts["input_tokens"] = count
     if silent:

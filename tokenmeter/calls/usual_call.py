@@ -48,9 +48,9 @@ _beside: Final = operator.attrgetter(
     *(name for name in TOKEN_FIELDS if name not in _PLAIN), "cache_writes", "cached_media"
 )
 _SHARED: Final = (
-    "provider", "otel_provider", "api", "operation", "host", "port", "region", "request_model", "response_model", "end",
-    "stream", "unknown_fields", "error_type", "status_code", "service_tier", "finish_reasons", "flags", "reason",
-    "params", "budget_window",
+    "provider", "otel_provider", "api", "operation", "host", "port", "region", "account", "request_model",
+    "response_model", "end", "stream", "unknown_fields", "error_type", "status_code", "service_tier", "finish_reasons",
+    "flags", "reason", "params", "budget_window", "tool_definition_tokens",
 )  # fmt: skip
 """The fields of a record that are equal for all calls of one form."""
 
@@ -267,7 +267,7 @@ class UsualCalls:
         form_key = (
             call.route, call.request_model, call.stream, call.status_code, attempts[0].status,
             said.model, said.service_tier, said.finish_reasons, said.api, said.unknown_fields,
-            None if params is None else tuple(params.items()),
+            None if params is None else tuple(params.items()), call.account, call.offers_tools,
         )  # fmt: skip
         form = self._forms.get(form_key)
         return form_key if form is None else UsualCall(call, form, said, said.usage)

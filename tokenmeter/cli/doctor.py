@@ -108,7 +108,11 @@ def _settings() -> Finding:
     wrong = unknown_variables(os.environ)
     Settings.read({})  # raises, naming the variable
     given = {name: value for name, value in sorted(os.environ.items()) if name.startswith("TOKENMETER_")}
-    return {name: _PASSWORD.sub(r"\1:***@", value) for name, value in given.items()}, wrong
+    return {name: _shown(name, value) for name, value in given.items()}, wrong
+
+
+def _shown(name: str, value: str) -> str:
+    return "***" if name == "TOKENMETER_ACCOUNT_KEY" else _PASSWORD.sub(r"\1:***@", value)
 
 
 def _sdks() -> Finding:

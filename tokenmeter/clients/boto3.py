@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.accounts import note_account
 from tokenmeter.calls.budget_gate import admit
 from tokenmeter.calls.context import leave
 from tokenmeter.calls.response import BodyReading, ObjectReading
@@ -202,10 +203,11 @@ class _Tries:
 _TRIES: Final[ContextVar[_Tries | None]] = ContextVar("tokenmeter.bedrock_tries", default=None)
 
 
-def _sending(**_: Any) -> None:
+def _sending(request: Any = None, **_: Any) -> None:
     tries = _TRIES.get()
     if tries is not None:
         tries.started = time.time_ns()
+        note_account(tries.call, getattr(request, "headers", None))
 
 
 def _received(response_dict: Any = None, exception: Any = None, **_: Any) -> None:

@@ -19,7 +19,7 @@ from tokenmeter._support.value import Value
 from tokenmeter.money import EXACT
 from tokenmeter.wire.json_paths import getter, number
 
-__all__ = ["documented_params", "request_line", "request_params", "request_pieces"]
+__all__ = ["documented_params", "request_facts", "request_line", "request_params", "request_pieces"]
 
 _Read = Callable[[Any], Any]
 _Place = tuple[str, tuple[_Read, ...], Mapping[Any, Any]]
@@ -68,7 +68,8 @@ def _places() -> tuple[_Place, ...]:
 @functools.cache
 def _roots() -> frozenset[str]:
     """The top-level fields under which anything is said at all: most requests have none of them."""
-    return frozenset(path.partition(".")[0] for paths in _declared()["places"].values() for path in paths)
+    said = (*_declared()["places"].values(), *_declared()["tools"].values())
+    return frozenset(path.partition(".")[0] for paths in said for path in paths)
 
 
 @functools.cache
@@ -125,6 +126,28 @@ def request_params(body: Mapping[str, Any]) -> dict[str, Any] | None:
                 params = {**(params or {}), name: value}
             break
     return params
+
+
+@functools.cache
+def _tools() -> tuple[tuple[_Read, ...], tuple[_Read, ...]]:
+    """Where tools are offered, and where what may hold some at the vendor is named."""
+    declared = _declared()["tools"]
+    return tuple(map(getter, declared["offered"])), tuple(map(getter, declared["kept"]))
+
+
+def request_facts(body: Mapping[str, Any]) -> tuple[dict[str, Any] | None, bool | None]:
+    """The parameters stated by a request body, and whether it offers tools, None where that cannot be known.
+
+    Never raises. On the path of every request.
+    """
+    if _roots().isdisjoint(body):
+        return _NO_FACTS
+    offered, kept = _tools()
+    offers = True if any(get(body) for get in offered) else None if any(get(body) for get in kept) else False
+    return request_params(body), offers
+
+
+_NO_FACTS: Final = (None, False)
 
 
 def documented_params(api: str | None, model: str | None) -> Mapping[str, Any]:

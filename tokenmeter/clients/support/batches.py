@@ -33,6 +33,7 @@ from tokenmeter.wire.later import batch_forms, first
 from tokenmeter.wire.request_body import model_of
 
 if TYPE_CHECKING:
+    from tokenmeter.calls.accounts import Accounts
     from tokenmeter.calls.protocols import Meter
     from tokenmeter.clients.support import hooks
     from tokenmeter.record import Record
@@ -77,6 +78,7 @@ def download_of(meter: Meter, mark: hooks.Mark | None, host: str, port: int | No
     owner = _Download(meter, _route(meter, mark, host, port), name, target)
     call = OpenCall(owner, owner.route, None, False)
     call.method = "GET"
+    owner.download = call
     if results:
         call.new_reading = owner.reading
     return call
@@ -111,6 +113,9 @@ class _Download:
         self._name = name
         self._target = target
         self._number = 0
+        self.accounts: Accounts = meter.accounts
+        self.download: OpenCall | None = None
+        """The request, whose account is that of the batch."""
         self.clock: Callable[[], int] = time.time_ns
         self.monotonic: Callable[[], int] = time.perf_counter_ns
 
@@ -221,7 +226,9 @@ class _Download:
             oldest.lifecycle.settle(oldest, End.COMPLETE)
 
     def _open(self, model: str | None) -> OpenCall:
-        return self._meter.open_call(self.route, model, stream=False, body=None)
+        call = self._meter.open_call(self.route, model, stream=False, body=None)
+        call.account = None if self.download is None else self.download.account
+        return call
 
 
 def _states_usage(body: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tokenmeter._support.guard import guard
@@ -89,7 +89,16 @@ def _sent(session: Any, method: str, url: Any, kwargs: Any) -> RequestView:
             content = None
     if kwargs.get("params"):
         url = _with_query(url, kwargs["params"])
-    return RequestView(method, str(url), content, kwargs.get("headers"))
+    return RequestView(method, str(url), content, _headers(session, kwargs.get("headers")))
+
+
+def _headers(session: Any, given: Any) -> Any:
+    """The headers of a request with those that its session adds to each."""
+    usual = getattr(session, "headers", None)
+    if not usual or not isinstance(given, Mapping | None):
+        return given
+    names = {str(name).lower() for name in given or ()}
+    return {**{name: value for name, value in usual.items() if name.lower() not in names}, **(given or {})}
 
 
 def _with_query(url: Any, params: Any) -> Any:

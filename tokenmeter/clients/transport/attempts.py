@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from tokenmeter._support.guard import guard
+from tokenmeter.calls.accounts import note_account
 from tokenmeter.calls.context import CALL
 from tokenmeter.calls.opencall import OpenCall
 from tokenmeter.calls.response import BodyReading
@@ -149,6 +150,7 @@ def attempt_of(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
         with guard("recognising a poll"):
             read = _poll_or_download(client, request, call)
     if read is not None:
+        note_account(read, request.headers)
         return read, True
     if call is None or call.sent:
         meter = hooks.meter_for(client)
@@ -171,6 +173,11 @@ def attempt_of(client: Any, request: Any) -> tuple[OpenCall | None, bool]:
 
 def _joined(call: Any, request: Any) -> OpenCall:
     call.request = request
+    try:  # of nearly every call: httpx, and a credential that was seen before, in its usual place
+        accounts, fields = call.lifecycle.accounts, request.headers._list
+        call.account = accounts.known[hash(fields[accounts.places[len(fields)]][2])]
+    except (AttributeError, LookupError, TypeError):
+        note_account(call, request.headers)
     if call.span_due:
         call.lifecycle.start_span(call)
     joined: OpenCall = call
@@ -213,6 +220,7 @@ def _in_group(group: Group, client: Any, request: Any) -> tuple[OpenCall | None,
     if call is not None and not call.settled:
         if _is_attempt(call, client, request):
             call.request = request
+            note_account(call, request.headers)
             return call, False
         return _open(group.meter, group.mark, request, any_host=True), True
     group.call = _open(group.meter, group.mark, request, any_host=True)
@@ -231,6 +239,7 @@ def _open(meter: Meter, mark: hooks.Mark | None, request: Any, *, any_host: bool
     stream = ":stream" in path or (isinstance(body, dict) and bool(body.get("stream")))
     call = meter.open_call(route, route.model or _model(body, path), stream=stream, body=body)
     call.request = request
+    note_account(call, request.headers)
     return call
 
 

@@ -48,7 +48,7 @@ _ZERO: Final = Decimal(0)
 _COLUMNS: Final = (
     "ended_us", "provider", "model", "request_model", "region", "service_tier", "usage_source", "usage_sources",
     "usage_ranges", "amount", "currency", "list_amount", "charges", "rate_id", "dating", "confidence", "book",
-    "covered_by", "cost_source", "tags", "input_tokens", "output_tokens",
+    "covered_by", "cost_source", "account", "tags", "input_tokens", "output_tokens",
 )  # fmt: skip
 _TOTALS: Final = ("input_tokens", "output_tokens")
 
@@ -169,7 +169,7 @@ def _charges(
         source = sources.get(measured, call["usage_source"])
         bounds = _bounds(line, ranges.get(measured), call[measured] if measured in _TOTALS else None)
         for part, listing, bounded, covered, end in _parts(line, price, bounds, model, plan, billed, call["ended_us"]):
-            key = _key(start, provider, model, part, listing, source, (*shared, covered, tagged, *end))
+            key = _key(start, provider, model, part, listing, source, (*shared, covered, call["account"], tagged, *end))
             yield key, part, listing, bounded
 
 

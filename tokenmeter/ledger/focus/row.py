@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,6 +22,8 @@ FocusRow = dict[str, "str | Decimal | datetime | None"]
 WHOLE: Final = "call"
 """The meter of a cost that has no charges."""
 _ZERO: Final = Decimal(0)
+_HASH: Final = re.compile(r"key-[0-9a-f]{12}")
+"""An account that nobody named (`calls/accounts.py`)."""
 
 
 class ChargeKey(NamedTuple):
@@ -45,6 +48,7 @@ class ChargeKey(NamedTuple):
     confidence: str | None
     book: str | None
     covered_by: str | None
+    account: str | None
     tags: str
     billed: bool = True
     """Whether it is paid for: what a plan or a package covers is not."""
@@ -130,6 +134,7 @@ def row_of(key: ChargeKey, sums: ChargeSums, period: str) -> FocusRow:
         "RegionId": key.region,
         "RegionName": key.region,
         "SkuId": sku,
+        **_sub_account(key.account),
         "SkuMeter": key.component,
         "SkuPriceId": f"{key.rate_id or f'{key.provider}/{key.model}'}#{key.component}",
         "Tags": key.tags,
@@ -146,6 +151,18 @@ def row_of(key: ChargeKey, sums: ChargeSums, period: str) -> FocusRow:
         "x_ServiceTier": key.tier,
         "x_CoveredBy": key.covered_by,
         "x_Bill": key.bill,
+    }
+
+
+def _sub_account(account: str | None) -> FocusRow:
+    """The key that paid, or the account that the user named, is a part of the provider's unknown billing account."""
+    if account is None:
+        return {"SubAccountId": None, "SubAccountName": None, "SubAccountType": None}
+    hashed = _HASH.fullmatch(account)
+    return {
+        "SubAccountId": account,
+        "SubAccountName": None if hashed else account,
+        "SubAccountType": "API key" if hashed else "Account",
     }
 
 

@@ -95,7 +95,10 @@ def explain_request(
     )
     media = "ratio" if itemizer.guessed else "exact"
     method = _worst(counts.method, _method(rule, kinds, itemizer), media, _engine(body))
-    count = TokenCount(tokens, max(0, int(low)), math.ceil(high), method, counts.family_name, skipped)
+    tools = sum(item.tokens for item in itemizer.items if item.part == "tools")
+    count = TokenCount(
+        tokens, max(0, int(low)), math.ceil(high), method, counts.family_name, skipped, tool_definitions=tools
+    )
     return Explained(count, tuple(itemizer.items), rule.id, rule.source, proved)
 
 
