@@ -34,8 +34,13 @@ SPOOLS: Final = 2
 CRASHES: Final = 3
 _PART: Final = 500
 _QUESTIONS: Final = (
-    "provider model", "team", "day team model", "month currency", "source status", "user", "hour", "scope end", "",
+    "provider model", "team", "day team model", "month currency", "source status", "user", "hour", "scope end",
+    "charge.component model", "",
 )  # fmt: skip
+_SIZES: Final = (
+    "SELECT pg_total_relation_size(c.oid) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = 'tokenmeter' AND c.relkind = 'r'"
+)
 
 
 class Fleet(NamedTuple):
@@ -52,6 +57,8 @@ class Fleet(NamedTuple):
     crashes: int
     rows_a_second: float
     client_cpu_us: float
+    bytes_a_row: float
+    """Of the database, with its indexes."""
     report_seconds: float
     """Of a report by three keys from the roll-up."""
 
@@ -65,8 +72,8 @@ class Fleet(NamedTuple):
         return [
             f"{self.records:,} records, {self.crashes} crashes of the server: {self.missing} missing, {self.foreign} "
             f"foreign, {self.wrong_days} wrong days, different answers: {', '.join(self.different) or 'none'}",
-            f"shipping: {self.rows_a_second:,.0f} rows/s, {self.client_cpu_us:.1f} µs client CPU a row; "
-            f"report by three keys: {self.report_seconds:.2f} s",
+            f"shipping: {self.rows_a_second:,.0f} rows/s, {self.client_cpu_us:.1f} µs client CPU a row, "
+            f"{self.bytes_a_row:,.0f} bytes a row; report by three keys: {self.report_seconds:.2f} s",
         ]
 
 
@@ -156,9 +163,10 @@ def _compare(plain: str, url: str, server: PostgresServer, crashes: int, records
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     shipped = max(1, shipper.done.read - before)
     shipper.close()
+    stored = sum(size for (size,) in server.execute(_SIZES, url))
     return Fleet(
         records, len(here - {*there}), len(there) - len(here & {*there}), wrong_days(url), tuple(different), crashes,
-        shipped / wall, cpu / shipped * 1e6, asked,
+        shipped / wall, cpu / shipped * 1e6, stored / max(1, len(there)), asked,
     )  # fmt: skip
 
 
