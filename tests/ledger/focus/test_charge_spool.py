@@ -21,7 +21,7 @@ def key_of(start: int, zone: str, number: int) -> ChargeKey:
     price = Decimal(number)
     return ChargeKey(
         start, zone, "m", "input", "Tokens", "Tokens", price, None, "rate", "USD", None, None, None, "reported", None,
-        None, None, None, None, "{}",
+        None, None, None, None, None, "{}",
     )  # fmt: skip
 
 
