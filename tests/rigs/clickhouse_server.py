@@ -59,7 +59,7 @@ class ClickHouseServer:
         with self.client(database) as client:
             return [tuple(row) for row in client.query(statement).result_rows]
 
-    def command(self, statement: str, database: str = "default") -> None:
+    def command(self, statement: str, database: str) -> None:
         """Run a statement that answers nothing."""
         with self.client(database) as client:
             client.command(statement)
