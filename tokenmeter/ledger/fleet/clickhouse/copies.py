@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tokenmeter.ledger.fleet.clickhouse.columns import PRICED
 from tokenmeter.ledger.fleet.source_file import KEYED
 from tokenmeter.ledger.tables import DIMS, ROLLED, ROW
 
@@ -41,7 +42,7 @@ _SHOWN: Final = {
     "dims": _key(f"toString(tuple({_PLAIN_DIMS}))"),
     "tagset": "1",
     "tags": "if(empty(tags), NULL, toJSONString(mapSort(tags)))",
-    "provisional": "if(precedence < 9223372036854775808, 1, NULL)",  # `columns.py` says how it is made
+    "provisional": f"if(precedence < {PRICED}, 1, NULL)",
     **_amount("amount", "amount"),
     **_amount("vendor", "vendor_amount"),
     **{name: f"if(isNull({name}), NULL, {_key(f'assumeNotNull({name})')})" for name in KEYED["texts"]},
