@@ -2,7 +2,7 @@
 
 A row of ClickHouse is whole, and a file's names small tables by keys: the key of what calls have in common, or of a
 text, is a hash of it, which the connection numbers as it comes. Two contents of one hash would have one key, which
-SQLite refuses. Tags stay on the rows.
+SQLite refuses. Tags of few values are in sets again, those of many on the rows.
 """
 
 from __future__ import annotations
@@ -35,19 +35,23 @@ def _amount(of: str, column: str) -> dict[str, str]:
     }
 
 
+_MANY: Final = "WITH (SELECT groupArray(name) FROM row_tags) AS many "
+_SET: Final = "mapSort(mapFilter((name, value) -> NOT has(many, name), tags))"
+_OWN: Final = "mapSort(mapFilter((name, value) -> has(many, name), tags))"
+
 _SHOWN: Final = {
     "response_key": "NULL",
     "ended_us": "toUnixTimestamp64Micro(ended_at)",
     "day": "toInt64(toInt32(day))",
     "dims": _key(f"toString(tuple({_PLAIN_DIMS}))"),
-    "tagset": "1",
-    "tags": "if(empty(tags), NULL, toJSONString(mapSort(tags)))",
+    "tagset": f"if(empty({_SET}), toUInt64(0), {_key(f'toJSONString({_SET})')})",
+    "tags": f"if(empty({_OWN}), NULL, toJSONString({_OWN}))",
     "provisional": f"if(precedence < {PRICED}, 1, NULL)",
     **_amount("amount", "amount"),
     **_amount("vendor", "vendor_amount"),
     **{name: f"if(isNull({name}), NULL, {_key(f'assumeNotNull({name})')})" for name in KEYED["texts"]},
 }
-_CALLS: Final = f"SELECT {', '.join(f'{_SHOWN.get(name, name)} AS {name}' for name in ROW)} FROM call_rows"
+_CALLS: Final = f"{_MANY}SELECT {', '.join(f'{_SHOWN.get(name, name)} AS {name}' for name in ROW)} FROM call_rows"
 _NO_ROLLUP: Final = (
     "SELECT 0 AS day, 0 AS dims, 0 AS tagset, 0 AS calls, 1 AS amount_texts"  # reports read the rows of the copy then
 )
@@ -73,10 +77,14 @@ def copies(since_us: int | None, until_us: int | None) -> Mapping[str, tuple[tup
         "call_rows": (ROW, f"{_CALLS} WHERE {where}", values),
         "texts": (("id", "text"), f"SELECT {_key('text')}, text FROM ({texts})", values * len(KEYED["texts"])),
         "dims": (("id", "digest", *DIMS), dims, values),
-        "tagsets": (("id", "tags"), "SELECT 1, '{}'", []),
+        "tagsets": (
+            ("id", "tags"),
+            f"{_MANY}SELECT DISTINCT {_SHOWN['tagset']} AS key, toJSONString({_SET}) FROM calls "
+            "UNION DISTINCT SELECT toUInt64(0), '{}'", [],
+        ),
         "days": (("day", "dims", "tagset", "calls", "amount_texts"), _NO_ROLLUP, []),
         "settings": (("name", "value"), "SELECT name, value FROM settings WHERE name = 'zone'", []),
-        "row_tags": (("name",), "SELECT DISTINCT arrayJoin(mapKeys(tags)) FROM calls", []),
+        "row_tags": (("name",), "SELECT name FROM row_tags", []),
         "losses": (
             ("first_us", "last_us", "calls", "reason"),
             "SELECT first_us, last_us, calls, reason FROM losses ORDER BY file, seq", [],

@@ -60,7 +60,7 @@ class _Queries:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._numbers: dict[int, int] = {}
+        self._numbers: dict[int, int] = {0: 1}
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> Any:
         """Run a query in which `?` stands for each value."""
@@ -69,7 +69,7 @@ class _Queries:
         return _answer(found.column_names, found.result_rows)
 
     def pages(self, query: str, values: Sequence[Any] = ()) -> Iterator[Sequence[Sequence[Any]]]:
-        """The answer of a query of many rows, some at a time. Hashes, which are UInt64, come as numbers from 1 on."""
+        """The answer of a query of many rows, some at a time. Hashes, which are UInt64, come as numbers, 0 as 1."""
         text, named = _prepared(query, values)
         with self._client.query_row_block_stream(text, parameters=named, settings=_SETTINGS) as pages:
             kinds = pages.source.column_types
