@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from tokenmeter.ledger.fleet.engine import RefusedError
@@ -64,8 +65,8 @@ FIRST: Final = _OWN - 1
 with its cost, then one that the program itself recorded rather than one that was made of its span, then the first."""
 
 
-def columns_of(calls: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
-    """The columns of calls, in the order of `COLUMNS`. Raises RefusedError for what ClickHouse cannot hold."""
+def columns_of(calls: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """The columns of calls by name, but for those that are all NULL. Raises RefusedError for what is too large."""
     by_name: dict[str, Sequence[Any]] = dict(zip(SHIPPED, list(zip(*calls, strict=True))[1:], strict=True))
     for name in ("amount_text", "vendor_text", "list_amount", "cache_saved"):
         for text in filter(None, by_name[name]):
@@ -80,7 +81,7 @@ def columns_of(calls: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
         "id": by_name["id"],
         "ended_at": ended,
         "day": by_name["day"],
-        "tags": [one | json.loads(own) if own else one for one, own in tags],
+        "tags": [one | _tags(own) if own else one for one, own in tags],
         "precedence": [
             first + (0 if provisional else PRICED) + (0 if flags and FROM_SPAN_TEXT in flags else _OWN)
             for provisional, flags in zip(by_name["provisional"], by_name["flags"], strict=True)
@@ -88,4 +89,15 @@ def columns_of(calls: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
     }  # fmt: skip
     dims = list(zip(*by_name["dims"], strict=True))
     made |= {name: values for name, values in zip(DIMS, dims, strict=True) if name != "known"}
-    return [made[name] for name in COLUMNS]
+    return {name: made[name] for name in COLUMNS if not _is_null(made[name])}
+
+
+def _is_null(column: Sequence[Any]) -> bool:
+    return column[0] is None and column.count(None) == len(column)
+
+
+@lru_cache(10_000)
+def _tags(text: str) -> dict[str, str]:
+    """The tags of a row, which many rows have alike."""
+    found: dict[str, str] = json.loads(text)
+    return found

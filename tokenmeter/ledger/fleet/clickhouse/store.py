@@ -103,13 +103,13 @@ class ClickHouseStore:
             return
         columns = columns_of(calls)
         settings = _CALLS | (_GATHERED if len(calls) <= _FEW else {})
-        ended = columns[_ENDED]
-        began = min(map(operator.sub, ended, columns[_SPAN]))
-        with self._days.marked(set(columns[_DAY])):
+        ended = columns["ended_at"]
+        began = min(map(operator.sub, ended, columns["span_us"]))
+        with self._days.marked(set(columns["day"])):
             with _refusals():
                 self._client.insert(
-                    "call_rows", columns, column_names=list(COLUMNS), column_type_names=list(COLUMNS.values()),
-                    column_oriented=True, settings=settings,
+                    "call_rows", list(columns.values()), column_names=list(columns),
+                    column_type_names=[COLUMNS[name] for name in columns], column_oriented=True, settings=settings,
                 )  # fmt: skip
             charge_once(self._client, began, max(ended), _CALLS)
 
@@ -134,9 +134,6 @@ class ClickHouseStore:
 
     def _insert(self, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         self._client.insert(table, rows, column_names=list(names), settings=_GATHERED)
-
-
-_DAY, _ENDED, _SPAN = (list(COLUMNS).index(name) for name in ("day", "ended_at", "span_us"))
 
 
 @contextmanager
