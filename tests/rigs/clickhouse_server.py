@@ -54,12 +54,12 @@ class ClickHouseServer:
         self.stop()
         self.start()
 
-    def execute(self, statement: str, database: str = "default") -> list[tuple[Any, ...]]:
-        """What a statement answers."""
-        with self.client(database) as client:
+    def execute(self, statement: str, database: str) -> list[tuple[Any, ...]]:
+        """What a statement answers, in a database or at its URL."""
+        with self.client(database.rpartition("/")[2]) as client:
             return [tuple(row) for row in client.query(statement).result_rows]
 
-    def command(self, statement: str, database: str = "default") -> None:
+    def command(self, statement: str, database: str) -> None:
         """Run a statement that answers nothing."""
         with self.client(database) as client:
             client.command(statement)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.rigs.clickhouse_server import ClickHouseServer
 from tests.rigs.fleet import file_calls, fleet_calls, ship, some_calls, written, wrong_days
 from tests.rigs.made_records import NOON, priced, record, unpriced
 from tests.rigs.postgres_server import PostgresServer
@@ -22,6 +23,13 @@ from tokenmeter.ledger.rows import row
 from tokenmeter.record import End, Record
 
 LONG = "chatcmpl-0123456789abcdef0123"
+
+
+_DUPLICATES = "SELECT id, duplicate_of FROM {}calls WHERE duplicate_of IS NOT NULL"
+
+
+def schema_of(url: str) -> str:
+    return "tokenmeter." if url.startswith("postgresql") else ""
 
 
 def recorded(
@@ -43,42 +51,42 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_whichever_is_shipped_first_is_charged(
-    url: str, files: tuple[Path, Path], first: int, server: PostgresServer, tmp_path: Path
+    any_url: str, files: tuple[Path, Path], first: int, any_server: PostgresServer | ClickHouseServer, tmp_path: Path
 ) -> None:
     order = (files[first], files[1 - first])
     for path in (*order, *order):
-        ship(path, url, 25)
+        ship(path, any_url, 25)
     names = ("gateway", "client") if first == 0 else ("client", "gateway")
-    calls = fleet_calls(url)
+    calls = fleet_calls(any_url)
     assert len(calls) == 30 + 30 + 40 + 60
     charged, other = ([calls[f"{name}-{n}"] for n in range(40)] for name in names)
     assert {(call["status"], call["amount"]) for call in charged} == {("priced", Decimal("0.5"))}
     assert {(call["end_state"], call["status"], call["amount"]) for call in other} == {("delegated", "unpriced", None)}
     assert {call["input_tokens"] for call in other} == {call["charges"] for call in other} == {None}
-    told = server.execute("SELECT id, duplicate_of FROM tokenmeter.calls WHERE duplicate_of IS NOT NULL", url)
+    told = any_server.execute(_DUPLICATES.format(schema_of(any_url)), any_url)
     assert dict(told) == {f"{names[1]}-{n}": f"{names[0]}-{n}" for n in range(40)}
-    assert wrong_days(url) == 0
+    assert wrong_days(any_url) == 0
     plain = tmp_path / "plain.db"
     merge([str(path) for path in order], str(plain))
     assert calls == file_calls(plain)
     for by in (("team", "day"), ("model",), ("hour",), ()):
         question = Question(by=by, zone=Zone.named("UTC"))
-        fleet, file = reports.ask(url, question), ask(str(plain), question)
+        fleet, file = reports.ask(any_url, question), ask(str(plain), question)
         assert (fleet.rows, fleet.totals) == (file.rows, file.totals)
 
 
-def test_two_shippers_at_once_charge_it_once(url: str, files: tuple[Path, Path]) -> None:
-    ship(written(files[0].with_name("empty.db"), some_calls(1)), url)
-    threads = [threading.Thread(target=ship, args=(path, url, 7)) for path in files]
+def test_two_shippers_at_once_charge_it_once(any_url: str, files: tuple[Path, Path]) -> None:
+    ship(written(files[0].with_name("empty.db"), some_calls(1)), any_url)
+    threads = [threading.Thread(target=ship, args=(path, any_url, 7)) for path in files]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(120)
-    calls = fleet_calls(url)
+    calls = fleet_calls(any_url)
     for number in range(40):
         pair = [calls[f"{name}-{number}"]["amount"] for name in ("gateway", "client")]
         assert sorted(pair, key=str) == [Decimal("0.5"), None]
-    assert wrong_days(url) == 0
+    assert wrong_days(any_url) == 0
 
 
 @pytest.mark.parametrize(
@@ -94,16 +102,16 @@ def test_two_shippers_at_once_charge_it_once(url: str, files: tuple[Path, Path])
         pytest.param(recorded("b", cost=unpriced()), 1, id="not priced"),
     ],
 )
-def test_the_rule_is_that_of_a_file(url: str, tmp_path: Path, other: Record, charged: int) -> None:
+def test_the_rule_is_that_of_a_file(any_url: str, tmp_path: Path, other: Record, charged: int) -> None:
     one, two = written(tmp_path / "one.db", [recorded("a")]), written(tmp_path / "two.db", [other])
-    ship(one, url)
-    ship(two, url)
+    ship(one, any_url)
+    ship(two, any_url)
     plain = written(tmp_path / "plain.db", [recorded("a")])
     written(plain, [other])
-    calls = fleet_calls(url)
+    calls = fleet_calls(any_url)
     assert calls == file_calls(plain)
     assert sum(call["amount"] is not None for call in calls.values()) == charged
-    assert wrong_days(url) == 0
+    assert wrong_days(any_url) == 0
 
 
 def test_a_response_with_odd_characters_is_refused_alone(url: str, tmp_path: Path) -> None:
@@ -114,35 +122,35 @@ def test_a_response_with_odd_characters_is_refused_alone(url: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("response", [None, "resp-1", "x" * 21])
-def test_what_is_no_id_of_a_vendor_tells_nothing(url: str, tmp_path: Path, response: str | None) -> None:
+def test_what_is_no_id_of_a_vendor_tells_nothing(any_url: str, tmp_path: Path, response: str | None) -> None:
     for name in ("a", "b"):
-        ship(written(tmp_path / f"{name}.db", [recorded(name, response)]), url)
-    assert [call["amount"] for call in fleet_calls(url).values()] == [Decimal("0.5")] * 2
+        ship(written(tmp_path / f"{name}.db", [recorded(name, response)]), any_url)
+    assert [call["amount"] for call in fleet_calls(any_url).values()] == [Decimal("0.5")] * 2
 
 
-def test_a_call_that_gets_its_cost_later_stays_the_charged_one(url: str, tmp_path: Path) -> None:
+def test_a_call_that_gets_its_cost_later_stays_the_charged_one(any_url: str, tmp_path: Path) -> None:
     file = LedgerFile(str(tmp_path / "one.db"))
     file.write([], unpriced=[row(recorded("a"), priced=False)])
-    ship(tmp_path / "one.db", url)
-    ship(written(tmp_path / "two.db", [recorded("b")]), url)
+    ship(tmp_path / "one.db", any_url)
+    ship(written(tmp_path / "two.db", [recorded("b")]), any_url)
     file.write([row(recorded("a"))])
     file.let_go()
-    assert ship(tmp_path / "one.db", url).priced == 1
-    calls = fleet_calls(url)
+    assert ship(tmp_path / "one.db", any_url).priced == 1
+    calls = fleet_calls(any_url)
     assert (calls["a"]["amount"], calls["b"]["end_state"]) == (Decimal("0.5"), "delegated")
-    assert wrong_days(url) == 0
+    assert wrong_days(any_url) == 0
 
 
-def test_a_duplicate_without_its_cost_stays_uncharged(url: str, tmp_path: Path) -> None:
-    ship(written(tmp_path / "one.db", [recorded("a")]), url)
+def test_a_duplicate_without_its_cost_stays_uncharged(any_url: str, tmp_path: Path) -> None:
+    ship(written(tmp_path / "one.db", [recorded("a")]), any_url)
     file = LedgerFile(str(tmp_path / "two.db"))
     file.write([], unpriced=[row(recorded("b"), priced=False)])
-    ship(tmp_path / "two.db", url)
+    ship(tmp_path / "two.db", any_url)
     file.write([row(recorded("b"))])
     file.let_go()
-    ship(tmp_path / "two.db", url)
-    assert fleet_calls(url)["b"]["end_state"] == "delegated"
-    assert wrong_days(url) == 0
+    ship(tmp_path / "two.db", any_url)
+    assert fleet_calls(any_url)["b"]["end_state"] == "delegated"
+    assert wrong_days(any_url) == 0
 
 
 def test_a_database_of_an_older_version_learns_it(

@@ -24,7 +24,9 @@ def call(**given: Any) -> list[Any]:
 
 
 def shown(*calls: list[Any]) -> list[dict[str, Any]]:
-    return [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns_of(calls), strict=True)]
+    columns = columns_of(calls)
+    made = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [dict.fromkeys(COLUMNS) | one for one in made]
 
 
 def test_what_calls_have_in_common_becomes_columns() -> None:

@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from tokenmeter.ledger.fleet.engine import RefusedError
@@ -18,7 +19,7 @@ from tokenmeter.ledger.tables import DIMS
 from tokenmeter.record import FROM_SPAN_TEXT
 from tokenmeter.usage import TOKEN_FIELDS
 
-__all__ = ["COLUMNS", "columns_of"]
+__all__ = ["COLUMNS", "CORRECTED", "FIRST", "PRICED", "columns_of"]
 
 _NUMBERS: Final = frozenset({"port", "stream", "status_code", "attempt_count", "stale", "vendor_gap"})
 _INSTANT: Final = "DateTime64(6, 'UTC')"
@@ -56,13 +57,16 @@ _SAME: Final = ("span_us", "duration_ns", "time_to_first_chunk", *_WHOLE, *_TEXT
 _EXACT: Final = re.compile(r"-?[0-9]{1,37}(?:\.[0-9]{1,38})?")
 """Amounts that a Decimal(76, 38) holds."""
 _LAST_US: Final = 10_413_792_000_000_000  # the end of the year 2299, and of ClickHouse's clock
-_STEP: Final = 1 << 62
-"""Of rows of one call the highest counts: one with its cost, then one that the program itself recorded rather than one
-that was made of its span, then the first that was shipped."""
+CORRECTED: Final = 1 << 63
+PRICED: Final = 1 << 62
+_OWN: Final = 1 << 61
+FIRST: Final = _OWN - 1
+"""The bits of the precedence. Of rows of one call the highest counts: one that was found to be a duplicate, then one
+with its cost, then one that the program itself recorded rather than one that was made of its span, then the first."""
 
 
-def columns_of(calls: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
-    """The columns of calls, in the order of `COLUMNS`. Raises RefusedError for what ClickHouse cannot hold."""
+def columns_of(calls: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """The columns of calls by name, but for those that are all NULL. Raises RefusedError for what is too large."""
     by_name: dict[str, Sequence[Any]] = dict(zip(SHIPPED, list(zip(*calls, strict=True))[1:], strict=True))
     for name in ("amount_text", "vendor_text", "list_amount", "cache_saved"):
         for text in filter(None, by_name[name]):
@@ -71,18 +75,29 @@ def columns_of(calls: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
     ended = by_name["ended_us"]
     if max(ended) >= _LAST_US:
         raise RefusedError("its end is after the year 2299")
-    first = _STEP - 1 - time.time_ns() // 1000
+    first = FIRST - time.time_ns() // 1000
     tags = zip(by_name["tagset"], by_name["tags"], strict=True)
     made = {name: by_name[name] for name in _SAME} | {
         "id": by_name["id"],
         "ended_at": ended,
         "day": by_name["day"],
-        "tags": [one | json.loads(own) if own else one for one, own in tags],
+        "tags": [one | _tags(own) if own else one for one, own in tags],
         "precedence": [
-            first + (0 if provisional else 2 * _STEP) + (0 if flags and FROM_SPAN_TEXT in flags else _STEP)
+            first + (0 if provisional else PRICED) + (0 if flags and FROM_SPAN_TEXT in flags else _OWN)
             for provisional, flags in zip(by_name["provisional"], by_name["flags"], strict=True)
         ],
     }  # fmt: skip
     dims = list(zip(*by_name["dims"], strict=True))
     made |= {name: values for name, values in zip(DIMS, dims, strict=True) if name != "known"}
-    return [made[name] for name in COLUMNS]
+    return {name: made[name] for name in COLUMNS if not _is_null(made[name])}
+
+
+def _is_null(column: Sequence[Any]) -> bool:
+    return column[0] is None and column.count(None) == len(column)
+
+
+@lru_cache(10_000)
+def _tags(text: str) -> dict[str, str]:
+    """The tags of a row, which many rows have alike."""
+    found: dict[str, str] = json.loads(text)
+    return found

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from tokenmeter.ledger.charged_once import delegated_dims
 from tokenmeter.ledger.tables import DIMS
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class Contents:
                 known[number] = tuple(values) if table == "dims" else values[0]
                 if table == "tagsets":
                     known[number] = json.loads(values[0])
+
+    def delegated(self, number: int) -> tuple[Any, ...]:
+        """The dimensions of a call that is not charged."""
+        return delegated_dims(self.of["dims"][number])
 
     def why_not(self, table: str, number: int | None) -> str:
         """Why there is nothing."""

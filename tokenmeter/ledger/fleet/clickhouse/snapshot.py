@@ -27,6 +27,7 @@ _SETTINGS: Final = {
     "final": 1,  # repeated rows of the small tables count once
     "prefer_column_name_to_alias": 1,  # as in SQL elsewhere: sum(amount) AS amount, sum(amount) AS other
     "do_not_merge_across_partitions_select_final": 1,
+    "output_format_json_escape_forward_slashes": 0,
 }
 
 
@@ -59,17 +60,40 @@ class _Queries:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._numbers: dict[int, int] = {0: 1}
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> Any:
         """Run a query in which `?` stands for each value."""
-        parts = query.split("?")
-        bound = [_bound(value) for value in values]
-        text = parts[0]
-        for number, (part, (form, _)) in enumerate(zip(parts[1:], bound, strict=True)):
-            text += form.format(f"v{number}") + part
-        named = {f"v{number}": value for number, (_, value) in enumerate(bound)}
-        found = self._client.query(text, parameters=named or None, settings=_SETTINGS)
+        text, named = _prepared(query, values)
+        found = self._client.query(text, parameters=named, settings=_SETTINGS)
         return _answer(found.column_names, found.result_rows)
+
+    def pages(self, query: str, values: Sequence[Any] = ()) -> Iterator[Sequence[Sequence[Any]]]:
+        """The answer of a query of many rows, some at a time. Hashes, which are UInt64, come as numbers, 0 as 1."""
+        text, named = _prepared(query, values)
+        with self._client.query_row_block_stream(text, parameters=named, settings=_SETTINGS) as pages:
+            kinds = pages.source.column_types
+            hashes = [place for place, kind in enumerate(kinds) if kind.base_type == "UInt64"]
+            for page in pages:
+                yield [self._numbered(row, hashes) for row in page] if hashes else page
+
+    def _numbered(self, row: Sequence[Any], hashes: Sequence[int]) -> list[Any]:
+        """A row with the number of each hash; the same hash has the same number in all queries."""
+        numbers, values = self._numbers, list(row)
+        for place in hashes:
+            if (found := values[place]) is not None:
+                values[place] = numbers.setdefault(found, len(numbers) + 1)
+        return values
+
+
+def _prepared(query: str, values: Sequence[Any]) -> tuple[str, dict[str, Any] | None]:
+    """A query with a placeholder of ClickHouse for each `?`, and what is bound there."""
+    parts = query.split("?")
+    bound = [_bound(value) for value in values]
+    text = parts[0]
+    for number, (part, (form, _)) in enumerate(zip(parts[1:], bound, strict=True)):
+        text += form.format(f"v{number}") + part
+    return text, {f"v{number}": value for number, (_, value) in enumerate(bound)} or None
 
 
 def _bound(value: Any) -> tuple[str, Any]:
