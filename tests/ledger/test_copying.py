@@ -27,6 +27,7 @@ from tokenmeter.ledger.report.render import as_json
 from tokenmeter.ledger.report.stats import parse_stats
 from tokenmeter.ledger.rollup import wrong_days
 from tokenmeter.ledger.schema import LedgerError
+from tokenmeter.ledger.sealed.seal import close
 from tokenmeter.ledger.writer import Ledger
 from tokenmeter.money import Money
 from tokenmeter.record import Attempt, End, Record
@@ -177,3 +178,15 @@ def test_a_copy_knows_whose_response_a_call_repeats(tmp_path: Path) -> None:
     source = written(tmp_path / "spend.db", pair)
     merge([str(source)], str(tmp_path / "all.db"))
     assert [row["duplicate_of"] for row in rows(tmp_path / "all.db")] == [None, "a" * 32]
+
+
+def test_sealed_months_come_back_into_a_file(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="sealed months need pyarrow")
+    path = written(tmp_path / "spend.db", [*many(200), *FORMS])
+    close(str(path), "2026-11", UTC_ZONE, str(tmp_path / "sealed"), unfinished=True)
+    (copied,) = merge([str(tmp_path / "sealed")], str(tmp_path / "back.db"))
+    with closing(sqlite3.connect(path)) as connection:
+        count = connection.execute("SELECT count(*) FROM calls").fetchone()[0]
+    assert (copied.read, copied.new, copied.refused) == (count, count, 0)
+    question = Question(by=("day", "team", "user"), zone=UTC_ZONE)
+    assert ask(str(tmp_path / "back.db"), question).rows == ask(str(path), question).rows

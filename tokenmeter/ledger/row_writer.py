@@ -9,7 +9,7 @@ as delegated to that call, so that it is not charged twice. A later call that ge
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from hashlib import blake2b
 from itertools import chain
@@ -85,11 +85,11 @@ class RowWriter:
         self._tags: BoundedDict[tuple[tuple[str, str], ...], tuple[int, str | None]] = BoundedDict(20_000)
         self._sets: dict[str, int] = {}
         self._values: dict[str, set[str]] = {}
+        self._sets_with: dict[str, set[str]] = {}
         for number, text in self._connection.execute("SELECT id, tags FROM tagsets"):
-            self._sets[text] = number
-            for name, value in json.loads(text).items():
-                self._values.setdefault(name, set()).add(value)
+            self._remember_set(text, number, json.loads(text))
         self._on_rows = {name for (name,) in self._connection.execute("SELECT name FROM row_tags")}
+        self._few_sets = self._sets.keys() - set[str]().union(*(self._sets_with.get(one, ()) for one in self._on_rows))
 
     def insert(self, calls: Sequence[StoredRow]) -> int:
         """Insert calls; how many SQLite cannot hold. One such call does not take the others with it."""
@@ -186,6 +186,7 @@ class RowWriter:
         while few and (crowded := self._crowded(few)) is not None:
             self._connection.execute("INSERT OR IGNORE INTO row_tags VALUES (?)", (crowded,))
             self._on_rows.add(crowded)
+            self._few_sets -= self._sets_with.get(crowded, set())
             self._tags.clear()
             few.pop(crowded, None)
         many = {name: value for name, value in tags if name not in few}
@@ -200,7 +201,7 @@ class RowWriter:
             known = self._values.setdefault(name, set())
             if value not in known and len(known) >= TAG_VALUES:
                 return name
-        if sum(not self._on_rows & json.loads(text).keys() for text in self._sets) < TAGSETS:
+        if len(self._few_sets) < TAGSETS:  # those without a tag that is on the rows
             return None
         return max(few, key=lambda name: len(self._values[name]))
 
@@ -209,10 +210,15 @@ class RowWriter:
         if text not in self._sets:
             execute = self._connection.execute
             execute("INSERT OR IGNORE INTO tagsets (tags) VALUES (?)", (text,))
-            self._sets[text] = execute("SELECT id FROM tagsets WHERE tags = ?", (text,)).fetchone()[0]
-            for name, value in few.items():
-                self._values.setdefault(name, set()).add(value)
+            self._remember_set(text, execute("SELECT id FROM tagsets WHERE tags = ?", (text,)).fetchone()[0], few)
+            self._few_sets.add(text)
         return self._sets[text]
+
+    def _remember_set(self, text: str, number: int, tags: Mapping[str, str]) -> None:
+        self._sets[text] = number
+        for name, value in tags.items():
+            self._values.setdefault(name, set()).add(value)
+            self._sets_with.setdefault(name, set()).add(text)
 
     def replace_tag(self, name: str, value: str, replacement: str) -> int:
         """Replace a tag's value wherever it stands; how many calls had it."""

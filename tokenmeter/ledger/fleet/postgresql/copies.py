@@ -56,11 +56,14 @@ def copies(since_us: int | None, until_us: int | None) -> Mapping[str, tuple[tup
     bounds = [("ended_at >= ", since_us), ("ended_at < ", until_us)]
     where = " AND ".join([f"{text}{INSTANT.format('?::bigint')}" for text, us in bounds if us is not None] or ["true"])
     values: list[Any] = [us for _, us in bounds if us is not None]
-    texts = f"SELECT t FROM call_rows, LATERAL (VALUES {_TEXTS}) AS texts_of (t) WHERE {where}"
+    texts = "SELECT id, text FROM texts"
+    if values:  # of all calls, to look for what they need would take longer than to read all
+        here = f"SELECT t FROM call_rows, LATERAL (VALUES {_TEXTS}) AS texts_of (t) WHERE {where}"
+        texts += f" WHERE id IN ({here})"
     whole = f"coalesce(sum(calls), 0)::bigint, {_US.format('min(first_at)')}, {_US.format('max(last_at)')}"
     return {
         "call_rows": (ROW, f"{_CALLS} WHERE {where}", values),
-        "texts": (("id", "text"), f"SELECT id, text FROM texts WHERE id IN ({texts})", values),
+        "texts": (("id", "text"), texts, values),
         "dims": (("id", "digest", *DIMS), f"SELECT id, digest, {', '.join(DIMS)} FROM dims", []),
         "tagsets": (("id", "tags"), "SELECT id + 1, tags::text FROM tagsets", []),
         "days": (tuple(_DAYS), f"SELECT {', '.join(_DAYS.values())} FROM days", []),

@@ -60,6 +60,7 @@ class PostgresStore:
         self._url = url
         self._database = database
         self._made: set[tuple[int, int]] = set()
+        self._row_tags: set[str] = set()
 
     @contextmanager
     def remedies(self) -> Iterator[None]:
@@ -84,10 +85,12 @@ class PostgresStore:
 
     def prepare(self, row_tags: Sequence[str], days: Iterable[int]) -> None:
         """Note the tags of many values, and make the partitions of months."""
-        there = {name for (name,) in self._database.execute("SELECT name FROM tokenmeter.row_tags")}
-        for name in row_tags:
-            if name not in there and "\0" not in name:
-                self._database.execute("INSERT INTO tokenmeter.row_tags VALUES (%s) ON CONFLICT DO NOTHING", (name,))
+        new = [name for name in row_tags if name not in self._row_tags and "\0" not in name]
+        if new:
+            self._database.execute(
+                "INSERT INTO tokenmeter.row_tags SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (new,)
+            )
+            self._row_tags.update(new)
         for day in days:
             instant = datetime.fromtimestamp(day * 86_400, UTC)
             month = instant.year, instant.month
