@@ -101,6 +101,7 @@ docs: $(READY)
 	$(PY) tools/readme_sdks.py
 	$(PY) -m tokenmeter.prices.upkeep.reference
 	$(PY) -m tokenmeter.dashboards dashboard > docs/grafana/tokenmeter.json
+	$(PY) -m tokenmeter.dashboards ledger > docs/grafana/tokenmeter-ledger.json
 	$(PY) -m tokenmeter.dashboards rules --limit '*=100:USD' --limit '*=700:CNY' > docs/prometheus/tokenmeter.rules.yml
 
 # Thousands of random programs with faults, bare and metered: all that they see and send must be the same.

@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from tokenmeter.dashboards.alerts import Limit, limit_of, rules
 from tokenmeter.dashboards.plain_yaml import to_yaml
@@ -15,8 +16,9 @@ __all__ = ["main"]
 
 MISSING = (
     "the dashboard is built with Grafana's SDK: pip install 'tokenmeter-sdk[views]'"
-    " (or take docs/grafana/tokenmeter.json from the repository)"
+    " (or take docs/grafana/{} from the repository)"
 )
+_FILES = {"dashboard": "tokenmeter.json", "ledger": "tokenmeter-ledger.json"}
 
 
 def _limit(text: str) -> Limit:
@@ -26,13 +28,25 @@ def _limit(text: str) -> Limit:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _dashboard(view: str) -> dict[str, Any]:
+    if view == "dashboard":
+        from tokenmeter.dashboards.dashboard import build
+
+        return build()
+    from tokenmeter.dashboards.spend_dashboard import build as build_ledger
+    from tokenmeter.dashboards.spend_panels import POSTGRESQL
+
+    return build_ledger(POSTGRESQL)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the dashboard or the rules to standard output; exits with 2 for bad flags or a missing package."""
     parser = argparse.ArgumentParser(
         prog="python -m tokenmeter.dashboards", description="Views of tokenmeter's metrics."
     )
     commands = parser.add_subparsers(dest="view", required=True)
-    commands.add_parser("dashboard", help="a Grafana dashboard, as JSON")
+    commands.add_parser("dashboard", help="a Grafana dashboard over metrics, as JSON")
+    commands.add_parser("ledger", help="a Grafana dashboard over the ledger of a fleet in PostgreSQL, as JSON")
     ruled = commands.add_parser("rules", help="recording and alert rules for Prometheus, as YAML")
     ruled.add_argument(
         "--limit", type=_limit, action="append", default=[], metavar="TEAM=AMOUNT:CURRENCY",
@@ -41,12 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     ruled.add_argument("--window", default="1h", help="the time in which a limit may be spent (default: 1h)")
     ruled.add_argument("--tag", default="team", help="the tag whose values the limits are for (default: team)")
     given = parser.parse_args(argv)
-    if given.view == "dashboard":
+    if given.view in _FILES:
         try:
-            from tokenmeter.dashboards.dashboard import build
+            view = _dashboard(given.view)
         except ImportError:
-            parser.error(MISSING)
-        text = json.dumps(build(), indent=2, ensure_ascii=False) + "\n"
+            parser.error(MISSING.format(_FILES[given.view]))
+        text = json.dumps(view, indent=2, ensure_ascii=False) + "\n"
     else:
         try:
             view = rules(given.limit, window=given.window, by=given.tag)
