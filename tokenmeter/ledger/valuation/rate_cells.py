@@ -68,10 +68,17 @@ class RateCells:
     """The tables, filled with the forms that calls turn out to have."""
 
     def __init__(
-        self, connection: sqlite3.Connection, book: Book, at: float | None, since: float, until: float
+        self,
+        connection: sqlite3.Connection,
+        book: Book,
+        at: float | None,
+        since: float,
+        until: float,
+        forms_most: int = _FORMS_MOST,
     ) -> None:
         """`at` is the instant of all calls; None is their own, from `since` until `until` (seconds since 1970)."""
         self._connection, self._book, self._at, self._since, self._until = connection, book, at, since, until
+        self._forms_most, self._overflow = forms_most, False
         self._forms: dict[Form, tuple[int, _Period | None]] = {}
         self._periods: dict[tuple[Any, ...], int] = {(): 0}
         self.cells: dict[int, Cell] = {}
@@ -80,23 +87,31 @@ class RateCells:
 
     def add(self, dims: int, params: int, form: Form | None, *, unpriced: bool) -> None:
         """Calls of some dims and params have a form; None are calls that are not valued at all."""
-        number, longest = (-1, None) if form is None else self._forms.get(form, (None, None))
-        if number is None:
-            assert form is not None
-            number = len(self._forms)
-            longest = self._fill(number, form)
-            self._forms[form] = number, longest
+        number, longest = -1, None
+        if form is not None:
+            known = self._forms.get(form)
+            if known is None and len(self._forms) < self._forms_most:
+                number = len(self._forms)
+                known = self._forms[form] = number, self._fill(number, form)
+            self._overflow = self._overflow or known is None
+            number, longest = known or (self._forms_most, None)
         self._connection.execute(
             "INSERT INTO temp.price_forms VALUES (?, ?, ?, ?, ?, ?, ?)",
             (dims, params, number, unpriced, *(longest or (None, None, None))),
         )
+
+    def forget(self) -> None:
+        """Drop the forms that are too many to keep, which have no prices here: parameters may be anything."""
+        if self._overflow:
+            self._connection.execute("DELETE FROM temp.price_forms WHERE form = ?", (self._forms_most,))
+            self._overflow = False
 
     def _fill(self, number: int, form: Form) -> _Period | None:
         """Write the periods of a form, and answer the longest."""
         provider, model, response_model = form[:3]
         asked = model or response_model
         periods: list[tuple[int, int]] = []
-        if provider is not None and asked and number < _FORMS_MOST:
+        if provider is not None and asked:
             for since_us, found in self._cells(provider, asked, response_model, params_of(form)):
                 period = self._period(found, form[-1])
                 if not periods or periods[-1][1] != period:

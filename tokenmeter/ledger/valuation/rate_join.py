@@ -135,6 +135,7 @@ def priced_pages(
         sums = [_sums(cells.cells[row[0]], *row[1:]) for row in connection.execute(_SUMS)]
         left = connection.execute(_LEFT).fetchall()
         connection.execute("DELETE FROM temp.page")
+        cells.forget()
         yield sums, [seq for (seq,) in left]
 
 
