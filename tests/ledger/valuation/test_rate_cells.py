@@ -77,10 +77,21 @@ def test_all_calls_at_one_instant_have_one_period(connection: sqlite3.Connection
 def test_forms_are_written_once_and_those_that_are_not_linear_have_no_cells(connection: sqlite3.Connection) -> None:
     cells = RateCells(connection, BOOK, None, FIRST, LAST)
     cells.add(1, 0, form("hours"), unpriced=False)
-    cells.add(2, 0, form("hours"), unpriced=True)
-    cells.add(3, 0, form("steps"), unpriced=False)
-    cells.add(4, 0, form(None), unpriced=False)
-    cells.add(5, 0, None, unpriced=False)
-    rows = connection.execute("SELECT dims, form, unpriced, period FROM temp.price_forms ORDER BY dims").fetchall()
-    assert rows == [(1, 0, 0, 2), (2, 0, 1, 2), (3, 1, 0, None), (4, 2, 0, None), (5, -1, 0, None)]
-    assert len(cells.cells) == 2
+    cells.add(2, 0, form("hours"), unpriced=False)
+    cells.add(3, 0, form("hours"), unpriced=True)
+    cells.add(4, 0, form("steps"), unpriced=False)
+    cells.add(5, 0, form(None), unpriced=False)
+    cells.add(6, 0, None, unpriced=False)
+    rows = connection.execute("SELECT dims, form, period FROM temp.price_forms ORDER BY dims").fetchall()
+    assert rows == [(1, 0, 2), (2, 0, 2), (3, 1, 4), (4, 2, None), (5, 3, None), (6, -1, None)]
+    assert [one.unpriced for one in cells.cells.values()] == [False, False, True, True]
+
+
+def test_forms_beyond_the_limit_have_no_prices_and_are_forgotten(connection: sqlite3.Connection) -> None:
+    cells = RateCells(connection, BOOK, None, FIRST, LAST, forms_most=1)
+    cells.add(1, 0, form("hours"), unpriced=False)
+    cells.add(2, 0, form("tiers"), unpriced=False)
+    query = "SELECT dims, form, period FROM temp.price_forms ORDER BY dims"
+    assert connection.execute(query).fetchall() == [(1, 0, 2), (2, 1, None)]
+    cells.forget()
+    assert connection.execute(query).fetchall() == [(1, 0, 2)]

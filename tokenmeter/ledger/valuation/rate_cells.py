@@ -29,9 +29,8 @@ _FOREVER: Final = 2**62
 _ANY: Final = (0, _FOREVER) * len(USUAL)
 _FORMS_MOST: Final = 20_000
 _TABLES: Final = (
-    "CREATE TEMP TABLE price_forms (dims INTEGER, params INTEGER, form INTEGER, unpriced INTEGER, period INTEGER,"
-    " since_us INTEGER, until_us INTEGER,"
-    " PRIMARY KEY (dims, params)) WITHOUT ROWID",
+    "CREATE TEMP TABLE price_forms (dims INTEGER, params INTEGER, form INTEGER, period INTEGER, since_us INTEGER,"
+    " until_us INTEGER, PRIMARY KEY (dims, params)) WITHOUT ROWID",
     "CREATE TEMP TABLE price_periods (form INTEGER, since_us INTEGER, period INTEGER, PRIMARY KEY (form, since_us))"
     " WITHOUT ROWID",
     "CREATE TEMP TABLE price_cells (period INTEGER, cell INTEGER, alone INTEGER, "
@@ -40,20 +39,22 @@ _TABLES: Final = (
     + ", ".join(f"{name} INTEGER" for name in PRICES)
     + ", PRIMARY KEY (period, cell)) WITHOUT ROWID",
     "CREATE TEMP TABLE price_notes (cell INTEGER PRIMARY KEY, one INTEGER, digits INTEGER, currency TEXT, rate_id TEXT,"
-    " same_list INTEGER, more INTEGER, less INTEGER)",
+    " unpriced INTEGER, same_list INTEGER, more INTEGER, less INTEGER)",
 )
 """`price_forms` has the longest period of a form, which most calls need no search for. `alone` is a cell for any
 numbers of tokens. `one` is a unit of money as an integer of so many digits; an amount's rest times `more` is the
-ledger's 10⁻¹² times `less`. `same_list` says that the ledger has the calls in this currency too."""
+ledger's 10⁻¹² times `less`. `unpriced` are calls whose cost the ledger does not know; `same_list` says that it has the
+calls in this currency too."""
 
 
 class Cell(NamedTuple):
-    """The prices of a tier, for calls that the ledger has in some currency."""
+    """The prices of a tier, for calls that the ledger has in some currency, or does not know the cost of."""
 
     prices: LinearPrices
     digits: int
     """Decimals of the integers that amounts are computed in: the fewest that hold all prices."""
     spent_in: str | None
+    unpriced: bool
 
 
 class _Period(NamedTuple):
@@ -68,11 +69,18 @@ class RateCells:
     """The tables, filled with the forms that calls turn out to have."""
 
     def __init__(
-        self, connection: sqlite3.Connection, book: Book, at: float | None, since: float, until: float
+        self,
+        connection: sqlite3.Connection,
+        book: Book,
+        at: float | None,
+        since: float,
+        until: float,
+        forms_most: int = _FORMS_MOST,
     ) -> None:
         """`at` is the instant of all calls; None is their own, from `since` until `until` (seconds since 1970)."""
         self._connection, self._book, self._at, self._since, self._until = connection, book, at, since, until
-        self._forms: dict[Form, tuple[int, _Period | None]] = {}
+        self._forms_most, self._overflow = forms_most, False
+        self._forms: dict[tuple[Form, bool], tuple[int, _Period | None]] = {}
         self._periods: dict[tuple[Any, ...], int] = {(): 0}
         self.cells: dict[int, Cell] = {}
         for statement in _TABLES:
@@ -80,25 +88,33 @@ class RateCells:
 
     def add(self, dims: int, params: int, form: Form | None, *, unpriced: bool) -> None:
         """Calls of some dims and params have a form; None are calls that are not valued at all."""
-        number, longest = (-1, None) if form is None else self._forms.get(form, (None, None))
-        if number is None:
-            assert form is not None
-            number = len(self._forms)
-            longest = self._fill(number, form)
-            self._forms[form] = number, longest
+        number, longest = -1, None
+        if form is not None:
+            known = self._forms.get((form, unpriced))
+            if known is None and len(self._forms) < self._forms_most:
+                number = len(self._forms)
+                known = self._forms[form, unpriced] = number, self._fill(number, form, unpriced=unpriced)
+            self._overflow = self._overflow or known is None
+            number, longest = known or (self._forms_most, None)
         self._connection.execute(
-            "INSERT INTO temp.price_forms VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (dims, params, number, unpriced, *(longest or (None, None, None))),
+            "INSERT INTO temp.price_forms VALUES (?, ?, ?, ?, ?, ?)",
+            (dims, params, number, *(longest or (None, None, None))),
         )
 
-    def _fill(self, number: int, form: Form) -> _Period | None:
+    def forget(self) -> None:
+        """Drop the forms that are too many to keep, which have no prices here: parameters may be anything."""
+        if self._overflow:
+            self._connection.execute("DELETE FROM temp.price_forms WHERE form = ?", (self._forms_most,))
+            self._overflow = False
+
+    def _fill(self, number: int, form: Form, *, unpriced: bool) -> _Period | None:
         """Write the periods of a form, and answer the longest."""
         provider, model, response_model = form[:3]
         asked = model or response_model
         periods: list[tuple[int, int]] = []
-        if provider is not None and asked and number < _FORMS_MOST:
+        if provider is not None and asked:
             for since_us, found in self._cells(provider, asked, response_model, params_of(form)):
-                period = self._period(found, form[-1])
+                period = self._period(found, form[-1], unpriced=unpriced)
                 if not periods or periods[-1][1] != period:
                     periods.append((since_us, period))
         self._connection.executemany(
@@ -125,13 +141,13 @@ class RateCells:
             instant = quote.until
         yield ceil(self._until * 1_000_000), ()
 
-    def _period(self, cells: tuple[Any, ...], spent_in: str | None) -> int:
+    def _period(self, cells: tuple[Any, ...], spent_in: str | None, *, unpriced: bool) -> int:
         """The number of the period that has such cells."""
-        key = (*cells, spent_in) if cells else ()
+        key = (*cells, spent_in, unpriced) if cells else ()
         if key not in self._periods:
             period = self._periods[key] = len(self._periods)
             for ranges, prices in cells:
-                self._write(period, ranges, Cell(prices, _digits(prices), spent_in))
+                self._write(period, ranges, Cell(prices, _digits(prices), spent_in, unpriced))
         return self._periods[key]
 
     def _write(self, period: int, ranges: tuple[int, ...], cell: Cell) -> None:
@@ -140,12 +156,15 @@ class RateCells:
         prices = [NO_PRICE if unit is None else unit // step for unit in cell.prices.units]
         row = (period, number, ranges == _ANY, *ranges, *prices)
         self._connection.execute(f"INSERT INTO temp.price_cells VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
-        same = cell.prices.currency == (cell.spent_in or "")
+        same = not cell.unpriced and cell.prices.currency == (cell.spent_in or "")
         more, less = 10 ** max(0, 12 - cell.digits), 10 ** max(0, cell.digits - 12)
         self._connection.execute(
-            "INSERT INTO temp.price_notes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (number, 10**cell.digits, cell.digits, cell.prices.currency, cell.prices.rate_id, same, more, less),
-        )
+            "INSERT INTO temp.price_notes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                number, 10**cell.digits, cell.digits, cell.prices.currency, cell.prices.rate_id, cell.unpriced, same,
+                more, less,
+            ),
+        )  # fmt: skip
 
 
 def _cells(quote: Quote, instant: float) -> Iterator[tuple[tuple[int, ...], LinearPrices]]:

@@ -26,18 +26,11 @@ _ROWS: Final = 25_000
 _LOW: Final = 31
 """Bits of the lower part of an amount: sums of both parts fit into integers."""
 _DIMS: Final = (
-    "provider",
-    "request_model",
-    "response_model",
-    "service_tier",
-    "region",
-    "currency",
-    "status",
-    "end_state",
-)
+    "provider", "request_model", "response_model", "service_tier", "region", "currency", "status", "end_state",
+)  # fmt: skip
 _PAGE: Final = (
-    "CREATE TEMP TABLE page (place INTEGER PRIMARY KEY, seq INTEGER, id, form INTEGER, unpriced INTEGER, cell INTEGER,"
-    " usual INTEGER, amount, whole INTEGER, pico INTEGER)"
+    "CREATE TEMP TABLE page (place INTEGER PRIMARY KEY, seq INTEGER, id, form INTEGER, cell INTEGER, usual INTEGER,"
+    " amount, whole INTEGER, pico INTEGER)"
 )
 _LINEAR: Final = ("input_tokens - read - written", "read", "written", "output_tokens - thought", "thought")
 _AMOUNT: Final = " + ".join(f"({tokens}) * k.{price}" for tokens, price in zip(_LINEAR, PRICES, strict=True))
@@ -45,10 +38,13 @@ _RANGED: Final = ("input_tokens", "output_tokens", "read", "written", "thought")
 _IN_RANGE: Final = " AND ".join(
     f"{column} >= {name}_from AND {column} < {name}_below" for column, name in zip(_RANGED, USUAL, strict=True)
 )
-_END: Final = "SELECT max(id) FROM (SELECT id FROM call_rows WHERE {} ORDER BY id LIMIT ?2)"
+_END: Final = (
+    "SELECT coalesce((SELECT id FROM call_rows WHERE {0} ORDER BY id LIMIT 1 OFFSET ?2 - 1),"
+    " (SELECT max(id) FROM call_rows WHERE {0}))"
+)
 _FILL: Final = f"""
 INSERT INTO temp.page
-SELECT NULL, seq, id, f.form, f.unpriced, k.cell, plain AND min({", ".join(_LINEAR)}) >= 0, {_AMOUNT}, whole, pico
+SELECT NULL, seq, id, f.form, k.cell, plain AND min({", ".join(_LINEAR)}) >= 0, {_AMOUNT}, whole, pico
 FROM (
     SELECT seq, id, dims, coalesce(params, 0) AS params, ended_us + coalesce(priced_us, 0) AS instant, {PLAIN} AS plain,
         input_tokens, output_tokens, coalesce(cache_read_input_tokens, 0) AS read,
@@ -67,11 +63,13 @@ END AND (k.alone OR ({_IN_RANGE}))
 WHERE {{}} AND c.id <= ? ORDER BY c.id
 """  # noqa: S608
 # Integers that leave their range become fractions in SQLite, which no amount is.
-_PRICED: Final = (
-    f"(usual AND typeof(amount) = 'integer' AND amount > 0 AND amount < {2**62}"
-    " AND (unpriced OR (whole IS NOT NULL AND pico IS NOT NULL)))"
-)
-_SET_ASIDE: Final = f"UPDATE temp.page SET cell = NULL WHERE cell IS NOT NULL AND {_PRICED} IS NOT 1"  # noqa: S608
+_SET_ASIDE: Final = f"""
+UPDATE temp.page SET cell = NULL
+WHERE cell IS NOT NULL AND (
+    usual AND typeof(amount) = 'integer' AND amount > 0 AND amount < {2**62}
+    AND (whole IS NOT NULL AND pico IS NOT NULL OR cell IN (SELECT cell FROM temp.price_notes WHERE unpriced))
+) IS NOT 1
+"""  # noqa: S608
 _WRITE: Final = """
 INSERT INTO valued_calls
 SELECT ?, CASE typeof(id) WHEN 'blob' THEN lower(hex(id)) ELSE id END, 'priced',
@@ -79,9 +77,9 @@ SELECT ?, CASE typeof(id) WHEN 'blob' THEN lower(hex(id)) ELSE id END, 'priced',
 FROM temp.page JOIN temp.price_notes USING (cell) ORDER BY place
 """
 _SUMS: Final = f"""
-SELECT cell, unpriced, count(*), sum(amount >> {_LOW}), sum(amount & {2**_LOW - 1}), sum(whole), sum(pico),
-    sum(NOT unpriced AND same_list AND amount / one = whole AND (amount % one) * more = pico * less)
-FROM temp.page JOIN temp.price_notes USING (cell) GROUP BY cell, unpriced
+SELECT cell, count(*), sum(amount >> {_LOW}), sum(amount & {2**_LOW - 1}), sum(whole), sum(pico),
+    sum(same_list AND amount / one = whole AND (amount % one) * more = pico * less)
+FROM temp.page JOIN temp.price_notes USING (cell) GROUP BY cell
 """  # noqa: S608
 _LEFT: Final = "SELECT seq FROM temp.page WHERE cell IS NULL AND form >= 0"
 
@@ -135,6 +133,7 @@ def priced_pages(
         sums = [_sums(cells.cells[row[0]], *row[1:]) for row in connection.execute(_SUMS)]
         left = connection.execute(_LEFT).fetchall()
         connection.execute("DELETE FROM temp.page")
+        cells.forget()
         yield sums, [seq for (seq,) in left]
 
 
@@ -152,9 +151,7 @@ def _add_forms(connection: sqlite3.Connection, cells: RateCells) -> bool:
     return bool(rows)
 
 
-def _sums(
-    cell: Cell, unpriced: int, calls: int, high: int, low: int, whole: int | None, pico: int | None, same: int
-) -> PageSums:
+def _sums(cell: Cell, calls: int, high: int, low: int, whole: int | None, pico: int | None, same: int) -> PageSums:
     total = ((high << _LOW) + low) * 10 ** (DIGITS - cell.digits)
-    spent = None if unpriced or whole is None or pico is None else whole * 10**DIGITS + pico * 10 ** (DIGITS - 12)
+    spent = None if cell.unpriced or whole is None or pico is None else whole * 10**DIGITS + pico * 10 ** (DIGITS - 12)
     return PageSums(calls, total, cell.prices.currency, spent, cell.spent_in, calls - same)
