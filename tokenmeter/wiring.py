@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tokenmeter.budgets.contract import BudgetStore
     from tokenmeter.budgets.enforcer import Enforcer
     from tokenmeter.calls.calibrator import Calibrator
+    from tokenmeter.ledger.writer import Ledger
     from tokenmeter.otel.metrics import Metrics
     from tokenmeter.otel.spans import CallSpans
     from tokenmeter.prices.book import Book
@@ -79,9 +80,14 @@ def build_parts(
         exchange=settings.exchange,
     )
     learning = (calibrator,) if calibrator is not None and calibrator.learns else ()
-    ledger = _ledger(settings, ledger)
-    written = (ledger,) if ledger is not None else ()
-    return Parts(spans, metrics, (*written, *_log(settings), *learning, *sinks), calibrator, deferred, ledger)
+    written = _ledger(settings, ledger)
+    if written is not None:
+        with guard("registering the metrics of the ledger"):
+            from tokenmeter.otel.ledger_metrics import watch_ledger
+
+            watch_ledger(written, meter_provider)
+    kept = (written,) if written is not None else ()
+    return Parts(spans, metrics, (*kept, *_log(settings), *learning, *sinks), calibrator, deferred, written)
 
 
 def build_budgets(
@@ -138,7 +144,7 @@ def check_sink(sink: object, name: str) -> None:
     check_methods(sink, name, ("write", "flush", "close"), what)
 
 
-def _ledger(settings: Settings, open_one: Sink | None) -> Sink | None:
+def _ledger(settings: Settings, open_one: Sink | None) -> Ledger | None:
     if settings.ledger is None:
         return None
     from tokenmeter.ledger.writer import Ledger

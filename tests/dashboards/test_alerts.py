@@ -60,6 +60,8 @@ def test_queries_name_metrics_that_exist() -> None:
     known = {f"{name(one)}_total" for one, *_ in semconv.COUNTERS.values()}
     known |= {f"{name(one)}_seconds_bucket" for one, unit, *_ in semconv.HISTOGRAMS.values() if unit == "s"}
     known |= {f"{name(semconv.PRICE_FROM[0])}_seconds", f"{name(semconv.BUDGET_REFUSED)}_total"}
+    known |= {f"{name(one)}_total" for one, *_ in semconv.LEDGER_COUNTERS.values()}
+    known |= {f"{name(one)}_seconds" for one, unit, _ in semconv.LEDGER_GAUGES.values() if unit == "s"}
     panels = [panel for section in PANELS for panel in section.panels]
     texts = [one.query for one in (*panels, ANNOTATION, *RECORDED, *ALERTS)]
     used = {

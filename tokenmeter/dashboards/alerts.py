@@ -19,6 +19,7 @@ from tokenmeter.dashboards.names import (
     counter,
     grown,
     label,
+    ledger,
     tag,
 )
 from tokenmeter.money import exact_decimal, plain
@@ -29,6 +30,7 @@ __all__ = ["ALERTS", "RECORDED", "Alert", "Limit", "Recorded", "limit_of", "rule
 _COST: Final = counter("cost")
 _TOKENS: Final = counter("usage")
 _CALLS: Final = counter("calls")
+_SPOOL: Final = ledger("spooled")
 _LEFT: Final = '{tokenmeter_end=~"closed_early|cancelled|dropped"}'
 _TOKENIZER: Final = f"{PROVIDER}, {MODEL}, {FAMILY}, {KIND}"
 _NAME: Final = label(semconv.BUDGET_NAME)
@@ -150,6 +152,21 @@ ALERTS: Final = (
         f"{grown(_NAME, f'{label(semconv.BUDGET_REFUSED)}_total', '1h')} > 0",
         "0m",
         f"Budget {{{{ $labels.{_NAME} }}}} has refused {{{{ $value | humanize }}}} calls in an hour.",
+    ),
+    Alert(
+        "TokenmeterLedgerLosesCalls",
+        f"{grown('job, instance', ledger('lost'), '1h')} > 0",
+        "0m",
+        "The ledger of {{ $labels.instance }} could not keep {{ $value | humanize }} calls in an hour: see the disk of "
+        "its file, and the program's log.",
+        "critical",
+    ),
+    Alert(
+        "TokenmeterSpoolGrows",
+        f"delta({_SPOOL}[30m]) > 0 and min_over_time({_SPOOL}[30m]) > 0",
+        "15m",
+        "{{ $labels.instance }} does not ship its calls to the fleet's database as fast as they come: "
+        "{{ $value | humanize }} more wait in its spool than half an hour ago.",
     ),
     Alert(
         "TokenmeterRecordsUnreadable",

@@ -13,7 +13,7 @@ from tokenmeter.otel import semconv
 
 __all__ = [
     "CURRENCY", "FAMILY", "FLAG", "KIND", "MODEL", "PRICED_MODEL", "PRICE_FROM", "PROVIDER", "SOURCE", "buckets",
-    "counter", "grown", "label", "tag",
+    "counter", "grown", "label", "ledger", "tag",
 ]  # fmt: skip
 
 
@@ -30,6 +30,14 @@ def tag(name: str) -> str:
 def counter(table: str) -> str:
     """The series of one of our sums, by its name in `semconv.COUNTERS`."""
     return f"{label(semconv.COUNTERS[table][0])}_total"
+
+
+def ledger(figure: str) -> str:
+    """The series of a figure of ledgers, by its name in `semconv.LEDGER_COUNTERS` or `semconv.LEDGER_GAUGES`."""
+    if figure in semconv.LEDGER_COUNTERS:
+        return f"{label(semconv.LEDGER_COUNTERS[figure][0])}_total"
+    name, unit, _ = semconv.LEDGER_GAUGES[figure]
+    return f"{label(name)}{'_seconds' if unit == 's' else ''}"
 
 
 def buckets(name: str) -> str:

@@ -21,6 +21,7 @@ from tokenmeter.dashboards.names import (
     buckets,
     counter,
     grown,
+    ledger,
 )
 
 __all__ = ["ANNOTATION", "PANELS", "Panel", "Section"]
@@ -193,6 +194,35 @@ PANELS: Final = (
                 f" / sum by ({PROVIDER}, {MODEL}, {FAMILY}, {KIND}) (increase({_chosen('compared_counted')}[1d]))",
                 _by(PROVIDER, MODEL, KIND, FAMILY),
                 note="Only where calibration is on. A step is a vendor who changed its tokenizer.",
+            ),
+        ),
+    ),
+    Section(
+        "Ledger",
+        (
+            Panel(
+                "Calls lost",
+                grown("job, instance", ledger("lost"), "$__rate_interval"),
+                _by("job", "instance"),
+                note="They could not be written, and are in no report of the ledger.",
+            ),
+            Panel(
+                "Calls that wait",
+                f"sum by (job, instance) ({ledger('waiting')})",
+                _by("job", "instance"),
+                note="In memory, for the ledger's file. Callers wait when 10,000 do.",
+            ),
+            Panel(
+                "Calls in the spool",
+                f"sum by (job, instance) ({ledger('spooled')})",
+                _by("job", "instance"),
+                note="In the file, for the fleet's database.",
+            ),
+            Panel(
+                "Duration of a commit",
+                f"max by (job, instance) ({ledger('commit_seconds')})",
+                _by("job", "instance"),
+                "s",
             ),
         ),
     ),

@@ -1,7 +1,7 @@
 """The ledger sink: a queue and a thread that write each settled call as a row of an SQLite file.
 
 `write` puts the immutable record into a bounded queue; one background thread, started by the first record, prices and
-serialises what waits and commits it: at once if the last commit began more than 0.1 s before, else when that time is
+serialises what waits and commits it: at once if the last commit began more than 0.05 s before, else when that time is
 over or 500 records wait. A process killed outright loses what it settled since. A normal exit, `flush` and `close`
 lose nothing. The first records of a process are written before the price book is loaded (`first_records.py`).
 
@@ -37,8 +37,11 @@ from tokenmeter.ledger.wakeups import FlushMark, Wakeup
 
 __all__ = ["COMMIT_EVERY", "COMMIT_RECORDS", "QUEUE_SIZE", "Ledger"]
 
-COMMIT_EVERY: Final = 0.1
-"""Seconds from one commit's beginning to the next: as long a record waits at most, while the file can be written."""
+COMMIT_EVERY: Final = 0.05
+"""Seconds from one commit's beginning to the next: as long a record waits at most, while the file can be written.
+
+A quarter of the window that is documented for a kill: the rest is for commits, and for a machine that is busy.
+"""
 QUEUE_SIZE: Final = 10_000
 """Records that wait at most; callers wait for room then, or lose the record where the file cannot be written."""
 

@@ -271,6 +271,24 @@ COLLECTOR_QUEUE_BYTES: Final = ("tokenmeter.collector.queue.size", "By", "Memory
 COLLECTOR_QUEUE_LIMIT: Final = ("tokenmeter.collector.queue.limit", "By", "Memory that requests may take.")
 COLLECTOR_QUEUE_REQUESTS: Final = ("tokenmeter.collector.queue.requests", "{request}", "Requests that wait.")
 
+LEDGER_COUNTERS: Final = {
+    "written": ("tokenmeter.ledger.written", "{call}", "Calls that the ledger's file has taken."),
+    "lost": ("tokenmeter.ledger.lost", "{call}", "Calls that could not be kept; they are in no report."),
+    "commits": ("tokenmeter.ledger.commits", "{commit}", "Transactions of the ledger's file."),
+    "shipped": ("tokenmeter.ledger.shipped", "{call}", "Calls of the spool that the fleet's database has taken."),
+}
+"""Observable counters of ledgers: name, unit and description by the name in `health()`."""
+LEDGER_GAUGES: Final = {
+    "waiting": ("tokenmeter.ledger.queue", "{call}", "Calls in memory that the ledger's file has not taken yet."),
+    "commit_seconds": ("tokenmeter.ledger.commit.duration", "s", "How long the last commit took."),
+    "spooled": (
+        "tokenmeter.ledger.spool.calls",
+        "{call}",
+        "Calls in the spool that the fleet's database has not taken yet, by the process that ships.",
+    ),
+}
+"""Observable gauges of ledgers."""
+
 EXPORTED: Final = ("tokenmeter.export.spans", "{span}", "Spans given to the exporter, by whether they arrived.")
 OUTCOME: Final = "tokenmeter.export.outcome"
 

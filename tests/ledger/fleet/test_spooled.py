@@ -53,6 +53,21 @@ def test_what_is_recorded_is_in_the_database_at_the_end(any_url: str, path: Path
     assert wrong_days(any_url) == 0
 
 
+def test_health_counts_the_calls_that_wait_for_the_database(any_url: str, path: Path) -> None:
+    away = SpooledLedger(f"postgresql://postgres@127.0.0.1:{free_port()}/x", str(path))
+    for one in some_calls(7):
+        away.write(one)
+    away.flush()
+    until(lambda: away.health()["spooled"] == 7, patience=60)
+    assert away.health()["shipped"] == 0
+    away.close()
+    there = SpooledLedger(any_url, str(path))
+    there.write(record(id="eighth"))
+    there.flush()
+    until(lambda: there.health()["spooled"] == 0 and there.health()["shipped"] == 8, patience=60)
+    there.close()
+
+
 def test_calls_are_shipped_while_the_program_runs(any_url: str, path: Path) -> None:
     ledger = SpooledLedger(any_url, str(path))
     for one in some_calls(40):

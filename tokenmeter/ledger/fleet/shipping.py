@@ -76,6 +76,11 @@ class Shipper:
             unready.pop_all()
         self._batch = batch or self.store.batch
 
+    @property
+    def reached(self) -> int | None:
+        """The sequence up to which the database has the file's calls; None while that is not known."""
+        return None if self._place is None else self._place.seq
+
     def close(self) -> None:
         """Close file and database."""
         self.file.close()

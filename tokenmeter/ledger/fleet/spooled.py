@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,9 +77,18 @@ class SpooledLedger(Ledger):
         self._shipping.close(min(_EXIT, max(0.0, until - time.monotonic())))
 
     def health(self) -> dict[str, Any]:
-        """That of the file, and what this process `shipped` to the `database`, with what is wrong with that."""
+        """That of the file, and what this process `shipped` to the `database`, with what is wrong with that.
+
+        `spooled` calls of the file were not taken by the database at the last try to ship them; None where another
+        process ships.
+        """
         shipping = self._shipping
-        database = {"database": shown(self.url), "shipped": shipping.shipped, "database_problem": shipping.problem}
+        database = {
+            "database": shown(self.url),
+            "shipped": shipping.shipped,
+            "spooled": shipping.spooled,
+            "database_problem": shipping.problem,
+        }
         return super().health() | database
 
     def same_as(self, other: Ledger) -> bool:
@@ -114,7 +123,9 @@ class _Shipping:
 
     def __init__(self, path: str, url: str) -> None:
         self.shipped = 0
+        self.spooled: int | None = None
         self.problem: str | None = None
+        self._reached: int | None = None
         self._path = path
         self._url = url
         self._io = threading.Lock()
@@ -198,6 +209,8 @@ class _Shipping:
             done = False
             with guard("shipping the ledger"):
                 done = self._ship()
+            with guard("counting the calls of the spool"):
+                self.spooled = self._count()
             if last or (self._closing and not done):
                 break
             delay = _RETRY[0] if done else min(delay * 2, _RETRY[1])
@@ -212,6 +225,7 @@ class _Shipping:
             shipper = self._shipper = self._shipper or Shipper(self._path, self._url, io=self._io)
             shipper.file.check()
             while shipper.step():
+                self._reached = shipper.reached
                 self.shipped += shipper.done.read
                 shipper.done.read = 0
                 for call in shipper.done.refused:
@@ -219,6 +233,7 @@ class _Shipping:
                         "call %s is counted as lost: %s refuses it: %s", call.id, shown(self._url), call.why
                     )
                 shipper.done.refused.clear()
+            self._reached = shipper.reached
             shipper.forget_shipped(KEPT)
         except EmptyLedgerError:
             return True  # it is being made
@@ -229,6 +244,20 @@ class _Shipping:
             _logger.warning("%s takes calls again", shown(self._url))
         self.problem = None
         return True
+
+    def _count(self) -> int:
+        """How many calls of the file the database has not taken, as far as is known."""
+        import sqlite3
+
+        if not os.path.exists(self._path):
+            return 0
+        with self._io, closing(sqlite3.connect(f"{Path(self._path).as_uri()}?mode=ro", uri=True)) as connection:
+            try:
+                query = "SELECT count(*) FROM call_rows WHERE seq > ?"
+                found: int = connection.execute(query, (self._reached or 0,)).fetchone()[0]
+            except sqlite3.OperationalError:  # it is being made
+                return 0
+            return found
 
     def _failed(self, error: Exception) -> None:
         self._let_go()
