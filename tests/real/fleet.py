@@ -34,8 +34,7 @@ SPOOLS: Final = 2
 CRASHES: Final = 3
 _PART: Final = 500
 _QUESTIONS: Final = (
-    "provider model", "team", "day team model", "month currency", "source status", "user", "hour", "scope end",
-    "charge.component model", "",
+    "provider model", "team", "day team model", "month currency", "source status", "user", "hour", "scope end", "",
 )  # fmt: skip
 _SIZES: Final = (
     "SELECT pg_total_relation_size(c.oid) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
