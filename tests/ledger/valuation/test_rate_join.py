@@ -31,7 +31,7 @@ from tokenmeter.record import End, Record
 from tokenmeter.usage import Usage
 
 BOOK = load_book()
-CALLS = int(os.environ.get("TOKENMETER_REPRICED_ROWS", "2000"))
+CALLS = int(os.environ.get("REPRICED_ROWS", "2000"))
 NOON = datetime(2026, 3, 3, 12, tzinfo=UTC)
 ACME = {
     "provider": "acme", "currency": "USD", "timezone": "UTC",
