@@ -16,7 +16,7 @@ from tokenmeter.prices.book import Book, load_book
 from tokenmeter.prices.rate_table import rate_rows
 from tokenmeter.usage import Usage
 
-ROWS = int(os.environ.get("TOKENMETER_RATE_ROWS", "100000"))
+ROWS = int(os.environ.get("RATE_ROWS", "100000"))
 
 
 @pytest.mark.parametrize("params", [{}, {"batch": True}, {"currency": "USD"}], ids=str)

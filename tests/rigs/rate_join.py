@@ -55,16 +55,17 @@ def random_calls(book: Book, count: int) -> list[dict[str, Any]]:
 def _call(some: random.Random, number: int, provider: str, model: str) -> dict[str, Any]:
     total = some.randrange(some.choice((500, 300_000, 1_200_000)))
     output = some.randrange(some.choice((50, 20_000)))
-    read = some.choice((None, 0, some.randrange(total + 1)))
+    read = some.choice((None, None, 0, some.randrange(total + 1)))
+    since = some.choice((1_672_000_000_000_000, 1_760_000_000_000_000, 1_785_000_000_000_000))
     return {
         "number": number,
         "provider": provider,
         "model": model,
-        "at": EPOCH + timedelta(microseconds=some.randrange(1_672_000_000_000_000, 1_800_000_000_000_000)),
+        "at": EPOCH + timedelta(microseconds=some.randrange(since, 1_800_000_000_000_000)),
         "input_tokens": some.choice((total, total, total, 32_000, 32_001, 128_000, 200_000, 200_001)),
         "output_tokens": output,
         "cache_read_input_tokens": None if read is None else min(read, 30_000),
-        "cache_write_input_tokens": some.choice((None, 0, 0, some.randrange(100))),
+        "cache_write_input_tokens": some.choice((None, None, 0, 0, 0, 0, some.randrange(100))),
         "reasoning_output_tokens": some.choice((None, 0, some.randrange(output + 1))),
     }
 

@@ -95,3 +95,14 @@ def test_forms_beyond_the_limit_have_no_prices_and_are_forgotten(connection: sql
     assert connection.execute(query).fetchall() == [(1, 0, 2), (2, 1, None)]
     cells.forget()
     assert connection.execute(query).fetchall() == [(1, 0, 2)]
+
+
+def test_forms_of_few_calls_have_no_prices_until_they_have_more(connection: sqlite3.Connection) -> None:
+    cells = RateCells(connection, BOOK, None, FIRST, LAST)
+    cells.add(1, 0, form("hours"), unpriced=False, worth=False)
+    assert not cells.cells
+    cells.forget()
+    cells.add(1, 0, form("hours"), unpriced=False)
+    cells.add(2, 0, form("hours"), unpriced=False, worth=False)  # they are there already
+    query = "SELECT dims, form, period FROM temp.price_forms ORDER BY dims"
+    assert connection.execute(query).fetchall() == [(1, 0, 2), (2, 0, 2)]

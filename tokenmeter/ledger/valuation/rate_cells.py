@@ -86,12 +86,15 @@ class RateCells:
         for statement in _TABLES:
             connection.execute(statement)
 
-    def add(self, dims: int, params: int, form: Form | None, *, unpriced: bool) -> None:
-        """Calls of some dims and params have a form; None are calls that are not valued at all."""
+    def add(self, dims: int, params: int, form: Form | None, *, unpriced: bool, worth: bool = True) -> None:
+        """Calls of some dims and params have a form; None are calls that are not valued at all.
+
+        A new form of so few calls that it is not `worth` its periods is one of those that `forget` drops.
+        """
         number, longest = -1, None
         if form is not None:
             known = self._forms.get((form, unpriced))
-            if known is None and len(self._forms) < self._forms_most:
+            if known is None and worth and len(self._forms) < self._forms_most:
                 number = len(self._forms)
                 known = self._forms[form, unpriced] = number, self._fill(number, form, unpriced=unpriced)
             self._overflow = self._overflow or known is None
@@ -102,7 +105,7 @@ class RateCells:
         )
 
     def forget(self) -> None:
-        """Drop the forms that are too many to keep, which have no prices here: parameters may be anything."""
+        """Drop the forms of few calls and those that are too many to keep, which have no prices here."""
         if self._overflow:
             self._connection.execute("DELETE FROM temp.price_forms WHERE form = ?", (self._forms_most,))
             self._overflow = False
@@ -136,8 +139,12 @@ class RateCells:
             quote = self._book.quote(provider, model, response_model, params, instant)
             if quote is None:
                 return
+            of_rate: dict[int, tuple[Any, ...]] = {}  # by identity: the quote keeps its rates
             for start, _ in quote.spans(instant, min(quote.until, self._until)):
-                yield ceil(start * 1_000_000), tuple(_cells(quote, start))
+                rate = id(quote.rate_between(start, start))
+                if rate not in of_rate:
+                    of_rate[rate] = tuple(_cells(quote, start))
+                yield ceil(start * 1_000_000), of_rate[rate]
             instant = quote.until
         yield ceil(self._until * 1_000_000), ()
 

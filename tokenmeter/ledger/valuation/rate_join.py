@@ -10,6 +10,7 @@ that is written to.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -18,11 +19,14 @@ from tokenmeter.ledger.schema import has_narrow_rows, has_wide_rows
 from tokenmeter.ledger.valuation.columns import PLAIN, USUAL
 from tokenmeter.ledger.valuation.linear_prices import DIGITS
 from tokenmeter.ledger.valuation.rate_cells import PRICES, Cell, RateCells
+from tokenmeter.ledger.valuation.stored_calls import Form
 from tokenmeter.prices.book import Book
 
 __all__ = ["PageSums", "can_join", "priced_pages"]
 
 _ROWS: Final = 25_000
+_FEW: Final = 64
+"""Calls of one form on a page, of which the general way prices fewer sooner than their periods are made."""
 _LOW: Final = 31
 """Bits of the lower part of an amount: sums of both parts fit into integers."""
 _DIMS: Final = (
@@ -102,11 +106,12 @@ def can_join(connection: sqlite3.Connection) -> bool:
 
 
 def priced_pages(
-    connection: sqlite3.Connection, book: Book, at: datetime | None, name: str, rows: int = _ROWS
+    connection: sqlite3.Connection, book: Book, at: datetime | None, name: str, *, rows: int = _ROWS, few: int = _FEW
 ) -> Iterator[tuple[list[PageSums], list[int]]]:
     """Write what calls cost into `valued_calls`, page by page: the sums of each, and the places of the calls left.
 
-    A page has so many `rows`. No statement is open while a page is answered, so that the connection can write.
+    A page has so many `rows`; calls of a new form that has fewer than `few` of them are left. No statement is open
+    while a page is answered, so that the connection can write.
     """
     connection.execute("PRAGMA temp_store = MEMORY")  # a page, and the prices
     (first,) = connection.execute("SELECT min(ended_us) FROM call_rows").fetchone()  # alone each uses the index
@@ -122,7 +127,7 @@ def priced_pages(
         if end is None:
             break
         connection.execute(_FILL.format(after), (id_, end))
-        while _add_forms(connection, cells):
+        while _add_forms(connection, cells, few):
             connection.execute("DELETE FROM temp.page")
             connection.execute(_FILL.format(after), (id_, end))
         connection.execute(_SET_ASIDE)
@@ -137,17 +142,23 @@ def priced_pages(
         yield sums, [seq for (seq,) in left]
 
 
-def _add_forms(connection: sqlite3.Connection, cells: RateCells) -> bool:
+def _add_forms(connection: sqlite3.Connection, cells: RateCells, few: int) -> bool:
     """Add the forms of the page that are new; whether there are any."""
     rows = connection.execute(
-        f"SELECT DISTINCT c.dims, coalesce(c.params, 0), texts.text, {', '.join(f'd.{name}' for name in _DIMS)}"  # noqa: S608
+        f"SELECT c.dims, coalesce(c.params, 0), count(*), texts.text, {', '.join(f'd.{name}' for name in _DIMS)}"  # noqa: S608
         " FROM temp.page JOIN call_rows AS c USING (seq) JOIN dims AS d ON d.id = c.dims"
-        " LEFT JOIN texts ON texts.id = c.params WHERE temp.page.form IS NULL"
+        " LEFT JOIN texts ON texts.id = c.params WHERE temp.page.form IS NULL GROUP BY 1, 2"
     ).fetchall()
-    for dims, params, text, provider, model, response_model, tier, region, currency, status, end in rows:
-        form = (provider, model, response_model, text, tier, region, currency)
-        valued = end not in ("delegated", "refused")
-        cells.add(dims, params, form if valued else None, unpriced=status == "unpriced")
+    new: list[tuple[int, int, Form | None, bool]] = []
+    calls: Counter[tuple[Form | None, bool]] = Counter()
+    for dims, params, count, text, provider, model, response_model, tier, region, currency, status, end in rows:
+        form: Form | None = (provider, model, response_model, text, tier, region, currency)
+        if end in ("delegated", "refused"):
+            form = None
+        new.append((dims, params, form, status == "unpriced"))
+        calls[form, status == "unpriced"] += count
+    for dims, params, found, unpriced in new:
+        cells.add(dims, params, found, unpriced=unpriced, worth=calls[found, unpriced] >= few)
     return bool(rows)
 
 
