@@ -10,6 +10,7 @@ import pytest
 from tokenmeter import End, Source, Tokenmeter, Usage
 from tokenmeter.record import Record
 from tokenmeter.testing import FixedClock, capture, json_reply, provider_server
+from tokenmeter.tokens import count_request
 
 
 def recorded(meter: Tokenmeter, request: dict[str, Any], answer: dict[str, Any], provider: str) -> Record:
@@ -43,6 +44,21 @@ def test_a_beta_header_that_bills_is_counted(meter: Tokenmeter) -> None:
             client.post("messages", json=request | {"tools": tools}, headers=headers)
     counts = [record.usage.input_tokens or 0 for record in records]
     assert counts[1] - counts[0] == 140
+
+
+def test_tool_definitions_are_counted_where_the_input_is(meter: Tokenmeter) -> None:
+    function = {"name": "weather", "description": "The weather of a city.", "parameters": {"type": "object"}}
+    request, answer = sonar(None, None)
+    plain = request | {"model": "deepseek-chat"}
+    offered = plain | {"tools": [{"type": "function", "function": function}]}
+    silent = {name: value for name, value in answer.items() if name != "usage"}
+    first, second = (recorded(meter, body, silent, "deepseek") for body in (plain, offered))
+    assert (first.tool_definition_tokens, first.usage.source_of("input_tokens")) == (0, Source.COUNTED)
+    assert second.tool_definition_tokens
+    assert second.usage.input_tokens == (first.usage.input_tokens or 0) + second.tool_definition_tokens
+    assert count_request(offered, provider="deepseek").tool_definitions == second.tool_definition_tokens
+    reported = recorded(meter, offered, answer, "deepseek")
+    assert (reported.usage.input_tokens, reported.tool_definition_tokens) == (14, None)
 
 
 @pytest.mark.parametrize(

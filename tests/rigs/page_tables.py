@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -12,8 +13,14 @@ class Cell:
 
     head: bool
     scope: str | None
-    exact: str | None
+    title: str | None
     text: str = ""
+
+    @property
+    def exact(self) -> str | None:
+        """What its title says, or its text where that is the number already."""
+        number = self.text.replace(",", "").removeprefix("+")
+        return self.title or (number if re.fullmatch(r"-?\d+\.\d+", number) else None)
 
 
 @dataclass

@@ -197,7 +197,7 @@ def test_the_languages_say_the_same(month: str) -> None:
 
 def test_a_price_change_is_marked_where_it_falls(month_page: Page) -> None:
     (mark,) = [found for _, found in month_page.elements if found.get("class") == "mark"]
-    assert mark["style"] == f"left:{100 * 16 / 31:.2f}%"  # 17 August begins after sixteen days
+    assert mark["style"] == f"left:{100 * 16 / 31:.1f}%"  # 17 August begins after sixteen days
     said = " ".join(month_page.texts)
     assert "2026-08-17 00:00: deepseek-chat · input 1 → 1.5–3, cache_read 0.02 → 0.05–0.1, output 2 → 4.5–9" in said
 

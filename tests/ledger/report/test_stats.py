@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.rigs.asker import UTC_ZONE, Asker
-from tests.rigs.made_records import priced, record, unpriced
+from tests.rigs.made_records import NOON, priced, record, unpriced
 from tokenmeter import Tokenmeter
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.report.query import Question, ask
 from tokenmeter.ledger.report.stats import parse_stats
 from tokenmeter.ledger.writer import Ledger
+from tokenmeter.prices.book import load_book
 from tokenmeter.usage import Usage
 
 
@@ -86,6 +87,16 @@ def test_what_the_cache_saved_is_what_the_price_book_says(tmp_path: Path) -> Non
     (row,) = ask(str(tmp_path / "spend.db"), question).rows
     assert row.stats == {"cache_saved_sum": saved}
     assert saved > 0
+
+
+def test_a_call_that_read_everything_from_the_cache_saved_too(held: Callable[..., Asker]) -> None:
+    """Its charges name no price of fresh input; the price of its own time, which the row keeps, does."""
+    usage = Usage(input_tokens=1000, output_tokens=10, cache_read_input_tokens=1000)
+    cost = load_book().price(usage, provider="deepseek", model="deepseek-chat", at=NOON)
+    assert {charge.component for charge in cost.charges} == {"cache_read", "output"}
+    (row,) = held(record(cost, usage=usage))("model", stats=parse_stats("sum:cache_saved")).rows
+    assert cost.cache_saved
+    assert row.stats == {"cache_saved_sum": cost.cache_saved}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ __all__ = ["Markup", "element", "joined"]
 _VOID: Final = frozenset({"meta"})
 _END_LEFT_OUT: Final = frozenset({"td", "th", "tr", "li"})
 """Elements that HTML lets end without a tag: a page has thousands of them."""
-_WORD: Final = re.compile(r"[A-Za-z0-9.-]+")
+_EMPTY: Final = frozenset({"path", "rect"})
+"""Shapes, which end at once where nothing is in them."""
+_WORD: Final = re.compile(r"[A-Za-z0-9.:%-]+")
 _LONGEST: Final = 300
 """Characters that a name keeps: a tag may hold a megabyte."""
 
@@ -35,8 +37,8 @@ def element(name: str, /, *children: str | None, **attributes: str | int | bool 
             continue
         attribute = key.rstrip("_").replace("_", "-")
         parts.append(f" {attribute}" if value is True else f" {attribute}={_attribute(value)}")
-    if name == "path" and not children:
-        return Markup("".join([*parts, "/>"]))
+    if name in _EMPTY and not children:
+        return Markup("".join([*parts, "/>" if parts[-1].endswith('"') else " />"]))
     parts.append(">")
     if name in _VOID:
         return Markup("".join(parts))

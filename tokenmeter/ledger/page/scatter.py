@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tokenmeter.ledger.page.charts import HEIGHT
+from tokenmeter.ledger.page.charts import HEIGHT, percents
 from tokenmeter.ledger.page.markup import Markup, element
 from tokenmeter.ledger.page.wording import log_ticks
 
@@ -67,20 +67,14 @@ def scatter(points: Sequence[Point], *, label: str) -> Markup:
     svg = element(
         "svg", *drawn, viewBox=f"0 0 {width} {HEIGHT}", preserveAspectRatio="none", role="img", aria_label=label
     )
-    labels = [
-        element("span", f"{one:g}", class_="y", style=f"bottom:{100 * up(one):.1f}%", aria_hidden="true")
-        for one in up.ticks()
-    ]
-    labels += [
-        element("span", f"{one:g}", class_="x", style=f"left:{100 * across(one):.1f}%", aria_hidden="true")
-        for one in across.ticks()
-    ]
+    labels = [element("span", f"{one:g}", class_="y", style=f"bottom:{percents(up(one))}") for one in up.ticks()]
+    labels += [element("span", f"{one:g}", class_="x", style=f"left:{percents(across(one))}") for one in across.ticks()]
     places = [(100 * across(point.x[0]), 100 - 100 * up(point.y[0])) for point in points]
     labels += [
-        element("span", point.name, class_="name", style=_place(x, y), aria_hidden="true")
+        element("span", point.name, class_="name", style=_place(x, y))
         for point, (x, _), y in zip(points, places, _apart(places), strict=True)
     ]
-    return element("div", svg, *labels, class_="plot dots")
+    return element("div", svg, element("div", *labels, aria_hidden="true"), class_="plot dots")
 
 
 def _place(x: float, y: float) -> str:

@@ -50,11 +50,11 @@ def places_of(values: Iterable[Decimal | None]) -> int:
 
 
 def exact(value: Decimal | None, places: int = 2, *, signed: bool = False, kind: str | None = None) -> Markup:
-    """A cell with a rounded amount that bears its exact value; `signed` writes the sign of more, too."""
+    """A cell with an amount, and its exact value where that is rounded; `signed` writes the sign of more, too."""
     if value is None:
         return element("td", "–", class_=kind)
-    sign = "+" if signed and value > 0 else ""
-    return element("td", sign + amount(value, places), title=plain(value), class_=kind)
+    sign, shown, whole = "+" if signed and value > 0 else "", amount(value, places), plain(value)
+    return element("td", sign + shown, title=None if shown.replace(",", "") == whole else whole, class_=kind)
 
 
 def whole(value: int | None) -> str:
