@@ -69,7 +69,10 @@ def _ships_nothing(path: str, url: str) -> bool:
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["own", "spans", "again"])))
 def test_the_programs_record_wins_whichever_comes_first(url: str, tmp_path: Path, order: tuple[str, ...]) -> None:
-    records = some_calls(60)
+    records = [
+        one._replace(response_id=f"chatcmpl-0123456789abcdef-{number}" if number % 2 else None)
+        for number, one in enumerate(some_calls(60))
+    ]
     of_spans = [one._replace(flags=(FROM_SPAN,), attempts=(), usage_raw=None) for one in records[20:]]
     files = {
         "own": written(tmp_path / "own.db", records[:50]),
