@@ -25,6 +25,7 @@ from tokenmeter.ledger.valuation.linear_prices import amount_of
 from tokenmeter.ledger.valuation.rate_join import can_join, priced_pages
 from tokenmeter.ledger.valuation.stored_calls import StoredCall, stored_rows
 from tokenmeter.ledger.valuation.valuation import value_ledger
+from tokenmeter.ledger.writer import Ledger
 from tokenmeter.money import EXACT, plain
 from tokenmeter.prices.book import Book, load_book
 from tokenmeter.record import End, Record
@@ -147,7 +148,13 @@ def made(count: int) -> list[Record]:
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return ledger_of(tmp_path_factory.mktemp("joined") / "spend.db", made(CALLS))
+    held = Ledger(tmp_path_factory.mktemp("joined") / "spend.db")
+    for number, one in enumerate(made(CALLS), 1):
+        held.write(one)
+        if not number % 5_000:
+            held.flush(60)  # the queue has an end
+    held.close(60)
+    return held.path
 
 
 @pytest.mark.parametrize("at", [None, datetime(2026, 6, 1, 3, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)], ids=str)
