@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import signal
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ from tests.ledger.fleet.clickhouse.test_schema import name_of
 from tests.rigs.clickhouse_server import ClickHouseServer
 from tests.rigs.fleet import file_calls, fleet_calls, ship, some_calls, written, wrong_days
 from tests.rigs.made_records import record
+from tokenmeter.cli import main
 from tokenmeter.ledger.file import LedgerFile
 from tokenmeter.ledger.fleet.database import FleetError
 from tokenmeter.ledger.losses import Loss
@@ -165,6 +167,18 @@ def test_an_end_that_its_clock_does_not_have_is_refused(click_url: str, path: Pa
         ("far", "its end is after the year 2299")
     ]
     assert fleet_calls(click_url).keys() == {"near"}
+
+
+def test_the_command_says_how_many_calls_it_read(
+    click_url: str, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(path, some_calls(30))
+    assert main(["ledger", "ship", str(path), click_url]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("clickhouse://default@127.0.0.1:")
+    assert said.endswith(f"/{name_of(click_url)}: 30 read\n")
+    assert main(["ledger", "ship", str(path), click_url, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"read": 0, "new": 0, "priced": 0, "losses": 0, "refused": []}
 
 
 def test_losses_of_the_file_are_shipped_once(click_url: str, path: Path, clickhouse: ClickHouseServer) -> None:
