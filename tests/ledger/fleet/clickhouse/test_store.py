@@ -23,6 +23,7 @@ from tokenmeter.ledger.file import LedgerFile
 from tokenmeter.ledger.fleet.database import FleetError
 from tokenmeter.ledger.losses import Loss
 from tokenmeter.ledger.rows import row
+from tokenmeter.record import FROM_SPAN
 
 _SHIP = """
 import sys
@@ -112,6 +113,33 @@ def test_of_a_call_that_comes_with_and_without_its_cost_the_former_counts(
     assert fleet_calls(click_url) == file_calls(path.with_name("with.db"))
     clickhouse.command("OPTIMIZE TABLE call_rows FINAL", database=name_of(click_url))
     assert fleet_calls(click_url) == file_calls(path.with_name("with.db"))
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["own", "spans", "again"])))
+def test_the_programs_record_wins_whichever_comes_first(click_url: str, tmp_path: Path, order: tuple[str, ...]) -> None:
+    records = some_calls(60)
+    of_spans = [one._replace(flags=(FROM_SPAN,), attempts=(), usage_raw=None) for one in records[20:]]
+    files = {
+        "own": written(tmp_path / "own.db", records[:50]),
+        "spans": written(tmp_path / "spans.db", of_spans),
+        "again": written(tmp_path / "again.db", of_spans[::-1]),
+    }
+    for _ in range(2):
+        for name in order:
+            ship(files[name], click_url, batch=30)
+    rest = written(tmp_path / "rest.db", of_spans[30:])
+    assert fleet_calls(click_url) == file_calls(files["own"]) | file_calls(rest)
+    assert wrong_days(click_url) == 0
+
+
+def test_a_record_that_replaces_another_in_the_spool_is_shipped_again(click_url: str, tmp_path: Path) -> None:
+    spool, records = tmp_path / "spool.db", some_calls(30)
+    written(spool, [one._replace(flags=(FROM_SPAN,), attempts=()) for one in records])
+    ship(spool, click_url)
+    written(spool, records[::-1])
+    assert ship(spool, click_url).read == 30
+    assert fleet_calls(click_url) == file_calls(spool)
+    assert wrong_days(click_url) == 0
 
 
 def test_a_constraint_of_the_user_refuses_single_calls(
