@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import signal
 import sqlite3
 import subprocess
@@ -17,10 +18,12 @@ from tests.ledger.fleet.clickhouse.test_schema import name_of
 from tests.rigs.clickhouse_server import ClickHouseServer
 from tests.rigs.fleet import file_calls, fleet_calls, ship, some_calls, written, wrong_days
 from tests.rigs.made_records import record
+from tokenmeter.cli import main
 from tokenmeter.ledger.file import LedgerFile
 from tokenmeter.ledger.fleet.database import FleetError
 from tokenmeter.ledger.losses import Loss
 from tokenmeter.ledger.rows import row
+from tokenmeter.record import FROM_SPAN
 
 _SHIP = """
 import sys
@@ -112,6 +115,33 @@ def test_of_a_call_that_comes_with_and_without_its_cost_the_former_counts(
     assert fleet_calls(click_url) == file_calls(path.with_name("with.db"))
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(["own", "spans", "again"])))
+def test_the_programs_record_wins_whichever_comes_first(click_url: str, tmp_path: Path, order: tuple[str, ...]) -> None:
+    records = some_calls(60)
+    of_spans = [one._replace(flags=(FROM_SPAN,), attempts=(), usage_raw=None) for one in records[20:]]
+    files = {
+        "own": written(tmp_path / "own.db", records[:50]),
+        "spans": written(tmp_path / "spans.db", of_spans),
+        "again": written(tmp_path / "again.db", of_spans[::-1]),
+    }
+    for _ in range(2):
+        for name in order:
+            ship(files[name], click_url, batch=30)
+    rest = written(tmp_path / "rest.db", of_spans[30:])
+    assert fleet_calls(click_url) == file_calls(files["own"]) | file_calls(rest)
+    assert wrong_days(click_url) == 0
+
+
+def test_a_record_that_replaces_another_in_the_spool_is_shipped_again(click_url: str, tmp_path: Path) -> None:
+    spool, records = tmp_path / "spool.db", some_calls(30)
+    written(spool, [one._replace(flags=(FROM_SPAN,), attempts=()) for one in records])
+    ship(spool, click_url)
+    written(spool, records[::-1])
+    assert ship(spool, click_url).read == 30
+    assert fleet_calls(click_url) == file_calls(spool)
+    assert wrong_days(click_url) == 0
+
+
 def test_a_constraint_of_the_user_refuses_single_calls(
     click_url: str, path: Path, clickhouse: ClickHouseServer
 ) -> None:
@@ -165,6 +195,18 @@ def test_an_end_that_its_clock_does_not_have_is_refused(click_url: str, path: Pa
         ("far", "its end is after the year 2299")
     ]
     assert fleet_calls(click_url).keys() == {"near"}
+
+
+def test_the_command_says_how_many_calls_it_read(
+    click_url: str, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(path, some_calls(30))
+    assert main(["ledger", "ship", str(path), click_url]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("clickhouse://default@127.0.0.1:")
+    assert said.endswith(f"/{name_of(click_url)}: 30 read\n")
+    assert main(["ledger", "ship", str(path), click_url, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"read": 0, "new": 0, "priced": 0, "losses": 0, "refused": []}
 
 
 def test_losses_of_the_file_are_shipped_once(click_url: str, path: Path, clickhouse: ClickHouseServer) -> None:

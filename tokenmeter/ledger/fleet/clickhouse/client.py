@@ -32,6 +32,10 @@ _OPTIONS: Final[dict[str, Any]] = {
     "autogenerate_session_id": False,  # a session would keep its requests one after the other
 }
 """What a URL may set otherwise."""
+_TLS: Final = frozenset(
+    {"verify", "ca_cert", "client_cert", "client_cert_key", "server_host_name", "http_proxy", "https_proxy"}
+)
+"""Options for which the library makes a pool of connections itself."""
 
 
 def check_driver() -> None:
@@ -55,21 +59,21 @@ def connect(url: str) -> Client:
     """A client that is in no database yet. Raises FleetError."""
     check_driver()
     import clickhouse_connect
-    from clickhouse_connect.driver.httputil import get_pool_manager
 
     with remedies(url):
         try:
             parts = urlsplit(url)
             given = dict(parse_qsl(parts.query))
             secure = parts.scheme == "clickhouses" or given.pop("secure", "").lower() in _TRUE
+            interface = "https" if secure else "http"
+            port = parts.port or (8443 if secure else 8123)
             return clickhouse_connect.get_client(
                 host=parts.hostname or "localhost",
-                port=parts.port or (8443 if secure else 8123),
-                interface="https" if secure else "http",
+                port=port,
+                interface=interface,
                 username=unquote(parts.username or os.environ.get("CLICKHOUSE_USER") or "default"),
                 password=unquote(parts.password or "") or os.environ.get("CLICKHOUSE_PASSWORD") or "",
-                # Of our own: the sockets of the library's pool would be those of a forked child, too.
-                pool_mgr=None if secure else get_pool_manager(),
+                pool_mgr=None if given.keys() & _TLS else _pool(interface, parts.hostname, port),
                 generic_args=given,
                 **{name: value for name, value in _OPTIONS.items() if name not in given},
             )
@@ -77,6 +81,14 @@ def connect(url: str) -> Client:
             raise FleetError(
                 f"{shown(url)}: the URL is not understood: clickhouse://USER:PASSWORD@HOST:PORT/DATABASE ({error})"
             ) from error
+
+
+def _pool(interface: str, host: str | None, port: int) -> Any:
+    """Connections of our own: the sockets of the library's pool would be those of a forked child, too."""
+    from clickhouse_connect.driver.httputil import check_env_proxy, get_pool_manager
+
+    proxy = check_env_proxy(interface, host or "localhost", port)
+    return get_pool_manager(https_proxy=proxy) if interface == "https" else get_pool_manager(http_proxy=proxy)
 
 
 @contextmanager

@@ -21,7 +21,10 @@ from tokenmeter.ledger.tables import DIMS, ROLLED
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-__all__ = ["DaySums"]
+__all__ = ["CONSISTENT", "DaySums"]
+
+CONSISTENT: Final = {"select_sequential_consistency": 1}
+"""What was inserted is seen, also where several replicas answer, as in ClickHouse Cloud."""
 
 _EVERY: Final = 300.0  # seconds between two looks at what has changed, and until a day is summed again
 _LOST: Final = 3_600  # seconds after which an insertion that did not end will not go on
@@ -107,8 +110,9 @@ class DaySums:
         if self._looked is not None and time.monotonic() - self._looked < _EVERY:
             return
         self._looked = time.monotonic()
-        changed = self._client.query(_CHANGED).result_rows
+        changed = self._client.query(_CHANGED, settings=CONSISTENT).result_rows
         on_rows = [name for (name,) in self._client.query("SELECT DISTINCT name FROM row_tags").result_rows]
         for at in range(0, len(changed), _AT_ONCE):
             days, begun, ended = (list(some) for some in zip(*changed[at : at + _AT_ONCE], strict=True))
-            self._client.command(_RENEW, {"on_rows": on_rows, "days": days, "begun": begun, "ended": ended})
+            values = {"on_rows": on_rows, "days": days, "begun": begun, "ended": ended}
+            self._client.command(_RENEW, values, settings=CONSISTENT)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tokenmeter.ledger.charged_once import UNCHARGED, RecordingCall, delegated_dims, recorded_by
 from tokenmeter.ledger.fleet.clickhouse.columns import COLUMNS, CORRECTED, FIRST
+from tokenmeter.ledger.fleet.clickhouse.days import CONSISTENT
 from tokenmeter.ledger.rows import is_unique
 from tokenmeter.ledger.tables import DIMS
 
@@ -72,13 +73,14 @@ class _Later(NamedTuple):
 def charge_once(client: Client, since_us: int, until_us: int, settings: dict[str, Any]) -> int:
     """Make calls delegated whose response another one recorded, of those around a span of time; how many."""
     later: list[_Later] = []
-    for response, calls in client.query(_TWICE, {"since": since_us, "until": until_us}).result_rows:
+    span = {"since": since_us, "until": until_us}
+    for response, calls in client.query(_TWICE, span, settings=CONSISTENT).result_rows:
         if is_unique(response):
             later += _later(calls)
     for at in range(0, len(later), _AT_ONCE):
         ids, ends, firsts = (list(some) for some in zip(*later[at : at + _AT_ONCE], strict=True))
         values = {"ids": ids, "ends": ends, "firsts": firsts, "since": min(ends)}
-        client.command(_CORRECT, values, settings=settings)
+        client.command(_CORRECT, values, settings=CONSISTENT | settings)
     return len(later)
 
 

@@ -61,10 +61,11 @@ def connect_for_reading(url: str) -> Client:
         name = database_of(url)
         if _exists(client, name):
             client.database = name
-        if client.database != name or not _version(client, url):
-            raise FleetError(
-                f"{shown(url)} holds no ledger yet: tokenmeter ledger ship FILE {shown(url)} brings the first calls"
-            )
+        version = _version(client, url) if client.database == name else 0
+        if version < len(_versions()):
+            state = "was made by an older tokenmeter" if version else "holds no ledger yet"
+            brings = "brings it up to date" if version else "brings the first calls"
+            raise FleetError(f"{shown(url)} {state}: tokenmeter ledger ship FILE {shown(url)} {brings}")
         _check(client, url)
         unready.pop_all()
     return client

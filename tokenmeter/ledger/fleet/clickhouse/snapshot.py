@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.ledger.fleet.clickhouse.client import remedies
+from tokenmeter.ledger.fleet.clickhouse.days import CONSISTENT
 from tokenmeter.ledger.fleet.clickhouse.dialect import QUANTITY, part_of
 from tokenmeter.ledger.fleet.clickhouse.schema import connect_for_reading
 from tokenmeter.ledger.report.sum_sources import microseconds
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["snapshot", "spent"]
 
-_SETTINGS: Final = {
+_SETTINGS: Final = CONSISTENT | {
     "final": 1,  # repeated rows of the small tables count once
     "prefer_column_name_to_alias": 1,  # as in SQL elsewhere: sum(amount) AS amount, sum(amount) AS other
     "do_not_merge_across_partitions_select_final": 1,
