@@ -28,7 +28,7 @@ from truth import Row, answers, load, model_of, prompts, provider_of
 from tokenmeter.calls.calibrator import input_kind, own_tokens
 from tokenmeter.token_count import TokenCount
 from tokenmeter.tokens.calibration.calibration import Calibration
-from tokenmeter.tokens.requests import explain_request
+from tokenmeter.tokens.requests.count import explain_request
 
 
 class Call(NamedTuple):

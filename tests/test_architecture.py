@@ -1,11 +1,13 @@
-"""The package has no import circle, and no submodule hides a public function.
+"""The package has no import circle, no submodule hides a public function, and packages load without their modules.
 
 The floors themselves are contracts of import-linter in `pyproject.toml`, which `make check` runs.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
+from pathlib import Path
 
 import grimp
 import pytest
@@ -50,3 +52,23 @@ def test_no_submodule_bears_a_public_name() -> None:
     graph = grimp.build_graph("tokenmeter", cache_dir=None)
     submodules = {child.rpartition(".")[2] for child in graph.find_children("tokenmeter")}
     assert submodules & set(tokenmeter.__all__) == set()
+
+
+LOADED_FIRST = {
+    "tokenmeter": "its version",
+    "tokenmeter.clients": "`instrument` and `wrap` load it before any of its modules",
+    "tokenmeter.dashboards": "a command loads it",
+}
+
+
+def test_no_package_that_threads_may_load_imports_its_own_modules() -> None:
+    """Of two threads that load a package and a module of it for the first time, one would get the module half made."""
+    eager = set()
+    root = Path(tokenmeter.__file__).parent
+    for path in root.rglob("__init__.py"):
+        package = ".".join(("tokenmeter", *path.parent.relative_to(root).parts))
+        loaded = (
+            node.module or "" for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ImportFrom)
+        )
+        eager |= {package for module in loaded if module == package or module.startswith(f"{package}.")}
+    assert eager == LOADED_FIRST.keys()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tokenmeter.calls.response import Reading
     from tokenmeter.record import Record
     from tokenmeter.tokens.calibration.calibration import Calibration
-    from tokenmeter.tokens.requests import Explained
+    from tokenmeter.tokens.requests.count import Explained
 
 __all__ = ["Calibrator", "input_kind", "own_tokens"]
 
@@ -279,7 +279,7 @@ def own_tokens(part: str, found: Explained) -> int | None:
 
 
 def _explained(body: Mapping[str, Any] | None, provider: str, model: str, api: str | None) -> Explained:
-    from tokenmeter.tokens.requests import explain_request
+    from tokenmeter.tokens.requests.count import explain_request
 
     return explain_request(body, provider=provider, model=model, api=api)
 

@@ -97,7 +97,7 @@ def probe(
 ) -> Iterator[tuple[int, str]]:
     """Send requests with an httpx client, one per `pause` seconds; yields line numbers and a result in words."""
     from tokenmeter.calls.calibrator import input_kind, own_tokens
-    from tokenmeter.tokens.requests import explain_request
+    from tokenmeter.tokens.requests.count import explain_request
 
     endpoint = ENDPOINTS[provider]
     for line, body in requests:

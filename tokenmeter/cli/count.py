@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import argparse
 
     from tokenmeter.token_count import TokenCount
-    from tokenmeter.tokens.requests import Explained
+    from tokenmeter.tokens.requests.count import Explained
 
 _EPILOG: Final = """\
 a line of --jsonl: {"id", "provider"?, "model", "at"?, "text"}
@@ -109,7 +109,7 @@ def answer(line: Mapping[str, Any], *, explain: bool = False) -> dict[str, Any]:
         model = model or model_of(request)
         if not model:
             raise LineError("model must be a name such as 'qwen-plus', in the line or in the request", "model")
-        from tokenmeter.tokens.requests import explain_request
+        from tokenmeter.tokens.requests.count import explain_request
 
         headers = line.get("headers")
         if headers is not None and not isinstance(headers, Mapping):
@@ -230,7 +230,7 @@ def _count_file(path: str, model: str, provider: str | None, day: str | None) ->
 
 
 def _request(args: argparse.Namespace) -> int:
-    from tokenmeter.tokens.requests import explain_request
+    from tokenmeter.tokens.requests.count import explain_request
 
     try:
         with sys.stdin if args.request == "-" else open(args.request, encoding="utf-8") as file:

@@ -79,7 +79,7 @@ def count_request(
         if exact is not None:
             return exact
     from tokenmeter.tokens.days import iso_day
-    from tokenmeter.tokens.requests import explain_request
+    from tokenmeter.tokens.requests.count import explain_request
 
     return explain_request(body, provider=provider, model=model, api=api, at=iso_day(at), headers=headers).count
 
@@ -101,7 +101,7 @@ def count_output(
     `at` is as in `count_request`.
     """
     from tokenmeter.tokens.days import iso_day
-    from tokenmeter.tokens.requests import explain_output
+    from tokenmeter.tokens.requests.count import explain_output
 
     return explain_output(
         model=model,

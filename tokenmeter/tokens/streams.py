@@ -135,7 +135,7 @@ class OutputCounter:
         """What an answer with these parts costs beyond its text: that of a one-letter answer, less its letters."""
         if not self._kinds:
             return None
-        from tokenmeter.tokens.requests import explain_output
+        from tokenmeter.tokens.requests.count import explain_output
 
         calls = [{"id": "a", "type": "function", "function": {"name": "a", "arguments": "{}"}}]
         least = explain_output(

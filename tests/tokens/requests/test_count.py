@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenmeter.tokens import count_output, count_request
-from tokenmeter.tokens.requests import explain_output, explain_request
+from tokenmeter.tokens.requests.count import explain_output, explain_request
 
 WEATHER = {
     "type": "function",

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tokenmeter.cli.recordings.cases import Case
-from tokenmeter.tokens.requests import Explained, explain_output, explain_request
+from tokenmeter.tokens.requests.count import Explained, explain_output, explain_request
 
 __all__ = ["compare", "grouped"]
 

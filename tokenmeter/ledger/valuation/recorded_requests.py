@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final, NamedTuple, Self
 
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.valuation.token_ratios import TokenRatio
-from tokenmeter.tokens.requests import explain_output, explain_request
+from tokenmeter.tokens.requests.count import explain_output, explain_request
 
 __all__ = ["RecordedRequests", "Recount", "RequestProblem", "recount"]
 
