@@ -101,7 +101,8 @@ class Fleet(NamedTuple):
         """The figures for people."""
         return [
             f"{self.records:,} records, {self.crashes} crashes of the server: {self.missing} missing "
-            f"({self.lost} counted as lost by a spool), {self.foreign} foreign, {self.wrong_days} wrong days, different answers: {', '.join(self.different) or 'none'}",
+            f"({self.lost} counted as lost by a spool), {self.foreign} foreign, {self.wrong_days} wrong days, "
+            f"different answers: {', '.join(self.different) or 'none'}",
             f"shipping: {self.rows_a_second:,.0f} rows/s, {self.client_cpu_us:.1f} µs client CPU a row, "
             f"{self.bytes_a_row:,.0f} bytes a row; report by three keys: {self.report_seconds:.2f} s",
         ]
@@ -199,8 +200,8 @@ def _compare(
     shipper.close()
     stored = server.execute(engine.sizes, url)[0][0]
     return Fleet(
-        records, len(here - {*there}), lost, len(there) - len(here & {*there}), wrong_days(url), tuple(different), crashes,
-        shipped / wall, cpu / shipped * 1e6, int(stored) / max(1, len(there)), asked,
+        records, len(here - {*there}), lost, len(there) - len(here & {*there}), wrong_days(url), tuple(different),
+        crashes, shipped / wall, cpu / shipped * 1e6, int(stored) / max(1, len(there)), asked,
     )  # fmt: skip
 
 
