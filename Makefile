@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 FIND := for one in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; exit; }; done
 
-.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer test-spark test-clickhouse clickhouse-speed focus span-trees differential soak kill fleet ledger-crash attacks budgets check format bench docs prices prices-read prices-wheel clean
+.PHONY: families demo test test-all test-sdks test-tiktoken test-foreign test-mappings test-backends test-newcomer test-spark test-clickhouse fleet-clickhouse focus span-trees differential soak kill fleet ledger-crash attacks budgets check format bench docs prices prices-read prices-wheel clean
 
 $(READY): pyproject.toml
 	@found=$$($(FIND)); test -n "$$found" || { echo "tokenmeter needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }; \
@@ -67,10 +67,11 @@ CLICKHOUSE = there=.venvs/clickhouse; $(MAKE) --no-print-directory VENV=$$there 
 	$$there/bin/python -m pip install --quiet --disable-pip-version-check chdb clickhouse-connect sqlglot &&
 
 test-clickhouse:
-	@$(CLICKHOUSE) $$there/bin/python -m pytest tests/ledger/fleet tests/docs/test_clickhouse_page.py -k "clickhouse or click" -n 0
+	@$(CLICKHOUSE) $$there/bin/python -m pytest tests/ledger/fleet tests/real/test_fleet.py tests/docs/test_clickhouse_page.py -k "clickhouse or click" -n 0
 
-clickhouse-speed:
-	@$(CLICKHOUSE) $$there/bin/python tools/clickhouse_shipping.py $(ARGS)
+# As `make fleet`, into ClickHouse.
+fleet-clickhouse:
+	@$(CLICKHOUSE) $$there/bin/python -m tests.real.fleet --engine clickhouse $(ARGS)
 
 # The spans of frameworks over SDKs, of other instrumentations and ours; that each call is counted once.
 span-trees: $(READY)

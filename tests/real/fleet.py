@@ -1,4 +1,4 @@
-"""Four programs write through two spools into PostgreSQL, which crashes three times: `python -m tests.real.fleet`.
+"""Four programs write through two spools into a database, which crashes three times: `python -m tests.real.fleet`.
 
 A shipper of its own runs beside them and gets SIGKILL. In the end the database must hold what a plain ledger of the
 same records holds: ids, sums per currency, and every report to the last digit. Then the plain ledger is shipped into an
@@ -13,11 +13,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
+from tests.rigs.clickhouse_server import ClickHouseServer, clickhouse_server
 from tests.rigs.fleet import ship, some_calls, wrong_days
 from tests.rigs.postgres_server import PostgresServer, postgres_server
 from tokenmeter.ledger.fleet import reports
@@ -27,7 +29,7 @@ from tokenmeter.ledger.report.periods import Zone
 from tokenmeter.ledger.report.query import Question, ask
 from tokenmeter.ledger.writer import Ledger
 
-__all__ = ["Fleet", "main", "run_fleet"]
+__all__ = ["ENGINES", "Engine", "Fleet", "main", "run_fleet"]
 
 PROGRAMS: Final = 4
 SPOOLS: Final = 2
@@ -36,10 +38,37 @@ _PART: Final = 500
 _QUESTIONS: Final = (
     "provider model", "team", "day team model", "month currency", "source status", "user", "hour", "scope end", "",
 )  # fmt: skip
-_SIZES: Final = (
-    "SELECT pg_total_relation_size(c.oid) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = 'tokenmeter' AND c.relkind = 'r'"
-)
+
+
+class Engine(NamedTuple):
+    """A server of an engine, and its own SQL."""
+
+    server: Callable[[], AbstractContextManager[PostgresServer | ClickHouseServer]]
+    rows: str
+    """How much of calls the database `fleet` has, asked in `home`; 0 where there is no table yet."""
+    home: str
+    ids: str
+    sizes: str
+
+
+ENGINES: Final = {
+    "postgresql": Engine(
+        postgres_server,
+        "SELECT coalesce(sum(pg_relation_size(oid)), 0) FROM pg_class WHERE relname LIKE 'call_rows_2%' "
+        "AND relkind = 'r'",
+        "fleet",
+        "SELECT id FROM tokenmeter.call_rows",
+        "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = 'tokenmeter' AND c.relkind = 'r'",
+    ),
+    "clickhouse": Engine(
+        clickhouse_server,
+        "SELECT sum(rows) FROM system.parts WHERE database = 'fleet' AND table = 'call_rows' AND active",
+        "default",
+        "SELECT id FROM calls",
+        "SELECT sum(bytes_on_disk) FROM system.parts WHERE database = 'fleet' AND active",
+    ),
+}
 
 
 class Fleet(NamedTuple):
@@ -48,6 +77,8 @@ class Fleet(NamedTuple):
     records: int
     missing: int
     """Calls of the plain ledger that the database lacks."""
+    lost: int
+    """Calls that a spool counted as lost: its queue was full while the file could not be written."""
     foreign: int
     """Calls of the database that are not in the plain ledger."""
     wrong_days: int
@@ -69,8 +100,9 @@ class Fleet(NamedTuple):
     def lines(self) -> list[str]:
         """The figures for people."""
         return [
-            f"{self.records:,} records, {self.crashes} crashes of the server: {self.missing} missing, {self.foreign} "
-            f"foreign, {self.wrong_days} wrong days, different answers: {', '.join(self.different) or 'none'}",
+            f"{self.records:,} records, {self.crashes} crashes of the server: {self.missing} missing "
+            f"({self.lost} counted as lost by a spool), {self.foreign} foreign, {self.wrong_days} wrong days, "
+            f"different answers: {', '.join(self.different) or 'none'}",
             f"shipping: {self.rows_a_second:,.0f} rows/s, {self.client_cpu_us:.1f} µs client CPU a row, "
             f"{self.bytes_a_row:,.0f} bytes a row; report by three keys: {self.report_seconds:.2f} s",
         ]
@@ -92,7 +124,9 @@ def _plain(path: str, records: int) -> None:
         _write(Ledger(path), program, records)
 
 
-def run_fleet(records: int, folder: Path, server: PostgresServer, *, pause: float = 1.0) -> Fleet:
+def run_fleet(
+    records: int, folder: Path, server: PostgresServer | ClickHouseServer, engine: Engine, *, pause: float = 1.0
+) -> Fleet:
     """Run all of it, with `records` in all; the server is away for `pause` seconds at each crash."""
     url, each = server.database("fleet"), records // PROGRAMS
     spools = [str(folder / f"spool{number}.db") for number in range(SPOOLS)]
@@ -103,7 +137,7 @@ def run_fleet(records: int, folder: Path, server: PostgresServer, *, pause: floa
     ]
     for program in programs:
         program.start()
-    crashes = _crash(server, url, spools[0], programs, pause)
+    crashes = _crash(server, engine, url, spools[0], programs, pause)
     for program in programs:
         program.join()
     for spool in spools:
@@ -111,18 +145,18 @@ def run_fleet(records: int, folder: Path, server: PostgresServer, *, pause: floa
     alone = spawn.Process(target=_plain, args=(plain, each))
     alone.start()
     alone.join()
-    return _compare(plain, url, server, crashes, records)
+    return _compare(plain, url, server, engine, crashes, records)
 
 
 def _crash(
-    server: PostgresServer, url: str, spool: str, programs: list[multiprocessing.process.BaseProcess], pause: float
-) -> int:
+    server: PostgresServer | ClickHouseServer, engine: Engine, url: str, spool: str,
+    programs: list[multiprocessing.process.BaseProcess], pause: float,
+) -> int:  # fmt: skip
     """Crash the server while the programs write, and kill a shipper; how many crashes there were."""
     shipper, crashes = None, 0
-    query = "SELECT count(*) FROM tokenmeter.call_rows"
+    home = url.rpartition("/")[0] + f"/{engine.home}"
     while any(program.is_alive() for program in programs) and crashes < CRASHES:
-        there = server.execute("SELECT count(*) FROM pg_class WHERE relname = 'call_rows'", url)[0][0]
-        if not there or not server.execute(query, url)[0][0]:
+        if not server.execute(engine.rows, home)[0][0]:
             time.sleep(0.1)
             continue
         if shipper is None:
@@ -141,10 +175,12 @@ def _crash(
     return crashes
 
 
-def _compare(plain: str, url: str, server: PostgresServer, crashes: int, records: int) -> Fleet:
+def _compare(
+    plain: str, url: str, server: PostgresServer | ClickHouseServer, engine: Engine, crashes: int, records: int
+) -> Fleet:
     with closing(sqlite3.connect(plain)) as connection:
         here = {name for (name,) in connection.execute("SELECT id FROM calls")}
-    there = [name for (name,) in server.execute("SELECT id FROM tokenmeter.call_rows", url)]
+    there = [name for (name,) in server.execute(engine.ids, url)]
     zone, different = Zone.named("UTC"), []
     for by in _QUESTIONS:
         question = Question(by=tuple(by.split()), zone=zone)
@@ -152,7 +188,7 @@ def _compare(plain: str, url: str, server: PostgresServer, crashes: int, records
         if (file.rows, file.totals, file.reasons, file.held) != (fleet.rows, fleet.totals, fleet.reasons, fleet.held):
             different.append(by or "all")
     began = time.perf_counter()
-    reports.ask(url, Question(by=("day", "team", "model"), zone=zone))
+    lost = reports.ask(url, Question(by=("day", "team", "model"), zone=zone)).lost
     asked = time.perf_counter() - began
     shipper = Shipper(plain, server.database("alone"))
     shipper.step()
@@ -162,10 +198,10 @@ def _compare(plain: str, url: str, server: PostgresServer, crashes: int, records
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     shipped = max(1, shipper.done.read - before)
     shipper.close()
-    stored = sum(size for (size,) in server.execute(_SIZES, url))
+    stored = server.execute(engine.sizes, url)[0][0]
     return Fleet(
-        records, len(here - {*there}), len(there) - len(here & {*there}), wrong_days(url), tuple(different), crashes,
-        shipped / wall, cpu / shipped * 1e6, stored / max(1, len(there)), asked,
+        records, len(here - {*there}), lost, len(there) - len(here & {*there}), wrong_days(url), tuple(different),
+        crashes, shipped / wall, cpu / shipped * 1e6, int(stored) / max(1, len(there)), asked,
     )  # fmt: skip
 
 
@@ -173,9 +209,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run it, and print what came of it; exit status 1 where something was lost or is different."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--engine", choices=ENGINES, default="postgresql")
     args = parser.parse_args(argv)
-    with TemporaryDirectory(prefix="tokenmeter-fleet-") as folder, postgres_server() as server:
-        found = run_fleet(args.records, Path(folder), server)
+    engine = ENGINES[args.engine]
+    with TemporaryDirectory(prefix="tokenmeter-fleet-") as folder, engine.server() as server:
+        found = run_fleet(args.records, Path(folder), server, engine)
     print("\n".join(found.lines()))
     return 0 if found.holds and found.crashes == CRASHES else 1
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.real.fleet import CRASHES, run_fleet
-from tests.rigs.postgres_server import postgres_server
+import pytest
+
+from tests.real.fleet import CRASHES, ENGINES, run_fleet
 
 
-def test_a_database_that_crashes_holds_what_a_plain_ledger_holds(tmp_path: Path) -> None:
-    with postgres_server() as server:
-        found = run_fleet(8_000, tmp_path, server, pause=0.2)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_database_that_crashes_holds_what_a_plain_ledger_holds(tmp_path: Path, engine: str) -> None:
+    with ENGINES[engine].server() as server:
+        found = run_fleet(8_000, tmp_path, server, ENGINES[engine], pause=0.2)
     assert found.holds, found.lines()
     assert 1 <= found.crashes <= CRASHES

@@ -2,7 +2,7 @@
 
 As much of the protocol as clickhouse-connect speaks: a user and a password, a database, settings and parameters of a
 query, `INSERT … FORMAT Native` with its compressed block, answers in Native, exceptions with their code. What the
-engine makes of it is its own doing. Writes the number of insertions to `inserts` in the folder.
+engine makes of it is its own doing.
 """
 
 from __future__ import annotations

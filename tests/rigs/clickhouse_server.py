@@ -35,6 +35,10 @@ class ClickHouseServer:
     def url_of(self, database: str, *, user: str = "default", password: str = PASSWORD) -> str:
         return f"clickhouse://{user}:{password}@127.0.0.1:{self.port}/{database}"
 
+    def database(self, name: str) -> str:
+        """The URL of a database, which the first shipper makes."""
+        return self.url_of(name)
+
     def start(self) -> None:
         log = (self._folder / "server.log").open("ab")
         with log:

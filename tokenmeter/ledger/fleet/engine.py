@@ -1,7 +1,7 @@
 """What an engine of a fleet's database does: the seam between shipping and reports, and PostgreSQL or another.
 
-`postgresql/` has the first. An engine is a module with these functions. Its driver is imported when it is used, its
-errors are those of `database.py` and the two below.
+`postgresql/` and `clickhouse/` are such. An engine is a module with these functions. Its driver is imported when it is
+used, its errors are those of `database.py` and the two below.
 """
 
 from __future__ import annotations

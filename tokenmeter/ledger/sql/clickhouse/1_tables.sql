@@ -1,5 +1,6 @@
 -- The tables of a fleet's ledger, the sums by day and the view of the calls. ClickHouse 23.8 or newer.
--- Applied by `tokenmeter ledger ship`, statement by statement: each may be applied again.
+-- Applied by `tokenmeter ledger ship`, statement by statement: each may be applied again. What is acknowledged of calls
+-- and of marks is on disk, for a shipper deletes its calls after.
 
 CREATE TABLE IF NOT EXISTS versions (
     version UInt32,
@@ -108,7 +109,8 @@ CREATE TABLE IF NOT EXISTS call_rows (
     more Nullable(String),
     duplicate_of Nullable(String),
     precedence UInt64
-) ENGINE = ReplacingMergeTree(precedence) PARTITION BY toYYYYMM(ended_at) ORDER BY (ended_at, id);
+) ENGINE = ReplacingMergeTree(precedence) PARTITION BY toYYYYMM(ended_at) ORDER BY (ended_at, id)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- Of each day the sums of the ids of the insertions that began and of those that ended, modulo 2^64: where they differ,
 -- calls of the day may be on their way. An id that is counted twice keeps the sums apart, which costs speed alone.
@@ -117,7 +119,8 @@ CREATE TABLE IF NOT EXISTS day_marks (
     begun SimpleAggregateFunction(sum, UInt64),
     ended SimpleAggregateFunction(sum, UInt64),
     begun_at SimpleAggregateFunction(max, DateTime64(3, 'UTC')) DEFAULT now64(3)
-) ENGINE = AggregatingMergeTree ORDER BY day;
+) ENGINE = AggregatingMergeTree ORDER BY day
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- The sums of a day, all groups in one row, so that they are replaced at once. `begun` and `ended` are the marks of the
 -- day that were read before its calls were: the sums hold as long as the day has these marks.
