@@ -67,7 +67,7 @@ CLICKHOUSE = there=.venvs/clickhouse; $(MAKE) --no-print-directory VENV=$$there 
 	$$there/bin/python -m pip install --quiet --disable-pip-version-check chdb clickhouse-connect sqlglot &&
 
 test-clickhouse:
-	@$(CLICKHOUSE) $$there/bin/python -m pytest tests/ledger/fleet tests/real/test_fleet.py tests/docs/test_clickhouse_page.py -k "clickhouse or click" -n 0
+	@$(CLICKHOUSE) $$there/bin/python -m pytest tests/ledger/fleet tests/real/test_fleet.py tests/docs/test_clickhouse_page.py tests/dashboards/test_spend_panels.py -k "clickhouse or click" -n 0
 
 # As `make fleet`, into ClickHouse.
 fleet-clickhouse:
@@ -113,6 +113,7 @@ docs: $(READY)
 	$(PY) -m tokenmeter.prices.upkeep.reference
 	$(PY) -m tokenmeter.dashboards dashboard > docs/grafana/tokenmeter.json
 	$(PY) -m tokenmeter.dashboards ledger > docs/grafana/tokenmeter-ledger.json
+	$(PY) -m tokenmeter.dashboards ledger --engine clickhouse > docs/grafana/tokenmeter-ledger-clickhouse.json
 	$(PY) -m tokenmeter.dashboards rules --limit '*=100:USD' --limit '*=700:CNY' > docs/prometheus/tokenmeter.rules.yml
 
 # Thousands of random programs with faults, bare and metered: all that they see and send must be the same.

@@ -18,6 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 WRITTEN = {
     "grafana/tokenmeter.json": ["dashboard"],
     "grafana/tokenmeter-ledger.json": ["ledger"],
+    "grafana/tokenmeter-ledger-clickhouse.json": ["ledger", "--engine", "clickhouse"],
     "prometheus/tokenmeter.rules.yml": ["rules", "--limit", "*=100:USD", "--limit", "*=700:CNY"],
 }
 
@@ -94,9 +95,11 @@ def test_a_chart_of_money_is_drawn_for_each_currency_apart(dashboard: Any) -> No
     assert not any("cost_total" in target["expr"] for one in others for target in one["targets"])
 
 
-def test_without_grafanas_sdk_the_command_says_what_to_do() -> None:
+@pytest.mark.parametrize(("file", "command"), list(WRITTEN.items())[:3])
+def test_without_grafanas_sdk_the_command_says_what_to_do(file: str, command: list[str]) -> None:
     hidden = "import sys; sys.modules['grafana_foundation_sdk'] = None; "
-    run = "from tokenmeter.dashboards.__main__ import main; main(['dashboard'])"
+    run = f"from tokenmeter.dashboards.__main__ import main; main({command})"
     done = subprocess.run([sys.executable, "-c", hidden + run], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install 'tokenmeter-sdk[views]'" in done.stderr
+    assert f"docs/{file} from the repository" in " ".join(done.stderr.split())

@@ -1,9 +1,10 @@
-"""Every query of the dashboard over a ledger, on a real PostgreSQL, against the file's own report and page."""
+"""Every query of the dashboard over a ledger, on a real database of each engine, against the file's report and page."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 import pytest
 
 from tests.rigs import spend_story
-from tests.rigs.fleet import ship
+from tests.rigs.clickhouse_server import ClickHouseServer, clickhouse_server
+from tests.rigs.fleet import ship, written
+from tests.rigs.made_records import priced, record
 from tests.rigs.postgres_server import PostgresServer, postgres_server
-from tokenmeter.dashboards.spend_panels import NONE, POSTGRESQL, SqlPanel, price_changes, sections, variables
+from tokenmeter.dashboards.spend_panels import ENGINES, NONE, POSTGRESQL, price_changes, sections, variables
 from tokenmeter.ledger.page.dearest import dearest_calls, dearest_traces, unpriced_models
 from tokenmeter.ledger.page.figures import PageFigures, gather
 from tokenmeter.ledger.report.periods import Zone
@@ -26,14 +29,28 @@ from tokenmeter.ledger.upkeep import set_zone
 
 SHANGHAI = Zone.named("Asia/Shanghai")
 SINCE, UNTIL = datetime(2026, 8, 3, 5, 17, tzinfo=UTC), datetime(2026, 8, 28, 21, 3, tzinfo=UTC)
-PANELS = {panel.title: panel for section in sections(POSTGRESQL) for panel in section.panels}
+TITLES = [panel.title for section in sections(POSTGRESQL) for panel in section.panels]
 LOST = 7
+SERVERS: dict[str, Callable[[], AbstractContextManager[PostgresServer | ClickHouseServer]]] = {
+    "postgresql": postgres_server,
+    "clickhouse": clickhouse_server,
+}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as started:
-        yield started
+def macros(engine: str, query: str) -> str:
+    """A query with the macros as the documentation of Grafana's data source of this engine gives them."""
+    if engine == "postgresql":
+        first, last = (f"'{at:%Y-%m-%dT%H:%M:%SZ}'" for at in (SINCE, UNTIL))
+        sql = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 BETWEEN {first} AND {last}", query)
+        return sql.replace("$__timeFrom()", first).replace("$__timeTo()", last)
+    first, last = (f"toDateTime({at.timestamp():.0f})" for at in (SINCE, UNTIL))
+    sql = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 >= {first} AND \1 <= {last}", query)
+    return sql.replace("$__fromTime", first).replace("$__toTime", last)
+
+
+def aware(value: Any) -> Any:
+    """An instant of UTC as such, which the client of ClickHouse gives without its zone."""
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
 
 
 @pytest.fixture(scope="module")
@@ -54,41 +71,52 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> str:
 class Board:
     """The dashboard as someone has it open: a span of time, and what is chosen."""
 
-    def __init__(self, server: PostgresServer, url: str) -> None:
-        self._server, self._url = server, url
+    def __init__(self, engine: str, server: PostgresServer | ClickHouseServer, url: str) -> None:
+        self.engine = ENGINES[engine]
+        self.panels = {panel.title: panel for section in sections(self.engine) for panel in section.panels}
+        self._name, self._server, self._url = engine, server, url
         self.chosen: dict[str, list[str]] = {"tag": ["team"]}
-        for one in variables(POSTGRESQL):
+        for one in variables(self.engine):
             if one.several:
                 self.chosen[one.name] = [row[0] for row in self.rows(one.query)]
 
     def rows(self, query: str, **chosen: str) -> list[tuple[Any, ...]]:
-        """What PostgreSQL answers, with the macros as the documentation of Grafana's data source gives them."""
-        first, last = (f"'{at:%Y-%m-%dT%H:%M:%SZ}'" for at in (SINCE, UNTIL))
-        sql = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 BETWEEN {first} AND {last}", query)
-        sql = sql.replace("$__timeFrom()", first).replace("$__timeTo()", last)
+        """What the engine answers."""
 
         def quoted(found: re.Match[str]) -> str:
             values = [chosen[found[1]]] if found[1] in chosen else self.chosen[found[1]]
             return ",".join("'" + value.replace("'", "''") + "'" for value in values)
 
-        sql = re.sub(r"\$\{(\w+):sqlstring\}", quoted, sql)
+        sql = re.sub(r"\$\{(\w+):sqlstring\}", quoted, macros(self._name, query))
         assert "$" not in sql
-        return self._server.execute(sql, self._url)
+        return [tuple(map(aware, row)) for row in self._server.execute(sql, self._url)]
 
     def panel(self, title: str, **chosen: str) -> list[tuple[Any, ...]]:
-        return self.rows(PANELS[title].query, **chosen)
+        return self.rows(self.panels[title].query, **chosen)
 
     def each(self, title: str) -> dict[str, list[tuple[Any, ...]]]:
         """The rows of a panel that is drawn for each currency."""
-        assert PANELS[title].each
+        assert self.panels[title].each
         return {currency: self.panel(title, currency=currency) for currency in self.chosen["currency"]}
 
 
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
 @pytest.fixture(scope="module")
-def board(server: PostgresServer, ledger: str) -> Board:
+def server(engine: str) -> Iterator[PostgresServer | ClickHouseServer]:
+    with SERVERS[engine]() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def board(engine: str, server: PostgresServer | ClickHouseServer, ledger: str) -> Board:
     url = server.database("board")
     ship(Path(ledger), url)
-    return Board(server, url)
+    return Board(engine, server, url)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +142,7 @@ def test_the_choices_are_what_calls_have(board: Board, ledger: str) -> None:
     assert set(board.chosen["model"]) == {
         key(row.group[0]) for row in ask(ledger, Question(by=("model",), zone=SHANGHAI)).rows
     }
-    (tag,) = [one for one in variables(POSTGRESQL) if one.name == "tag"]
+    (tag,) = [one for one in variables(board.engine) if one.name == "tag"]
     assert ("team",) in board.rows(tag.query)
 
 
@@ -150,7 +178,7 @@ def test_tables_by_model_and_tag(board: Board, ledger: str) -> None:
         for currency, found in board.each(title).items():
             expected = {tuple(map(key, row.group)): (row.cost, row.calls) for row in rows if row.currency == currency}
             assert {tuple(map(key, row[: len(by)])): (row[-3], row[-1]) for row in found} == expected
-            assert abs(sum(row[-2] for row in found) - 1) < Decimal("1e-15")
+            assert abs(Decimal(sum(row[-2] for row in found)) - 1) < Decimal("1e-12")
             assert [row[-3] for row in found] == sorted((row[-3] for row in found), reverse=True)
 
 
@@ -218,7 +246,7 @@ def test_unpriced_models_are_the_pages(board: Board, ledger: str) -> None:
 
 
 def test_price_changes_are_those_that_the_page_marks(board: Board, page: PageFigures) -> None:
-    found = board.rows(price_changes(POSTGRESQL).query)
+    found = board.rows(price_changes(board.engine).query)
     assert {(at, title, provider) for at, title, _, provider in found} == {
         (one.at.astimezone(UTC), f"{one.model} {one.currency}", one.provider) for one in page.changes
     }
@@ -233,14 +261,15 @@ def test_a_choice_of_models_narrows_every_panel(board: Board, ledger: str) -> No
     model = "deepseek-chat"
     expected = [row.cost for row in reported(ledger, "model") if row.group[0] == model]
     assert [cost for _, cost in board.panel("Spend", model=model)] == expected
-    for title, panel in PANELS.items():
+    for title, panel in board.panels.items():
         if title != "Calls that were lost":
             assert "${model:sqlstring}" in panel.query, title
 
 
-@pytest.mark.parametrize("panel", PANELS.values(), ids=PANELS)
-def test_no_sum_of_money_crosses_currencies(panel: SqlPanel, board: Board) -> None:
+@pytest.mark.parametrize("title", TITLES)
+def test_no_sum_of_money_crosses_currencies(title: str, board: Board) -> None:
     """Rows of both currencies at once are those of each alone: so nothing was added, however much is chosen."""
+    panel = board.panels[title]
     money = re.findall(r"sum\((?:amount|cost|cache_saved)\)", panel.query)
     if money:
         assert re.search(r"GROUP BY [^)]*currency", panel.query), panel.title
@@ -254,3 +283,22 @@ def test_hostile_names_are_values_and_no_sql(board: Board) -> None:
     assert board.panel("Most of $currency by $tag", tag="a' OR 1=1 --", currency="CNY")[0][0] == NONE
     assert board.panel("Spend", model="'); DROP SCHEMA tokenmeter; --") == []
     assert board.panel("Spend")
+
+
+def test_names_with_quotes_and_backslashes_are_counted(
+    engine: str, server: PostgresServer | ClickHouseServer, tmp_path: Path
+) -> None:
+    names = ["C:\\new\\table.gguf", "it's \\", "\\'; --", 'say "hi"']
+    costs = [priced(f"0.{number}", model=name) for number, name in enumerate(names, 1)]
+    records = [
+        record(cost, id=name, ended=SINCE + timedelta(days=1), request_model=name, tags={name: "yes"})
+        for cost, name in zip(costs, names, strict=True)
+    ]
+    url = server.database("names")
+    ship(written(tmp_path / "names.db", records), url)
+    board = Board(engine, server, url)
+    assert board.panel("Spend") == [("CNY", Decimal("1.0"))]
+    assert {row[1] for row in board.panel("Most of $currency by model")} == set(names)
+    (tag,) = [one for one in variables(board.engine) if one.name == "tag"]
+    for name in [row[0] for row in board.rows(tag.query)]:
+        assert {row[0]: row[-1] for row in board.panel("Most of $currency by $tag", tag=name)} == {"yes": 1, NONE: 3}

@@ -11,6 +11,7 @@ from typing import Any
 
 from tokenmeter.dashboards.alerts import Limit, limit_of, rules
 from tokenmeter.dashboards.plain_yaml import to_yaml
+from tokenmeter.dashboards.spend_panels import ENGINES
 
 __all__ = ["main"]
 
@@ -18,7 +19,6 @@ MISSING = (
     "the dashboard is built with Grafana's SDK: pip install 'tokenmeter-sdk[views]'"
     " (or take docs/grafana/{} from the repository)"
 )
-_FILES = {"dashboard": "tokenmeter.json", "ledger": "tokenmeter-ledger.json"}
 
 
 def _limit(text: str) -> Limit:
@@ -28,15 +28,15 @@ def _limit(text: str) -> Limit:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _dashboard(view: str) -> dict[str, Any]:
-    if view == "dashboard":
+def _dashboard(engine: str | None) -> dict[str, Any]:
+    """The dashboard over metrics, or over the ledger in an engine."""
+    if engine is None:
         from tokenmeter.dashboards.dashboard import build
 
         return build()
     from tokenmeter.dashboards.spend_dashboard import build as build_ledger
-    from tokenmeter.dashboards.spend_panels import POSTGRESQL
 
-    return build_ledger(POSTGRESQL)
+    return build_ledger(ENGINES[engine])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="view", required=True)
     commands.add_parser("dashboard", help="a Grafana dashboard over metrics, as JSON")
-    commands.add_parser("ledger", help="a Grafana dashboard over the ledger of a fleet in PostgreSQL, as JSON")
+    ledger = commands.add_parser("ledger", help="a Grafana dashboard over the ledger of a fleet, as JSON")
+    ledger.add_argument(
+        "--engine", choices=ENGINES, default="postgresql", help="where the ledger is (default: postgresql)"
+    )
     ruled = commands.add_parser("rules", help="recording and alert rules for Prometheus, as YAML")
     ruled.add_argument(
         "--limit", type=_limit, action="append", default=[], metavar="TEAM=AMOUNT:CURRENCY",
@@ -55,11 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     ruled.add_argument("--window", default="1h", help="the time in which a limit may be spent (default: 1h)")
     ruled.add_argument("--tag", default="team", help="the tag whose values the limits are for (default: team)")
     given = parser.parse_args(argv)
-    if given.view in _FILES:
+    if given.view in ("dashboard", "ledger"):
+        engine = given.engine if given.view == "ledger" else None
         try:
-            view = _dashboard(given.view)
+            view = _dashboard(engine)
         except ImportError:
-            parser.error(MISSING.format(_FILES[given.view]))
+            parser.error(MISSING.format(f"{ENGINES[engine].uid if engine else 'tokenmeter'}.json"))
         text = json.dumps(view, indent=2, ensure_ascii=False) + "\n"
     else:
         try:

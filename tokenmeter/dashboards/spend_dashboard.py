@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from grafana_foundation_sdk.builders import common, dashboard, stat, table, timeseries, xychart
@@ -40,17 +41,14 @@ _UID: Final = "${datasource}"
 class _Query(Builder[variants.Dataquery], variants.Dataquery):
     """A query of Grafana's SQL data sources, which the SDK has no class for."""
 
-    def __init__(self, source: DataSourceRef, sql: str, form: str) -> None:
+    def __init__(self, source: DataSourceRef, sql: str, form: Mapping[str, object]) -> None:
         self._source, self._sql, self._form = source, sql, form
 
     def build(self) -> variants.Dataquery:
         return self
 
     def to_json(self) -> dict[str, object]:
-        return {
-            "refId": "A", "datasource": self._source, "format": self._form, "rawSql": self._sql, "rawQuery": True,
-            "editorMode": "code",
-        }  # fmt: skip
+        return {"refId": "A", "datasource": self._source, **self._form, "rawSql": self._sql}
 
 
 class _Annotated(AnnotationQuery):
@@ -63,9 +61,9 @@ class _Annotated(AnnotationQuery):
 
 
 class _Annotation(Builder[AnnotationQuery]):
-    def __init__(self, source: DataSourceRef, panel: SqlPanel) -> None:
+    def __init__(self, engine: SqlWords, source: DataSourceRef, panel: SqlPanel) -> None:
         self._made = _Annotated(panel.title, source, enable=True, icon_color="orange")
-        self._made.query = _Query(source, panel.query, "table")
+        self._made.query = _Query(source, panel.query, engine.forms["table"])
 
     def build(self) -> AnnotationQuery:
         return self._made
@@ -75,15 +73,15 @@ def build(engine: SqlWords) -> dict[str, Any]:
     """The dashboard as JSON for Grafana's import, which asks for the data source."""
     source = DataSourceRef(type_val=engine.source, uid=_UID)
     made = (
-        dashboard.Dashboard("LLM spend in the ledger (tokenmeter)")
-        .uid("tokenmeter-ledger")
+        dashboard.Dashboard(engine.title)
+        .uid(engine.uid)
         .tags(["llm", "cost", "tokenmeter"])
         .editable()
         .time("now-30d", "now")
         .timezone("browser")
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type(engine.source))
-        .annotation(_Annotation(source, price_changes(engine)))
+        .annotation(_Annotation(engine, source, price_changes(engine)))
     )
     for variable in variables(engine):
         made.with_variable(_choice(source, variable))
@@ -91,7 +89,7 @@ def build(engine: SqlWords) -> dict[str, Any]:
     for section in sections(engine):
         made.with_row(dashboard.Row(section.title).id(next(ids)))
         for panel in section.panels:
-            made.with_panel(_panel(source, panel).id(next(ids)))
+            made.with_panel(_panel(engine, source, panel).id(next(ids)))
     answer: dict[str, Any] = json.loads(json.dumps(made.build(), cls=JSONEncoder))
     return answer
 
@@ -105,8 +103,8 @@ def _choice(source: DataSourceRef, variable: SqlVariable) -> dashboard.QueryVari
     return made.current(VariableOption(selected=True, text="All", value="$__all"))
 
 
-def _panel(source: DataSourceRef, panel: SqlPanel) -> _Panel:
-    query = _Query(source, panel.query, "time_series" if panel.kind == "bars" else "table")
+def _panel(engine: SqlWords, source: DataSourceRef, panel: SqlPanel) -> _Panel:
+    query = _Query(source, panel.query, engine.forms["time_series" if panel.kind == "bars" else "table"])
     if panel.kind == "number":
         return _number(_common(stat.Panel(), source, panel, query))
     if panel.kind == "bars":

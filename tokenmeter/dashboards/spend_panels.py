@@ -11,6 +11,8 @@ from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 __all__ = [
+    "CLICKHOUSE",
+    "ENGINES",
     "NONE",
     "POSTGRESQL",
     "SqlPanel",
@@ -56,9 +58,16 @@ class SqlVariable(NamedTuple):
 
 @dataclass(frozen=True)
 class SqlWords:
-    """The words of one engine, and the type of Grafana's data source. `{}` is where what follows a word stands."""
+    """The words of one engine, and its names in Grafana. What follows a word stands in its `{}`, or `{0}` and `{1}`."""
 
+    title: str
+    """The title of the dashboard."""
+    uid: str
+    """The dashboard's id in Grafana, and the name of its file."""
     source: str
+    """The type of the data source."""
+    forms: Mapping[str, Mapping[str, object]]
+    """What a query of the data source has beside its SQL, where rows are a `table` or a `time_series`."""
     words: Mapping[str, str]
 
     def say(self, query: str) -> str:
@@ -73,7 +82,7 @@ class SqlWords:
         text, rest = self.words.get(found[1]) or _SHARED[found[1]], found[2]
         if rest is None:
             return text
-        if text.count("{}") == 2:
+        if "{1}" in text:
             return text.format(*rest.split(" ", 1))
         return text.format("{" + rest + "}" if rest.partition(" ")[0] in self.words else rest)
 
@@ -83,9 +92,13 @@ _SHARED: Final = {
     "priced": "{chosen} AND amount IS NOT NULL AND currency IN (${currency:sqlstring})",
     "model": f"coalesce(model, '{NONE}')",
 }
-POSTGRESQL: Final = SqlWords("grafana-postgresql-datasource", {
+POSTGRESQL: Final = SqlWords(
+    "LLM spend in the ledger (tokenmeter)", "tokenmeter-ledger", "grafana-postgresql-datasource",
+    {form: {"format": form, "rawQuery": True, "editorMode": "code"} for form in ("table", "time_series")},
+    {
     "calls": "tokenmeter.calls",
     "dims": "tokenmeter.dims",
+    "choice": "{}",
     "losses": "tokenmeter.losses",
     "tag_names": "SELECT jsonb_object_keys(tags) FROM tokenmeter.tagsets "
                  "UNION SELECT name FROM tokenmeter.row_tags ORDER BY 1",
@@ -104,14 +117,55 @@ POSTGRESQL: Final = SqlWords("grafana-postgresql-datasource", {
         WHERE id IN (SELECT charge_shape FROM tokenmeter.call_rows WHERE $__timeFilter(ended_at))
     ) AS s ON s.id = c.charge_shape
 ) AS charged""",
+    "from": "$__timeFrom()",
+    "to": "$__timeTo()",
+    "share": "sum(amount) / nullif(sum(sum(amount)) OVER (PARTITION BY currency), 0)",
     "text": "trim_scale({})::text",
     "instant": "({}::timestamptz)",
     "micros": "(extract(epoch FROM {}::timestamptz) * 1000000)",
-    "percentile": "percentile_disc({}) WITHIN GROUP (ORDER BY {})",
+    "percentile": "percentile_disc({0}) WITHIN GROUP (ORDER BY {1})",
     "joined": "string_agg({}, ', ' ORDER BY component)",
     "scope": "(SELECT string_agg(part, ' / ' ORDER BY place) FROM json_array_elements_text(scope::json) "
              "WITH ORDINALITY AS s (part, place))",
 })  # fmt: skip
+CLICKHOUSE: Final = SqlWords(
+    "LLM spend in the ledger in ClickHouse (tokenmeter)", "tokenmeter-ledger-clickhouse",
+    "grafana-clickhouse-datasource",
+    {
+        "table": {"pluginVersion": "4.0.0", "editorType": "sql", "queryType": "table", "format": 1},
+        "time_series": {"pluginVersion": "4.0.0", "editorType": "sql", "queryType": "timeseries", "format": 0},
+    },
+    {
+    "calls": "calls",
+    "dims": "call_rows",
+    # Grafana puts a choice between quotes and doubles those in it. A backslash in it is an escape here, unless doubled.
+    "choice": r"replaceAll({}, '\\', '\\\\')",
+    "losses": "losses FINAL",
+    "tag_names": "SELECT DISTINCT {choice arrayJoin(mapKeys(tags))} AS name FROM call_rows ORDER BY name",
+    "tag": f"if(mapContains(tags, ${{tag:sqlstring}}), tags[${{tag:sqlstring}}], '{NONE}')",
+    "day": "toDateTime64(toString(day), 0, (SELECT any(value) FROM settings FINAL WHERE name = 'zone'))",
+    "charged": """(
+    SELECT c.ended_at AS ended_at, c.end_state AS end_state, c.provider AS provider, c.model AS model,
+           c.currency AS currency, c.effective_from AS effective_from,
+           nullIf(JSONExtractString(charge, 'component'), '') AS component,
+           nullIf(JSONExtractString(charge, 'per'), '') AS per, {number rate} AS rate,
+           coalesce({number amount}, c.amount) AS amount
+    FROM calls AS c LEFT ARRAY JOIN JSONExtractArrayRaw(ifNull(c.charges, '[]')) AS charge
+    WHERE $__timeFilter(ended_at)
+) AS charged""",
+    "number": "toDecimal256OrNull(trim(BOTH '\"' FROM JSONExtractRaw(charge, '{}')), 38)",
+    "from": "$__fromTime",
+    "to": "$__toTime",
+    # The quotient of two decimals has more digits than a decimal holds.
+    "share": "toFloat64(sum(amount)) / nullif(toFloat64(sum(sum(amount)) OVER (PARTITION BY currency)), 0)",
+    "text": "toString({})",
+    "instant": "parseDateTime64BestEffortOrNull({}, 6, 'UTC')",
+    "micros": "(toUnixTimestamp({}) * 1000000)",
+    "percentile": "arrayElementOrNull(arraySort(groupArray({1})), toUInt64(ceil(toDecimal64('{0}', 4) * count({1}))))",
+    "joined": "arrayStringConcat(arraySort(groupArray({})), ', ')",
+    "scope": "if(isNull(scope), NULL, arrayStringConcat(JSONExtract(ifNull(scope, '[]'), 'Array(String)'), ' / '))",
+})  # fmt: skip
+ENGINES: Final = {"postgresql": POSTGRESQL, "clickhouse": CLICKHOUSE}
 
 
 @cache
