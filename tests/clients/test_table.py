@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 ROWS = [pytest.param(root, sdk, id=root) for root, sdk in SDKS.items()]
 NOT_SDKS = {
     "alerts",
+    "clickhouse",
     "fleet",
     "ledger-fast",
     "redis",

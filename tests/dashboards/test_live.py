@@ -80,7 +80,8 @@ def server(request: pytest.FixtureRequest, app_and_servers: Any) -> Server:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_every_query_finds_data(server: Server, query: str) -> None:
-    assert until(lambda: [value for _, value in server.ask(query) if value], f"{server.name}: {query}")
+    healthy = "tokenmeter_ledger_" in query  # where 0 is what one wants to see
+    assert until(lambda: [value for _, value in server.ask(query) if value or healthy], f"{server.name}: {query}")
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ ODD = (
     "../x", "", "Acme", "acme", "ACME", "con", "é", "e\u0301", "搜索", "a/b", ".", "..", "~untagged", "a\nb", "x" * 300,
     "acme~1234",
 )  # fmt: skip
-VALUES = st.text(max_size=6) | st.sampled_from(ODD)
+VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=6) | st.sampled_from(ODD)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -298,7 +298,8 @@ def test_many_tenants_need_no_more_files_open_than_few(tmp_path: Path) -> None:
 
     path = tenants(tmp_path / "spend.db", 400, each=2)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+    open_now = max(map(int, os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 40, before[1]))
     try:
         done = split(str(path), str(tmp_path / "parts"), "tenant", UTC_ZONE)
     finally:

@@ -35,6 +35,8 @@ source = "https://acme.example"
 """
 
 
+AWAY = "postgresql://spend@127.0.0.1:9/spend"
+"""A database that is never there: calls wait in the spool."""
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 
 
@@ -53,7 +55,7 @@ class App:
         ticks = iter(range(10**9, 10**18, 10**9))
         self.meter = Tokenmeter(
             meter_provider=self.provider, spans="none", prices=folder / "acme.toml", calibrate=True,
-            monotonic=lambda: next(ticks),
+            monotonic=lambda: next(ticks), ledger=AWAY, ledger_spool=folder / "spool.db",
         )  # fmt: skip
         self._vendor = ProviderServer().start()
         client = openai.OpenAI(base_url=self._vendor.url("deepseek"), api_key="any", max_retries=1)

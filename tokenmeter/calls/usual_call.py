@@ -45,7 +45,7 @@ _PLAIN: Final = frozenset(
     ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
 )
 _beside: Final = operator.attrgetter(
-    *(name for name in TOKEN_FIELDS if name not in _PLAIN), "cache_writes", "cached_media"
+    *(name for name in TOKEN_FIELDS if name not in _PLAIN), "cache_writes", "cached_media", "quantities"
 )
 _SHARED: Final = (
     "provider", "otel_provider", "api", "operation", "host", "port", "region", "account", "request_model",

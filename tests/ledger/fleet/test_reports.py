@@ -66,20 +66,19 @@ def many() -> list[Record]:
 @pytest.fixture(scope="module", params=["postgresql", "clickhouse"])
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """A file of which one half is in two sittings, and the database that it is in."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TZ", "Europe/Berlin")
-    path = tmp_path_factory.mktemp("reports") / "spend.db"
     url = _empty(request, "reports")
-    calls = many()
-    written(path, calls[:200])
-    ship(path, url, 70)
-    written(path, calls[200:])
-    file = LedgerFile(str(path))
-    file.write([], [Loss(1_793_000_000_000_000, 1_794_000_000_000_000, 17, "the queue was full")])
-    file.let_go()
-    ship(path, url)
-    yield str(path), url
-    patch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        path = tmp_path_factory.mktemp("reports") / "spend.db"
+        calls = many()
+        written(path, calls[:200])
+        ship(path, url, 70)
+        written(path, calls[200:])
+        file = LedgerFile(str(path))
+        file.write([], [Loss(1_793_000_000_000_000, 1_794_000_000_000_000, 17, "the queue was full")])
+        file.let_go()
+        ship(path, url)
+        yield str(path), url
 
 
 _KEYS = (
