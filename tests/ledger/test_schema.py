@@ -1,8 +1,9 @@
-"""Files of version 4, which lack columns: read as they are, brought up to date by the first write, and copied."""
+"""A file is made by one of several writers; one of version 4 is read, brought up to date by a write, and copied."""
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from tokenmeter.ledger.report.query import Question, ask
 from tokenmeter.ledger.report.render import as_json
 from tokenmeter.ledger.report.stats import parse_stats
 from tokenmeter.ledger.rollup import wrong_days
+from tokenmeter.ledger.schema import LedgerError, open_for_writing
 from tokenmeter.ledger.upkeep import information
 from tokenmeter.ledger.verify import verify
 from tokenmeter.ledger.writer import Ledger
@@ -112,3 +114,24 @@ def test_a_copy_of_version_4_has_every_call(both: tuple[Path, Path], tmp_path: P
     assert list(exported_calls(str(tmp_path / "copy.db"))) == list(exported_calls(str(old)))
     for question in QUESTIONS:
         assert answered(tmp_path / "copy.db", question) == answered(old, question)
+
+
+def test_writers_that_make_one_file_at_once_all_take_it(tmp_path: Path) -> None:
+    """What another writer makes between two looks at a new file is no file of something else."""
+    failed: list[LedgerError] = []
+    together = threading.Barrier(4)
+
+    def make(path: str) -> None:
+        together.wait()
+        try:
+            open_for_writing(path).close()
+        except LedgerError as error:
+            failed.append(error)
+
+    for number in range(60):
+        writers = [threading.Thread(target=make, args=(str(tmp_path / f"{number}.db"),)) for _ in range(4)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+    assert [str(error) for error in failed if "something else" in str(error)] == []

@@ -138,11 +138,17 @@ def _pragmas(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
 
 
+def _is_ledger(connection: sqlite3.Connection) -> bool:
+    marked: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    return marked == APPLICATION_ID
+
+
 def _version(connection: sqlite3.Connection, path: str) -> int:
     """The file's schema version, 0 for an empty file. Raises LedgerError for one we must not write."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-    if not ours and (version or connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()):
+    unmarked = not _is_ledger(connection)
+    used = version or connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    if unmarked and used and not _is_ledger(connection):  # asked again: another process may just have made it
         raise LedgerError(f"{path} is an SQLite file of something else, not a ledger: name another file")
     if version > VERSION:
         raise LedgerError(
