@@ -142,9 +142,17 @@ def request_facts(body: Mapping[str, Any]) -> tuple[dict[str, Any] | None, bool 
     """
     if _roots().isdisjoint(body):
         return _NO_FACTS
+    return request_params(body), not _tool_roots().isdisjoint(body) and _offers_tools(body)
+
+
+@functools.cache
+def _tool_roots() -> frozenset[str]:
+    return frozenset(path.partition(".")[0] for paths in _declared()["tools"].values() for path in paths)
+
+
+def _offers_tools(body: Mapping[str, Any]) -> bool | None:
     offered, kept = _tools()
-    offers = True if any(get(body) for get in offered) else None if any(get(body) for get in kept) else False
-    return request_params(body), offers
+    return True if any(get(body) for get in offered) else None if any(get(body) for get in kept) else False
 
 
 _NO_FACTS: Final = (None, False)
