@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         formatter_class=Paragraphs,
     )
-    parser.add_argument("ledger", help="the ledger file, or postgresql://…")
+    parser.add_argument("ledger", help="the ledger file, or the URL of a fleet's database")
     parser.add_argument("--models", required=True, metavar="NAMES", help="PROVIDER/MODEL, or a model that one sells")
     parser.add_argument("--at", metavar="DATE", help="price all calls at this instant: 2026-11-01 or RFC 3339")
     parser.add_argument("--since", metavar="TIME", help="only calls since: 7d, 2026-11, 2026-11-01 or RFC 3339")

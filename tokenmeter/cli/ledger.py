@@ -39,7 +39,8 @@ def add_parser(subparsers: Any) -> None:
 
     def action(name: str, text: str, *, url: bool = False) -> argparse.ArgumentParser:
         added: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text)
-        added.add_argument("ledger", metavar="FILE", help=f"the ledger file{', or postgresql://…' if url else ''}")
+        place = "the ledger file, or the URL of a fleet's database" if url else "the ledger file"
+        added.add_argument("ledger", metavar="FILE", help=place)
         added.add_argument("--json", action="store_true", help="JSON")
         return added
 

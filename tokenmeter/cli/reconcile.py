@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         formatter_class=Paragraphs,
     )
-    parser.add_argument("ledger", help="the ledger file, or postgresql://…")
+    parser.add_argument("ledger", help="the ledger file, or the URL of a fleet's database")
     parser.add_argument("bill", nargs="+", metavar="BILL", help="the vendor's export: files or folders")
     parser.add_argument("--provider", metavar="ID", help="who bills (default: the format's provider)")
     parser.add_argument("--format", metavar="NAME", help="the format of the bill (default: recognized by its columns)")

@@ -36,7 +36,9 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         formatter_class=Paragraphs,
     )
-    parser.add_argument("ledger", nargs="?", help="the ledger file, or postgresql://… (default: $TOKENMETER_LEDGER)")
+    parser.add_argument(
+        "ledger", nargs="?", help="the ledger file, or the URL of a fleet's database (default: $TOKENMETER_LEDGER)"
+    )
     parser.add_argument("--by", metavar="KEYS", help="rankings, such as model,team (default: model and a tag)")
     parser.add_argument("--tz", metavar="ZONE", help="the clock of hours (default: this machine's)")
     parser.add_argument("--budgets", metavar="FILE", help="limits of budgets (default: $TOKENMETER_BUDGETS)")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
 from tokenmeter.errors import ConfigurationError
 from tokenmeter.ledger.schema import LedgerError
 
-__all__ = ["FleetError", "is_url", "shown"]
+__all__ = ["FleetError", "first_lack", "is_url", "shown"]
 
 _SCHEMES: Final = ("postgresql://", "postgres://", "clickhouse://", "clickhouses://")
 _OTHERS: Final = ("mysql://", "mariadb://", "sqlite://", "redis://", "http://", "https://")
@@ -37,3 +38,12 @@ def shown(url: str) -> str:
     user, at, host = place.rpartition("@")
     path = path.partition("?")[0]
     return f"{scheme}{separator}{user.partition(':')[0]}{at}{host}{slash}{path}"
+
+
+def first_lack(tables: Mapping[str, Sequence[str]], there: Container[tuple[str, str]]) -> str | None:
+    """The first table, or column of one, that a database lacks; `there` are its pairs of table and column."""
+    for table, columns in tables.items():
+        missing = [column for column in columns if (table, column) not in there]
+        if missing:
+            return f"the table {table}" if len(missing) == len(columns) else f"the column {table}.{missing[0]}"
+    return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from tokenmeter.ledger.fleet.clickhouse.client import connect, database_of, remedies
 from tokenmeter.ledger.fleet.clickhouse.columns import COLUMNS
-from tokenmeter.ledger.fleet.database import FleetError, shown
+from tokenmeter.ledger.fleet.database import FleetError, first_lack, shown
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -118,12 +118,8 @@ def _check(client: Client, url: str) -> None:
     """Raise FleetError where a table or a column is missing."""
     query = "SELECT table, name FROM system.columns WHERE database = currentDatabase()"
     there = {(table, name) for table, name in client.query(query).result_rows}
-    for table, columns in _TABLES.items():
-        missing = [column for column in columns if (table, column) not in there]
-        if len(missing) == len(columns):
-            raise _broken(url, f"the table {table}")
-        if missing:
-            raise _broken(url, f"the column {table}.{missing[0]}")
+    if (lack := first_lack(_TABLES, there)) is not None:
+        raise _broken(url, lack)
 
 
 def _broken(url: str, what: str) -> FleetError:

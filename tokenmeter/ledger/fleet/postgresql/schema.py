@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenmeter.errors import ConfigurationError
-from tokenmeter.ledger.fleet.database import FleetError, shown
+from tokenmeter.ledger.fleet.database import FleetError, first_lack, shown
 from tokenmeter.ledger.tables import DIMS, ROLLED
 from tokenmeter.usage import TOKEN_FIELDS
 
@@ -186,12 +186,8 @@ def _check(connection: psycopg.Connection[Any], url: str) -> None:
         "WHERE n.nspname = 'tokenmeter' AND a.attnum > 0 AND NOT a.attisdropped"
     )
     there = set(rows)
-    for table, columns in _TABLES.items():
-        missing = [column for column in columns if (table, column) not in there]
-        if len(missing) == len(columns):
-            raise _broken(url, f"the table {table}")
-        if missing:
-            raise _broken(url, f"the column {table}.{missing[0]}")
+    if (lack := first_lack(_TABLES, there)) is not None:
+        raise _broken(url, lack)
 
 
 def _broken(url: str, what: str) -> FleetError:
